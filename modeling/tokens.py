@@ -1,0 +1,57 @@
+"""Names and shapes of the text format: latent tokens, imagery marks, options, answers. Pure Python."""
+
+import re
+from collections.abc import Sequence
+
+LATENT_PAD = "<|latent_pad|>"
+LATENT_START = "<|latent_start|>"
+LATENT_END = "<|latent_end|>"
+# Published checkpoints added them in this order, so their ids on Qwen's tokenizers are 151665, 151666 and 151667.
+LATENT_TOKENS = (LATENT_PAD, LATENT_START, LATENT_END)
+
+IMAGERY_MARK = "<output_image>"
+OPTION_LETTERS = "ABCD"
+
+_BLOCK = re.compile(f"{re.escape(LATENT_START)}((?:{re.escape(LATENT_PAD)})*)(?:{re.escape(LATENT_END)})?")
+
+
+def latent_block(latent_size: int) -> str:
+    """The text of one imagined image: start, `latent_size` pads, end."""
+    return LATENT_START + LATENT_PAD * latent_size + LATENT_END
+
+
+def expand_imagery_marks(text: str, latent_size: int) -> str:
+    """Replace every `<output_image>` mark by a latent block."""
+    return text.replace(IMAGERY_MARK, latent_block(latent_size))
+
+
+def drop_imagery_marks(text: str) -> str:
+    """Remove every `<output_image>` mark and one space before it: the text-only control of the same response."""
+    return re.sub(rf" ?{re.escape(IMAGERY_MARK)}", "", text)
+
+
+def show_latent_blocks(text: str) -> str:
+    """Replace every latent block by a readable note such as `[imagery 1: 4 latents]`."""
+    count = 0
+
+    def note(match: re.Match) -> str:
+        nonlocal count
+        count += 1
+        return f"[imagery {count}: {match[1].count(LATENT_PAD)} latents]"
+
+    return _BLOCK.sub(note, text)
+
+
+def format_options(options: Sequence[str]) -> str:
+    """One line an option, with its letter."""
+    return "\n".join(f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, options, strict=True))
+
+
+def format_answer(letter: str, options: Sequence[str]) -> str:
+    """The answer as it stands inside `<answer>`: `B. Pan Right`."""
+    return f"{letter}. {options[OPTION_LETTERS.index(letter)]}"
+
+
+def format_response(reasoning: str, letter: str, options: Sequence[str]) -> str:
+    """A whole response: `<think>…</think><answer>B. …</answer>`."""
+    return f"<think>{reasoning}</think><answer>{format_answer(letter, options)}</answer>"
