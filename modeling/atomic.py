@@ -31,7 +31,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; put it in the place of `path` if the block succeeds, remove it otherwise.
+    """Yield a temporary folder beside `path`; put it in its place if the block succeeds, remove it otherwise.
 
     Args:
         path (`str` or `os.PathLike`): The folder to write. An existing one is replaced as a whole.
