@@ -1,0 +1,157 @@
+"""From frames, timestamps and a question to what the model takes: the one way that training, RL and evaluation share."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+from transformers import BatchFeature, ProcessorMixin
+
+from .errors import InputError
+from .prompts import video_message
+
+# Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
+MAX_PIXELS = 256 * 28 * 28
+MIN_PIXELS = 28 * 28
+_SIDE_MULTIPLE = 28
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames sampled from a video.
+
+    Attributes:
+        frames (`list[PIL.Image.Image]`): RGB frames, all of one size.
+        timestamps (`list[float]`): Seconds from the start of the video, one a frame, increasing.
+    """
+
+    frames: list[Image.Image]
+    timestamps: list[float]
+
+    def __post_init__(self):
+        if not self.frames or len(self.frames) != len(self.timestamps):
+            raise InputError(
+                f"a clip needs as many timestamps as frames, got {len(self.timestamps)} and {len(self.frames)}"
+            )
+
+    @property
+    def frames_per_second(self) -> float:
+        """Mean sampling rate in 1/s; 1 for a single frame."""
+        seconds = self.timestamps[-1] - self.timestamps[0]
+        return (len(self.frames) - 1) / seconds if seconds > 0 else 1.0
+
+
+def decode_image(image: Image.Image | Mapping) -> Image.Image:
+    """An RGB image from a `PIL` image or from the `{"bytes", "path"}` record that `datasets` stores."""
+    if not isinstance(image, Image.Image):
+        image = Image.open(io.BytesIO(image["bytes"]) if image.get("bytes") else image["path"])
+    return image.convert("RGB")
+
+
+def row_clip(row: Mapping) -> Clip:
+    """The clip of a dataset row (columns `frames` and `timestamps`)."""
+    return Clip([decode_image(frame) for frame in row["frames"]], list(row["timestamps"]))
+
+
+def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Shrink a frame of more than `max_pixels` pixels; the new sides are multiples of 28 (4DThinker's collator rule)."""
+    pixels = frame.width * frame.height
+    if pixels <= max_pixels:
+        return frame
+    scale = (max_pixels / pixels) ** 0.5
+    width, height = (max(_SIDE_MULTIPLE, int(side * scale) // _SIDE_MULTIPLE * _SIDE_MULTIPLE) for side in frame.size)
+    return frame.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def conversation_text(
+    processor: ProcessorMixin, question: str, options: Sequence[str] = (), response: str | None = None
+) -> str:
+    """The chat template applied to one video question, up to where the model speaks or with its response.
+
+    Args:
+        processor: A processor or tokenizer with a Qwen-VL chat template.
+        question (`str`): The question, without options in it.
+        options (`Sequence[str]`, *optional*): Four option texts, or none.
+        response (`str`, *optional*): What the model says, its imagery marks already expanded to latent blocks.
+    """
+    prompt = processor.apply_chat_template(
+        video_message(question, options), tokenize=False, add_generation_prompt=True
+    )
+    return prompt if response is None else f"{prompt}{response}<|im_end|>\n"
+
+
+def encode(
+    processor: ProcessorMixin, texts: Sequence[str], clips: Sequence[Clip], padding_side: str = "left"
+) -> BatchFeature:
+    """One processor pass over a batch of conversations with one video each.
+
+    Args:
+        processor: A Qwen2.5-VL processor.
+        texts (`Sequence[str]`): Conversations, each with one video placeholder.
+        clips (`Sequence[Clip]`): Their videos.
+        padding_side (`str`, *optional*, defaults to `"left"`): Where shorter rows are filled.
+
+    Returns:
+        `BatchFeature`: `input_ids`, `attention_mask` and `mm_token_type_ids` of shape `(batch, length)`,
+        `pixel_values_videos` `(patches, channels · patch pixels)`, `video_grid_thw` `(batch, 3)` in patches, and
+        `second_per_grid_ts` `(batch,)`, the seconds that one temporal grid spans at the clips' true sampling rate.
+    """
+    metadata = [
+        {
+            "fps": clip.frames_per_second,
+            "total_num_frames": len(clip.frames),
+            "frames_indices": list(range(len(clip.frames))),
+        }
+        for clip in clips
+    ]
+    return processor(
+        text=list(texts),
+        videos=[[fit_frame(frame) for frame in clip.frames] for clip in clips],
+        videos_kwargs={
+            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
+            "cap_pixels_per_frame": False,
+            "do_sample_frames": False,
+            "video_metadata": metadata,
+        },
+        text_kwargs={"padding": True, "padding_side": padding_side, "return_mm_token_type_ids": True},
+        return_tensors="pt",
+    )
+
+
+def encode_imagery(processor: ProcessorMixin, images: Sequence[Image.Image]) -> BatchFeature:
+    """One image-processor pass over imagery frames.
+
+    Returns:
+        `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them.
+    """
+    size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
+    encoded = processor.image_processor(images=[fit_frame(image) for image in images], size=size, return_tensors="pt")
+    return BatchFeature(
+        {"pixel_values_latent": encoded["pixel_values"], "image_grid_thw_latent": encoded["image_grid_thw"]}
+    )
+
+
+def readable(processor: ProcessorMixin, ids) -> str:
+    """Decode generated ids: latent tokens stay, padding and the end of the turn go.
+
+    Args:
+        ids (`torch.LongTensor` of shape `(length,)` or `list[int]`): The generated part of one row.
+    """
+    text = processor.tokenizer.decode(ids, skip_special_tokens=False)
+    for marker in ("<|im_end|>", "<|endoftext|>"):
+        text = text.split(marker)[0]
+    return text.strip()
+
+
+__all__ = [
+    "MAX_PIXELS",
+    "MIN_PIXELS",
+    "Clip",
+    "conversation_text",
+    "decode_image",
+    "encode",
+    "encode_imagery",
+    "fit_frame",
+    "readable",
+    "row_clip",
+]
