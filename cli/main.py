@@ -1,4 +1,4 @@
-"""The `fourdthinker` command: find the command asked for, read its arguments, run it, and end bad input in one line."""
+"""The `fourdthinker` command: find the one asked for, read its arguments, run it, and end bad input in one line."""
 
 import argparse
 import importlib
@@ -85,8 +85,8 @@ def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argpars
 
     Args:
         name (`str`): Name of the command.
-        module (`ModuleType`): Its module, with `SUMMARY` and `add_arguments`. One that sets `PARSES_CONFIG = True` adds
-            `--config` itself, e.g. because its file fills a trainer's dataclass.
+        module (`ModuleType`): Its module, with `SUMMARY` and `add_arguments`. One that sets `PARSES_CONFIG = True`
+            adds `--config` itself, e.g. because its file fills a trainer's dataclass.
         argv (`Sequence[str]`): Arguments after the command's name.
     """
     parser = OneLineParser(prog=f"fourdthinker {name}", description=module.SUMMARY, allow_abbrev=False)
