@@ -1,0 +1,27 @@
+"""Training: DIFT, 4DRL and the rewards. Names load on first use, so that importing this package costs nothing."""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "DIFTCollator": ".dift_collator",
+    "DIFTConfig": ".dift_config",
+    "DIFTTrainer": ".dift_trainer",
+    "LatentGRPOConfig": ".grpo_config",
+    "LatentGRPOTrainer": ".grpo_trainer",
+    "dift_loss": "..modeling.latent_loss",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

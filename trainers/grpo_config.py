@@ -1,0 +1,89 @@
+"""Settings of 4DRL."""
+
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig
+
+from ..modeling.errors import InputError
+
+LATENT_MASKS = ("pads_and_end", "all")
+PUBLISHED_REWARD_WEIGHTS = (1.0, 0.2)
+
+
+@dataclass
+class LatentGRPOConfig(GRPOConfig):
+    r"""
+    Configuration of [`LatentGRPOTrainer`]: TRL's [`~trl.GRPOConfig`] and what latents need.
+
+    Only the settings that are new, or whose default differs from TRL's, are listed. The defaults follow the published
+    4DRL (arXiv 2605.05997 and its code): β = 0.01, ε = 0.2, G = 8, learning rate 1e-6, and a mean over the text of
+    each completion. Its `top_p=0.9` is left at 1: a token is scored by its probability under the whole distribution,
+    which a truncated one does not sample from.
+
+    > Parameters that control latents
+
+    Args:
+        latent_mask (`str`, *optional*, defaults to `"pads_and_end"`):
+            Which latent tokens stay out of the loss, the KL term, the entropy and every length. `"pads_and_end"`: the
+            pads and the end token, which decoding forces; the start token, the decision to imagine, is the policy's
+            own and is trained. `"all"`: the start token as well, as published.
+        freeze_vision (`bool`, *optional*, defaults to `True`):
+            Keep the vision tower as it is. Its features are then computed once for each prompt of a step and shared
+            by all completions and scoring passes. Otherwise each pass encodes the pixels itself.
+
+    > Parameters whose defaults differ from TRL's
+
+    Args:
+        reward_weights (`list[float]`, *optional*, defaults to `[1.0, 0.2]`):
+            Weights of the reward functions: accuracy and format, as published.
+        beta (`float`, *optional*, defaults to `0.01`):
+            Weight of the KL term towards the initial model. 0 saves the memory of a reference model.
+        loss_type (`str`, *optional*, defaults to `"grpo"`):
+            How token losses are averaged: `"grpo"` is the mean over each completion, then over completions.
+        max_completion_length (`int`, *optional*, defaults to `1024`):
+            Longest completion in tokens; a latent counts as one.
+        logging_steps (`float`, *optional*, defaults to `1`):
+            Steps between two entries of the training log.
+    """
+
+    latent_mask: str = field(
+        default="pads_and_end",
+        metadata={
+            "help": "Latent tokens kept out of the loss: 'pads_and_end' (the forced ones) or 'all' (also the start "
+            "token, as published).",
+            "choices": list(LATENT_MASKS),
+        },
+    )
+    freeze_vision: bool = field(
+        default=True,
+        metadata={
+            "help": "Keep the vision tower fixed and compute its features once for each prompt of a step. Set to "
+            "False to train it; every pass then encodes the pixels."
+        },
+    )
+    reward_weights: list[float] | None = field(
+        default_factory=lambda: list(PUBLISHED_REWARD_WEIGHTS),
+        metadata={"help": "Weights of the reward functions; by default 1.0 for accuracy and 0.2 for format."},
+    )
+    beta: float = field(
+        default=0.01,
+        metadata={"help": "Weight of the KL term towards the initial model; 0 keeps no reference model in memory."},
+    )
+    loss_type: str = field(
+        default="grpo",
+        metadata={"help": "How token losses are averaged; 'grpo': within each completion, then over completions."},
+    )
+    max_completion_length: int | None = field(
+        default=1024, metadata={"help": "Longest completion in tokens; a latent counts as one."}
+    )
+    logging_steps: float = field(default=1, metadata={"help": "Steps between two entries of the training log."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.latent_mask not in LATENT_MASKS:
+            raise InputError(f"latent_mask is {self.latent_mask!r}: choose one of {', '.join(LATENT_MASKS)}")
+        if self.use_vllm or self.use_transformers_continuous_batching:
+            raise InputError(
+                "latents need the model's own generate, which feeds hidden states back: set use_vllm and "
+                "use_transformers_continuous_batching to false"
+            )

@@ -1,0 +1,204 @@
+"""4DRL: GRPO on completions that think in latents."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from datasets import Dataset, IterableDataset
+from peft import PeftModel
+from transformers import GenerationConfig, PreTrainedModel
+from transformers.utils import logging
+from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from ..modeling.errors import InputError
+from ..modeling.prompts import video_message
+from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
+from .latent_scoring import LatentScorer, masked_token_ids
+from .rewards import accuracy_reward, format_reward
+from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts, until_end, video_inputs
+
+logger = logging.get_logger(__name__)
+
+ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
+
+
+class LatentGRPOTrainer(GRPOTrainer):
+    r"""
+    GRPO whose policy is scored on exactly the latents that it rolled out (4DRL of arXiv 2605.05997).
+
+    A completion's latents are hidden states that its own rollout fed back. They are kept with the row and put in the
+    same places whenever it is scored: by the policy, by the old policy, by the reference. As constants they get no
+    gradient of their own, but the text after them sends gradient through the positions where they stand. Latent
+    positions themselves take no part in the objective (see `latent_mask`).
+
+    It meets TRL in four places: `rollout_func` with its `env_mask`, lists that travel with the batch, the call of
+    `model` inside `_get_per_token_logps_and_entropies`, and `_compute_loss`. `tests/trainers/test_trl_seams.py` names
+    the one that moved when a new TRL breaks it.
+
+    Args:
+        model ([`FourDThinkerForConditionalGeneration`] or `PeftModel`):
+            The policy.
+        reward_funcs (`list[Callable]`, *optional*):
+            Reward functions; [`accuracy_reward`] and [`format_reward`] by default.
+        args ([`LatentGRPOConfig`], *optional*):
+            Settings.
+        train_dataset (`Dataset`, *optional*):
+            Rows with `question`, `options`, `answer`, `frames` and `timestamps`. All columns reach the rewards.
+        eval_dataset (`Dataset`, *optional*):
+            Rows of the same kind.
+        processing_class ([`~transformers.ProcessorMixin`]):
+            The model's processor.
+        kwargs:
+            Further arguments of [`~trl.GRPOTrainer`], such as `peft_config` and `callbacks`.
+
+    Example:
+
+    ```python
+    >>> from fourdthinker.modeling import load_model
+    >>> from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
+
+    >>> model, processor = load_model("my-model")
+    >>> args = LatentGRPOConfig("run", per_device_train_batch_size=64, num_generations=8)
+    >>> trainer = LatentGRPOTrainer(model, args=args, train_dataset=rows, processing_class=processor)
+    >>> trainer.train()
+    ```
+    """
+
+    _tag_names = ["trl", "grpo", "4drl"]
+
+    def __init__(self, model, reward_funcs=None, args=None, train_dataset=None, eval_dataset=None, **kwargs: Any):
+        if reward_funcs is None:
+            reward_funcs = [accuracy_reward, format_reward]
+        args = args or LatentGRPOConfig("4drl")
+        count = len(reward_funcs) if isinstance(reward_funcs, list) else 1
+        if count != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
+            args.reward_weights = None  # the default is for the two published rewards; others weigh one each
+        for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
+            _check_columns(name, dataset)
+        self._rows: list[dict[str, Any]] = []
+        self._latents: list[torch.Tensor] = []
+        self._videos: list[EncodedVideo] = []
+        super().__init__(
+            model,
+            reward_funcs,
+            args,
+            train_dataset,
+            eval_dataset,
+            rollout_func=self._roll_out,
+            **kwargs,
+        )
+        if args.freeze_vision:
+            self._base_model.model.visual.requires_grad_(False)
+        self.generation_config = self._sampling_config()
+        logger.info(f"rollouts sample with {self.generation_config.to_diff_dict()}")
+
+    @property
+    def _base_model(self) -> PreTrainedModel:
+        model = self.accelerator.unwrap_model(self.model)
+        return model.get_base_model() if isinstance(model, PeftModel) else model
+
+    @property
+    def _masked_ids(self) -> tuple[int, ...]:
+        return masked_token_ids(self._base_model.config, self.args.latent_mask)
+
+    def _sampling_config(self) -> GenerationConfig:
+        """What TRL made of the arguments, with the visual placeholders banned: a sampled one would ask for pixels."""
+        sampling = deepcopy(self.generation_config)
+        config = self._base_model.config
+        placeholders = {config.image_token_id, config.video_token_id}
+        sampling.suppress_tokens = sorted(placeholders | set(sampling.suppress_tokens or ()))
+        sampling.return_dict_in_generate = True
+        return sampling
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        # `rollout_func` gets prompts only. The rows are kept for it here, in the method that makes those prompts from
+        # them and calls it once, in order. Frames inside the prompt instead would be copied for every row by TRL and
+        # would end up in its logs.
+        self._rows = [{**row, "prompt": video_message(row["question"], row["options"])} for row in inputs]
+        batch = super()._generate_and_score_completions(self._rows)
+        # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
+        return {**batch, "latents": self._latents, "videos": self._videos}
+
+    def _roll_out(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
+        """TRL's `rollout_func`: one completion for each of the rows kept by `_generate_and_score_completions`."""
+        if len(prompts) != len(self._rows):
+            raise RuntimeError(f"TRL asks for {len(prompts)} completions of {len(self._rows)} rows")
+        distinct, numbers = group_prompts(self._rows)
+        encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
+        with self._policy_for_sampling() as model:
+            videos = encode_videos(model, encoded, self.args.freeze_vision)
+            self._videos = [videos[number] for number in numbers]
+            tokens = {key: encoded[key][numbers] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
+            output = model.generate(**tokens, **video_inputs(self._videos), generation_config=self.generation_config)
+        self._latents = output.latent_embeds
+        rows = zip(tokens["input_ids"], tokens["attention_mask"].bool(), strict=True)
+        prompt_ids = [ids[real].tolist() for ids, real in rows]
+        generated = output.sequences[:, tokens["input_ids"].shape[1] :].tolist()
+        completion_ids = [until_end(ids, self.eos_token_ids) for ids in generated]
+        self._log_blocks(completion_ids)
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": completion_ids,
+            "logprobs": None,  # sampled by the policy itself: nothing to correct for
+            "env_mask": [[int(token not in self._masked_ids) for token in ids] for ids in completion_ids],
+            "rollout_text": [self._readable(ids) for ids in completion_ids],
+        }
+
+    @contextmanager
+    def _policy_for_sampling(self) -> Iterator[PreTrainedModel]:
+        """The policy ready for `generate`, with nothing of its checkpoint's generation config in effect.
+
+        What a generation config leaves open is filled from the model's own: a checkpoint's penalty or word ban
+        would silently sample from another distribution than the one that is scored.
+        """
+        with (
+            unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            ) as model,
+            torch.no_grad(),
+        ):
+            base = self._base_model
+            own, base.generation_config = base.generation_config, GenerationConfig()
+            try:
+                yield model
+            finally:
+                base.generation_config = own
+
+    def _readable(self, ids: list[int]) -> str:
+        """A completion with its latent and other special tokens, without the one that ends the turn."""
+        spoken = ids[:-1] if ids[-1] in self.eos_token_ids else ids
+        return self.processing_class.tokenizer.decode(spoken, skip_special_tokens=False)
+
+    def _log_blocks(self, completion_ids: list[list[int]]) -> None:
+        start = self._base_model.config.latent_start_token_id
+        blocks = torch.tensor([float(ids.count(start)) for ids in completion_ids], device=self.accelerator.device)
+        blocks = self.accelerator.gather(blocks)
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["latents/blocks_per_completion"].append(blocks.mean().item())
+        metrics["latents/completions_with_blocks"].append((blocks > 0).float().mean().item())
+
+    def _compute_loss(self, model, inputs: dict[str, Any]) -> torch.Tensor:
+        self._latents, self._videos = inputs["latents"], inputs["videos"]
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any):
+        # One override for the policy, the old policy and the reference (a copy, or the adapter switched off).
+        scorer = LatentScorer(model, self._latents, self._videos, self._base_model.config, self._masked_ids)
+        scores = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
+        if scorer.scored != len(self._latents):
+            raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._latents)} rows it carried")
+        return scores
+
+
+def _check_columns(name: str, dataset: Any) -> None:
+    if not isinstance(dataset, (Dataset, IterableDataset)) or dataset.column_names is None:
+        return  # nothing, or several datasets, or a stream that does not tell: a wrong row fails when it comes
+    missing = [column for column in ROW_COLUMNS if column not in dataset.column_names]
+    if missing:
+        raise InputError(f"{name} has no column {', '.join(missing)}: give it rows of load_dataset(folder, 'grpo')")

@@ -1,0 +1,92 @@
+"""From dataset rows to model input and from sampled ids to completions: what a rollout needs before and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from ..modeling.processing import conversation_text, encode, row_clip
+
+# The columns that make a prompt: rows that agree on them are one prompt.
+PROMPT_COLUMNS = ("question", "options", "timestamps", "frames")
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """One prompt's video as the model takes it. The completions of a prompt share one object.
+
+    Attributes:
+        grid_thw (`torch.LongTensor` of shape `(1, 3)`): Patches along time, height and width.
+        seconds_per_grid (`torch.Tensor` of shape `(1,)`): Seconds that one temporal grid spans.
+        features (`torch.Tensor` of shape `(visual tokens, hidden)`, *optional*): What a frozen tower makes of it.
+        pixels (`torch.Tensor` of shape `(patches, channels · patch pixels)`, *optional*): Given if the tower trains.
+    """
+
+    grid_thw: torch.LongTensor
+    seconds_per_grid: torch.Tensor
+    features: torch.Tensor | None = None
+    pixels: torch.Tensor | None = None
+
+
+def group_prompts(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
+    """The distinct prompts among rows in which equal ones stand together.
+
+    Returns:
+        `tuple[list, list[int]]`: One row for each prompt, and for each row the number of its prompt.
+    """
+    prompts: list[Mapping[str, Any]] = []
+    numbers = []
+    for row in rows:
+        if not prompts or any(row[column] != prompts[-1][column] for column in PROMPT_COLUMNS):
+            prompts.append(row)
+        numbers.append(len(prompts) - 1)
+    return prompts, numbers
+
+
+def encode_prompts(processor: ProcessorMixin, prompts: Sequence[Mapping[str, Any]]) -> BatchFeature:
+    """Left-padded model input for dataset rows, the same as in training and evaluation."""
+    texts = [conversation_text(processor, row["question"], row["options"]) for row in prompts]
+    return encode(processor, texts, [row_clip(row) for row in prompts], padding_side="left")
+
+
+def encode_videos(model: PreTrainedModel, encoded: Mapping[str, torch.Tensor], frozen: bool) -> list[EncodedVideo]:
+    """Split a batch with one video a row into its videos, each run through the tower once if that is frozen.
+
+    Args:
+        model: A model of the Qwen-VL family.
+        encoded (`Mapping[str, torch.Tensor]`): Processor output on the model's device.
+        frozen (`bool`): Whether the tower stays as it is, so that its features can be kept.
+    """
+    pixels, grids, seconds = (encoded[key] for key in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts"))
+    seconds = torch.as_tensor(seconds, device=grids.device)
+    if frozen:
+        with torch.no_grad():
+            features = model.get_video_features(pixels, grids, return_dict=True).pooler_output
+        parts = [{"features": one} for one in features]
+    else:
+        parts = [{"pixels": one} for one in pixels.split(grids.prod(-1).tolist())]
+    return [EncodedVideo(grids[row : row + 1], seconds[row : row + 1], **part) for row, part in enumerate(parts)]
+
+
+def video_inputs(videos: Sequence[EncodedVideo]) -> dict[str, Any]:
+    """The model's keyword arguments for rows with these videos."""
+    inputs: dict[str, Any] = {
+        "video_grid_thw": torch.cat([video.grid_thw for video in videos]),
+        "second_per_grid_ts": torch.cat([video.seconds_per_grid for video in videos]),
+    }
+    if videos[0].features is None:
+        inputs["pixel_values_videos"] = torch.cat([video.pixels for video in videos])
+    else:
+        features = tuple(video.features for video in videos)
+        inputs["mm_encoder_outputs"] = {"video": BaseModelOutputWithPooling(pooler_output=features)}
+    return inputs
+
+
+def until_end(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """Token ids up to and including the first one that ends the turn."""
+    ids = list(ids)
+    first = min((ids.index(end) for end in ends if end in ids), default=len(ids) - 1)
+    return ids[: first + 1]
