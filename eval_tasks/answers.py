@@ -3,7 +3,9 @@
 import re
 import string
 import unicodedata
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal
 
 from ..modeling.tokens import OPTION_LETTERS
@@ -122,7 +124,7 @@ def _comparable(text: str) -> str:
 
 
 def _strict(text: str, offer: _Offer) -> str | None:
-    tags = list(_TAG.finditer(text))
+    tags = list(islice(_TAG.finditer(text), 3))
     if [tag.group() for tag in tags] != ["<answer>", "</answer>"]:
         return None
     opening, closing = tags
@@ -137,9 +139,9 @@ def _strict(text: str, offer: _Offer) -> str | None:
 def _tolerant(text: str, offer: _Offer) -> str | None:
     spoken = text[text.rfind("</think>") + len("</think>") :] if "</think>" in text else text
     spoken = _SPECIAL.sub("", spoken)
-    opening = next(reversed([tag for tag in _TAG.finditer(spoken) if not tag[1]]), None)
-    if opening:
-        content = spoken[opening.end() :]
+    openings = deque((tag.end() for tag in _TAG.finditer(spoken) if not tag[1]), maxlen=1)
+    if openings:
+        content = spoken[openings[0] :]
         closing = _TAG.search(content)
         return _stated(content[: closing.start()] if closing else content, offer)
     unfinished = spoken.find("<think>")

@@ -1,0 +1,69 @@
+"""`fourdthinker eval`: score a model on benchmarks."""
+
+import argparse
+import json
+from pathlib import Path
+
+from ..eval_tasks.latents import LATENTS, latent_transform
+from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, predict
+from ..eval_tasks.scores import format_scores, score
+from ..eval_tasks.tasks import READERS, task_rows
+from ..modeling.atomic import atomic_path
+from ..modeling.errors import InputError
+
+SUMMARY = "score a model on a benchmark"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    parser.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(READERS)}")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
+    parser.add_argument("--limit", type=int, help="score only the first LIMIT rows of each task")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest response (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
+    )
+    parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
+    parser.add_argument("--output", metavar="FILE.json", help="also write the scores and settings there")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the tasks' rows, print a table for each task, and write the scores if asked."""
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    if args.output and Path(args.output).is_dir():
+        raise InputError(f"--output {args.output} is a folder: name a JSON file")
+    import torch
+
+    from ..modeling import load_model
+
+    benchmarks = {task: task_rows(task) for task in dict.fromkeys(args.tasks.split(","))}
+    model, processor = load_model(args.model)
+    model.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    scores = {}
+    for task, rows in benchmarks.items():
+        rows = rows.select(range(min(args.limit or len(rows), len(rows))))
+        responses = predict(
+            model, processor, rows, args.batch_size, args.max_new_tokens, latent_transform(args.latents)
+        )
+        scored = rows.select_columns(["task", "options", "answer"]).to_list()
+        scores[task] = score([{**row, "response": response} for row, response in zip(scored, responses, strict=True)])
+        print(format_scores(scores[task], title=f"{task}: {args.model}, {args.latents} latents"), end="\n\n")
+    if args.output:
+        _write(Path(args.output), args, scores)
+
+
+def _write(path: Path, args: argparse.Namespace, scores: dict) -> None:
+    settings = {
+        "decoding": "greedy",
+        "batch_size": args.batch_size,
+        "max_new_tokens": args.max_new_tokens,
+        "latents": args.latents,
+        "limit": args.limit,
+    }
+    result = {"model": str(args.model), "settings": settings, "tasks": scores}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,16 @@
+"""`fourdthinker tasks-dir`: where the lmms-eval task files are."""
+
+import argparse
+
+from ..eval_tasks.lmms import TASKS_DIR
+
+SUMMARY = "print the folder of lmms-eval tasks, for --include_path"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None."""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the folder."""
+    print(TASKS_DIR)

@@ -1,0 +1,80 @@
+"""`fourd_world`: camera-motion and object-motion questions on held-out clips of the rendered world."""
+
+import os
+from collections import defaultdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..modeling.atomic import atomic_dir
+from ..modeling.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TASKS = ("camera_motion", "object_motion")
+DATA_VARIABLE = "FOURD_WORLD_DATA"
+# Raise it when the rendered world or its questions change: scores of two versions cannot be compared.
+VERSION = 1
+QUESTIONS_PER_TASK = 400
+# Far from the seeds of training data, whose clips count up from small numbers.
+SEED = 740_000_000
+_COLUMNS = ("id", "task", "question", "options", "answer", "frames", "timestamps")
+
+
+def held_out_rows() -> "Dataset":
+    """The benchmark's rows, camera and object questions in turn, so that any first part holds both.
+
+    They are read from the folder named by `FOURD_WORLD_DATA` if that is set, else from a cache under `HF_HOME` that
+    the first use renders (a minute or two; needs the `world` extra).
+
+    Returns:
+        `Dataset`: Columns `id`, `source`, `task`, `question`, `options`, `answer`, `frames` (encoded; `row_clip` of
+        `modeling.processing` decodes them), `timestamps` (seconds) and `facts`.
+
+    Raises:
+        InputError: If the folder is missing or does not hold such rows.
+    """
+    given = os.environ.get(DATA_VARIABLE)
+    folder = Path(given) if given else _cached_world()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; {DATA_VARIABLE} must name a folder of Parquet rows, or be unset")
+    return read_rows(folder)
+
+
+def read_rows(folder: Path, split: str = "test") -> "Dataset":
+    """Read the questions of a folder written by `FourDCoT`, and order them as `held_out_rows` says."""
+    from datasets import Image, List, load_dataset
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
+    try:
+        rows = load_dataset(str(folder), "grpo", split=split)
+    except (ValueError, OSError, DatasetGenerationError, DatasetNotFoundError) as error:
+        raise InputError(f"{folder}: no rows of a configuration 'grpo' with a split {split!r} ({error})") from error
+    missing = [column for column in _COLUMNS if column not in rows.column_names]
+    if missing:
+        raise InputError(f"{folder}: the rows lack the columns {', '.join(missing)}")
+    return rows.cast_column("frames", List(Image(decode=False))).select(_in_turn(folder, rows["task"]))
+
+
+def _in_turn(folder: Path, tasks) -> list[int]:
+    by_task = defaultdict(list)
+    for index, task in enumerate(tasks):
+        by_task[task].append(index)
+    if unknown := sorted(set(by_task) - set(TASKS)):
+        raise InputError(f"{folder}: unknown tasks {', '.join(unknown)}; this benchmark has {' and '.join(TASKS)}")
+    turns = zip_longest(*(by_task[task] for task in TASKS))
+    return [index for turn in turns for index in turn if index is not None]
+
+
+def _cached_world() -> Path:
+    from huggingface_hub.constants import HF_HOME
+
+    folder = Path(HF_HOME) / "fourdthinker" / f"fourd_world-{VERSION}"
+    if not folder.is_dir():
+        # The one place where this room reaches into the builders: the benchmark is rendered, not downloaded.
+        from ..dataset_builders.fourd_cot import build_world
+
+        with atomic_dir(folder) as building:
+            build_world(building, clips={"test": QUESTIONS_PER_TASK}, seed=SEED)
+    return folder

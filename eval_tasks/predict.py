@@ -1,0 +1,135 @@
+"""Greedy answers of a model to rows, in batches. The one loop under `fourdthinker eval` and the lmms-eval model."""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from ..modeling.errors import InputError
+
+if TYPE_CHECKING:
+    from ..modeling.processing import Clip
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 32
+MAX_NEW_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question to the model.
+
+    Attributes:
+        text (`str`): The conversation up to where the model speaks.
+        n_frames (`int`): Frames in the clip, known without decoding them.
+        clip (`Callable[[], Clip]`): Decodes the clip when its batch is due.
+    """
+
+    text: str
+    n_frames: int
+    clip: Callable[[], "Clip"]
+
+
+def predict(
+    model,
+    processor,
+    rows: Sequence[Mapping],
+    batch_size: int = BATCH_SIZE,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    latent_transform: Callable | None = None,
+    progress: bool = True,
+) -> list[str | None]:
+    """Answer rows by greedy decoding.
+
+    Args:
+        model (`FourDThinkerForConditionalGeneration`): The model.
+        processor: Its processor.
+        rows (`Sequence[Mapping]`): Rows with `question`, `options`, `frames` and `timestamps` (seconds).
+        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; the answers do not depend on it.
+        max_new_tokens (`int`, *optional*, defaults to 512): Longest response, latents included.
+        latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
+        progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
+
+    Returns:
+        `list[str | None]`: A response for each row, in the order of the rows, its latent tokens kept; `None` where
+        the row's frames cannot be decoded.
+    """
+    from ..modeling.processing import conversation_text, row_clip  # here, so that this room imports without torch
+
+    prompts = [
+        Prompt(
+            text=conversation_text(processor, row["question"], row["options"]),
+            n_frames=len(row["timestamps"]),
+            clip=lambda index=index: row_clip(rows[index]),
+        )
+        for index, row in enumerate(rows)
+    ]
+    return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress)
+
+
+def respond(
+    model,
+    processor,
+    prompts: Sequence[Prompt],
+    batch_size: int = BATCH_SIZE,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    latent_transform: Callable | None = None,
+    progress: bool = True,
+) -> list[str | None]:
+    """Answer prompts by greedy decoding; see `predict`, whose arguments these are."""
+    if batch_size < 1 or max_new_tokens < 1:
+        raise InputError(f"batch size and new tokens must be positive, got {batch_size} and {max_new_tokens}")
+    # Rows of like length waste little padding. Python's sort is stable, so equal prompts give equal batches.
+    order = sorted(range(len(prompts)), key=lambda index: (prompts[index].n_frames, len(prompts[index].text)))
+    responses: list[str | None] = [None] * len(prompts)
+    training = model.training
+    model.eval()
+    try:
+        with tqdm(total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=not progress) as bar:
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                texts, clips, decoded = _decode(prompts, chosen)
+                if decoded:
+                    answers = _generate(model, processor, texts, clips, max_new_tokens, latent_transform)
+                    for index, answer in zip(decoded, answers, strict=True):
+                        responses[index] = answer
+                bar.update(len(chosen))
+    finally:
+        model.train(training)
+    return responses
+
+
+def _decode(prompts: Sequence[Prompt], chosen: Sequence[int]) -> tuple[list[str], list["Clip"], list[int]]:
+    """The batch without the rows whose frames cannot be decoded."""
+    texts, clips, decoded = [], [], []
+    for index in chosen:
+        try:
+            clips.append(prompts[index].clip())
+        except (InputError, OSError) as error:
+            logger.warning("row %d counts as missing: %s", index, error)
+            continue
+        texts.append(prompts[index].text)
+        decoded.append(index)
+    return texts, clips, decoded
+
+
+def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transform: Callable | None) -> list[str]:
+    from ..modeling.processing import encode, readable
+
+    inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
+    sequences = model.generate(
+        **inputs,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        latent_transform=latent_transform,
+        return_dict_in_generate=True,
+    ).sequences
+    return [readable(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]

@@ -1,0 +1,61 @@
+import json
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as PILImage
+
+FEATURES = Features(
+    {
+        "id": Value("string"),
+        "source": Value("string"),
+        "task": Value("string"),
+        "question": Value("string"),
+        "options": List(Value("string")),
+        "answer": Value("string"),
+        "frames": List(Image()),
+        "timestamps": List(Value("float64")),
+        "facts": Value("string"),
+    }
+)
+CARD = """---
+configs:
+- config_name: grpo
+  data_files:
+  - split: test
+    path: grpo/test-*.parquet
+---
+"""
+
+
+def make_row(index: int, task: str) -> dict:
+    """A row whose clip, question length and frame count differ from its neighbours'."""
+    random = np.random.default_rng(index)
+    n_frames = 4 + 2 * (index % 2)
+    frames = [PILImage.fromarray(random.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(n_frames)]
+    return {
+        "id": f"{task}-{index}",
+        "source": "test",
+        "task": task,
+        "question": "Which way does it move?" + " Look again." * (index % 3),
+        "options": ["left", "right", "up", "down"],
+        "answer": "ABCD"[index % 4],
+        "frames": frames,
+        "timestamps": [0.5 * step for step in range(n_frames)],
+        "facts": json.dumps({"index": index}),
+    }
+
+
+def write_world(folder, rows) -> None:
+    (folder / "grpo").mkdir(parents=True)
+    Dataset.from_list(rows, features=FEATURES).to_parquet(folder / "grpo" / "test-00000-of-00001.parquet")
+    (folder / "README.md").write_text(CARD)
+
+
+@pytest.fixture(scope="session")
+def world_folder(tmp_path_factory):
+    """Eight rows as on disk: five camera questions, then three object questions."""
+    folder = tmp_path_factory.mktemp("world") / "data"
+    tasks = ["camera_motion"] * 5 + ["object_motion"] * 3
+    write_world(folder, [make_row(index, task) for index, task in enumerate(tasks)])
+    return folder

@@ -1,0 +1,38 @@
+import pytest
+from datasets import load_dataset
+
+from fourdthinker.eval_tasks import fourd_world
+from fourdthinker.eval_tasks.tasks import task_rows
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.processing import row_clip
+
+
+def test_rows_come_from_the_named_folder_with_tasks_in_turn(world_folder, monkeypatch):
+    monkeypatch.setenv(fourd_world.DATA_VARIABLE, str(world_folder))
+    rows = task_rows("fourd_world")
+    assert rows["task"] == ["camera_motion", "object_motion"] * 3 + ["camera_motion"] * 2
+    assert sorted(rows["id"]) == sorted(load_dataset(str(world_folder), "grpo", split="test")["id"])
+    clip = row_clip(rows[1])
+    assert clip.frames[0].size == (56, 56) and clip.timestamps == rows[1]["timestamps"]
+
+
+def test_a_missing_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(fourd_world.DATA_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="nowhere: no such folder; FOURD_WORLD_DATA must"):
+        fourd_world.held_out_rows()
+
+
+def test_a_folder_without_rows_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(fourd_world.DATA_VARIABLE, str(tmp_path))
+    with pytest.raises(InputError, match=f"{tmp_path.name}: no rows of a configuration 'grpo'"):
+        fourd_world.held_out_rows()
+
+
+def test_an_unknown_kind_of_question_is_an_error(world_folder):
+    with pytest.raises(InputError, match="unknown tasks colour, smell"):
+        fourd_world._in_turn(world_folder, ["camera_motion", "smell", "colour"])
+
+
+def test_an_unknown_benchmark_is_an_error():
+    with pytest.raises(InputError, match="unknown task 'fourd_word': choose from fourd_world"):
+        task_rows("fourd_word")

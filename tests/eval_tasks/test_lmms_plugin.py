@@ -1,0 +1,101 @@
+"""Our seam with lmms-eval. These tests fail when upstream moves what the plugin holds on to."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from fourdthinker.eval_tasks.lmms import TASKS_DIR, plugin
+from fourdthinker.eval_tasks.predict import MAX_NEW_TOKENS
+
+pytest.importorskip("lmms_eval", reason="needs the extra `eval`")
+
+
+def run_python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_importing_the_plugin_is_cheap():
+    code = "import sys, fourdthinker.eval_tasks.lmms.plugin; print('torch' in sys.modules, 'lmms_eval' in sys.modules)"
+    assert run_python(code) == "False False"
+
+
+INDEX = """
+from lmms_eval.models import MODEL_REGISTRY_V2
+from lmms_eval.tasks import TaskManager
+names = [len(TaskManager(include_path=path, include_defaults=False).all_tasks) for path in (None, {folder!r}, [{folder!r}])]
+print(MODEL_REGISTRY_V2.resolve("fourdthinker").class_path, "fourd_world" in TaskManager(include_defaults=False).all_tasks, names)
+"""  # noqa: E501
+
+
+def test_lmms_eval_finds_model_and_tasks_through_the_installed_entry_point(tmp_path):
+    (tmp_path / "other.yaml").write_text("task: other\ndataset_path: none\n")
+    assert run_python(INDEX.format(folder=str(tmp_path))) == f"{plugin.MODEL_CLASS} True [1, 2, 2]"
+
+
+def test_opting_out_leaves_the_index_alone(tmp_path):
+    (tmp_path / "other.yaml").write_text("task: other\ndataset_path: none\n")
+    output = run_python(INDEX.format(folder=str(tmp_path)), **{plugin.OPT_OUT: "1"})
+    assert output == f"{plugin.MODEL_CLASS} False [0, 1, 1]"
+
+
+def test_calling_it_twice_wraps_once():
+    from lmms_eval.tasks import TaskManager
+
+    plugin.manifests()
+    once = TaskManager.initialize_tasks
+    (manifest,) = plugin.manifests()
+    assert TaskManager.initialize_tasks is once
+    assert manifest.chat_class_path == plugin.MODEL_CLASS and manifest.model_id == "fourdthinker"
+
+
+def test_an_upstream_that_moved_never_breaks_other_plugins(monkeypatch, caplog):
+    from lmms_eval.tasks import TaskManager
+
+    monkeypatch.delattr(TaskManager, "initialize_tasks")
+    assert [manifest.model_id for manifest in plugin.manifests()] == ["fourdthinker"]
+    assert "--include_path" in caplog.text
+    monkeypatch.setitem(sys.modules, "lmms_eval.models.registry_v2", None)
+    assert plugin.manifests() == []
+
+
+def test_every_function_in_the_task_files_is_an_absolute_path():
+    files = sorted(TASKS_DIR.rglob("*.yaml"))
+    assert files
+    for path in files:
+        for line in path.read_text().splitlines():
+            if "!function" in line:
+                assert line.split("!function")[1].strip().startswith("fourdthinker.eval_tasks."), (path, line)
+
+
+def test_the_task_file_decodes_as_our_command_does():
+    text = (TASKS_DIR / "fourd_world.yaml").read_text().replace("!function", "")
+    settings = yaml.safe_load(text)
+    assert settings["generation_kwargs"] == {"max_new_tokens": MAX_NEW_TOKENS, "temperature": 0, "do_sample": False}
+    assert settings["reasoning_tags"] == "none"
+
+
+def test_task_messages_hold_the_frames_and_the_training_prompt(world_folder, monkeypatch):
+    from lmms_eval.tasks import TaskManager, get_task_dict
+
+    from fourdthinker.modeling.prompts import question_text
+
+    monkeypatch.setenv("FOURD_WORLD_DATA", str(world_folder))
+    manager = TaskManager(include_path=str(TASKS_DIR), include_defaults=False, model_name="fourdthinker")
+    task = get_task_dict(["fourd_world"], manager, task_type="chat")["fourd_world"]
+    doc = task.dataset["test"][3]
+    (message,) = task.doc_to_messages(doc)
+    *frames, prompt = message["content"]
+    assert [frame["url"].size for frame in frames] == [(56, 56)] * len(doc["timestamps"])
+    assert prompt == {"type": "text", "text": question_text(doc["question"], doc["options"])}
+    assert task.doc_to_target(doc) == doc["answer"]
+    assert task.process_results(doc, [f"<think>A?</think><answer>{doc['answer']}</answer>"]) == {
+        "accuracy": 1.0,
+        "object_motion": 1.0,
+    }
