@@ -1,0 +1,161 @@
+"""What the training commands share: one YAML file for everything, and a run folder that is whole or absent."""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import yaml
+
+from ..modeling.atomic import atomic_dir
+from ..modeling.errors import InputError
+from .config_file import read_config_file
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, ProcessorMixin, Trainer
+
+TRAINING_LOG = "training_log.json"
+_PLACES = ("model", "dataset", "output")
+
+Config = TypeVar("Config")
+
+
+@dataclasses.dataclass
+class Run:
+    """Where a run reads and writes, and the settings of its trainer.
+
+    Attributes:
+        model (`str`): Folder or Hub id of the model to start from.
+        dataset (`str`): Folder or Hub id of the rows.
+        output (`Path`): Folder of the trained model.
+        settings (`dict`): Fields of the trainer's configuration.
+    """
+
+    model: str
+    dataset: str
+    output: Path
+    settings: dict[str, Any]
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints, beside the output, which appears only when it is complete."""
+        return self.output.with_name(f"{self.output.name}-checkpoints")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`, the three places, and `--set FIELD=VALUE`."""
+    parser.add_argument("--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields")
+    parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
+    parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows")
+    parser.add_argument("--output", help="folder to write; one that exists is replaced when training has ended")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a trainer field that wins over the file, e.g. --set learning_rate=1e-5; may be repeated",
+    )
+
+
+def read_run(args: argparse.Namespace) -> Run:
+    """The run that the file and the command line describe; the command line wins."""
+    settings = read_config_file(args.config) if args.config else {}
+    for item in args.set:
+        field, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"--set {item}: write it as FIELD=VALUE")
+        settings[field] = yaml.safe_load(value)
+    given = {place: getattr(args, place) or settings.pop(place, None) for place in _PLACES}
+    for place in _PLACES:
+        settings.pop(place, None)
+        if not given[place]:
+            raise InputError(f"no {place} given: name it with --{place}, or as `{place}:` in the --config file")
+    return Run(str(given["model"]), str(given["dataset"]), Path(given["output"]), settings)
+
+
+def build_config(config_class: type[Config], run: Run) -> Config:
+    """Fill a trainer's configuration class from a run's settings.
+
+    Raises:
+        InputError: For a field that the class does not have, or a value that it does not take.
+    """
+    from transformers import HfArgumentParser
+
+    class OneLineParser(HfArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise InputError(message)
+
+    known = {field.name for field in dataclasses.fields(config_class) if field.init} - {"output_dir"}
+    for name in run.settings:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {config_class.__name__}"
+            raise InputError(f"unknown setting {name!r}: {hint}")
+    arguments = [f"--output_dir={run.checkpoints}"]
+    for name, value in run.settings.items():
+        arguments += _as_arguments(name, value)
+    try:
+        return OneLineParser(config_class).parse_args_into_dataclasses(arguments)[0]
+    except InputError:
+        raise
+    except ValueError as error:  # the class itself refused a combination of values
+        raise InputError(str(error)) from error
+
+
+def _as_arguments(name: str, value: Any) -> list[str]:
+    # As text, so that a file's `1e-5` (a string to YAML) and the command line's go through one conversion.
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
+
+
+def load_rows(run: Run, configuration: str) -> "Dataset":
+    """The training rows of a run, their pictures left encoded until they are needed."""
+    from datasets import Image, List, load_dataset
+
+    try:
+        rows = load_dataset(run.dataset, configuration, split="train")
+    except (FileNotFoundError, ValueError, ConnectionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"cannot read rows for {configuration!r} from {run.dataset}: {reason}; "
+            "make them with `fourdthinker build-data`"
+        ) from error
+    if len(rows) == 0:
+        raise InputError(f"{run.dataset} has no rows for {configuration!r}: make some with `fourdthinker build-data`")
+    return rows.cast_column("frames", List(Image(decode=False)))
+
+
+def train(trainer: "Trainer", run: Run) -> None:
+    """Train, going on from the last checkpoint of the same run if there is one."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    recipe = run.checkpoints / "run.json"
+    described = json.dumps(dataclasses.asdict(run), default=str, sort_keys=True, indent=1)
+    last = get_last_checkpoint(run.checkpoints) if run.checkpoints.is_dir() else None
+    if last and (not recipe.is_file() or recipe.read_text() != described):
+        raise InputError(f"{run.checkpoints} holds checkpoints of another run: delete it, or choose another output")
+    if last:
+        print(f"resuming from {last}", file=sys.stderr)
+    elif trainer.args.save_strategy != "no" and trainer.is_world_process_zero():
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        recipe.write_text(described)
+    trainer.train(resume_from_checkpoint=last)
+
+
+def save_run(
+    model: "PreTrainedModel", processor: "ProcessorMixin", run: Run, log_history: Sequence[dict[str, Any]]
+) -> None:
+    """Write the trained model, its processor and `training_log.json` into the output folder, all or nothing."""
+    log = {**dataclasses.asdict(run), "log_history": list(log_history)}
+    with atomic_dir(run.output) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
