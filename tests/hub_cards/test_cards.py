@@ -1,0 +1,245 @@
+"""Cards: true headers, text that stays where it is put, and a snippet that runs as printed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from datasets import Dataset, load_dataset
+from huggingface_hub import DatasetCard, ModelCard
+
+from fourdthinker.eval_tasks.scores import score
+from fourdthinker.hub_cards import dataset_card, model_card
+from fourdthinker.hub_cards.rendering import fence, inline
+from fourdthinker.modeling.errors import InputError
+
+HOSTILE = [
+    "---\nlicense: evil\n---",
+    "a\n---\n# heading",
+    "x: y\nbase_model: evil/model",
+    "<script>alert(1)</script>",
+    "`code` | cell ](https://evil.example)",
+    "\"quoted\" 'twice' \\ {{ 7 * 7 }} {% raise %}",
+    "\u2028---\u2028license: evil\x00\x85---\x85",
+    "```\nfenced\n````",
+    "!!python/object/apply:os.system ['true']",
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with what a card reads: a configuration and the header of some weights."""
+    path = tmp_path / "thinker"
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({"latent_size": 4, "position_rule": "qwen2_5_vl"}))
+    header = {"w": {"dtype": "BF16", "shape": [3, 5], "data_offsets": [0, 30]}, "__metadata__": {"format": "pt"}}
+    text = json.dumps(header).encode()
+    (path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(30))
+    return path
+
+
+@pytest.fixture
+def scores():
+    options = ["left", "right", "up", "down"]
+    rows = [
+        {"task": task, "options": options, "answer": "B", "response": f"<answer>{letter}</answer>"}
+        for task, letters in {"camera_motion": "BBBA", "object_motion": "BACD"}.items()
+        for letter in letters
+    ]
+    return {"fourd_world": score(rows)}
+
+
+def header(card) -> dict:
+    """The header as the Hub reads it from the saved text."""
+    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", str(card), flags=re.DOTALL)[1])
+
+
+def snippet(card) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", str(card), flags=re.DOTALL)
+    return code
+
+
+def test_full_model_card(folder, scores):
+    card = model_card(
+        folder,
+        scores=scores,
+        recipe={"learning_rate": 1e-4, "max_steps": 2400},
+        datasets=["org/4d-cot", "rendered scenes"],
+        base_model="Qwen/Qwen2.5-VL-3B-Instruct",
+    )
+    data = header(card)
+    assert data["base_model"] == "Qwen/Qwen2.5-VL-3B-Instruct"
+    assert data["datasets"] == ["org/4d-cot"]
+    assert (data["pipeline_tag"], data["library_name"]) == ("video-text-to-text", "transformers")
+    assert "license" not in data, "the base model's terms apply"
+    assert "learning_rate: 0.0001" in str(card) and "- rendered scenes" in str(card)
+    assert "**Parameters:** 15" in str(card)
+
+
+def test_scores_in_header_and_table_are_the_result(folder, scores):
+    card = model_card(folder, scores=scores)
+    results = {entry.dataset_config: entry for entry in ModelCard(str(card)).data.eval_results}
+    assert set(results) == {None, "camera_motion", "object_motion"}
+    camera = results["camera_motion"]
+    assert camera.metric_value == 0.75
+    low, high = scores["fourd_world"]["tasks"]["camera_motion"]["interval"]
+    assert camera.metric_args == {"n": 4, "interval_95": [round(low, 4), round(high, 4)], "chance": 0.25}
+    row = f"| fourd_world | camera_motion | 4 | 25.0 % | 75.0 % | {100 * low:.1f} % to {100 * high:.1f} % | 0 |"
+    assert row in str(card)
+    assert "| fourd_world | all | 8 | 25.0 % | 50.0 % |" in str(card)
+
+
+def test_one_result_alone(folder, scores):
+    assert "| evaluation | all | 8 |" in str(model_card(folder, scores=scores["fourd_world"]))
+
+
+def test_bare_model_card(folder):
+    card = model_card(folder)
+    data = header(card)
+    assert data["license"] == "apache-2.0"
+    assert not {"base_model", "datasets", "model-index"} & set(data)
+    assert "Not evaluated." in str(card) and str(card).count("Not recorded.") == 2
+    assert not re.search(r"\bNone\b|\{\{|\{%", str(card))
+
+
+def test_folder_facts_are_optional(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    text = str(model_card(tmp_path))
+    assert "Parameters" not in text and "Position rule" not in text and "None" not in text
+
+
+@pytest.mark.parametrize("content", [None, "{torn"])
+def test_not_a_model_folder(tmp_path, content):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="holds no saved model") as error:
+        model_card(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_local_folders_are_no_hub_ids(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo" / "data").mkdir(parents=True)
+    data = header(model_card(folder, datasets="demo/data", base_model="demo/data"))
+    assert "datasets" not in data and "base_model" not in data
+
+
+def test_recipe_from_a_file(folder, tmp_path):
+    path = tmp_path / "dift.yaml"
+    path.write_text("# why\nlearning_rate: 1.0e-4\n")
+    assert "```yaml\n# why\nlearning_rate: 1.0e-4\n```" in str(model_card(folder, recipe=path))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_data_cannot_break_the_model_card(folder, scores, text):
+    named = {text: scores["fourd_world"] | {"tasks": {text: scores["fourd_world"]["tasks"]["camera_motion"]}}}
+    card = model_card(
+        folder, scores=named, recipe={"note": text}, datasets=[text], base_model=text, license=None, repo_id=text
+    )
+    plain = header(model_card(folder, scores=scores, base_model="words"))
+    data = header(card)
+    assert set(data) == set(plain) and "license" not in data
+    assert data == ModelCard(str(card)).data.to_dict()
+    assert_body_is_inert(card, text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_data_cannot_break_the_dataset_card(text):
+    card = dataset_card(
+        {text: {"train": "a.parquet"}}, {text: {"train": 3}}, text, license=None, name=text, sources=[text]
+    )
+    data = header(card)
+    assert set(data) == {"configs", "pretty_name", "size_categories", "tags", "task_categories"}
+    assert data["configs"] == [{"config_name": text, "data_files": [{"split": "train", "path": "a.parquet"}]}]
+    assert_body_is_inert(card, text)
+
+
+def assert_body_is_inert(card, text):
+    body = str(card).split("\n---\n", 1)[1]
+    prose = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", body, flags=re.DOTALL | re.MULTILINE)
+    assert "<script" not in prose and not re.search(r"(?<!\\)\]\(https://evil", prose)
+    assert "# heading" not in prose.splitlines() and "license: evil" not in prose.splitlines()
+    assert "```" not in prose, "a fence was closed by its own content"
+    for line in prose.splitlines():
+        if line.startswith("| fourd"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 8
+    compile(snippet_of(body), "card", "exec")
+
+
+def snippet_of(body: str) -> str:
+    return re.search(r"^(`{3,})python\n(.*?)^\1$", body, flags=re.DOTALL | re.MULTILINE)[2]
+
+
+def test_inline_and_fence():
+    assert inline("a_b *c* <d>\n| e") == r"a_b \*c\* &lt;d&gt; \| e"
+    assert fence("```\nx\n```", "yaml") == "````yaml\n```\nx\n```\n````"
+
+
+@pytest.mark.slow
+def test_snippet_runs_as_printed(tiny_model_folder, tmp_path):
+    """In a process that cannot import the package: the folder's own code has to do."""
+    code = snippet(model_card(tiny_model_folder))
+    without_us = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path_hooks[:] = [hook for hook in sys.path_hooks if "editable" not in repr(hook).lower()]
+sys.path[:] = [entry for entry in sys.path if "__editable__" not in entry]
+sys.path_importer_cache.clear()
+"""
+    check = "\nassert 'fourdthinker' not in sys.modules and 'transformers_modules' in ' '.join(sys.modules)\n"
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", without_us + code + check],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_snippet_asks_as_everything_else_does(folder):
+    """The prompt and pixel limits in the card are those of training and evaluation."""
+    from fourdthinker.modeling.processing import MAX_PIXELS, MIN_PIXELS
+    from fourdthinker.modeling.prompts import question_text
+
+    code = snippet(model_card(folder))
+    (question, suffix, size) = re.findall(r'question = (".*")\n|how_to_answer = (".*")\n|"size": (\{.*\}),', code)
+    options = ["Left", "Right", "Up", "Down"]
+    asked = json.loads(question[0]) + json.loads(suffix[1])
+    assert asked == question_text("Which way does the red object move?", options)
+    assert size[2] == '{"shortest_edge": 28 * 28, "longest_edge": 256 * 28 * 28}'
+    assert (MIN_PIXELS, MAX_PIXELS) == (28 * 28, 256 * 28 * 28)
+
+
+def test_dataset_card_leads_load_dataset_to_the_files(tmp_path):
+    for config, values in {"dift": [1, 2], "grpo": [3]}.items():
+        (tmp_path / config).mkdir()
+        Dataset.from_dict({"id": values}).to_parquet(tmp_path / config / "train.parquet")
+    configs = {name: {"train": f"{name}/train.parquet"} for name in ("dift", "grpo")}
+    card = dataset_card(configs, {"dift": {"train": 2}, "grpo": {"train": 1}})
+    card.save(tmp_path / "README.md")
+    cache = str(tmp_path / "cache")
+    assert load_dataset(str(tmp_path), "dift", split="train", cache_dir=cache)["id"] == [1, 2]
+    assert load_dataset(str(tmp_path), "grpo", split="train", cache_dir=cache)["id"] == [3]
+    assert header(card)["size_categories"] == "n<1K"
+    assert "| dift | train | 2 |" in str(card) and "`imagery`" in str(card)
+
+
+def test_bare_dataset_card():
+    card = dataset_card({"grpo": {"train": ["a.parquet", "b.parquet"]}}, license=None)
+    data = header(card)
+    assert "license" not in data and "size_categories" not in data
+    assert data["configs"][0]["data_files"] == [{"split": "train", "path": ["a.parquet", "b.parquet"]}]
+    assert "not counted" in str(card) and "`imagery`" not in str(card)
+    assert DatasetCard(str(card)).data.to_dict() == data
+
+
+@pytest.mark.parametrize(("rows", "category"), [(999, "n<1K"), (1000, "1K<n<10K"), (2_000_000, "n>1M")])
+def test_size_categories(rows, category):
+    assert header(dataset_card({"a": {"train": "x"}}, {"a": {"train": rows}}))["size_categories"] == category
