@@ -1,0 +1,49 @@
+"""The model: configuration, latent decoding, positions, loss, processor glue, and the text format everyone shares.
+
+Names are imported when first used, so that `fourdthinker.modeling.tokens` and its pure-Python siblings load no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .backbone import from_backbone, load_model
+    from .configuration_fourdthinker import FourDThinkerConfig
+    from .latent_generation import LatentLogitsProcessor
+    from .latent_loss import DIFTLoss, dift_loss
+    from .latent_rules import LatentRules
+    from .modeling_fourdthinker import FourDThinkerForConditionalGeneration, FourDThinkerModel
+
+_HOMES = {
+    "DIFTLoss": "latent_loss",
+    "FourDThinkerConfig": "configuration_fourdthinker",
+    "FourDThinkerForConditionalGeneration": "modeling_fourdthinker",
+    "FourDThinkerModel": "modeling_fourdthinker",
+    "LatentLogitsProcessor": "latent_generation",
+    "LatentRules": "latent_rules",
+    "dift_loss": "latent_loss",
+    "from_backbone": "backbone",
+    "load_model": "backbone",
+}
+
+__all__ = [
+    "DIFTLoss",
+    "FourDThinkerConfig",
+    "FourDThinkerForConditionalGeneration",
+    "FourDThinkerModel",
+    "LatentLogitsProcessor",
+    "LatentRules",
+    "dift_loss",
+    "from_backbone",
+    "load_model",
+]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

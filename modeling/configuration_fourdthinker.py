@@ -73,4 +73,6 @@ class FourDThinkerConfig(Qwen2_5_VLConfig):
 
 
 FourDThinkerConfig.register_for_auto_class()
-AutoConfig.register(FourDThinkerConfig.model_type, FourDThinkerConfig, exist_ok=True)
+# A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
+if not __name__.startswith("transformers_modules."):
+    AutoConfig.register(FourDThinkerConfig.model_type, FourDThinkerConfig, exist_ok=True)

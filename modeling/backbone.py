@@ -1,0 +1,167 @@
+"""Where a model comes from: a Qwen2.5-VL checkpoint, a published 4DThinker one, or a folder that we saved."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
+
+from .configuration_fourdthinker import FourDThinkerConfig
+from .errors import InputError
+from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
+from .tokens import LATENT_TOKENS
+
+BACKBONE_MODEL_TYPE = "qwen2_5_vl"
+
+# Published files say `visual.*` and `model.layers.*` where the modules are `model.visual.*` and
+# `model.language_model.layers.*`; transformers translates for its own classes only. New names pass unchanged.
+_OLD_TO_NEW_KEYS = {
+    r"^visual": "model.visual",
+    r"^model(?!\.(language_model|visual))": "model.language_model",
+}
+# Fields of published 4DThinker and Mirage configurations that have other names or no meaning here.
+_PUBLISHED_IDS = {
+    "latent_token_id": "latent_token_id",
+    "latent_start_id": "latent_start_token_id",
+    "latent_end_id": "latent_end_token_id",
+}
+_PUBLISHED_ONLY = ("latent_start_id", "latent_end_id", "compress_strategy", "stage")
+
+
+def from_backbone(
+    path: str | os.PathLike, latent_size: int | None = None, **kwargs
+) -> tuple[FourDThinkerForConditionalGeneration, ProcessorMixin]:
+    """Make a 4DThinker model of a stock Qwen2.5-VL checkpoint or of a published 4DThinker or Mirage one.
+
+    Args:
+        path (`str` or `os.PathLike`): A folder, or a model's name on the Hub.
+        latent_size (`int`, *optional*): Latents in a block; by default the checkpoint's own, or 4 if it has none.
+        kwargs: Fields of [`FourDThinkerConfig`] to set, and arguments of `from_pretrained` (`dtype`, `device_map`, …).
+
+    Returns:
+        `tuple`: The model, in eval mode, and the stock processor, its tokenizer with the latent tokens.
+
+    Raises:
+        InputError: If there is no such checkpoint, or none of this family, or a weight is missing or left over.
+    """
+    fields = _config_fields(path)
+    if fields.get("model_type") != BACKBONE_MODEL_TYPE:
+        raise InputError(
+            f"{path} holds a model of type {fields.get('model_type')!r}: give a Qwen2.5-VL checkpoint"
+            + (" or open this one with `load_model`" if fields.get("model_type") == "fourdthinker" else "")
+        )
+    processor = _load_processor(path)
+    known_tokens = len(processor.tokenizer)
+    processor.tokenizer.add_tokens(list(LATENT_TOKENS), special_tokens=True)
+    ids = dict(
+        zip(_PUBLISHED_IDS.values(), processor.tokenizer.convert_tokens_to_ids(list(LATENT_TOKENS)), strict=True)
+    )
+    config = _our_config(path, fields, ids, latent_size, kwargs)
+    model, loaded = FourDThinkerForConditionalGeneration.from_pretrained(
+        path, config=config, key_mapping=_OLD_TO_NEW_KEYS, output_loading_info=True, **kwargs
+    )
+    _assert_complete(path, loaded)
+    _give_rows(model, [token for token in ids.values() if token >= known_tokens], known_tokens)
+    return model, processor
+
+
+def load_model(path: str | os.PathLike, **kwargs) -> tuple[FourDThinkerForConditionalGeneration, ProcessorMixin]:
+    """Open a 4DThinker model that was saved with its processor.
+
+    Args:
+        path (`str` or `os.PathLike`): A folder, or a model's name on the Hub.
+        kwargs: Arguments of `from_pretrained` (`dtype`, `device_map`, …).
+
+    Returns:
+        `tuple`: The model, in eval mode, and its processor.
+
+    Raises:
+        InputError: If there is no such folder or what it holds is not ours.
+    """
+    model_type = _config_fields(path).get("model_type")
+    if model_type != FourDThinkerConfig.model_type:
+        raise InputError(
+            f"{path} is not a 4DThinker checkpoint but of type {model_type!r}: make one of it with "
+            f"`fourdthinker init --backbone {path}`"
+        )
+    processor = _load_processor(path)
+    try:
+        model, loaded = FourDThinkerForConditionalGeneration.from_pretrained(path, output_loading_info=True, **kwargs)
+    except OSError as error:
+        raise InputError(
+            f"{path} has no readable weights ({_first_line(error)}): save the model there again"
+        ) from error
+    _assert_complete(path, loaded)
+    return model, processor
+
+
+def _config_fields(path: str | os.PathLike) -> dict:
+    """What `config.json` says, or one line on why there is none."""
+    local = Path(path)
+    looks_local = local.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1
+    if not local.is_dir() and (local.exists() or looks_local):
+        raise InputError(f"there is no model folder {path}: give one that `fourdthinker init` or training has written")
+    if local.is_dir() and not (local / "config.json").is_file():
+        raise InputError(
+            f"{path} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
+        )
+    try:
+        fields, _ = PreTrainedConfig.get_config_dict(path)
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"no model can be read from {path} ({_first_line(error)}): check the path or name") from error
+    return fields
+
+
+def _load_processor(path: str | os.PathLike) -> ProcessorMixin:
+    try:
+        return AutoProcessor.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} has no readable processor ({_first_line(error)}): save the processor there"
+        ) from error
+
+
+def _our_config(path, fields: dict, ids: dict[str, int], latent_size: int | None, kwargs: dict) -> FourDThinkerConfig:
+    """Our configuration from a backbone's; takes its own fields out of `kwargs`."""
+    for published, ours in _PUBLISHED_IDS.items():
+        if fields.get(published, ids[ours]) != ids[ours]:
+            raise InputError(
+                f"{path}: its configuration says {published} = {fields[published]} but its tokenizer {ids[ours]}: "
+                "put the tokenizer that the checkpoint was trained with beside it"
+            )
+    dropped = {"model_type", "architectures", "auto_map", *_PUBLISHED_ONLY}
+    ours = {name: value for name, value in fields.items() if name not in dropped}
+    if latent_size is not None:
+        ours["latent_size"] = latent_size
+    own = FourDThinkerConfig.__annotations__
+    ours.update({name: kwargs.pop(name) for name in list(kwargs) if name in own})
+    return FourDThinkerConfig(**{**ours, **ids})
+
+
+def _assert_complete(path, loaded: dict) -> None:
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        keys = sorted(map(str, loaded.get(what) or ()))
+        if keys:
+            raise InputError(
+                f"{path}: {len(keys)} weights are {what.removesuffix('_keys')}, such as {keys[0]}: "
+                "the files are incomplete or of another model"
+            )
+
+
+@torch.no_grad()
+def _give_rows(model: FourDThinkerForConditionalGeneration, new_ids: list[int], known_tokens: int) -> None:
+    """Start the rows of new tokens at the mean of the known ones, in the head too where it is its own."""
+    if not new_ids:
+        return
+    if max(new_ids) >= model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(max(new_ids) + 1, mean_resizing=False)
+    tables = {
+        id(table.weight): table.weight for table in (model.get_input_embeddings(), model.get_output_embeddings())
+    }
+    for weight in tables.values():
+        weight[new_ids] = weight[:known_tokens].float().mean(0).to(weight.dtype)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

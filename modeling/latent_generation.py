@@ -1,0 +1,211 @@
+"""Latents in transformers' own `generate`: no decoding loop of our own.
+
+The hidden state of each step travels to the next one in the generation's model arguments, a stateless logits
+processor forces the block's tokens, and the inner model puts the state in the place of the pad's embedding. All that
+one call to `generate` remembers lives in its [`LatentFeedback`], so calls do not see each other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList
+from transformers.generation import GenerateDecoderOnlyOutput
+from transformers.generation.configuration_utils import GenerationMode
+from transformers.utils import ModelOutput
+
+from .errors import InputError
+from .latent_rules import LatentRules
+from .position_rule import token_types
+
+LatentTransform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass
+class LatentGenerateOutput(GenerateDecoderOnlyOutput):
+    """What `generate` returns with `return_dict_in_generate=True`.
+
+    Attributes:
+        latent_embeds (`list[torch.Tensor]`):
+            For each returned row a tensor of shape `(latents, hidden)`: the vectors that stood in the place of its
+            latent pads, in order of position, those of the prompt included.
+    """
+
+    latent_embeds: list[torch.Tensor] | None = None
+
+
+class LatentFeedback:
+    """What one call to `generate` feeds back and records.
+
+    Args:
+        rules ([`LatentRules`]): Token ids and block size.
+        transform (`Callable`, *optional*): From and to states of shape `(batch, 1, hidden)`, applied before feeding.
+        prompt (`list[torch.Tensor]`, *optional*): Latents of the prompts, `(latents, hidden)` for each row.
+    """
+
+    def __init__(
+        self,
+        rules: LatentRules,
+        transform: LatentTransform | None = None,
+        prompt: list[torch.Tensor] | None = None,
+    ):
+        self.rules = rules
+        self.transform = transform
+        self.prompt = prompt
+        self._fed: torch.Tensor | None = None
+        self._steps: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+
+    def feed(self, state: torch.Tensor) -> torch.Tensor:
+        """Take the last hidden states `(batch, 1, hidden)`; give what the next step gets at latent pads."""
+        self._fed = state if self.transform is None else self.transform(state)
+        if self._fed.shape != state.shape:
+            raise InputError(
+                f"latent_transform turned {tuple(state.shape)} into {tuple(self._fed.shape)}: it must keep the shape"
+            )
+        return self._fed
+
+    def record(self, position: int, rows: torch.BoolTensor) -> None:
+        """Note that `rows` get a latent at `position`."""
+        index = rows.nonzero().flatten()
+        if index.numel():
+            self._steps.append((position, index, self._fed[index, 0]))
+
+    def latents(self, sequences: torch.LongTensor) -> list[torch.Tensor]:
+        """The latents of every returned row; states of pads that were not returned are left out."""
+        expand = sequences.shape[0] // len(self.prompt)
+        rows = [[latents] for latents in self.prompt for _ in range(expand)]
+        for position, index, states in self._steps:
+            if position >= sequences.shape[1]:
+                continue
+            # A stopping criterion may have put padding where the pad was due.
+            kept = (sequences[index, position] == self.rules.pad).tolist()
+            for row, state, keep in zip(index.tolist(), states, kept, strict=True):
+                if keep:
+                    rows[row].append(state[None])
+        return [torch.cat([part.to(parts[-1]) for part in parts]) for parts in rows]
+
+
+class LatentLogitsProcessor(LogitsProcessor):
+    """Forces pads and end of a latent block and bans both elsewhere; its state is the ids alone.
+
+    Args:
+        rules ([`LatentRules`]): Token ids and block size.
+        feedback ([`LatentFeedback`], *optional*): Told at which rows and positions latents are fed.
+    """
+
+    def __init__(self, rules: LatentRules, feedback: LatentFeedback | None = None):
+        self.rules = rules
+        self.feedback = feedback
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Constrain `scores` of shape `(batch, vocabulary)` by the ids so far."""
+        forced = self.rules.forced(input_ids)
+        if self.feedback is not None:
+            self.feedback.record(input_ids.shape[1], forced == self.rules.pad)
+        return self.rules.constrain(forced, scores)
+
+
+class LatentGenerationMixin:
+    """`generate` with latents, for a class whose `forward` takes `latent_embeds` and returns `last_hidden_state`."""
+
+    _supported_generation_modes = [GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE]
+
+    def generate(
+        self,
+        inputs: torch.Tensor | None = None,
+        generation_config=None,
+        logits_processor: LogitsProcessorList | None = None,
+        *,
+        latent_size: int | None = None,
+        latent_transform: LatentTransform | None = None,
+        **kwargs,
+    ) -> LatentGenerateOutput | torch.LongTensor:
+        """transformers' `generate`, with latent blocks.
+
+        Args:
+            inputs, generation_config, logits_processor: As in transformers.
+            latent_size (`int`, *optional*): Latents in a block; by default the configuration's.
+            latent_transform (`Callable`, *optional*):
+                From and to states of shape `(batch, 1, hidden)`; applied to every state before it is fed back.
+            kwargs:
+                As in transformers; and `latent_embeds`, packed to `(latents, hidden)`, for the latent pads of the
+                prompts, row after row.
+
+        Returns:
+            [`LatentGenerateOutput`] with `return_dict_in_generate=True`, else the ids.
+
+        Raises:
+            InputError: On beams, assisted decoding, `use_cache=False`, and prompts with latent pads but no
+                `latent_embeds`.
+        """
+        if self.training and self.is_gradient_checkpointing:
+            raise InputError("gradient checkpointing drops the cache in training mode: call model.eval() to generate")
+        rules = LatentRules.from_config(self.config, latent_size)
+        ids = kwargs.get("input_ids", inputs)
+        feedback = LatentFeedback(rules, latent_transform, self._prompt_latents(rules, ids, kwargs))
+        has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
+        if has_grid and ids is not None and kwargs.get("mm_token_type_ids") is None:
+            kwargs["mm_token_type_ids"] = token_types(ids, self.config)
+        processors = LogitsProcessorList([*(logits_processor or ()), LatentLogitsProcessor(rules, feedback)])
+        output = super().generate(inputs, generation_config, processors, latent_feedback=feedback, **kwargs)
+        if not isinstance(output, ModelOutput):
+            return output
+        return LatentGenerateOutput(**output, latent_embeds=feedback.latents(output.sequences))
+
+    def _prompt_latents(self, rules: LatentRules, ids: torch.Tensor | None, kwargs: dict) -> list[torch.Tensor]:
+        """The latents of each prompt that are not in a cache yet, split from the packed ones."""
+        given = kwargs.get("latent_embeds")
+        if ids is None:
+            embeds = kwargs.get("inputs_embeds")
+            counts = [0] * (1 if embeds is None else embeds.shape[0])
+        else:
+            cache = kwargs.get("past_key_values")
+            past = 0 if cache is None else cache.get_seq_length()
+            new = ids[:, past:] if ids.shape[1] > past else ids
+            counts = (new == rules.pad).sum(1).tolist()
+        if given is None:
+            if any(counts):
+                raise InputError(
+                    f"the prompts hold {sum(counts)} latent pads: give their vectors as latent_embeds, packed to "
+                    "(latents, hidden) row after row"
+                )
+            given = torch.empty(0, self.config.get_text_config().hidden_size, device=self.device, dtype=self.dtype)
+        if given.dim() != 2 or given.shape[0] != sum(counts):
+            raise InputError(f"the prompts hold {sum(counts)} latent pads but latent_embeds is {tuple(given.shape)}")
+        return list(given.split(counts))
+
+    def _validate_generation_mode(self, generation_mode, generation_config, generation_mode_kwargs):
+        # Beams would not carry a row's state along, assisted decoding verifies latents that it has not computed.
+        if generation_mode not in self._supported_generation_modes:
+            raise InputError(
+                f"latents cannot be decoded by {generation_mode.value}: use greedy decoding or sampling (num_beams=1, "
+                "no assistant)"
+            )
+        if generation_config.use_cache is False:
+            raise InputError("latents cannot be decoded with use_cache=False: leave the cache on")
+        super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
+
+    def prepare_inputs_for_generation(self, input_ids, *args, latent_feedback=None, **kwargs) -> dict[str, Any]:
+        """transformers' own, without our record of the call, which `forward` does not need."""
+        return super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+
+    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
+        if model_kwargs.get("latent_embeds") is not None and expand_size > 1:
+            # Packed latents belong to rows by their number, so rows must be repeated as wholes.
+            prompt = model_kwargs["latent_feedback"].prompt
+            model_kwargs.pop("latent_embeds")
+            packed = torch.cat([latents for latents in prompt for _ in range(expand_size)])
+        else:
+            packed = model_kwargs.pop("latent_embeds", None)
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **model_kwargs
+        )
+        if packed is not None:
+            model_kwargs["latent_embeds"] = packed
+        return input_ids, model_kwargs
+
+    def _update_model_kwargs_for_generation(self, outputs, model_kwargs, *args, **kwargs) -> dict[str, Any]:
+        model_kwargs = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
+        model_kwargs["latent_embeds"] = model_kwargs["latent_feedback"].feed(outputs.last_hidden_state[:, -1:])
+        return model_kwargs

@@ -1,0 +1,237 @@
+"""What latents add to a Qwen-VL model, as mixins over the stock classes of any family."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .errors import InputError
+from .latent_generation import LatentGenerationMixin
+from .latent_loss import dift_loss
+from .latent_rules import inject_latents, pool_features
+from .position_rule import qwen_positions, token_types
+
+
+@dataclass
+class LatentCausalLMOutput(CausalLMOutputWithPast):
+    """Output of a model with latents.
+
+    Attributes:
+        loss (`torch.Tensor`): The weighted DIFT loss, if `labels` or `pixel_values_latent` were given.
+        ce_loss (`torch.Tensor`): Its cross entropy, not weighted.
+        sim_loss (`torch.Tensor`): Its cosine loss, not weighted.
+        logits (`torch.Tensor` of shape `(batch, kept, vocabulary)`): Scores at the positions of `logits_to_keep`.
+        last_hidden_state (`torch.Tensor` of shape `(batch, kept, hidden)`): States after the final norm, there too.
+    """
+
+    ce_loss: torch.Tensor | None = None
+    sim_loss: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+
+
+class LatentModelMixin:
+    """Over the inner model (`Qwen2_5_VLModel`): trainers call it without the outer one, so latents enter here."""
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values=None,
+        inputs_embeds: torch.Tensor | None = None,
+        latent_embeds: torch.Tensor | None = None,
+        mm_token_type_ids: torch.IntTensor | None = None,
+        **kwargs,
+    ):
+        """The stock forward, with latents in the place of the embeddings at latent pads.
+
+        Args:
+            latent_embeds (`torch.Tensor`, *optional*): Packed or dense latents, see [`inject_latents`].
+            mm_token_type_ids (`torch.IntTensor` of shape `(batch, length)`, *optional*):
+                0 text, 1 image, 2 video; rebuilt from the ids where absent.
+            kwargs: As in transformers, like the other arguments.
+        """
+        has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
+        if mm_token_type_ids is None and input_ids is not None and has_grid:
+            mm_token_type_ids = token_types(input_ids, self.config)
+        if latent_embeds is not None:
+            if input_ids is None:
+                raise InputError("latent_embeds need input_ids, which say where the latent pads are")
+            if inputs_embeds is None:
+                inputs_embeds = self.get_input_embeddings()(input_ids)
+            inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
+        return super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            mm_token_type_ids=mm_token_type_ids,
+            **kwargs,
+        )
+
+    def get_rope_index(
+        self,
+        input_ids: torch.LongTensor,
+        mm_token_type_ids: torch.IntTensor,
+        image_grid_thw: torch.LongTensor | None = None,
+        video_grid_thw: torch.LongTensor | None = None,
+        second_per_grid_ts: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs,
+    ) -> tuple[torch.LongTensor, torch.LongTensor]:
+        """Positions and their deltas by the configuration's `position_rule`; see [`qwen_positions`]."""
+        grids = (image_grid_thw, video_grid_thw, second_per_grid_ts)
+        if self.config.position_rule == "transformers":
+            return super().get_rope_index(
+                input_ids, mm_token_type_ids, *grids, attention_mask=attention_mask, **kwargs
+            )
+        vision = self.config.vision_config
+        return qwen_positions(
+            input_ids,
+            mm_token_type_ids,
+            *grids,
+            attention_mask=attention_mask,
+            spatial_merge_size=vision.spatial_merge_size,
+            tokens_per_second=vision.tokens_per_second,
+        )
+
+    def train(self, mode: bool = True):
+        """Training mode for all but the vision tower, whose features are targets and must not vary."""
+        super().train(mode)
+        self.visual.eval()
+        return self
+
+
+class LatentCausalLMMixin(LatentGenerationMixin):
+    """Over the outer model (`Qwen2_5_VLForConditionalGeneration`): loss, imagery targets, generation, saving."""
+
+    # The loss is a mean over this micro-batch, so `Trainer` divides it by the accumulation steps.
+    accepts_loss_kwargs = False
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values=None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        pixel_values: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        image_grid_thw: torch.LongTensor | None = None,
+        video_grid_thw: torch.LongTensor | None = None,
+        mm_token_type_ids: torch.IntTensor | None = None,
+        second_per_grid_ts: torch.Tensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        mm_encoder_outputs: dict | None = None,
+        pixel_values_latent: torch.Tensor | None = None,
+        image_grid_thw_latent: torch.LongTensor | None = None,
+        latent_embeds: torch.Tensor | None = None,
+        num_items_in_batch: int | torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> LatentCausalLMOutput | tuple:
+        """The stock forward with latents.
+
+        Args:
+            labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): As in transformers.
+            pixel_values_latent (`torch.Tensor` of shape `(patches, patch values)`, *optional*):
+                Imagery frames, one for each latent block, row after row. Their pooled features are fed at the latent
+                pads (teacher forcing) and are the targets of the cosine loss.
+            image_grid_thw_latent (`torch.LongTensor` of shape `(images, 3)`, *optional*): Their grids in patches.
+            latent_embeds (`torch.Tensor` of shape `(latents, hidden)`, *optional*):
+                Vectors to feed at the latent pads: recorded ones (replay). With imagery frames too, these are fed and
+                the frames are targets only.
+            logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
+                As in transformers; the loss does not depend on it, so 1 saves the logits of a training step.
+            num_items_in_batch (`int` or `torch.Tensor`, *optional*): See [`dift_loss`].
+            kwargs: As in transformers, like the other arguments.
+
+        Returns:
+            [`LatentCausalLMOutput`].
+        """
+        targets = None
+        if pixel_values_latent is not None:
+            targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent)
+            latent_embeds = targets.flatten(0, 1) if latent_embeds is None else latent_embeds
+        vision = {
+            "pixel_values": pixel_values,
+            "pixel_values_videos": pixel_values_videos,
+            "image_grid_thw": image_grid_thw,
+            "video_grid_thw": video_grid_thw,
+            "second_per_grid_ts": second_per_grid_ts,
+            "mm_encoder_outputs": mm_encoder_outputs,
+        }
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            mm_token_type_ids=mm_token_type_ids,
+            latent_embeds=latent_embeds,
+            **{name: value for name, value in vision.items() if value is not None},
+            **kwargs,
+        )
+        states = outputs.last_hidden_state
+        total = ce = sim = None
+        if labels is not None or targets is not None:
+            total, ce, sim = dift_loss(
+                states,
+                input_ids,
+                labels,
+                targets,
+                self.lm_head,
+                self.config.latent_token_id,
+                self.config.ce_loss_weight,
+                self.config.sim_loss_weight,
+                num_items_in_batch,
+            )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
+        states = states[:, kept] if not isinstance(kept, int) else states
+        output = LatentCausalLMOutput(
+            loss=total,
+            logits=self.lm_head(states),
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            ce_loss=ce,
+            sim_loss=sim,
+            last_hidden_state=states,
+        )
+        return output.to_tuple() if return_dict is False else output
+
+    @torch.no_grad()
+    def imagery_targets(
+        self, pixel_values_latent: torch.Tensor, image_grid_thw_latent: torch.LongTensor
+    ) -> torch.Tensor:
+        """The vision tower's features of imagery frames, pooled to the latents of a block; without gradient.
+
+        Args:
+            pixel_values_latent (`torch.Tensor` of shape `(patches, patch values)`): Imagery frames.
+            image_grid_thw_latent (`torch.LongTensor` of shape `(images, 3)`): Their grids in patches.
+
+        Returns:
+            `torch.Tensor` of shape `(images, latent_size, hidden)`.
+        """
+        encoded = self.model.get_image_features(pixel_values_latent, image_grid_thw_latent, return_dict=True)
+        return pool_features(encoded.pooler_output, self.config.latent_size)
+
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        """transformers' own; the folder then loads with `AutoModel` and `AutoModelForImageTextToText`, with our code.
+
+        Weights keep the names of the modules. transformers would otherwise write those of the checkpoint that they
+        came from, which it translates back for its own classes only.
+        """
+        file = type(self).__module__.split(".")[-1]
+        config_class = type(self.config)
+        self.config.auto_map = {
+            "AutoConfig": f"{config_class.__module__.split('.')[-1]}.{config_class.__name__}",
+            "AutoModel": f"{file}.{type(self).__name__}",
+            "AutoModelForImageTextToText": f"{file}.{type(self).__name__}",
+        }
+        kwargs.setdefault("save_original_format", False)
+        return super().save_pretrained(save_directory, *args, **kwargs)

@@ -1,0 +1,141 @@
+"""The rules of latent blocks, told over token ids: decoding, collating, scoring and replaying all use these.
+
+A block is `<|latent_start|>`, then `latent_size` times `<|latent_pad|>`, then `<|latent_end|>`. The input embedding at
+a pad is a latent vector: an imagery target (DIFT), a recorded state (replay), or the hidden state of the position
+before (decoding). Everything here is stateless, so rows of a batch may be at any phase of a block.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .errors import InputError
+
+NOT_FORCED = -1
+
+
+@dataclass(frozen=True)
+class LatentRules:
+    """Which token must come next, from the ids so far.
+
+    Attributes:
+        pad (`int`): Id of `<|latent_pad|>`.
+        start (`int`): Id of `<|latent_start|>`.
+        end (`int`): Id of `<|latent_end|>`.
+        size (`int`): Latents in a block.
+    """
+
+    pad: int
+    start: int
+    end: int
+    size: int
+
+    def __post_init__(self):
+        if None in (self.pad, self.start, self.end):
+            raise InputError("the configuration has no latent token ids: make the model with `from_backbone`")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise InputError(f"latent_size is {self.size!r}: give a whole number of latents, 1 or more")
+
+    @classmethod
+    def from_config(cls, config, latent_size: int | None = None) -> "LatentRules":
+        """The rules of a model configuration, with another block size where one is given."""
+        size = config.latent_size if latent_size is None else latent_size
+        return cls(config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id, size)
+
+    def forced(self, input_ids: torch.LongTensor) -> torch.LongTensor:
+        """The token that each row must say next, or `NOT_FORCED`.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch, length)`): The ids so far, filled on the left if at all.
+
+        Returns:
+            `torch.LongTensor` of shape `(batch,)`: `pad` after the start token and after fewer than `size` pads, `end`
+            after `size` pads, `NOT_FORCED` elsewhere.
+        """
+        if input_ids.shape[1] == 0:
+            return input_ids.new_full((input_ids.shape[0],), NOT_FORCED)
+        last = input_ids[:, -1]
+        # No more than `size` pads matter, so the cost of a step does not grow with the sequence.
+        run = (input_ids[:, -self.size :] == self.pad).flip(1).long().cumprod(1).sum(1)
+        opens = (last == self.start) | ((run > 0) & (run < self.size))
+        forced = torch.where(opens, self.pad, NOT_FORCED)
+        return torch.where(run >= self.size, self.end, forced).to(input_ids.dtype)
+
+    def constrain(self, forced: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Scores under which a row says its forced token and, where none is forced, neither pad nor end.
+
+        Args:
+            forced (`torch.LongTensor` of shape `(batch,)`): What [`~LatentRules.forced`] gave.
+            scores (`torch.FloatTensor` of shape `(batch, vocabulary)`): Next-token scores.
+        """
+        free = scores.clone()
+        free[:, [self.pad, self.end]] = -torch.inf
+        only = torch.full_like(scores, -torch.inf).scatter_(1, forced.clamp(min=0)[:, None], 0.0)
+        return torch.where((forced != NOT_FORCED)[:, None], only, free)
+
+    def forced_mask(self, input_ids: torch.LongTensor) -> torch.BoolTensor:
+        """True at the tokens that the rules, not the model, have chosen: every pad, and an end after a pad.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(..., length)`): Whole sequences.
+        """
+        pads = input_ids == self.pad
+        after_pad = torch.zeros_like(pads)
+        after_pad[..., 1:] = pads[..., :-1]
+        return pads | (after_pad & (input_ids == self.end))
+
+
+def pool_features(features: Sequence[torch.Tensor], latent_size: int) -> torch.Tensor:
+    """Average the vision features of each image over `latent_size` contiguous groups (4DThinker, DIFT targets).
+
+    With `n` features and `g = n // latent_size`, latent `k` is the mean of rows `k·g` to `(k+1)·g - 1`; the last
+    `n mod latent_size` rows are dropped. In raster order the groups are horizontal bands of the image, top to bottom.
+
+    Args:
+        features (`Sequence[torch.Tensor]`): One tensor of shape `(tokens, hidden)` for each image, of any lengths.
+        latent_size (`int`): Latents for each image.
+
+    Returns:
+        `torch.Tensor` of shape `(images, latent_size, hidden)`.
+
+    Raises:
+        InputError: If an image has fewer tokens than `latent_size`.
+    """
+    pooled = []
+    for image in features:
+        tokens, hidden = image.shape
+        group = tokens // latent_size
+        if group == 0:
+            raise InputError(
+                f"an imagery frame has {tokens} vision tokens for {latent_size} latents: use a larger frame"
+            )
+        pooled.append(image[: group * latent_size].view(latent_size, group, hidden).mean(1))
+    return torch.stack(pooled)
+
+
+def inject_latents(embeds: torch.Tensor, pads: torch.BoolTensor, latents: torch.Tensor) -> torch.Tensor:
+    """Put latents in the place of the input embeddings at latent pads.
+
+    Args:
+        embeds (`torch.Tensor` of shape `(batch, length, hidden)`): Input embeddings.
+        pads (`torch.BoolTensor` of shape `(batch, length)`): True at latent pads.
+        latents (`torch.Tensor`): Packed, of shape `(latents, hidden)`: one for every pad, row after row in order of
+            position. Or dense, of shape `(batch, 1, hidden)`, for a decoding step of length 1, where rows that are
+            not at a pad ignore theirs.
+
+    Raises:
+        InputError: If there are not as many latents as pads.
+    """
+    latents = latents.to(embeds.device, embeds.dtype)
+    if latents.dim() == 3:
+        if latents.shape[:2] != embeds.shape[:2] or embeds.shape[1] != 1:
+            raise InputError(
+                f"latents of shape {tuple(latents.shape)} are for one decoding step: give packed ones of shape "
+                "(latents, hidden) for a whole sequence"
+            )
+        return torch.where(pads[..., None], latents, embeds)
+    count = int(pads.sum())
+    if latents.dim() != 2 or latents.shape[0] != count:
+        raise InputError(f"the sequences have {count} latent pads but latent_embeds is {tuple(latents.shape)}")
+    return embeds.masked_scatter(pads[..., None], latents)

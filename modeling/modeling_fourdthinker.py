@@ -1,0 +1,51 @@
+"""4DThinker on the Qwen2.5-VL family."""
+
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLModel,
+)
+
+from .configuration_fourdthinker import FourDThinkerConfig
+from .latent_modeling import LatentCausalLMMixin, LatentModelMixin
+
+
+class FourDThinkerModel(LatentModelMixin, Qwen2_5_VLModel):
+    """Qwen2.5-VL without its head, whose input embeddings at latent pads are latents."""
+
+    config: FourDThinkerConfig
+    config_class = FourDThinkerConfig
+
+
+class FourDThinkerForConditionalGeneration(LatentCausalLMMixin, Qwen2_5_VLForConditionalGeneration):
+    """Qwen2.5-VL that thinks in latent blocks between its words.
+
+    Example:
+
+    ```python
+    >>> from fourdthinker.modeling import from_backbone
+
+    >>> model, processor = from_backbone("Qwen/Qwen2.5-VL-3B-Instruct")
+    >>> output = model.generate(**inputs, max_new_tokens=512, return_dict_in_generate=True)
+    >>> output.latent_embeds[0].shape  # (latents of the first row, hidden)
+    ```
+    """
+
+    config: FourDThinkerConfig
+    config_class = FourDThinkerConfig
+
+    def __init__(self, config: FourDThinkerConfig):
+        # Past the stock class, which would build an inner model only to throw it away.
+        super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)
+        self.model = FourDThinkerModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+
+FourDThinkerForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
+# A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
+if not __name__.startswith("transformers_modules."):
+    AutoModel.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)
+    AutoModelForImageTextToText.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)

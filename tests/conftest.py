@@ -1,0 +1,54 @@
+import os
+
+# Before any library reads them: no network, no telemetry, no warning about forked tokenizers.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+SENTENCES = (
+    "The camera pans left while the red ball moves right.",
+    "Which way does the blue cube move? It stays where it is.",
+    "<think>First the ball is near the left edge, later it is in the middle.</think><answer>B. Pan Right</answer>",
+    "A. Pan Left\nB. Pan Right\nC. Tilt Up\nD. Tilt Down",
+    "First, think about the reasoning process with mental imagery of the relevant object or region, then provide "
+    "the user with the answer. Put the reasoning in <think>...</think> and only the final answer in "
+    "<answer>...</answer>.",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory):
+    """A folder with a random model of 125,000 parameters, a real small tokenizer and the stock processor."""
+    import torch
+
+    from fourdthinker.modeling import FourDThinkerForConditionalGeneration
+    from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    tokenizer = build_tokenizer(SENTENCES * 2, vocab_size=512)
+    torch.manual_seed(0)
+    model = FourDThinkerForConditionalGeneration(tiny_config(tokenizer))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Larger than the usual start, so that random logits differ enough to tell right from wrong.
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.2)
+    model.eval().save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_model(tiny_model_folder):
+    from fourdthinker.modeling import load_model
+
+    return load_model(tiny_model_folder)[0]
+
+
+@pytest.fixture(scope="session")
+def tiny_processor(tiny_model_folder):
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(tiny_model_folder)
