@@ -225,7 +225,7 @@ def test_commands_may_read_their_own_config(config):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_module_keeps_the_contract(name):
     module = importlib.import_module(f"fourdthinker.cli.{COMMANDS[name].module}")
-    assert module.SUMMARY == COMMANDS[name].summary
+    assert module.SUMMARY.strip() and "\n" not in module.SUMMARY
     module.add_arguments(argparse.ArgumentParser())
     assert callable(module.run)
 
@@ -254,7 +254,7 @@ def test_installed_command_runs(tmp_path):
     script = os.path.join(os.path.dirname(sys.executable), "fourdthinker")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 0 and done.stdout.startswith("fourdthinker ")
-    done = subprocess.run([script, "ask", "--nope"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run([script, "tasks-dir", "--nope"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
