@@ -14,7 +14,7 @@ ROOMS = modeling trainers dataset_builders eval_tasks hub_cards cli recipes
 # Modules where types pay: plain Python that others build on.
 TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
-	fourdthinker.modeling.atomic fourdthinker.eval_tasks.answers fourdthinker.eval_tasks.scores
+	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
 
 .PHONY: demo test check lint types style install test-wheel clean
 

@@ -144,6 +144,7 @@ def has_examples(path: Path) -> bool:
     return ">>>" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [p.relative_to(ROOT) for room in ROOMS for p in sorted((ROOT / room).rglob("*.py")) if has_examples(p)],
@@ -338,13 +339,23 @@ def test_readme_tree_names_every_folder():
 # --- make and CI -----------------------------------------------------------------------------------------------------
 
 
+def plain_environment(**changes: str) -> dict[str, str]:
+    """The environment without what an outer make tells its children."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return {**kept, **changes}
+
+
 def test_make_targets_plan(tmp_path):
     """Each of the four words makes its environment, installs once, and names the file that says so."""
     if shutil.which("make") is None:
         pytest.skip("needs make")
     for target in ("demo", "test", "check", "style"):
         plan = subprocess.run(
-            ["make", "-n", target, f"VENV={tmp_path}/venv"], cwd=ROOT, capture_output=True, text=True
+            ["make", "-n", target, f"VENV={tmp_path}/venv"],
+            cwd=ROOT,
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
         )
         assert plan.returncode == 0, plan.stderr
         assert "-m venv" in plan.stdout and f"{tmp_path}/venv/.installed" in plan.stdout
@@ -359,7 +370,7 @@ def test_make_says_when_python_is_too_old(tmp_path):
     for name in ("python3", "python3.11", "python3.12", "python3.13"):
         (old / name).write_text("#!/bin/sh\nexit 1\n")
         (old / name).chmod(0o755)
-    environment = {**os.environ, "PATH": f"{old}:/usr/bin:/bin"}
+    environment = plain_environment(PATH=f"{old}:/usr/bin:/bin")
     done = subprocess.run(
         ["make", "install", f"VENV={tmp_path}/venv"], cwd=ROOT, env=environment, capture_output=True, text=True
     )
@@ -373,7 +384,7 @@ def ci_run(tmp_path: Path, make: str) -> subprocess.CompletedProcess:
     folder.mkdir()
     (folder / "make").write_text(f"#!/bin/bash\n{make}\n")
     (folder / "make").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    environment = plain_environment(PATH=f"{folder}:{os.environ['PATH']}", TMPDIR=str(tmp_path))
     return subprocess.run([str(ROOT / ".ci" / "run")], env=environment, capture_output=True, text=True, cwd=tmp_path)
 
 
