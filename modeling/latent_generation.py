@@ -139,7 +139,7 @@ class LatentGenerationMixin:
             InputError: On beams, assisted decoding, `use_cache=False`, and prompts with latent pads but no
                 `latent_embeds`.
         """
-        if self.training and self.is_gradient_checkpointing:
+        if self.training and any(getattr(module, "gradient_checkpointing", False) for module in self.modules()):
             raise InputError("gradient checkpointing drops the cache in training mode: call model.eval() to generate")
         rules = LatentRules.from_config(self.config, latent_size)
         ids = kwargs.get("input_ids", inputs)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import LogitsProcessor
+
+from fourdthinker.modeling.processing import Clip, conversation_text, encode, encode_imagery
+
+
+class StartAt(LogitsProcessor):
+    """Makes row `i` open a latent block at generated token `steps[i]` (or at each of several)."""
+
+    def __init__(self, start_token, prompt_length, steps):
+        self.start_token, self.prompt_length, self.steps = start_token, prompt_length, steps
+
+    def __call__(self, input_ids, scores):
+        scores = scores.clone()  # the given ones are recorded as logits
+        for row, steps in enumerate(self.steps):
+            if input_ids.shape[1] - self.prompt_length in steps:
+                scores[row] = -torch.inf
+                scores[row, self.start_token] = 0.0
+        return scores
+
+
+@pytest.fixture
+def prompts(tiny_processor):
+    """Three video questions of different lengths, as a function of which to take and how to fill them."""
+    draw = np.random.default_rng(0)
+    clips = [
+        Clip([Image.fromarray(draw.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(frames)], times)
+        for frames, times in (
+            (8, [i * 0.5 for i in range(8)]),
+            (4, [0.0, 1.0, 2.0, 3.0]),
+            (6, [i * 0.25 for i in range(6)]),
+        )
+    ]
+    questions = ("Which way does the camera move?", "Which way?", "Does the red ball move right?")
+    texts = [conversation_text(tiny_processor, question, ("a", "b", "c", "d")) for question in questions]
+
+    def make(rows=(0, 1, 2), padding_side="left"):
+        return encode(tiny_processor, [texts[i] for i in rows], [clips[i] for i in rows], padding_side)
+
+    return make
+
+
+@pytest.fixture
+def generate_at(tiny_model):
+    """Greedy decoding in which row `i` opens latent blocks at the generated tokens `steps[i]`."""
+
+    def run(inputs, steps, **kwargs):
+        start = StartAt(tiny_model.config.latent_start_token_id, inputs["input_ids"].shape[1], steps)
+        options = {"max_new_tokens": 16, "do_sample": False, "eos_token_id": None, **kwargs}
+        return tiny_model.generate(
+            **inputs, logits_processor=[start], return_dict_in_generate=True, output_logits=True, **options
+        )
+
+    return run
+
+
+@pytest.fixture
+def imagery(tiny_processor):
+    """Three imagery frames of two sizes, encoded."""
+    draw = np.random.default_rng(1)
+    sizes = ((56, 56), (84, 56), (56, 56))
+    return encode_imagery(
+        tiny_processor, [Image.fromarray(draw.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in sizes]
+    )

@@ -1,0 +1,186 @@
+import pytest
+import torch
+
+from fourdthinker.modeling.errors import InputError
+
+STEPS = ([2], [5], [3, 9])
+
+
+def completion(output, inputs):
+    return output.sequences[:, inputs["input_ids"].shape[1] :]
+
+
+def alone(prompts, generate_at, row, **kwargs):
+    inputs = prompts([row])
+    output = generate_at(inputs, [STEPS[row]], **kwargs)
+    return completion(output, inputs)[0], output.latent_embeds[0], output
+
+
+def replay_inputs(inputs, sequences):
+    """Model inputs for a whole generated sequence, its prompt's padding still masked."""
+    mask = torch.cat([inputs["attention_mask"], torch.ones_like(sequences[:, inputs["input_ids"].shape[1] :])], dim=1)
+    vision = {name: inputs[name] for name in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")}
+    return {"input_ids": sequences, "attention_mask": mask, **vision}
+
+
+def test_batch_of_rows_at_different_phases_equals_each_row_alone(prompts, generate_at):
+    inputs = prompts()
+    assert (inputs["attention_mask"][:, 0] == 0).any(), "some row is filled on the left"
+    output = generate_at(inputs, STEPS)
+    for row in range(3):
+        tokens, latents, _ = alone(prompts, generate_at, row)
+        assert torch.equal(completion(output, inputs)[row], tokens)
+        torch.testing.assert_close(output.latent_embeds[row], latents, atol=1e-5, rtol=0)
+
+
+def test_blocks_are_whole_and_latents_counted(prompts, generate_at, tiny_model):
+    output = generate_at(prompts(), STEPS)
+    config = tiny_model.config
+    assert [len(latents) for latents in output.latent_embeds] == [4, 4, 8]
+    block = [config.latent_start_token_id, *[config.latent_token_id] * 4, config.latent_end_token_id]
+    for row, (tokens, steps) in enumerate(zip(completion(output, prompts()).tolist(), STEPS, strict=True)):
+        for step in steps:
+            assert tokens[step : step + 6] == block, row
+
+
+def test_replay_with_recorded_latents_gives_the_logits_of_decoding(prompts, generate_at, tiny_model):
+    inputs = prompts()
+    output = generate_at(inputs, STEPS)
+    decoded = torch.stack(output.logits, dim=1)
+    replay = replay_inputs(inputs, output.sequences)
+    length = inputs["input_ids"].shape[1]
+    with torch.no_grad():
+        logits = tiny_model(**replay, latent_embeds=torch.cat(output.latent_embeds)).logits[:, length - 1 : -1]
+        without = tiny_model(**replay).logits[:, length - 1 : -1]
+    torch.testing.assert_close(logits, decoded, atol=1e-4, rtol=0)
+    # With the pad's own embedding the states after the block are others: what the research code scored.
+    assert (without[0, 5:] - decoded[0, 5:]).abs().max() > 1e-2
+    torch.testing.assert_close(without[0, :2], decoded[0, :2], atol=1e-4, rtol=0)
+
+
+def test_latents_are_the_hidden_states_of_the_positions_before(prompts, generate_at, tiny_model):
+    inputs = prompts([0])
+    output = generate_at(inputs, STEPS[:1])
+    with torch.no_grad():
+        states = tiny_model.model(
+            **replay_inputs(inputs, output.sequences), latent_embeds=output.latent_embeds[0]
+        ).last_hidden_state
+    first = inputs["input_ids"].shape[1] + STEPS[0][0]
+    torch.testing.assert_close(states[0, first : first + 4], output.latent_embeds[0], atol=1e-5, rtol=0)
+
+
+def test_num_return_sequences(prompts, generate_at):
+    inputs = prompts([0, 1])
+    both = generate_at(inputs, ([2], [2], [5], [5]), num_return_sequences=2, do_sample=True, top_k=1)
+    single = generate_at(inputs, ([2], [5]))
+    for row in range(4):
+        assert torch.equal(completion(both, inputs)[row], completion(single, inputs)[row // 2])
+        torch.testing.assert_close(both.latent_embeds[row], single.latent_embeds[row // 2], atol=1e-5, rtol=0)
+
+
+def test_another_latent_size(prompts, generate_at, tiny_model):
+    output = generate_at(prompts(), STEPS, latent_size=2)
+    assert [len(latents) for latents in output.latent_embeds] == [2, 2, 4]
+    assert tiny_model.config.latent_size == 4
+    assert len(generate_at(prompts([0]), STEPS[:1]).latent_embeds[0]) == 4
+
+
+def test_stop_inside_a_block_returns_the_latents_that_were_fed(prompts, generate_at, tiny_model):
+    inputs = prompts([0])
+    output = generate_at(inputs, ([2],), max_new_tokens=5)
+    assert completion(output, inputs)[0, -2:].tolist() == [tiny_model.config.latent_token_id] * 2
+    assert len(output.latent_embeds[0]) == 2
+
+
+def test_rows_without_latents_return_empty_tensors(prompts, generate_at, tiny_model):
+    output = generate_at(prompts([0, 1]), ([], [3]), suppress_tokens=[tiny_model.config.latent_start_token_id])
+    assert output.latent_embeds[0].shape == (0, tiny_model.config.text_config.hidden_size)
+    assert len(output.latent_embeds[1]) == 4
+
+
+def test_prompt_that_ends_inside_a_block_goes_on_where_it_stopped(prompts, generate_at):
+    inputs = prompts([0])
+    whole = generate_at(inputs, STEPS[:1])
+    for cut in (2, 5, 9):  # before, inside and after the block
+        length = inputs["input_ids"].shape[1] + cut
+        begun = replay_inputs(inputs, whole.sequences[:, :length])
+        latents = whole.latent_embeds[0][: max(0, min(cut - 3, 4))]
+        start = [] if cut > STEPS[0][0] else [0]
+        rest = generate_at({**begun, "latent_embeds": latents}, [start], max_new_tokens=16 - cut)
+        assert torch.equal(rest.sequences, whole.sequences)
+        torch.testing.assert_close(rest.latent_embeds[0], whole.latent_embeds[0], atol=1e-5, rtol=0)
+
+
+def test_prompts_with_blocks_in_a_batch_and_several_returned_sequences(prompts, generate_at):
+    inputs = prompts([0, 1])
+    whole = generate_at(inputs, ([2], [5]))
+    length = inputs["input_ids"].shape[1] + 9
+    begun = replay_inputs(inputs, whole.sequences[:, :length])
+    packed = torch.cat([whole.latent_embeds[0], whole.latent_embeds[1][:3]])
+    rest = generate_at(
+        {**begun, "latent_embeds": packed}, [[]] * 4, max_new_tokens=7, num_return_sequences=2, do_sample=True, top_k=1
+    )
+    for row in range(4):
+        assert torch.equal(rest.sequences[row], whole.sequences[row // 2])
+        torch.testing.assert_close(rest.latent_embeds[row], whole.latent_embeds[row // 2], atol=1e-5, rtol=0)
+
+
+def test_prompt_with_pads_needs_their_vectors(prompts, generate_at):
+    inputs = prompts([0])
+    whole = generate_at(inputs, STEPS[:1])
+    with pytest.raises(InputError, match="latent_embeds"):
+        generate_at(replay_inputs(inputs, whole.sequences), [[]])
+
+
+def test_latent_transform_changes_what_is_fed_and_recorded(prompts, generate_at):
+    inputs = prompts([0])
+    plain = generate_at(inputs, STEPS[:1])
+    same = generate_at(inputs, STEPS[:1], latent_transform=lambda states: states)
+    zeroed = generate_at(inputs, STEPS[:1], latent_transform=torch.zeros_like)
+    assert torch.equal(plain.sequences, same.sequences)
+    assert zeroed.latent_embeds[0].eq(0).all()
+    assert not torch.allclose(torch.stack(plain.logits)[8], torch.stack(zeroed.logits)[8], atol=1e-3)
+
+
+def test_calls_leave_nothing_behind(prompts, generate_at, tiny_model):
+    before = set(vars(tiny_model)) | set(vars(tiny_model.model))
+    first = generate_at(prompts(), STEPS)
+    second = generate_at(prompts(), STEPS)
+    assert set(vars(tiny_model)) | set(vars(tiny_model.model)) == before
+    for one, other in zip(first.latent_embeds, second.latent_embeds, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_plain_output_is_the_ids(prompts, tiny_model):
+    inputs = prompts([0])
+    ids = tiny_model.generate(**inputs, max_new_tokens=3, do_sample=False)
+    assert isinstance(ids, torch.Tensor)
+    assert torch.equal(ids[:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
+
+
+def test_static_cache(prompts, generate_at):
+    dynamic = generate_at(prompts(), STEPS)
+    static = generate_at(prompts(), STEPS, cache_implementation="static")
+    assert torch.equal(dynamic.sequences, static.sequences)
+    for one, other in zip(dynamic.latent_embeds, static.latent_embeds, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"num_beams": 2}, "num_beams"),
+        ({"use_cache": False}, "use_cache"),
+        ({"prompt_lookup_num_tokens": 3}, "assisted"),
+    ],
+)
+def test_ways_of_decoding_that_would_be_wrong_are_refused(prompts, generate_at, options, named):
+    with pytest.raises(InputError, match=named):
+        generate_at(prompts([0]), STEPS[:1], **options)
+
+
+def test_gradient_checkpointing_in_training_mode_is_refused(prompts, generate_at, tiny_model):
+    tiny_model.gradient_checkpointing_enable()
+    tiny_model.train()
+    with pytest.raises(InputError, match="eval"):
+        generate_at(prompts([0]), STEPS[:1])
