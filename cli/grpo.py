@@ -16,12 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train a model on the `grpo` rows of a dataset and save it with its processor and training log."""
     job = read_run(args)
+    import torch
+
     from ..modeling import load_model
     from ..trainers import LatentGRPOConfig, LatentGRPOTrainer
 
     config = build_config(LatentGRPOConfig, job)
     rows = load_rows(job, "grpo")
-    model, processor = load_model(job.model)
+    # Small steps vanish in half-precision weights; `bf16: true` computes in half precision all the same.
+    model, processor = load_model(job.model, dtype=torch.float32)
     trainer = LatentGRPOTrainer(model, args=config, train_dataset=rows, processing_class=processor)
     train(trainer, job)
     if trainer.is_world_process_zero():

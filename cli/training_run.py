@@ -147,7 +147,12 @@ def train(trainer: "Trainer", run: Run) -> None:
     elif trainer.args.save_strategy != "no" and trainer.is_world_process_zero():
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         recipe.write_text(described)
-    trainer.train(resume_from_checkpoint=last)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        # Trainer makes the folder whether or not it saves anything.
+        if run.checkpoints.is_dir() and not any(run.checkpoints.iterdir()):
+            run.checkpoints.rmdir()
 
 
 def save_run(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
 from ..modeling.errors import InputError
@@ -42,6 +43,8 @@ class LatentGRPOConfig(GRPOConfig):
             How token losses are averaged: `"grpo"` is the mean over each completion, then over completions.
         max_completion_length (`int`, *optional*, defaults to `1024`):
             Longest completion in tokens; a latent counts as one.
+        bf16 (`bool`, *optional*):
+            Mixed precision in bfloat16; by default where the accelerator has it.
         logging_steps (`float`, *optional*, defaults to `1`):
             Steps between two entries of the training log.
     """
@@ -79,6 +82,9 @@ class LatentGRPOConfig(GRPOConfig):
     logging_steps: float = field(default=1, metadata={"help": "Steps between two entries of the training log."})
 
     def __post_init__(self):
+        if self.bf16 is None and not self.fp16:
+            # TRL asks for bf16 wherever it runs, and ends with an error on a machine that cannot.
+            self.bf16 = not self.use_cpu and is_torch_bf16_gpu_available()
         super().__post_init__()
         if self.latent_mask not in LATENT_MASKS:
             raise InputError(f"latent_mask is {self.latent_mask!r}: choose one of {', '.join(LATENT_MASKS)}")

@@ -16,7 +16,7 @@ from trl.models import unwrap_model_for_generation
 from ..modeling.errors import InputError
 from ..modeling.prompts import video_message
 from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
-from .latent_scoring import LatentScorer, masked_token_ids
+from .latent_scoring import LatentScorer, masked_tokens
 from .rewards import accuracy_reward, format_reward
 from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts, until_end, video_inputs
 
@@ -76,6 +76,12 @@ class LatentGRPOTrainer(GRPOTrainer):
         count = len(reward_funcs) if isinstance(reward_funcs, list) else 1
         if count != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
             args.reward_weights = None  # the default is for the two published rewards; others weigh one each
+        adapted = isinstance(model, PeftModel) or kwargs.get("peft_config") is not None
+        if args.beta and not adapted and not isinstance(model, str) and not model.config._name_or_path:
+            raise InputError(
+                f"beta is {args.beta}, and the reference model is read from the folder that the model came from: save "
+                "the model and load it with `load_model`, or set beta to 0"
+            )
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             _check_columns(name, dataset)
         self._rows: list[dict[str, Any]] = []
@@ -99,10 +105,6 @@ class LatentGRPOTrainer(GRPOTrainer):
     def _base_model(self) -> PreTrainedModel:
         model = self.accelerator.unwrap_model(self.model)
         return model.get_base_model() if isinstance(model, PeftModel) else model
-
-    @property
-    def _masked_ids(self) -> tuple[int, ...]:
-        return masked_token_ids(self._base_model.config, self.args.latent_mask)
 
     def _sampling_config(self) -> GenerationConfig:
         """What TRL made of the arguments, with the visual placeholders banned: a sampled one would ask for pixels."""
@@ -143,7 +145,7 @@ class LatentGRPOTrainer(GRPOTrainer):
             "prompt_ids": prompt_ids,
             "completion_ids": completion_ids,
             "logprobs": None,  # sampled by the policy itself: nothing to correct for
-            "env_mask": [[int(token not in self._masked_ids) for token in ids] for ids in completion_ids],
+            "env_mask": [self._trained_tokens(ids) for ids in completion_ids],
             "rollout_text": [self._readable(ids) for ids in completion_ids],
         }
 
@@ -170,6 +172,11 @@ class LatentGRPOTrainer(GRPOTrainer):
             finally:
                 base.generation_config = own
 
+    def _trained_tokens(self, ids: list[int]) -> list[int]:
+        """TRL's `env_mask` of one completion: 1 at the policy's own tokens, 0 at latents."""
+        masked = masked_tokens(torch.tensor(ids), self._base_model.config, self.args.latent_mask)
+        return (~masked).int().tolist()
+
     def _readable(self, ids: list[int]) -> str:
         """A completion with its latent and other special tokens, without the one that ends the turn."""
         spoken = ids[:-1] if ids[-1] in self.eos_token_ids else ids
@@ -189,7 +196,7 @@ class LatentGRPOTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any):
         # One override for the policy, the old policy and the reference (a copy, or the adapter switched off).
-        scorer = LatentScorer(model, self._latents, self._videos, self._base_model.config, self._masked_ids)
+        scorer = LatentScorer(model, self._latents, self._videos, self._base_model.config, self.args.latent_mask)
         scores = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
         if scorer.scored != len(self._latents):
             raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._latents)} rows it carried")

@@ -6,18 +6,22 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
+from ..modeling.latent_rules import LatentRules
+from ..modeling.position_rule import token_types
 from .rollouts import EncodedVideo, video_inputs
 
 
-def masked_token_ids(config: PretrainedConfig, latent_mask: str) -> tuple[int, ...]:
-    """Ids that take no part in the objective.
+def masked_tokens(ids: torch.LongTensor, config: PretrainedConfig, latent_mask: str) -> torch.BoolTensor:
+    """True at the tokens that take no part in the objective.
 
     Args:
+        ids (`torch.LongTensor` of shape `(..., length)`): Whole sequences or completions.
         config: The model's configuration, with the three latent token ids.
-        latent_mask (`str`): `"pads_and_end"` or `"all"`, see [`LatentGRPOConfig`].
+        latent_mask (`str`): `"pads_and_end"`, the forced ones, or `"all"`; see [`LatentGRPOConfig`].
     """
-    forced = (config.latent_token_id, config.latent_end_token_id)
-    return forced if latent_mask == "pads_and_end" else (*forced, config.latent_start_token_id)
+    rules = LatentRules.from_config(config)
+    masked = rules.forced_mask(ids)
+    return masked if latent_mask == "pads_and_end" else masked | (ids == rules.start)
 
 
 class LatentScorer:
@@ -33,7 +37,7 @@ class LatentScorer:
         latents (`list[torch.Tensor]`): `(latents of the row, hidden)` for every row that will be scored.
         videos (`list[EncodedVideo]`): Their videos.
         config: The model's configuration.
-        masked (`tuple[int, ...]`): Token ids without a label.
+        latent_mask (`str`): Which latent tokens get no label, see [`masked_tokens`].
     """
 
     def __init__(
@@ -42,13 +46,13 @@ class LatentScorer:
         latents: Sequence[torch.Tensor],
         videos: Sequence[EncodedVideo],
         config: PretrainedConfig,
-        masked: Sequence[int],
+        latent_mask: str,
     ):
         self.model = model
         self.latents = latents
         self.videos = videos
         self.config = config
-        self.masked = masked
+        self.latent_mask = latent_mask
         self.scored = 0
 
     def __call__(self, **inputs: Any) -> Any:
@@ -58,11 +62,11 @@ class LatentScorer:
         self.scored = rows.stop
         self._check(ids, rows)
         inputs.update(video_inputs(self.videos[rows]))
-        inputs["mm_token_type_ids"] = (ids == self.config.video_token_id).int() * 2
+        inputs["mm_token_type_ids"] = token_types(ids, self.config)
         latents = torch.cat(list(self.latents[rows]))
         if len(latents):
             inputs["latent_embeds"] = latents.to(ids.device)
-        unlabelled = torch.isin(ids, torch.tensor(self.masked, device=ids.device))
+        unlabelled = masked_tokens(ids, self.config, self.latent_mask)
         inputs["labels"] = inputs["labels"].masked_fill(unlabelled, -100)
         return self.model(**inputs)
 
