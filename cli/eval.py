@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from ..eval_tasks.latents import LATENTS, latent_transform
-from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, predict
+from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
-from ..eval_tasks.tasks import READERS, task_rows
+from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
 
@@ -36,15 +36,18 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if args.output and Path(args.output).is_dir():
         raise InputError(f"--output {args.output} is a folder: name a JSON file")
+    check_sizes(args.batch_size, args.max_new_tokens)
+    tasks = [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
     import torch
 
     from ..modeling import load_model
 
-    benchmarks = {task: task_rows(task) for task in dict.fromkeys(args.tasks.split(","))}
+    # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
     model, processor = load_model(args.model)
     model.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     scores = {}
-    for task, rows in benchmarks.items():
+    for task in tasks:
+        rows = task_rows(task)
         rows = rows.select(range(min(args.limit or len(rows), len(rows))))
         responses = predict(
             model, processor, rows, args.batch_size, args.max_new_tokens, latent_transform(args.latents)

@@ -81,8 +81,7 @@ def respond(
     progress: bool = True,
 ) -> list[str | None]:
     """Answer prompts by greedy decoding; see `predict`, whose arguments these are."""
-    if batch_size < 1 or max_new_tokens < 1:
-        raise InputError(f"batch size and new tokens must be positive, got {batch_size} and {max_new_tokens}")
+    check_sizes(batch_size, max_new_tokens)
     # Rows of like length waste little padding. Python's sort is stable, so equal prompts give equal batches.
     order = sorted(range(len(prompts)), key=lambda index: (prompts[index].n_frames, len(prompts[index].text)))
     responses: list[str | None] = [None] * len(prompts)
@@ -101,6 +100,12 @@ def respond(
     finally:
         model.train(training)
     return responses
+
+
+def check_sizes(batch_size: int, max_new_tokens: int) -> None:
+    """Refuse sizes below one, before anything is loaded for them."""
+    if batch_size < 1 or max_new_tokens < 1:
+        raise InputError(f"batch size and new tokens must be positive, got {batch_size} and {max_new_tokens}")
 
 
 def _decode(prompts: Sequence[Prompt], chosen: Sequence[int]) -> tuple[list[str], list["Clip"], list[int]]:

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 READERS: dict[str, Callable[[], "Dataset"]] = {"fourd_world": fourd_world.held_out_rows}
 
 
+def check_task(task: str) -> str:
+    """The name of a benchmark, or an error that lists them."""
+    if task not in READERS:
+        raise InputError(f"unknown task {task!r}: choose from {', '.join(READERS)}")
+    return task
+
+
 def task_rows(task: str) -> "Dataset":
     """The rows of a benchmark.
 
@@ -21,6 +28,4 @@ def task_rows(task: str) -> "Dataset":
     Raises:
         InputError: If there is no benchmark of this name, or its data cannot be read.
     """
-    if task not in READERS:
-        raise InputError(f"unknown task {task!r}: choose from {', '.join(READERS)}")
-    return READERS[task]()
+    return READERS[check_task(task)]()

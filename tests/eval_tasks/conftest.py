@@ -59,3 +59,30 @@ def world_folder(tmp_path_factory):
     tasks = ["camera_motion"] * 5 + ["object_motion"] * 3
     write_world(folder, [make_row(index, task) for index, task in enumerate(tasks)])
     return folder
+
+
+@pytest.fixture(scope="session")
+def talking_model_folder(tmp_path_factory, tiny_model_folder):
+    """The tiny model with weights so large that what it says depends on the clip; as made, it repeats itself."""
+    import torch
+
+    from fourdthinker.modeling import load_model
+
+    model, processor = load_model(tiny_model_folder)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.normal_(std=0.4, generator=generator)
+    folder = tmp_path_factory.mktemp("talking") / "model"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talking(talking_model_folder):
+    """That model and its processor."""
+    from fourdthinker.modeling import load_model
+
+    return load_model(talking_model_folder)

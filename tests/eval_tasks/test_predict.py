@@ -1,0 +1,109 @@
+import pytest
+import torch
+from PIL import Image
+
+from fourdthinker.eval_tasks import fourd_world
+from fourdthinker.eval_tasks.latents import LATENTS, latent_transform
+from fourdthinker.eval_tasks.predict import predict
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.tokens import LATENT_START, latent_block
+
+
+@pytest.fixture
+def rows(world_folder):
+    return fourd_world.read_rows(world_folder)
+
+
+@pytest.fixture
+def answers(talking, rows):
+    return predict(*talking, rows, batch_size=8, max_new_tokens=12, progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_answers_do_not_depend_on_the_batch_size(talking, rows, answers, batch_size):
+    assert len(set(answers)) > 1, "the model says one thing to all rows, which tests nothing"
+    assert predict(*talking, rows, batch_size, 12, progress=False) == answers
+
+
+def test_answers_stand_in_the_order_of_the_rows(talking, rows, answers):
+    backwards = rows.select(range(len(rows) - 1, -1, -1))
+    assert predict(*talking, backwards, 3, 12, progress=False) == answers[::-1]
+
+
+def test_decoding_is_greedy_whatever_the_checkpoint_suggests(talking, rows, answers):
+    settings = talking[0].generation_config
+    before = settings.to_dict()
+    settings.update(do_sample=True, temperature=5.0, top_p=0.9, num_beams=1)
+    try:
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            assert predict(*talking, rows, 8, 12, progress=False) == answers
+    finally:
+        settings.update(**before)
+
+
+def test_a_row_that_cannot_be_decoded_is_missing_and_the_others_are_answered(talking, rows, answers, caplog):
+    broken = rows.to_list()
+    broken[2]["frames"][1] = {"bytes": b"no image", "path": None}
+    broken[5]["frames"][0] = {"bytes": None, "path": "/nowhere.png"}
+    got = predict(*talking, broken, 3, 12, progress=False)
+    assert [index for index, answer in enumerate(got) if answer is None] == [2, 5]
+    assert [answer for answer in got if answer is not None] == [a for i, a in enumerate(answers) if i not in (2, 5)]
+    assert "row 2 counts as missing" in caplog.text
+
+
+def test_progress_goes_to_stderr(talking, rows, capsys):
+    predict(*talking, rows.select([0]), 1, 1)
+    out, err = capsys.readouterr()
+    assert out == "" and "answering" in err
+
+
+def test_a_model_in_training_stays_in_training(talking, rows):
+    model, _ = talking
+    model.train()
+    try:
+        predict(*talking, rows.select([0]), 1, 1, progress=False)
+        assert model.training
+    finally:
+        model.eval()
+
+
+def test_zero_and_shuffled_latents():
+    states = torch.arange(1.0, 13.0).view(3, 1, 4)
+    assert latent_transform("own") is None
+    assert latent_transform("zero")(states).eq(0).all()
+    shuffled = latent_transform("shuffled")(states)
+    assert not shuffled.equal(states)
+    assert shuffled.sort(-1).values.equal(states)
+    assert latent_transform("shuffled")(states[1:2]).equal(shuffled[1:2])
+    with pytest.raises(InputError, match="unknown latents 'none'"):
+        latent_transform("none")
+
+
+def test_an_empty_batch_is_refused(talking, rows):
+    with pytest.raises(InputError, match="must be positive"):
+        predict(*talking, rows, batch_size=0)
+
+
+def test_image_sizes_may_differ_between_rows(talking, rows):
+    mixed = rows.to_list()
+    mixed[0]["frames"] = [Image.new("RGB", (84, 28), (index * 40, 0, 0)) for index in range(4)]
+    mixed[0]["timestamps"] = [0.0, 0.5, 1.0, 1.5]
+    together = predict(*talking, mixed, 8, 12, progress=False)
+    assert together == predict(*talking, mixed, 1, 12, progress=False)
+
+
+def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking, rows):
+    model, processor = talking
+    rows = rows.select(range(4))
+    kept = processor.tokenizer.convert_tokens_to_ids([LATENT_START, *"ABCDEFGH"])
+    model.generation_config.suppress_tokens = sorted(set(range(len(processor.tokenizer))) - set(kept))
+    try:
+        said = {
+            latents: predict(*talking, rows, 4, 16, latent_transform(latents), progress=False) for latents in LATENTS
+        }
+        assert any(latent_block(4) in answer for answer in said["own"]), "no latents, so nothing is tested"
+        assert said["own"] != said["zero"] and said["own"] != said["shuffled"] and said["zero"] != said["shuffled"]
+        assert predict(*talking, rows, 1, 16, latent_transform("shuffled"), progress=False) == said["shuffled"]
+    finally:
+        model.generation_config.suppress_tokens = None
