@@ -1,0 +1,198 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from fourdthinker.modeling import FourDThinkerForConditionalGeneration, from_backbone, load_model
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
+from fourdthinker.modeling.tokens import LATENT_TOKENS
+
+TEXTS = ["The camera pans left.", "A red ball moves right."] * 3
+OURS = {"latent_token_id", "latent_start_token_id", "latent_end_token_id", "latent_size", "latent_pooling"}
+OURS |= {"ce_loss_weight", "sim_loss_weight", "position_rule", "model_type", "auto_map", "architectures"}
+
+
+def without_latent_tokens(folder):
+    """Take the three latent tokens, the last ones, out of a saved tokenizer: a stock one."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in LATENT_TOKENS]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    content = json.loads((folder / "tokenizer_config.json").read_text())
+    decoder = content.get("added_tokens_decoder", {})
+    content["added_tokens_decoder"] = {k: v for k, v in decoder.items() if v["content"] not in LATENT_TOKENS}
+    content["extra_special_tokens"] = [t for t in content.get("extra_special_tokens", []) if t not in LATENT_TOKENS]
+    (folder / "tokenizer_config.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(params=["old names", "new names"])
+def stock(request, tmp_path):
+    """A stock Qwen2.5-VL checkpoint with spare rows, and what its weights are."""
+    tied = request.param == "old names"
+    folder = tmp_path / "stock"
+    tokenizer = build_tokenizer(TEXTS, 400)
+    fields = tiny_config(tokenizer, tie_word_embeddings=tied).to_dict()
+    config = Qwen2_5_VLConfig(**{name: value for name, value in fields.items() if name not in OURS})
+    config.text_config.vocab_size = len(tokenizer) + 13
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    model.save_pretrained(folder, save_original_format=tied)
+    build_processor(tokenizer).save_pretrained(folder)
+    without_latent_tokens(folder)
+    names = load_file(folder / "model.safetensors").keys()
+    assert any(name.startswith("visual.") for name in names) == tied
+    assert any(name.startswith("model.layers.") for name in names) == tied
+    return folder, model
+
+
+def test_stock_checkpoint_becomes_ours_with_every_weight(stock):
+    folder, stock_model = stock
+    known = len(AutoProcessor.from_pretrained(folder).tokenizer)
+    model, processor = from_backbone(folder)
+    ids = processor.tokenizer.convert_tokens_to_ids(list(LATENT_TOKENS))
+    assert ids == [known, known + 1, known + 2]
+    config = model.config
+    assert [config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id] == ids
+    assert config.latent_size == 4
+    ours, theirs = model.state_dict(), stock_model.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        rows = [i for i in range(len(weight)) if i not in ids] if "embed_tokens" in name or "lm_head" in name else ...
+        assert torch.equal(ours[name][rows], weight[rows]), name
+
+
+def test_new_tokens_start_at_the_mean_and_nothing_is_resized(stock):
+    folder, stock_model = stock
+    model, processor = from_backbone(folder)
+    ids = [model.config.latent_token_id, model.config.latent_start_token_id, model.config.latent_end_token_id]
+    for ours, theirs in (
+        (model.get_input_embeddings(), stock_model.get_input_embeddings()),
+        (model.get_output_embeddings(), stock_model.get_output_embeddings()),
+    ):
+        assert ours.weight.shape == theirs.weight.shape
+        mean = theirs.weight[: len(processor.tokenizer) - 3].mean(0)
+        torch.testing.assert_close(ours.weight[ids], mean.expand(3, -1))
+
+
+def test_saved_backbone_opens_again_bit_for_bit(stock, tmp_path):
+    model, processor = from_backbone(stock[0], latent_size=6, position_rule="transformers")
+    model.save_pretrained(tmp_path / "ours")
+    processor.save_pretrained(tmp_path / "ours")
+    again, again_processor = load_model(tmp_path / "ours")
+    assert not again.training
+    assert (again.config.latent_size, again.config.position_rule) == (6, "transformers")
+    assert again.state_dict().keys() == model.state_dict().keys()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight), name
+    text = f"The camera {''.join(LATENT_TOKENS)} pans"
+    assert again_processor.tokenizer(text).input_ids == processor.tokenizer(text).input_ids
+
+
+def test_same_logits_as_the_stock_model_on_text(stock):
+    folder, stock_model = stock
+    model, _ = from_backbone(folder)
+    ids, new = torch.arange(5, 40)[None], model.config.latent_token_id
+    with torch.no_grad():
+        ours, theirs = model(input_ids=ids).logits, stock_model.eval()(input_ids=ids).logits
+    torch.testing.assert_close(ours[..., :new], theirs[..., :new])
+    torch.testing.assert_close(ours[..., new + 3 :], theirs[..., new + 3 :])
+
+
+@pytest.fixture
+def published(stock):
+    """A checkpoint as the research code wrote it: latent tokens in the tokenizer, no spare rows, ids in the config."""
+    folder, _ = stock
+    tokenizer = build_tokenizer(TEXTS, 400)
+    build_processor(tokenizer).save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    for name in weights:
+        if "embed_tokens" in name or "lm_head" in name:
+            weights[name] = weights[name][: len(tokenizer)].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["vocab_size"] = len(tokenizer)
+    pad, start, end = tokenizer.convert_tokens_to_ids(list(LATENT_TOKENS))
+    config |= {"latent_token_id": pad, "latent_start_id": start, "latent_end_id": end, "latent_size": 8}
+    config |= {"compress_strategy": "average", "stage": "stage1", "ce_loss_weight": 0.2, "sim_loss_weight": 1.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder, weights
+
+
+def test_published_checkpoint_keeps_its_size_ids_and_rows(published):
+    folder, weights = published
+    model, processor = from_backbone(folder)
+    config = model.config
+    assert (config.latent_size, config.ce_loss_weight) == (8, 0.2)
+    assert config.latent_start_token_id == processor.tokenizer.convert_tokens_to_ids(LATENT_TOKENS[1])
+    (name,) = [name for name in weights if "embed_tokens" in name]
+    assert torch.equal(model.get_input_embeddings().weight, weights[name])
+    assert from_backbone(folder, latent_size=4)[0].config.latent_size == 4
+
+
+def test_published_ids_that_the_tokenizer_denies_are_refused(published):
+    config = json.loads((published[0] / "config.json").read_text())
+    config["latent_end_id"] = 3
+    (published[0] / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="latent_end_id"):
+        from_backbone(published[0])
+
+
+def test_missing_weight_is_an_error_not_a_warning(stock):
+    folder, _ = stock
+    weights = load_file(folder / "model.safetensors")
+    weights.pop(next(name for name in weights if "layers.1.mlp.up_proj" in name))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="missing"):
+        from_backbone(folder)
+
+
+def test_left_over_weight_is_an_error(stock):
+    folder, _ = stock
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.7.extra.weight"] = torch.zeros(2)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="unexpected"):
+        from_backbone(folder)
+
+
+@pytest.mark.parametrize("opened", [from_backbone, load_model])
+def test_folder_that_is_not_there_or_holds_nothing(opened, tmp_path):
+    with pytest.raises(InputError, match="no model folder"):
+        opened(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no config.json"):
+        opened(tmp_path)
+    (tmp_path / "config.json").write_text("{ half")
+    with pytest.raises(InputError) as caught:
+        opened(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoints_of_the_other_kind_name_the_remedy(stock, tiny_model_folder):
+    with pytest.raises(InputError, match="fourdthinker init --backbone"):
+        load_model(stock[0])
+    with pytest.raises(InputError, match="load_model"):
+        from_backbone(tiny_model_folder)
+
+
+def test_folder_without_weights_or_processor(tiny_model_folder, tmp_path):
+    shutil.copytree(tiny_model_folder, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="weights"):
+        load_model(tmp_path / "model")
+    for name in ("processor_config.json", "tokenizer_config.json", "tokenizer.json"):
+        (tmp_path / "model" / name).unlink()
+    with pytest.raises(InputError, match="processor"):
+        load_model(tmp_path / "model")
+
+
+def test_sharded_weights_open_bit_for_bit(tiny_model, tiny_processor, tmp_path):
+    tiny_model.save_pretrained(tmp_path, max_shard_size="100KB")
+    tiny_processor.save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    again, _ = load_model(tmp_path)
+    for name, weight in tiny_model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight), name
+    assert isinstance(again, FourDThinkerForConditionalGeneration)

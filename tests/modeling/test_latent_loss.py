@@ -1,0 +1,178 @@
+import pytest
+import torch
+
+from fourdthinker.modeling import dift_loss
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.latent_loss import imagery_distance
+
+PAD = 10
+IDS = torch.tensor([[1, 2, 11, PAD, PAD, 12, 3, 4], [1, 11, PAD, PAD, 12, 11, PAD, PAD]])
+LABELS = torch.tensor([[-100, -100, 11, -100, -100, 12, 3, 4], [-100, 11, -100, -100, 12, 11, -100, -100]])
+
+
+@pytest.fixture
+def states():
+    torch.manual_seed(0)
+    return torch.randn(2, 8, 6, requires_grad=True), torch.nn.Linear(6, 20, bias=False), torch.randn(3, 2, 6)
+
+
+def by_hand(states, head, targets):
+    """The loss of 4dthinker.md 1.5, position by position."""
+    ce, count = 0.0, 0
+    for row in range(2):
+        for position in range(1, 8):
+            label = int(LABELS[row, position])
+            if label != -100:
+                ce -= head(states[row, position - 1]).log_softmax(-1)[label]
+                count += 1
+    places = [(0, 3), (0, 4), (1, 2), (1, 3), (1, 6), (1, 7)]
+    sim = 0.0
+    for image in range(3):
+        of_image = 0.0
+        for k in range(2):
+            row, position = places[2 * image + k]
+            h, z = states[row, position - 1], targets[image, k]
+            of_image += 1 - (h @ z) / (h.norm() * z.norm())
+        sim += of_image / 2
+    return ce / count, sim / 3
+
+
+def test_equals_the_loss_written_out(states):
+    hidden, head, targets = states
+    loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD)
+    ce, sim = by_hand(hidden, head, targets)
+    torch.testing.assert_close(loss.ce, ce)
+    torch.testing.assert_close(loss.sim, sim)
+    torch.testing.assert_close(loss.total, 0.1 * ce + 1.0 * sim)
+
+
+def test_weights_and_token_count(states):
+    hidden, head, targets = states
+    plain = dift_loss(hidden, IDS, LABELS, targets, head, PAD)
+    loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD, ce_weight=2.0, sim_weight=0.5, num_items_in_batch=70)
+    torch.testing.assert_close(loss.ce, plain.ce * 7 / 70)
+    torch.testing.assert_close(loss.total, 2.0 * loss.ce + 0.5 * plain.sim)
+
+
+def test_pairs_are_the_state_before_each_pad_and_the_target_at_it(states):
+    hidden, _, targets = states
+    imagery_distance(hidden, IDS, targets, PAD).sum().backward()
+    touched = hidden.grad.abs().sum(-1) > 0
+    assert touched.int().tolist() == [[0, 0, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1, 1, 0]]
+
+
+def test_pads_are_never_words_to_predict(states):
+    hidden, head, targets = states
+    careless = torch.where(IDS == PAD, IDS, LABELS)
+    assert (
+        dift_loss(hidden, IDS, careless, targets, head, PAD).ce
+        == dift_loss(hidden, IDS, LABELS, targets, head, PAD).ce
+    )
+
+
+def test_head_runs_on_supervised_positions_only(states):
+    hidden, head, targets = states
+    seen = []
+    dift_loss(hidden, IDS, LABELS, targets, lambda kept: seen.append(kept.shape) or head(kept), PAD)
+    assert seen == [(7, 6)]
+
+
+def test_two_images_weigh_the_same_however_they_are_batched(states):
+    hidden, _, targets = states
+    distances = imagery_distance(hidden, IDS, targets, PAD)
+    first = imagery_distance(hidden[:1], IDS[:1], targets[:1], PAD)
+    torch.testing.assert_close(distances[:1], first)
+
+
+def test_targets_get_no_gradient(states):
+    hidden, head, targets = states
+    targets.requires_grad_()
+    dift_loss(hidden, IDS, LABELS, targets, head, PAD).total.backward()
+    assert targets.grad is None
+    assert hidden.grad.abs().sum() > 0
+
+
+def test_batches_without_latents_or_without_labels(states):
+    hidden, head, targets = states
+    text = dift_loss(hidden, torch.ones_like(IDS), LABELS, None, head, PAD)
+    assert text.sim == 0
+    torch.testing.assert_close(text.total, 0.1 * text.ce)
+    silent = dift_loss(hidden, IDS, torch.full_like(IDS, -100), targets, head, PAD)
+    assert silent.ce == 0
+    assert silent.total.isfinite()
+    silent.total.backward()
+
+
+def test_other_number_of_images_than_blocks_is_refused(states):
+    hidden, head, targets = states
+    with pytest.raises(InputError, match="imagery frame"):
+        dift_loss(hidden, IDS, LABELS, targets[:2], head, PAD)
+
+
+@pytest.fixture
+def training_batch(prompts, tiny_model, imagery):
+    """Three rows with two blocks, none and one, filled on the right, and the imagery frames of the three blocks."""
+    config = tiny_model.config
+    block = [config.latent_start_token_id, *[config.latent_token_id] * 4, config.latent_end_token_id]
+    batch = prompts(padding_side="left")
+    endings = torch.tensor([[5, *block, 6, *block, 7], [5, 6, 7, *range(20, 32)], [5, *block, 6, 7, *range(20, 26)]])
+    labels = torch.cat([torch.full_like(batch["input_ids"], -100), endings], dim=1)
+    batch["input_ids"] = torch.cat([batch["input_ids"], endings], dim=1)
+    batch["attention_mask"] = torch.cat([batch["attention_mask"], torch.ones_like(endings)], dim=1)
+    batch.pop("mm_token_type_ids")
+    return {**batch, **imagery, "labels": labels}
+
+
+def test_forward_gives_the_loss_of_teacher_forcing(training_batch, tiny_model):
+    output = tiny_model(**training_batch)
+    targets = tiny_model.imagery_targets(
+        training_batch["pixel_values_latent"], training_batch["image_grid_thw_latent"]
+    )
+    assert targets.shape == (3, 4, 32)
+    inputs = {k: v for k, v in training_batch.items() if not k.endswith("_latent") and k != "labels"}
+    states = tiny_model.model(**inputs, latent_embeds=targets.flatten(0, 1)).last_hidden_state
+    expected = dift_loss(
+        states,
+        inputs["input_ids"],
+        training_batch["labels"],
+        targets,
+        tiny_model.lm_head,
+        tiny_model.config.latent_token_id,
+    )
+    torch.testing.assert_close(output.loss, expected.total)
+    torch.testing.assert_close(output.ce_loss, expected.ce)
+    torch.testing.assert_close(output.sim_loss, expected.sim)
+    torch.testing.assert_close(output.last_hidden_state, states)
+    torch.testing.assert_close(output.logits, tiny_model.lm_head(states))
+    short = tiny_model(**training_batch, logits_to_keep=1)
+    assert short.logits.shape[1] == 1
+    torch.testing.assert_close(short.loss, output.loss)
+
+
+def test_own_latents_can_be_fed_while_imagery_stays_the_target(training_batch, tiny_model):
+    forced = tiny_model(**training_batch)
+    fed = tiny_model(**training_batch, latent_embeds=torch.zeros(12, 32))
+    assert fed.sim_loss != forced.sim_loss
+    assert fed.ce_loss != forced.ce_loss
+
+
+def test_imagery_gives_the_vision_tower_no_gradient(training_batch, tiny_model):
+    tiny_model.train()
+    assert tiny_model.training
+    assert not tiny_model.model.visual.training
+    assert tiny_model.model.language_model.training
+    batch = {
+        k: v
+        for k, v in training_batch.items()
+        if k not in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
+    }
+    tiny_model(**batch).loss.backward()
+    assert all(parameter.grad is None for parameter in tiny_model.model.visual.parameters())
+    assert tiny_model.model.language_model.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
+
+
+def test_imagery_without_enough_blocks_is_refused(training_batch, tiny_model):
+    batch = {**training_batch, "input_ids": training_batch["input_ids"][:, :-8]}
+    batch["attention_mask"], batch["labels"] = batch["attention_mask"][:, :-8], batch["labels"][:, :-8]
+    with pytest.raises(InputError):
+        tiny_model(**batch)

@@ -1,0 +1,151 @@
+"""A saved folder loads where `fourdthinker` is not installed: in a fresh process that cannot import it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+SCRIPT = """
+import sys
+
+# An editable install is a finder on the meta path or a folder on sys.path: take both away.
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path[:] = [entry for entry in sys.path if entry and "__editable__" not in entry]
+sys.path_hooks[:] = [hook for hook in sys.path_hooks if "editable" not in repr(hook).lower()]
+sys.path_importer_cache.clear()
+import importlib.util
+
+if importlib.util.find_spec("fourdthinker") is not None:
+    import fourdthinker
+
+    # The bare namespace may be left over; nothing in it may be found.
+    assert importlib.util.find_spec("fourdthinker.modeling") is None, "fourdthinker can be imported here"
+
+import json
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
+
+folder, again = sys.argv[1:]
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+models = [kind.from_pretrained(folder, trust_remote_code=True) for kind in (AutoModel, AutoModelForImageTextToText)]
+assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "fourdthinker"
+inputs = processor(text=["Which way does the camera move?"], return_tensors="pt")
+config = models[0].config
+
+
+def start_first(ids, scores):
+    if ids.shape[1] == inputs["input_ids"].shape[1]:
+        scores = torch.full_like(scores, -torch.inf)
+        scores[:, config.latent_start_token_id] = 0.0
+    return scores
+
+
+outputs = [
+    model.generate(
+        **inputs, max_new_tokens=8, do_sample=False, return_dict_in_generate=True, logits_processor=[start_first]
+    )
+    for model in models
+]
+assert torch.equal(outputs[0].sequences, outputs[1].sequences)
+models[0].save_pretrained(again)
+processor.save_pretrained(again)
+resaved = AutoModel.from_pretrained(again, trust_remote_code=True)
+print(
+    json.dumps(
+        {
+            "classes": [type(model).__name__ for model in models],
+            "modules": [type(model).__module__ for model in models],
+            "processor": type(processor).__module__,
+            "ids": outputs[0].sequences[0].tolist(),
+            "values": outputs[0].latent_embeds[0].tolist(),
+            "equal": all(
+                torch.equal(weight, resaved.state_dict()[name]) for name, weight in models[0].state_dict().items()
+            ),
+            "imported": sorted(name for name in sys.modules if name.startswith("fourdthinker.")),
+        }
+    )
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tiny_model_folder, tmp_path_factory):
+    """What the fresh process saw, and the folder that it saved."""
+    home = tmp_path_factory.mktemp("elsewhere")
+    kept = {
+        name: value for name, value in os.environ.items() if name in ("PATH", "OMP_NUM_THREADS", "LD_LIBRARY_PATH")
+    }
+    environment = {**kept, "HOME": str(home), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRIPT, str(tiny_model_folder), str(home / "again")],
+        env=environment,
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1]), home / "again"
+
+
+def test_auto_classes_load_the_code_in_the_folder(elsewhere):
+    seen, _ = elsewhere
+    assert seen["classes"] == ["FourDThinkerForConditionalGeneration"] * 2
+    assert all(module.startswith("transformers_modules.") for module in seen["modules"])
+    assert seen["processor"].startswith("transformers.")
+    assert seen["imported"] == []
+
+
+def test_generates_the_same_latents_as_here(elsewhere, tiny_model, tiny_processor):
+    seen, _ = elsewhere
+    ids = torch.tensor([seen["ids"]])
+    prompt = tiny_processor(text=["Which way does the camera move?"], return_tensors="pt")["input_ids"].shape[1]
+    config = tiny_model.config
+    block = [config.latent_start_token_id, *[config.latent_token_id] * 4, config.latent_end_token_id]
+    assert seen["ids"][prompt : prompt + 6] == block
+    with torch.no_grad():
+        states = tiny_model.model(input_ids=ids, latent_embeds=torch.tensor(seen["values"])).last_hidden_state
+    torch.testing.assert_close(states[0, prompt : prompt + 4], torch.tensor(seen["values"]), atol=1e-5, rtol=0)
+
+
+def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder):
+    seen, again = elsewhere
+    assert seen["equal"]
+    code = {path.name for path in tiny_model_folder.glob("*.py")}
+    assert {path.name for path in again.glob("*.py")} == code
+    assert json.loads((again / "config.json").read_text())["auto_map"] == {
+        "AutoConfig": "configuration_fourdthinker.FourDThinkerConfig",
+        "AutoModel": "modeling_fourdthinker.FourDThinkerForConditionalGeneration",
+        "AutoModelForImageTextToText": "modeling_fourdthinker.FourDThinkerForConditionalGeneration",
+    }
+
+
+def test_auto_classes_take_our_own_code_where_it_is_installed(tiny_model_folder):
+    from transformers import AutoModel, AutoModelForImageTextToText
+
+    from fourdthinker.modeling import FourDThinkerForConditionalGeneration
+
+    for kind in (AutoModel, AutoModelForImageTextToText):
+        assert type(kind.from_pretrained(tiny_model_folder)) is FourDThinkerForConditionalGeneration
+
+
+def test_class_names_are_not_those_of_transformers():
+    import transformers
+
+    from fourdthinker import modeling
+
+    for name in ("FourDThinkerConfig", "FourDThinkerForConditionalGeneration", "FourDThinkerModel"):
+        assert getattr(modeling, name).__name__ == name
+        assert not hasattr(transformers, name)
+
+
+def test_text_format_loads_no_torch():
+    script = (
+        "import sys, fourdthinker.modeling.tokens, fourdthinker.modeling.prompts; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
