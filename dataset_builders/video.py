@@ -115,8 +115,9 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
         raise InputError(f"{path} does not exist or is not a file; check the path.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; {_REMEDY}.")
+    # Rather no frame than one patched up from its neighbours, and none larger than its header may claim.
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-    strict = {"err_detect": "explode"}  # rather no frame than one patched up from its neighbours
+    strict = {"err_detect": "explode", "max_pixels": str(_MAX_FRAME_PIXELS)}
     try:
         # `file:` keeps a name such as `concat:a|b` or `http:x` from being read as an address.
         with av.open(f"file:{path.absolute()}", container_options=options, options=strict) as opened:
