@@ -96,14 +96,14 @@ def test_image_sizes_may_differ_between_rows(talking, rows):
 def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking, rows):
     model, processor = talking
     rows = rows.select(range(4))
-    kept = processor.tokenizer.convert_tokens_to_ids([LATENT_START, *"ABCDEFGH"])
+    kept = processor.tokenizer.convert_tokens_to_ids([LATENT_START, *"ABCD"])
     model.generation_config.suppress_tokens = sorted(set(range(len(processor.tokenizer))) - set(kept))
     try:
         said = {
-            latents: predict(*talking, rows, 4, 16, latent_transform(latents), progress=False) for latents in LATENTS
+            latents: predict(*talking, rows, 4, 28, latent_transform(latents), progress=False) for latents in LATENTS
         }
         assert any(latent_block(4) in answer for answer in said["own"]), "no latents, so nothing is tested"
         assert said["own"] != said["zero"] and said["own"] != said["shuffled"] and said["zero"] != said["shuffled"]
-        assert predict(*talking, rows, 1, 16, latent_transform("shuffled"), progress=False) == said["shuffled"]
+        assert predict(*talking, rows, 3, 28, latent_transform("shuffled"), progress=False) == said["shuffled"]
     finally:
         model.generation_config.suppress_tokens = None
