@@ -1,4 +1,4 @@
-"""From frames, timestamps and a question to what the model takes: the one way that training, RL and evaluation share."""
+"""Frames, timestamps and a question made into model input: the one way that training, RL and evaluation share."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def row_clip(row: Mapping) -> Clip:
 
 
 def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Shrink a frame of more than `max_pixels` pixels; the new sides are multiples of 28 (4DThinker's collator rule)."""
+    """Shrink a frame of more than `max_pixels` pixels to sides that are multiples of 28 (the published collator)."""
     pixels = frame.width * frame.height
     if pixels <= max_pixels:
         return frame
@@ -113,7 +113,8 @@ def encode(
             "do_sample_frames": False,
             "video_metadata": metadata,
         },
-        text_kwargs={"padding": True, "padding_side": padding_side, "return_mm_token_type_ids": True},
+        text_kwargs={"padding": True, "padding_side": padding_side},
+        return_mm_token_type_ids=True,
         return_tensors="pt",
     )
 

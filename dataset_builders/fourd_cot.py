@@ -1,0 +1,185 @@
+"""The builder of 4D chain-of-thought datasets: rows in, Parquet and a card out."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import datasets
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from ..modeling.errors import InputError
+from .rows import DIFT_FEATURES, GRPO_FEATURES
+from .world_rows import world_rows
+
+# What each configuration keeps of the rows: its columns, and the tasks it is limited to.
+_COLUMNS = {"dift": DIFT_FEATURES, "grpo": GRPO_FEATURES, "camera": DIFT_FEATURES, "object": DIFT_FEATURES}
+_ONLY_TASK = {"camera": "camera_motion", "object": "object_motion"}
+# GRPO learns from other clips than DIFT, from which the answers are known by heart.
+_SEED_STEP = {"grpo": 1}
+
+Rows = Iterable[Mapping]
+
+
+@dataclass
+class FourDCoTConfig(datasets.BuilderConfig):
+    """Which rows to build.
+
+    Attributes:
+        questions (`int`): Training questions of each task, from the rendered world.
+        held_out (`int`): Questions of each task on clips that no training question uses.
+        seed (`int`): Another seed gives other training clips; the held-out ones stay.
+        workers (`int`): Rendering processes.
+    """
+
+    questions: int = 1000
+    held_out: int = 400
+    seed: int = 0
+    workers: int = 1
+
+
+class FourDCoT(datasets.GeneratorBasedBuilder):
+    """Builds `dift`, `grpo`, `camera` and `object` rows of the rendered world, or of rows that are passed in.
+
+    Args:
+        rows (`Mapping[str, Iterable[Mapping]]`, *optional*): Rows of each split, in place of the rendered world.
+
+    Example:
+
+    ```python
+    builder = FourDCoT(config_name="dift", questions=100, held_out=20)
+    builder.download_and_prepare()
+    builder.as_dataset(split="train")
+    ```
+    """
+
+    VERSION = datasets.Version("0.1.0")
+    BUILDER_CONFIG_CLASS = FourDCoTConfig
+    BUILDER_CONFIGS = list(map(FourDCoTConfig, _COLUMNS))
+    DEFAULT_CONFIG_NAME = "dift"
+
+    def __init__(self, *args, rows: Mapping[str, Rows] | None = None, **kwargs):
+        self._rows = rows
+        super().__init__(*args, **kwargs)
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=_COLUMNS[self.config.name])
+
+    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
+        rows = self._rows if self._rows is not None else self._world()
+        return [datasets.SplitGenerator(name=split, gen_kwargs={"rows": given}) for split, given in rows.items()]
+
+    def _world(self) -> dict[str, Rows]:
+        config = self.config
+        seed = 2 * config.seed + _SEED_STEP.get(config.name, 0)
+        counts = {"train": (config.questions, seed), "test": (config.held_out, 0)}
+        return {
+            split: world_rows(split, count, split_seed, config.workers)
+            for split, (count, split_seed) in counts.items()
+            if count
+        }
+
+    def _generate_examples(self, rows: Rows) -> Iterator[tuple[str, dict]]:
+        wanted = _ONLY_TASK.get(self.config.name)
+        columns = _COLUMNS[self.config.name]
+        for row in rows:
+            if wanted in (None, row["task"]):
+                yield row["id"], {name: row[name] for name in columns}
+
+
+class Written(NamedTuple):
+    """What a dataset folder holds.
+
+    Attributes:
+        files (`dict[str, dict[str, list[str]]]`): For each configuration, for each split, its Parquet files relative
+            to the folder.
+        counts (`dict[str, dict[str, int]]`): Number of rows, laid out the same way.
+    """
+
+    files: dict[str, dict[str, list[str]]]
+    counts: dict[str, dict[str, int]]
+
+
+def write_dataset(
+    rows: Mapping[str, Mapping[str, Rows]], folder: Path, card: Callable[[Written], str] | None = None
+) -> Written:
+    """Write rows as Parquet, with a card by which plain `load_dataset(folder, configuration)` finds them.
+
+    Args:
+        rows (`Mapping[str, Mapping[str, Iterable[Mapping]]]`): For each configuration, for each split, its rows.
+        folder (`Path`): An existing folder; use `modeling.atomic.atomic_dir` for all or nothing.
+        card (`Callable`, *optional*): Makes the text of the `README.md`, whose header must name the files; by default
+            there is nothing else in it.
+
+    Raises:
+        InputError: If a split has no rows.
+    """
+    return _write({name: {"rows": splits} for name, splits in rows.items()}, folder, card)
+
+
+def build_world(
+    folder: Path,
+    clips: Mapping[str, int],
+    seed: int = 0,
+    workers: int = 1,
+    card: Callable[[Written], str] | None = None,
+) -> Written:
+    """Render the world and write it as a `dift` and a `grpo` dataset.
+
+    Args:
+        folder (`Path`): An existing folder.
+        clips (`Mapping[str, int]`): Questions of each task, by split (`train`, `test`).
+        seed (`int`, *optional*, defaults to 0): Another seed gives other training clips.
+        workers (`int`, *optional*, defaults to 1): Rendering processes.
+        card (`Callable`, *optional*): As in [`write_dataset`].
+    """
+    sizes = {"questions": clips.get("train", 0), "held_out": clips.get("test", 0), "seed": seed, "workers": workers}
+    return _write(dict.fromkeys(("dift", "grpo"), sizes), folder, card)
+
+
+def _write(builders: Mapping[str, Mapping], folder: Path, card: Callable[[Written], str] | None) -> Written:
+    written = Written({}, {})
+    for name, arguments in builders.items():
+        # What the builder leaves beside the rows speaks of this machine: it stays in a folder that goes.
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            builder = FourDCoT(config_name=name, cache_dir=scratch, **arguments)
+            builder.download_and_prepare(f"{scratch}/out", file_format="parquet")
+            (folder / name).mkdir()
+            written.counts[name] = {split: info.num_examples for split, info in builder.info.splits.items()}
+            written.files[name] = {
+                split: [_place(shard, split, folder / name) for shard in _shards(Path(scratch, "out"), split)]
+                for split in builder.info.splits
+            }
+        empty = [split for split, count in written.counts[name].items() if count == 0]
+        if empty:
+            raise InputError(f"{name!r} would have no rows in its split {empty[0]!r}: nothing was written")
+    text = _bare_card(written) if card is None else card(written)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return written
+
+
+def _shards(folder: Path, split: str) -> list[Path]:
+    return sorted(folder.glob(f"{FourDCoT.__module__.rpartition('.')[2]}-{split}*.parquet"))
+
+
+def _place(shard: Path, split: str, folder: Path) -> str:
+    """Move a shard to its place under a name that tells its content.
+
+    `datasets` caches a folder's rows under what its card says. With the same names, rows that were built anew would
+    never be seen where the old ones had been loaded once.
+    """
+    _, _, number = shard.stem.partition(f"-{split}")
+    digest = hashlib.sha256(shard.read_bytes()).hexdigest()[:16]
+    target = folder / f"{split}{number or '-00000-of-00001'}-{digest}.parquet"
+    shard.rename(target)
+    return f"{folder.name}/{target.name}"
+
+
+def _bare_card(written: Written) -> str:
+    configurations = [
+        {"config_name": name, "data_files": [{"split": split, "path": paths} for split, paths in splits.items()]}
+        for name, splits in written.files.items()
+    ]
+    return str(DatasetCard(f"---\n{DatasetCardData(configs=configurations).to_yaml()}\n---\n"))

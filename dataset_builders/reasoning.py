@@ -1,0 +1,73 @@
+"""Template descriptions and chains of thought: every word follows from the clip's geometry."""
+
+from collections.abc import Sequence
+
+from ..modeling.errors import InputError
+from ..modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, format_response
+
+NEAR_METRES, FAR_METRES = 4.2, 5.4
+
+
+def place(column: float, depth: float) -> str:
+    """Where something is: a third of the picture's width and one of three distances.
+
+    Args:
+        column (`float`): 0 at the picture's left edge, 1 at its right edge.
+        depth (`float`): Metres from the camera.
+    """
+    side = "left" if column < 1 / 3 else "right" if column > 2 / 3 else "middle"
+    distance = "near" if depth < NEAR_METRES else "far" if depth > FAR_METRES else "midway"
+    return f"{side} {distance}"
+
+
+def describe_camera(labels: Sequence[str]) -> str:
+    """One sentence for the camera's motion."""
+    return f"The camera motion is {' and '.join(labels)}." if labels else "The camera stands still."
+
+
+def describe_object(name: str, start: str, end: str, label: str) -> str:
+    """One sentence for an object: where it starts and ends in the picture, and how it moves in the world."""
+    return f"The {name} goes from {start} to {end}, {label}."
+
+
+def object_reasoning(name: str, times: Sequence[float], start: str, end: str, label: str) -> str:
+    """A chain of thought for an object question, one imagery mark for each of `times` (seconds)."""
+    return f"I picture the {name} {_marks(times)}. {describe_object(name, start, end, label)}"
+
+
+def camera_reasoning(
+    labels: Sequence[str], times: Sequence[float], reference: tuple[str, str, str] | None = None
+) -> str:
+    """A chain of thought for a camera question, one imagery mark for each of `times` (seconds).
+
+    Args:
+        labels (`Sequence[str]`): What the camera did.
+        times (`Sequence[float]`): Seconds of the imagery frames.
+        reference (`tuple[str, str, str]`, *optional*): Name, start and end place of an object at rest; the whole
+            scene where none is known.
+    """
+    if reference is None:
+        return f"I picture the scene {_marks(times)}. {describe_camera(labels)}"
+    name, start, end = reference
+    resting = describe_object(name, start, end, "Staying in Place")
+    return f"I picture the {name} {_marks(times)}. {resting} {describe_camera(labels)}"
+
+
+def checked_response(reasoning: str, letter: str, options: Sequence[str], imagery: int) -> str:
+    """The whole response, after checking that it agrees with the key and with its imagery.
+
+    Raises:
+        InputError: If the reasoning does not name the right option, names a wrong one, or has another number of marks
+            than there are imagery frames.
+    """
+    if reasoning.count(IMAGERY_MARK) != imagery:
+        raise InputError(f"{reasoning.count(IMAGERY_MARK)} imagery marks for {imagery} imagery frames: {reasoning!r}")
+    right = options[OPTION_LETTERS.index(letter)]
+    conclusion = reasoning.rstrip(".").split(IMAGERY_MARK)[-1]
+    if not conclusion.endswith(right):
+        raise InputError(f"the reasoning does not conclude with the answer {right!r}: {reasoning!r}")
+    return format_response(reasoning, letter, options)
+
+
+def _marks(times: Sequence[float]) -> str:
+    return " and ".join(f"at {time:.1f} s {IMAGERY_MARK}" for time in times)

@@ -1,0 +1,88 @@
+"""What is true of a rendered clip, computed from its geometry alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..camera_motion import camera_labels, camera_strengths
+from ..object_motion import object_displacement, object_label
+from ..reasoning import describe_camera, describe_object, place
+from .scene import project
+from .world import WorldClip
+
+_SEEN_PIXELS_SHARE = 8 / 56**2
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    """One object of a clip.
+
+    Attributes:
+        index (`int`): Its number in the clip's masks.
+        name (`str`): For example `blue ball`.
+        label (`str`, *optional*): One of `OBJECT_LABELS`; `None` where its motion is ambiguous.
+        displacement (`np.ndarray` of shape `(3,)`): Metres right, down, forward, seen from the first camera.
+        start, end (`str`): Its place in the first and last frame.
+        column (`float`): Where it starts, 0 at the picture's left edge and 1 at its right edge.
+        seen (`bool`): Whether it shows in both the first and the last frame.
+    """
+
+    index: int
+    name: str
+    label: str | None
+    displacement: np.ndarray
+    start: str
+    end: str
+    column: float
+    seen: bool
+
+    def describe(self) -> str:
+        """One sentence with its name, places and motion; the label must be known."""
+        return describe_object(self.name, self.start, self.end, str(self.label))
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """The camera's motion and every object of a clip, the objects from left to right.
+
+    Attributes:
+        camera (`list[str]`): Labels; none for a still camera.
+        camera_degrees (`dict[str, float]`): Strength of each motion that is not nought.
+        objects (`list[ObjectFacts]`).
+    """
+
+    camera: list[str]
+    camera_degrees: dict[str, float]
+    objects: list[ObjectFacts]
+
+    def describe(self) -> str:
+        """The dense caption: the camera, then each object that shows and moves unambiguously."""
+        told = [thing.describe() for thing in self.objects if thing.seen and thing.label]
+        return " ".join([describe_camera(self.camera), *told])
+
+
+def clip_facts(clip: WorldClip) -> ClipFacts:
+    """Work out the facts of a rendered clip."""
+    focal = clip.intrinsics[0, 0] / clip.rgb.shape[1]
+    ends = project(clip.centres[[0, -1]], clip.camera_to_world[[0, -1], None], focal)
+    objects = []
+    for index, name in enumerate(clip.names):
+        displacement = object_displacement(clip.centres[:, index], clip.camera_to_world)
+        (first, _, first_depth), (last, _, last_depth) = ends[:, index]
+        shares = (clip.masks[[0, -1]] == index).mean(axis=(1, 2))
+        objects.append(
+            ObjectFacts(
+                index=index,
+                name=name,
+                label=object_label(displacement),
+                displacement=displacement,
+                start=place(first, first_depth),
+                end=place(last, last_depth),
+                column=float(first),
+                seen=bool((shares >= _SEEN_PIXELS_SHARE).all()),
+            )
+        )
+    strengths = camera_strengths(clip.camera_to_world, clip.timestamps)
+    degrees = {label: round(float(value), 2) for label, value in strengths.items() if value > 0.005}
+    labels = camera_labels(clip.camera_to_world, clip.timestamps)
+    return ClipFacts(labels, degrees, sorted(objects, key=lambda thing: thing.column))

@@ -1,0 +1,152 @@
+"""Question rows of the rendered world, balanced so that no answer is more common than another."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import get_context
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .camera_motion import CAMERA_LABELS
+from .imagery import paint_object
+from .object_motion import OBJECT_LABELS
+from .questions import camera_question, object_question
+from .reasoning import camera_reasoning, checked_response, object_reasoning
+from .world import World, WorldClip
+from .world.facts import ClipFacts, ObjectFacts, clip_facts
+
+# Clips of different purposes never share a seed.
+SEED_RANGES = {"train": 0, "test": 2**40, "pretrain": 2**41}
+_CLIPS_A_SEED = 2**24
+_CLIPS_A_TASK = 16
+
+
+def world_rows(split: str, per_task: int, seed: int = 0, workers: int = 1) -> Iterator[dict]:
+    """Rows of camera-motion and object-motion questions, as many of each, their answers evenly spread.
+
+    Args:
+        split (`str`): `"train"` or `"test"`; they share no clip.
+        per_task (`int`): Camera questions, and as many object questions.
+        seed (`int`, *optional*, defaults to 0): Another seed gives other clips.
+        workers (`int`, *optional*, defaults to 1): Rendering processes; the rows do not depend on it.
+
+    Yields:
+        `dict`: The columns of the `dift` configuration.
+    """
+    wanted = {
+        "camera_motion": Counter(_spread(CAMERA_LABELS, per_task)),
+        "object_motion": Counter(_spread(OBJECT_LABELS, per_task)),
+    }
+    first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
+    with tqdm(total=2 * per_task, desc=f"{split} rows", unit="row") as bar:
+        for candidates in _rendered(first, workers):
+            for task in wanted:
+                row = _most_wanted(candidates, task, wanted[task])
+                if row is not None:
+                    bar.update()
+                    yield row
+            if not any(left.total() for left in wanted.values()):
+                return
+
+
+def clip_candidates(
+    clip: WorldClip, facts: ClipFacts, name: str, rng: np.random.Generator
+) -> list[tuple[str, str, dict]]:
+    """Every question that a clip can answer.
+
+    Returns:
+        `list[tuple[str, str, dict]]`: Task, label of the right answer, row.
+    """
+    candidates = []
+    resting = [thing for thing in facts.objects if thing.seen and thing.label == "Staying in Place"]
+    if len(facts.camera) == 1 and resting:
+        reference = resting[int(rng.integers(len(resting)))]
+        candidates.append(("camera_motion", facts.camera[0], _camera_row(clip, facts, reference, name, rng)))
+    for thing in facts.objects:
+        if thing.seen and thing.label:
+            candidates.append(("object_motion", thing.label, _object_row(clip, thing, name, rng)))
+    return candidates
+
+
+def _camera_row(
+    clip: WorldClip, facts: ClipFacts, reference: ObjectFacts, name: str, rng: np.random.Generator
+) -> dict:
+    start, end = clip.timestamps[0], clip.timestamps[-1]
+    asked = camera_question(facts.camera, start, end, rng)
+    reasoning = camera_reasoning(facts.camera, (start, end), (reference.name, reference.start, reference.end))
+    numbers = {"camera_degrees": facts.camera_degrees, "reference": reference.name}
+    return _row(clip, f"{name}-camera", "camera_motion", asked, reasoning, numbers, reference)
+
+
+def _object_row(clip: WorldClip, thing: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
+    start, end = clip.timestamps[0], clip.timestamps[-1]
+    asked = object_question(thing.name, str(thing.label), start, end, rng)
+    reasoning = object_reasoning(thing.name, (start, end), thing.start, thing.end, str(thing.label))
+    right, _, forward = thing.displacement
+    numbers = {
+        "object": thing.name,
+        "metres_right": round(float(right), 3),
+        "metres_forward": round(float(forward), 3),
+    }
+    return _row(clip, f"{name}-object-{thing.index}", "object_motion", asked, reasoning, numbers, thing)
+
+
+def _row(
+    clip: WorldClip, identity: str, task: str, asked: dict, reasoning: str, numbers: dict, pictured: ObjectFacts
+) -> dict:
+    ends = (0, len(clip.rgb) - 1)
+    imagery = [paint_object(clip.rgb[index], clip.masks[index] == pictured.index) for index in ends]
+    return {
+        "id": identity,
+        "source": "world",
+        "task": task,
+        **asked,
+        "frames": [Image.fromarray(frame) for frame in clip.rgb],
+        "timestamps": list(clip.timestamps),
+        "facts": json.dumps(numbers),
+        "response": checked_response(reasoning, asked["answer"], asked["options"], len(imagery)),
+        "imagery": imagery,
+        "imagery_timestamps": [clip.timestamps[index] for index in ends],
+    }
+
+
+def _spread(labels: tuple[str, ...], total: int) -> dict[str, int]:
+    return {label: total // len(labels) + (number < total % len(labels)) for number, label in enumerate(labels)}
+
+
+def _most_wanted(candidates: list[tuple[str, str, dict]], task: str, wanted: Counter) -> dict | None:
+    """The row of a task whose answer is still short the most; takes it off the account."""
+    open_ones = [(label, row) for kind, label, row in candidates if kind == task and wanted[label] > 0]
+    if not open_ones:
+        return None
+    label, row = max(open_ones, key=lambda pair: wanted[pair[0]])
+    wanted[label] -= 1
+    return row
+
+
+def _rendered(first_seed: int, workers: int) -> Iterator[list[tuple[str, str, dict]]]:
+    """Candidates of one clip after the other, rendered ahead by `workers` processes."""
+    batches = (
+        range(first_seed + start, first_seed + start + _CLIPS_A_TASK)
+        for start in range(0, _CLIPS_A_SEED, _CLIPS_A_TASK)
+    )
+    if workers <= 1:
+        for seeds in batches:
+            yield from _render_batch(seeds)
+        return
+    with get_context("spawn").Pool(workers) as pool:
+        pending = [pool.apply_async(_render_batch, (next(batches),)) for _ in range(2 * workers)]
+        for seeds in batches:
+            yield from pending.pop(0).get()
+            pending.append(pool.apply_async(_render_batch, (seeds,)))
+
+
+def _render_batch(seeds: range) -> list[list[tuple[str, str, dict]]]:
+    with World() as world:
+        made = []
+        for seed in seeds:
+            clip = world.clip(seed)
+            made.append(clip_candidates(clip, clip_facts(clip), f"world-{seed}", np.random.default_rng([seed, 1])))
+        return made
