@@ -1,0 +1,81 @@
+"""From rows to a DIFT batch: texts with latent blocks, labels, video pixels and imagery pixels."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from transformers import BatchFeature, ProcessorMixin
+
+from ..modeling.errors import InputError
+from ..modeling.processing import conversation_text, decode_image, encode, encode_imagery, row_clip
+from ..modeling.tokens import IMAGERY_MARK, LATENT_PAD, drop_imagery_marks, expand_imagery_marks
+
+IGNORED_LABEL = -100
+
+
+class DIFTCollator:
+    """Makes batches of the rows of a `dift` dataset.
+
+    Args:
+        processor: A Qwen2.5-VL processor whose tokenizer has the latent tokens.
+        latent_size (`int`): Latents in a block.
+        drop_imagery (`bool`, *optional*, defaults to `False`): Leave out marks and imagery: the text-only control.
+    """
+
+    def __init__(self, processor: ProcessorMixin, latent_size: int, drop_imagery: bool = False):
+        self.processor, self.latent_size, self.drop_imagery = processor, latent_size, drop_imagery
+        self._pad = processor.tokenizer.convert_tokens_to_ids(LATENT_PAD)
+
+    def __call__(self, rows: Sequence[Mapping]) -> BatchFeature:
+        """Collate rows.
+
+        Args:
+            rows (`Sequence[Mapping]`): Columns `id`, `question`, `options`, `response`, `frames`, `timestamps`,
+                `imagery`.
+
+        Returns:
+            `BatchFeature`: What `encode` gives, padded on the right; `labels` of shape `(batch, length)`; and, if any
+            row has imagery, `pixel_values_latent` and `image_grid_thw_latent`, row after row.
+
+        Raises:
+            InputError: If a row has another number of marks than of imagery frames.
+        """
+        responses = [self._response(row) for row in rows]
+        texts = [
+            conversation_text(self.processor, row["question"], row["options"], response)
+            for row, response in zip(rows, responses, strict=True)
+        ]
+        batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side="right")
+        batch["labels"] = response_labels(self.processor, batch, responses)
+        batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
+        imagery = [] if self.drop_imagery else [decode_image(image) for row in rows for image in row["imagery"]]
+        if imagery:
+            batch.update(encode_imagery(self.processor, imagery))
+        return batch
+
+    def _response(self, row: Mapping) -> str:
+        marks = row["response"].count(IMAGERY_MARK)
+        if marks != len(row["imagery"]):
+            raise InputError(f"row {row['id']} has {marks} imagery marks but {len(row['imagery'])} imagery frames")
+        if self.drop_imagery:
+            return drop_imagery_marks(row["response"])
+        return expand_imagery_marks(row["response"], self.latent_size)
+
+
+def response_labels(processor: ProcessorMixin, batch: BatchFeature, responses: Sequence[str]) -> torch.LongTensor:
+    """Labels that cover what follows `<|im_start|>assistant`, the line break included (4DThinker's collator).
+
+    The responses are found by their length from the end of the row, so nothing that a question says can move them.
+
+    Args:
+        processor: A Qwen2.5-VL processor.
+        batch (`BatchFeature`): Encoded conversations, padded on the right.
+        responses (`Sequence[str]`): What the model says in each.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before the responses and after the rows' ends.
+    """
+    spoken = processor.tokenizer([f"\n{response}<|im_end|>\n" for response in responses])["input_ids"]
+    lengths = torch.tensor([len(ids) for ids in spoken])[:, None]
+    ends = batch["attention_mask"].sum(1, keepdim=True)
+    positions = torch.arange(batch["input_ids"].shape[1])
+    return batch["input_ids"].masked_fill((positions < ends - lengths) | (positions >= ends), IGNORED_LABEL)
