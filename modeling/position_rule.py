@@ -99,8 +99,8 @@ def _row_positions(types: list[int], grids: dict[int, Iterator], tokens_per_seco
             continue
         # Two visuals with no token between them are one run of the same type.
         while length > 0:
-            grid, seconds = next(grids[kind], (None, 0.0))
-            size = grid[0] * grid[1] * grid[2] if grid else 0
+            grid, seconds = next(grids[kind], ((0, 0, 0), 0.0))
+            size = grid[0] * grid[1] * grid[2]
             if not 0 < size <= length:
                 raise InputError(
                     f"{length} {'image' if kind == IMAGE else 'video'} tokens in a row do not fit the grid {grid}: "
