@@ -15,6 +15,8 @@ from transformers import (
 from .configuration_fourdthinker import FourDThinkerConfig
 from .tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
+TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
+
 # Qwen2.5's own added tokens in their own order; the ones after the pads are not "special" there either.
 QWEN_SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -214,4 +216,19 @@ def tiny_config(
         tie_word_embeddings=tie_word_embeddings,
         **ids,
         **kwargs,
+    )
+
+
+def tiny_backbone_config(tokenizer: PreTrainedTokenizerBase) -> FourDThinkerConfig:
+    """The shape of the shipped backbone: 2.7 M parameters, a grid of a 56 x 56 pixel video seen as 2 x 2 tokens."""
+    return tiny_config(
+        tokenizer,
+        hidden_size=128,
+        layers=6,
+        heads=4,
+        kv_heads=2,
+        intermediate_size=512,
+        vision_layers=3,
+        vision_intermediate_size=384,
+        max_position_embeddings=4096,
     )

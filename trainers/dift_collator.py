@@ -45,7 +45,8 @@ class DIFTCollator:
             for row, response in zip(rows, responses, strict=True)
         ]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side="right")
-        batch["labels"] = response_labels(self.processor, batch, responses)
+        spoken = [f"\n{response}<|im_end|>\n" for response in responses]
+        batch["labels"] = response_labels(self.processor, batch, spoken)
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
         imagery = [] if self.drop_imagery else [decode_image(image) for row in rows for image in row["imagery"]]
         if imagery:
@@ -61,21 +62,21 @@ class DIFTCollator:
         return expand_imagery_marks(row["response"], self.latent_size)
 
 
-def response_labels(processor: ProcessorMixin, batch: BatchFeature, responses: Sequence[str]) -> torch.LongTensor:
-    """Labels that cover what follows `<|im_start|>assistant`, the line break included (4DThinker's collator).
+def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequence[str]) -> torch.LongTensor:
+    """Labels that cover the last words of each row.
 
-    The responses are found by their length from the end of the row, so nothing that a question says can move them.
+    They are found by their length from the row's end, so nothing that a question says can move them. DIFT supervises
+    what follows `<|im_start|>assistant`, the line break included (4DThinker's collator).
 
     Args:
         processor: A Qwen2.5-VL processor.
         batch (`BatchFeature`): Encoded conversations, padded on the right.
-        responses (`Sequence[str]`): What the model says in each.
+        spoken (`Sequence[str]`): With what each row ends.
 
     Returns:
-        `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before the responses and after the rows' ends.
+        `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before these words and after the rows' ends.
     """
-    spoken = processor.tokenizer([f"\n{response}<|im_end|>\n" for response in responses])["input_ids"]
-    lengths = torch.tensor([len(ids) for ids in spoken])[:, None]
+    lengths = torch.tensor([len(ids) for ids in processor.tokenizer(list(spoken))["input_ids"]])[:, None]
     ends = batch["attention_mask"].sum(1, keepdim=True)
     positions = torch.arange(batch["input_ids"].shape[1])
     return batch["input_ids"].masked_fill((positions < ends - lengths) | (positions >= ends), IGNORED_LABEL)

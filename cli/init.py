@@ -1,0 +1,92 @@
+"""`fourdthinker init`: a model to start from."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from ..modeling.errors import InputError
+
+SUMMARY = "make a model: the tiny backbone that ships with the package, or a checkpoint of yours"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    origin = parser.add_mutually_exclusive_group(required=True)
+    origin.add_argument(
+        "--tiny", action="store_true", help="the 2.7 M parameter backbone that sees the rendered world"
+    )
+    origin.add_argument(
+        "--backbone",
+        metavar="PATH",
+        help="a Qwen2.5-VL checkpoint, or a published 4DThinker one: a folder or a Hub id",
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
+    parser.add_argument(
+        "--retrain",
+        action="store_true",
+        help="with --tiny: train it from nothing instead of copying (about 40 minutes)",
+    )
+    parser.add_argument("--steps", type=int, help="with --retrain: optimizer steps (default: as the shipped one)")
+    parser.add_argument("--clips", type=int, help="with --retrain: rendered clips (default: as the shipped one)")
+    parser.add_argument("--seed", type=int, default=0, help="with --retrain: of clips, weights and order (default: 0)")
+    parser.add_argument("--latent-size", type=int, help="with --backbone: latents in a block (default: its own, or 4)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write a folder that every other command takes as a model."""
+    from ..modeling.atomic import atomic_dir
+
+    output = Path(args.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists already; name a new folder for --output or remove it")
+    if args.retrain and not args.tiny:
+        raise InputError("--retrain goes with --tiny; another backbone is trained by `fourdthinker dift`")
+    for name in ("steps", "clips", "latent_size"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    with atomic_dir(output) as folder:
+        if args.backbone:
+            _convert(args.backbone, args.latent_size, folder)
+        elif args.retrain:
+            _retrain(args, folder)
+        else:
+            shutil.copytree(Path(__file__).parents[1] / "modeling" / "tiny_backbone", folder, dirs_exist_ok=True)
+    print(f"model in {output}")
+
+
+def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
+    from ..modeling import from_backbone
+
+    model, processor = from_backbone(backbone, latent_size=latent_size)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _retrain(args: argparse.Namespace, folder: Path) -> None:
+    import dataclasses
+    import tempfile
+
+    import torch
+    from transformers import set_seed
+
+    from ..dataset_builders.world_descriptions import described_clips, option_reading, world_texts
+    from ..modeling import FourDThinkerForConditionalGeneration
+    from ..modeling.tiny import TINY_VOCAB_SIZE, build_processor, build_tokenizer, tiny_backbone_config
+    from ..trainers.pretraining import PretrainingConfig, pretrain
+    from ..trainers.pretraining_data import PretrainingBatches
+
+    asked = {"steps": args.steps, "clips": args.clips, "seed": args.seed}
+    config = PretrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    set_seed(config.seed)
+    clips = described_clips(config.clips, config.seed, config.workers)
+    tokenizer = build_tokenizer(world_texts(clips), TINY_VOCAB_SIZE)
+    processor = build_processor(tokenizer)
+    model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
+    batches = PretrainingBatches(clips, option_reading, processor, config.steps, config.batch_size, config.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        log = pretrain(model, batches, scratch, config)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    written = {"config": dataclasses.asdict(config), "log_history": log}
+    (folder / "training_log.json").write_text(json.dumps(written, indent=1) + "\n")

@@ -1,0 +1,105 @@
+"""Clips of the rendered world told in words: what the tiny backbone learns to see and to read from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..modeling.prompts import question_text
+from ..modeling.tokens import format_answer, format_options, format_response
+from .camera_motion import CAMERA_LABELS
+from .imagery import paint_object
+from .object_motion import OBJECT_LABELS
+from .questions import camera_question, object_question
+from .reasoning import camera_reasoning, describe_camera
+from .world import World
+from .world.facts import clip_facts
+from .world_rows import SEED_RANGES
+
+_CLIPS_A_TASK = 64
+_WHICH_OPTION = "{statement}\n\n{options}\nWhich option is it?"
+
+
+@dataclass(frozen=True)
+class DescribedClip:
+    """A rendered clip and what can be said of it.
+
+    Attributes:
+        rgb (`np.ndarray` of shape `(frames, side, side, 3)`, uint8).
+        caption (`str`): The camera and every object.
+        objects (`list[tuple[str, str]]`): Name and sentence of each object that shows and moves unambiguously.
+        painted (`np.ndarray` of shape `(side, side, 3)`, uint8): The first frame with the first object painted red.
+        painted_caption (`str`): Which object that is, and where.
+        fps (`float`): Frames a second.
+    """
+
+    rgb: np.ndarray
+    caption: str
+    objects: list[tuple[str, str]]
+    painted: np.ndarray
+    painted_caption: str
+    fps: float
+
+
+def described_clips(count: int, seed: int, workers: int) -> list[DescribedClip]:
+    """Render and describe `count` clips; which ones depends on `seed` alone."""
+    first = SEED_RANGES["pretrain"] + seed * 2**24
+    tasks = [
+        range(first + start, first + min(start + _CLIPS_A_TASK, count)) for start in range(0, count, _CLIPS_A_TASK)
+    ]
+    clips: list[DescribedClip] = []
+    with get_context("spawn").Pool(workers) as pool, tqdm(total=count, desc="clips", unit="clip") as bar:
+        for batch in pool.imap(_describe_batch, tasks):
+            clips.extend(batch)
+            bar.update(len(batch))
+    return clips
+
+
+def _describe_batch(seeds: Sequence[int]) -> list[DescribedClip]:
+    with World() as world:
+        described = []
+        for seed in seeds:
+            clip = world.clip(seed)
+            facts = clip_facts(clip)
+            told = [thing for thing in facts.objects if thing.seen and thing.label]
+            pictured = facts.objects[seed % len(facts.objects)]
+            end = seed // 7 % 2
+            described.append(
+                DescribedClip(
+                    rgb=clip.rgb,
+                    caption=facts.describe(),
+                    objects=[(thing.name, thing.describe()) for thing in told],
+                    painted=np.asarray(paint_object(clip.rgb[-end], clip.masks[-end] == pictured.index)),
+                    painted_caption=f"The {pictured.name} at {pictured.end if end else pictured.start}.",
+                    fps=world.fps,
+                )
+            )
+        return described
+
+
+def option_reading(rng: np.random.Generator) -> tuple[str, str]:
+    """A statement with four options, and the option that says the same."""
+    if rng.random() < 0.5:
+        label = str(rng.choice(CAMERA_LABELS))
+        asked, statement = camera_question([label], 0.0, 0.0, rng), describe_camera([label])
+    else:
+        label = str(rng.choice(OBJECT_LABELS))
+        asked, statement = object_question("object", label, 0.0, 0.0, rng), f"It is {label}."
+    prompt = _WHICH_OPTION.format(statement=statement, options=format_options(asked["options"]))
+    return prompt, format_answer(asked["answer"], asked["options"])
+
+
+def world_texts(clips: list[DescribedClip]) -> Iterator[str]:
+    """All that is ever said of the world: what the tokenizer is trained on."""
+    for number, clip in enumerate(clips):
+        rng = np.random.default_rng(number)
+        start, end = sorted(rng.uniform(0, 10, 2))
+        labels = [str(rng.choice(CAMERA_LABELS))]
+        asked = [camera_question(labels, start, end, rng)]
+        asked += [object_question(name, str(rng.choice(OBJECT_LABELS)), start, end, rng) for name, _ in clip.objects]
+        yield from (question_text(row["question"], row["options"]) for row in asked)
+        yield format_response(camera_reasoning(labels, (start, end)), asked[0]["answer"], asked[0]["options"])
+        yield clip.caption
+        yield clip.painted_caption

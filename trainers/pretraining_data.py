@@ -1,0 +1,98 @@
+"""Batches for the tiny backbone: describe a clip, one of its objects or a painted frame, or read an option."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+from transformers import BatchFeature, ProcessorMixin
+
+from ..modeling.processing import Clip, encode
+from .dift_collator import response_labels
+
+DESCRIBE_CLIP = "Describe the video."
+DESCRIBE_OBJECT = "Describe the {name}."
+DESCRIBE_PAINTED = "What is painted red?"
+
+# Motion is hardly learnt from answers alone; descriptions of everything teach it.
+_SHARES = {"clip": 0.50, "object": 0.32, "painted": 0.06, "options": 0.12}
+
+
+class Described(Protocol):
+    """A clip told in words, see `dataset_builders.world_descriptions.DescribedClip`."""
+
+    rgb: np.ndarray
+    caption: str
+    objects: list[tuple[str, str]]
+    painted: np.ndarray
+    painted_caption: str
+    fps: float
+
+
+class PretrainingBatches(Dataset):
+    """Whole batches, each of one kind.
+
+    Args:
+        clips (`Sequence[Described]`): What there is to describe.
+        read_option (`Callable`): From a random generator to a statement with options, and the right option.
+        processor: A Qwen2.5-VL processor.
+        batches (`int`): How many.
+        batch_size (`int`): Samples in each.
+        seed (`int`, *optional*, defaults to 0): Item `i` depends on `seed` and `i` alone.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Described],
+        read_option: Callable[[np.random.Generator], tuple[str, str]],
+        processor: ProcessorMixin,
+        batches: int,
+        batch_size: int,
+        seed: int = 0,
+    ):
+        self.clips, self.read_option, self.processor = clips, read_option, processor
+        self.batches, self.batch_size, self.seed = batches, batch_size, seed
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __getitem__(self, index: int) -> BatchFeature:
+        rng = np.random.default_rng([self.seed, index])
+        kind = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
+        samples: list[tuple[str, str, Clip | None]]
+        if kind == "options":
+            samples = [(*self.read_option(rng), None) for _ in range(self.batch_size)]
+        else:
+            # Walks through all the clips before any comes again.
+            numbers = (index * self.batch_size + np.arange(self.batch_size)) % len(self.clips)
+            samples = [_sample(self.clips[number], kind, rng) for number in numbers]
+        return supervised_batch(self.processor, samples)
+
+
+def supervised_batch(processor: ProcessorMixin, samples: Sequence[tuple[str, str, Clip | None]]) -> BatchFeature:
+    """Encode prompts, responses and their clips, which all have or none; labels cover the responses alone."""
+    texts = []
+    for prompt, response, clip in samples:
+        content: list[dict[str, Any]] = [{"type": "video"}] if clip is not None else []
+        turn = [{"role": "user", "content": [*content, {"type": "text", "text": prompt}]}]
+        opened = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        texts.append(f"{opened}{response}<|im_end|>\n")
+    clips = [clip for *_, clip in samples if clip is not None]
+    if clips:
+        batch = encode(processor, texts, clips, padding_side="right")
+    else:
+        batch = processor(text=texts, return_tensors="pt", text_kwargs={"padding": True, "padding_side": "right"})
+    batch["labels"] = response_labels(processor, batch, [f"{response}<|im_end|>\n" for _, response, _ in samples])
+    return batch
+
+
+def _sample(clip: Described, kind: str, rng: np.random.Generator) -> tuple[str, str, Clip]:
+    if kind == "painted":
+        return DESCRIBE_PAINTED, clip.painted_caption, Clip([Image.fromarray(clip.painted)], [0.0])
+    frames = [Image.fromarray(frame) for frame in clip.rgb]
+    video = Clip(frames, [number / clip.fps for number in range(len(frames))])
+    if kind == "object" and clip.objects:
+        name, sentence = clip.objects[int(rng.integers(len(clip.objects)))]
+        return DESCRIBE_OBJECT.format(name=name), sentence, video
+    return DESCRIBE_CLIP, clip.caption, video
