@@ -122,13 +122,13 @@ class Demo:
 
     def table(self) -> str:
         """Accuracy of each stage on both kinds of question, with 95 % intervals."""
-        from ..eval_tasks.scores import format_table
+        from ..eval_tasks.scores import format_comparison
 
         lines = []
         for label, model, latents in _ROWS:
             tasks = self._read(model, latents)["tasks"]
             lines.append((label, [tasks[task] for task in _TASKS]))
-        return format_table(lines, [task.replace("_", " ") for task in _TASKS])
+        return format_comparison(lines, [task.replace("_", " ") for task in _TASKS])
 
     def _scores(self, model: str, latents: str) -> Path:
         return self.folder / "scores" / f"{model}-{latents}.json"

@@ -67,6 +67,30 @@ def format_scores(scores: Mapping, title: str = "") -> str:
     return "\n".join([title, *lines] if title else lines)
 
 
+def format_comparison(rows: Sequence[tuple[str, Sequence[Mapping]]], tasks: Sequence[str]) -> str:
+    """Several models side by side, one a line.
+
+    Args:
+        rows (`Sequence[tuple[str, Sequence[Mapping]]]`): A label, and for each task an entry of `score(...)["tasks"]`.
+        tasks (`Sequence[str]`): Their headings.
+
+    Returns:
+        `str`: A table with accuracy and 95 % interval; its first line is chance, its heading says how many questions.
+    """
+    first = rows[0][1]
+    header = ("", *(f"{task} (n = {numbers['n']})" for task, numbers in zip(tasks, first, strict=True)))
+    chance = ("chance", *(f"{100 * numbers['chance']:.1f} %" for numbers in first))
+    table = [header, chance, *((label, *map(_with_interval, entries)) for label, entries in rows)]
+    widths = [max(len(cells[column]) for cells in table) for column in range(len(header))]
+    lines = ["  ".join(_align(cells, widths)) for cells in table]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _with_interval(numbers: Mapping) -> str:
+    low, high = numbers["interval"]
+    return f"{100 * numbers['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
 def _judge(row: Mapping, policy: Policy) -> dict:
     options, answer = row["options"], row["answer"]
     if isinstance(options, str) or len(options) < 2:
