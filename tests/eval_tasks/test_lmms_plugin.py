@@ -34,11 +34,13 @@ print(MODEL_REGISTRY_V2.resolve("fourdthinker").class_path, "fourd_world" in Tas
 """  # noqa: E501
 
 
+@pytest.mark.slow
 def test_lmms_eval_finds_model_and_tasks_through_the_installed_entry_point(tmp_path):
     (tmp_path / "other.yaml").write_text("task: other\ndataset_path: none\n")
     assert run_python(INDEX.format(folder=str(tmp_path))) == f"{plugin.MODEL_CLASS} True [1, 2, 2]"
 
 
+@pytest.mark.slow
 def test_opting_out_leaves_the_index_alone(tmp_path):
     (tmp_path / "other.yaml").write_text("task: other\ndataset_path: none\n")
     output = run_python(INDEX.format(folder=str(tmp_path)), **{plugin.OPT_OUT: "1"})

@@ -93,6 +93,7 @@ def test_image_sizes_may_differ_between_rows(talking, rows):
     assert together == predict(*talking, mixed, 1, 12, progress=False)
 
 
+@pytest.mark.slow
 def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking, rows):
     model, processor = talking
     rows = rows.select(range(4))

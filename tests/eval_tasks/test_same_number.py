@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("lmms_eval", reason="needs the extra `eval`")
+pytestmark = pytest.mark.slow
 
 BIN = Path(sys.executable).parent
 NAMES = ("accuracy", "camera_motion", "object_motion")
