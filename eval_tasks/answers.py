@@ -107,8 +107,8 @@ class _Offer:
     def _bare_letter(self, text: str) -> tuple[str | None, str]:
         """A letter followed by its option's text without punctuation; only the text can tell it from a word."""
         head, _, rest = text.partition(" ")
-        letter = self.letter(head) if len(head) == 1 and self.texts is not None else None
-        if letter and self.texts[self.letters.index(letter)] == _comparable(rest):
+        letter = self.letter(head) if len(head) == 1 else None
+        if letter and self.texts is not None and self.texts[self.letters.index(letter)] == _comparable(rest):
             return letter, rest
         return None, ""
 
@@ -171,11 +171,12 @@ def _statement(text: str, cue: re.Match, offer: _Offer) -> str | None:
     firm = bool(_VERB_CUE.search(cue.group()))
     named = re.match(r"[(\[{]([A-Za-z])[)\]}]|([A-Z])(?![A-Za-z'’])", rest)
     letter = offer.letter(named[1] or named[2]) if named else None
-    if letter is None:
+    if named is None or letter is None:
         sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
         return offer.choice(sentence) if firm else None
     following = rest[named.end() :]
-    if _ALTERNATIVE.match(following) and offer.letter(_ALTERNATIVE.match(following)[1]):
+    other = _ALTERNATIVE.match(following)
+    if other and offer.letter(other[1]):
         return _UNCLEAR
     if not firm:
         # "Option B" alone may be a mention; it is an answer only as the last thing said.
