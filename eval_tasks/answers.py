@@ -113,9 +113,8 @@ class _Offer:
         return None, ""
 
     def _names_another(self, letter: str, rest: str) -> bool:
-        return "\n" in rest or any(
-            word.strip("()[]{}.:,;") in self.letters for word in rest.split() if word.strip("()[]{}.:,;") != letter
-        )
+        others = set(self.letters) - {letter}
+        return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in rest.split())
 
 
 def _comparable(text: str) -> str:

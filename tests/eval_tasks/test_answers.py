@@ -56,6 +56,7 @@ TABLE = [
     ("<answer>E. back</answer>", None, None),
     ("<answer>left or right</answer>", None, None),
     ("<answer>B. rightwards</answer>", None, "B"),
+    ("<answer>B. rightwards : past the AB sign</answer>", None, "B"),
     ("<answer>The answer is B</answer>", None, "B"),
     ("<answer>Option C</answer>", None, "C"),
     ("<answer>**B**</answer>", None, "B"),
