@@ -16,13 +16,14 @@ from ..modeling.errors import InputError
 from .config_file import read_config_file
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from datasets import Dataset
     from transformers import PreTrainedModel, ProcessorMixin, Trainer
 
 TRAINING_LOG = "training_log.json"
 _PLACES = ("model", "dataset", "output")
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclasses.dataclass
