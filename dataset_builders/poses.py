@@ -13,7 +13,9 @@ from ..modeling.processing import Clip
 
 MIN_FRAMES = 6
 MIN_REGISTERED = 0.8  # share of the frames whose pose must be found
-MIN_FOCAL, MAX_FOCAL = 0.3, 5.0  # in longer sides of the picture: a fisheye and a long telephoto lens
+# Focal lengths in longer sides of the picture. Some motions, a sideways one before a wall among them, tell nothing of
+# the focal length; then the guess, that of a phone's video, is what stands.
+_FOCAL_GUESS, MIN_FOCAL, MAX_FOCAL = 0.8, 0.3, 3.0
 _MAX_SIDE = 640  # pixels; phone clips gain nothing from more, and matching time grows with the features
 _MAX_FEATURES = 2048
 _OVERLAP = 5  # each frame is matched with so many next ones, and with those 8, 16, ... further on
@@ -116,7 +118,9 @@ def _largest_model(folder: Path, seed: int, num_threads: int) -> pycolmap.Recons
         database,
         frames,
         camera_mode=pycolmap.CameraMode.SINGLE,
-        reader_options=pycolmap.ImageReaderOptions(camera_model="SIMPLE_PINHOLE"),
+        reader_options=pycolmap.ImageReaderOptions(
+            camera_model="SIMPLE_PINHOLE", default_focal_length_factor=_FOCAL_GUESS
+        ),
         extraction_options=extraction,
         device="cpu",
     )

@@ -21,7 +21,7 @@ from .questions import camera_question
 from .reasoning import camera_reasoning, checked_response
 from .video import VIDEO_SUFFIXES, read_frames
 
-POSE_FPS, MAX_POSE_FRAMES = 4.0, 48
+POSE_FPS, MAX_POSE_FRAMES = 6.0, 24
 SEGMENT_SECONDS = 2.0
 # How strong another motion may be, as a share of the weakest one that is named.
 MAX_UNNAMED_BESIDE_ONE, MAX_UNNAMED_BESIDE_TWO = 0.4, 0.75
