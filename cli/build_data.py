@@ -1,0 +1,113 @@
+"""`fourdthinker build-data`: rows of 4D reasoning from a folder of videos or from the rendered world."""
+
+import argparse
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..modeling.errors import InputError
+
+if TYPE_CHECKING:
+    from ..dataset_builders.fourd_cot import Written
+
+SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
+WORLD = "world"
+WORLD_QUESTIONS = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--source",
+        required=True,
+        metavar="FOLDER|world",
+        help="folder of video files, or `world` for rendered scenes (a folder of that name: ./world)",
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
+    parser.add_argument("--frames", type=int, default=8, help="frames in a row, of videos (default: 8)")
+    parser.add_argument(
+        "--clips",
+        type=int,
+        help="videos: stop after so many that gave rows (default: all); world: training questions of each task, a"
+        f" quarter as many are held out (default: {WORLD_QUESTIONS})",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of wording, options and scenes (default: 0)")
+    parser.add_argument("--workers", type=int, default=1, help="processes or threads to use (default: 1)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
+    output = Path(args.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists already; name a new folder for --output or remove it")
+    for name in ("clips", "workers"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if args.seed < 0:
+        raise InputError(f"--seed must not be negative, got {args.seed}")
+    if args.source == WORLD:
+        written, skipped = _build_world(args, output), []
+    else:
+        written, skipped = _build_videos(args, output)
+    for config, splits in written.counts.items():
+        for split, rows in splits.items():
+            print(f"{config}, {split}: {rows} rows")
+    if args.source != WORLD:
+        print(f"{len(skipped)} videos skipped")
+    for path, reason in skipped:
+        print(f"  {path.name}: {reason}")
+    print(f"written to {output}")
+
+
+def _build_world(args: argparse.Namespace, output: Path) -> "Written":
+    from ..dataset_builders.fourd_cot import build_world
+    from ..modeling.atomic import atomic_dir
+
+    questions = args.clips or WORLD_QUESTIONS
+    with atomic_dir(output) as folder:
+        sizes = {"train": questions, "test": max(1, questions // 4)}
+        return build_world(folder, sizes, args.seed, args.workers, partial(_card, "the rendered world", "apache-2.0"))
+
+
+def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", list[tuple[Path, str]]]:
+    from ..dataset_builders.fourd_cot import Written, write_dataset
+    from ..dataset_builders.real_video import log_skip, video_rows
+    from ..modeling.atomic import atomic_dir
+
+    skipped: list[tuple[Path, str]] = []
+
+    def on_skip(path: Path, reason: str) -> None:
+        log_skip(path, reason)
+        skipped.append((path, reason))
+
+    source = Path(args.source)
+    rows = video_rows(source, args.frames, args.clips, args.seed, args.workers, on_skip)
+    first = next(rows, None)
+    if first is None:
+        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in skipped)
+        raise InputError(f"no video in {source} gives a row ({reasons})")
+    with atomic_dir(output) as folder:
+        dift = write_dataset({"dift": {"train": chain([first], rows)}}, folder)
+        grpo = write_dataset({"grpo": {"train": _stored_rows(folder / "dift")}}, folder)
+        written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
+        # The videos' own terms hold for their frames.
+        (folder / "README.md").write_text(_card(source.name or "videos", None, written), encoding="utf-8")
+    return written, skipped
+
+
+def _stored_rows(folder: Path) -> Iterator[dict]:
+    """Rows just written, one at a time, their pictures still encoded: posing every clip again would take hours."""
+    from datasets import Image, List, load_dataset
+
+    stored = load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train", streaming=True)
+    for column in ("frames", "imagery"):
+        stored = stored.cast_column(column, List(Image(decode=False)))
+    yield from stored
+
+
+def _card(source: str, license: str | None, written: "Written") -> str:
+    from ..hub_cards import dataset_card
+
+    return str(dataset_card(written.files, written.counts, license=license, sources=[source]))

@@ -1,0 +1,66 @@
+"""`fourdthinker build-data`: from clips to a folder that `load_dataset` reads, or nothing at all."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from fourdthinker.cli.main import main
+from fourdthinker.modeling.tokens import IMAGERY_MARK
+
+VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
+
+
+def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_told(tmp_path, capsys):
+    pytest.importorskip("pycolmap", reason="poses need the data extra")
+    if not VIDEOS.exists():
+        pytest.skip("the phone clips are not here: they are handed out beside the project, not with it")
+    source = tmp_path / "clips"
+    source.mkdir()
+    shutil.copy(VIDEOS / "backpack.mp4", source)
+    (source / "cut.mp4").write_bytes((VIDEOS / "cat.mp4").read_bytes()[:90_000])
+    output = tmp_path / "data"
+    assert main(["build-data", "--source", str(source), "--output", str(output)]) == 0
+    told = capsys.readouterr().out
+    assert "1 videos skipped" in told and "cut.mp4" in told
+
+    dift = load_dataset(str(output), "dift", split="train", cache_dir=tmp_path / "cache")
+    grpo = load_dataset(str(output), "grpo", split="train", cache_dir=tmp_path / "cache")
+    assert len(dift) == len(grpo) > 0 and dift["id"] == grpo["id"]
+    assert "response" not in grpo.column_names
+    row = dift[0]
+    assert row["response"].count(IMAGERY_MARK) == len(row["imagery"]) == 2
+    assert len(row["frames"]) == len(row["timestamps"]) == 8
+    assert grpo[0]["frames"][0].tobytes() == row["frames"][0].tobytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "clips", "data"]
+
+
+def test_world_becomes_a_dataset(tmp_path, capsys):
+    pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
+    output = tmp_path / "data"
+    assert main(["build-data", "--source", "world", "--output", str(output), "--clips", "4"]) == 0
+    assert "dift, train: 8 rows" in capsys.readouterr().out
+    rows = load_dataset(str(output), "dift", split="test", cache_dir=tmp_path / "cache")
+    assert set(rows["task"]) == {"camera_motion", "object_motion"}
+
+
+def fails(capsys, arguments, words):
+    assert main(["build-data", *map(str, arguments)]) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("fourdthinker: error: ") and words in told
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
+    pytest.importorskip("pycolmap", reason="poses need the data extra")
+    output, empty, bad = tmp_path / "data", tmp_path / "empty", tmp_path / "bad"
+    empty.mkdir()
+    bad.mkdir()
+    (bad / "page.mp4").write_text("<html>404</html>" * 100)
+    fails(capsys, ["--source", empty, "--output", output], "holds no video")
+    fails(capsys, ["--source", tmp_path / "nowhere", "--output", output], "nowhere does not exist")
+    fails(capsys, ["--source", bad, "--output", output], "page.mp4")
+    fails(capsys, ["--source", bad, "--output", output, "--frames", 1], "at least 2")
+    fails(capsys, ["--source", bad, "--output", output, "--clips", 0], "--clips")
+    fails(capsys, ["--source", empty, "--output", bad], "exists already")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty"]
