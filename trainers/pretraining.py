@@ -20,10 +20,10 @@ class PretrainingConfig:
         workers (`int`): Rendering processes.
     """
 
-    clips: int = 24_000
-    steps: int = 3_000
-    batch_size: int = 32
-    learning_rate: float = 1.5e-3
+    clips: int = 16_000
+    steps: int = 7_000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
     seed: int = 0
     workers: int = 2
 
@@ -49,7 +49,7 @@ def pretrain(model: PreTrainedModel, batches: Dataset, output_dir: str, config: 
         warmup_steps=config.steps // 20,
         weight_decay=0.01,
         adam_beta2=0.98,
-        logging_steps=50,
+        logging_steps=100,
         save_strategy="no",
         report_to="none",
         use_cpu=not torch.cuda.is_available(),
@@ -58,9 +58,17 @@ def pretrain(model: PreTrainedModel, batches: Dataset, output_dir: str, config: 
         dataloader_num_workers=1,
         dataloader_prefetch_factor=4,
     )
-    trainer = Trainer(model, arguments, train_dataset=batches, data_collator=_only)
+    trainer = _CrossEntropyTrainer(model, arguments, train_dataset=batches, data_collator=_only)
     trainer.train()
     return trainer.state.log_history
+
+
+class _CrossEntropyTrainer(Trainer):
+    """Logs and minimises the cross entropy itself, not as a part of the DIFT loss."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs, use_cache=False, logits_to_keep=1)
+        return (outputs.ce_loss, outputs) if return_outputs else outputs.ce_loss
 
 
 def _only(batches: list) -> dict:
