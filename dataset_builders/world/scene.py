@@ -99,8 +99,10 @@ def sample_scene(rng: np.random.Generator, frames: int, grounds: int) -> Scene:
     """
     progress = np.linspace(0.0, 1.0, frames)
     heading = _turn_about_z(rng.uniform(0, 2 * np.pi))
-    poses = _camera_path(rng, progress, heading)
-    objects = _sample_objects(rng, progress, heading, poses)
+    objects: tuple[SceneObject, ...] = ()
+    while not objects:  # from a few cameras no place was found that stays in view
+        poses = _camera_path(rng, progress, heading)
+        objects = _sample_objects(rng, progress, heading, poses)
     light = heading @ np.array([rng.uniform(-1, 1), rng.uniform(-1.5, -0.5), 2.0])
     return Scene(objects, poses, float(_FIELD_OF_VIEW), int(rng.integers(grounds)), light)
 

@@ -1,8 +1,12 @@
 """The rendered world: seeded clips with exact geometry, drawn on the CPU by PyBullet's TinyRenderer."""
 
+import os
+import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from PIL import Image
@@ -13,6 +17,7 @@ _NEAR, _FAR = 0.1, 40.0
 _GROUND_HALF_SIDE = 25.0
 _GROUND_TEXTURES = 8
 _SKY = (176, 206, 235)
+_IMPORT_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class WorldClip:
         rgb (`np.ndarray` of shape `(frames, side, side, 3)`, uint8).
         masks (`np.ndarray` of shape `(frames, side, side)`, int8): Object index, -1 for ground and sky.
         depth (`np.ndarray` of shape `(frames, side, side)`, float32): Metres along the view axis, inf for the sky.
-        intrinsics (`np.ndarray` of shape `(3, 3)`): Pixels.
+        intrinsics (`np.ndarray` of shape `(3, 3)`): From camera axes to column and row of a pixel.
         camera_to_world (`np.ndarray` of shape `(frames, 4, 4)`): Metres, OpenCV axes.
         timestamps (`list[float]`): Seconds.
         names (`tuple[str, ...]`): One an object.
@@ -60,8 +65,7 @@ class World:
     """
 
     def __init__(self, side: int = 56, frames: int = 8, fps: float = 2.0, stereo_baseline: float | None = None):
-        import pybullet
-
+        pybullet = _import_pybullet()
         self.side, self.frames, self.fps, self.stereo_baseline = side, frames, fps, stereo_baseline
         self._bullet = pybullet
         self._client = pybullet.connect(pybullet.DIRECT)
@@ -85,8 +89,9 @@ class World:
     def render(self, scene: Scene) -> WorldClip:
         """Render a scene with exact masks, depth and poses."""
         focal = 0.5 * self.side / np.tan(scene.field_of_view / 2)
-        centre = (self.side - 1) / 2
-        intrinsics = np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]])
+        # TinyRenderer samples a pixel at its left and lower edge, not at its middle.
+        column, row = self.side / 2, self.side / 2 - 1
+        intrinsics = np.array([[focal, 0, column], [0, focal, row], [0, 0, 1.0]])
         bodies = [self._ground(scene), *(self._body(thing) for thing in scene.objects)]
         try:
             views = [self._frame(scene, bodies, index) for index in range(self.frames)]
@@ -181,6 +186,23 @@ class World:
                 Image.fromarray(_ground_texture(number)).save(file)
                 ids.append(self._bullet.loadTexture(str(file), physicsClientId=self._client))
             return ids
+
+
+def _import_pybullet() -> ModuleType:
+    """Import PyBullet without the line that its C code writes past Python's own `sys.stderr`."""
+    with _IMPORT_LOCK:
+        if "pybullet" not in sys.modules:
+            sys.stderr.flush()
+            stderr = os.dup(2)
+            try:
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), 2)
+                import pybullet
+            finally:
+                os.dup2(stderr, 2)
+                os.close(stderr)
+        import pybullet
+    return pybullet
 
 
 def _ground_texture(number: int) -> np.ndarray:
