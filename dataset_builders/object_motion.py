@@ -22,18 +22,20 @@ def object_displacement(centres: ArrayLike, camera_to_world: ArrayLike) -> np.nd
     """How far an object went over a clip, seen from where the camera stood at the start.
 
     Args:
-        centres (`ArrayLike` of shape `(T, 3)`): The object's centre in world metres.
+        centres (`ArrayLike` of shape `(T, 3)`): The object's centre in metres; the world's z points up.
         camera_to_world (`ArrayLike` of shape `(T, 4, 4)`): Poses in metres, OpenCV axes.
 
     Returns:
         `np.ndarray` of shape `(3,)`: Metres to the right, down, and forward along the ground.
 
     Raises:
-        InputError: If the shapes do not fit.
+        InputError: If the shapes do not fit, or a number is not finite.
     """
     centres, poses = np.asarray(centres, dtype=float), np.asarray(camera_to_world, dtype=float)
-    if centres.ndim != 2 or centres.shape[1] != 3 or poses.shape != (len(centres), 4, 4):
+    if centres.ndim != 2 or centres.shape[1:] != (3,) or len(centres) == 0 or poses.shape != (len(centres), 4, 4):
         raise InputError(f"object centres {centres.shape} and poses {poses.shape} do not fit (T, 3) and (T, 4, 4)")
+    if not (np.isfinite(centres).all() and np.isfinite(poses).all()):
+        raise InputError("an object centre or a pose holds NaN or infinity: drop that frame")
     right, down = poses[0, :3, 0], poses[0, :3, 1]
     # A camera that looks down still calls "away" what recedes along the ground.
     vertical = np.array([0.0, 0.0, -1.0 if down[2] < 0 else 1.0])
@@ -48,8 +50,14 @@ def object_label(displacement: ArrayLike) -> str | None:
 
     Args:
         displacement (`ArrayLike` of shape `(3,)`): Metres right, down, forward, from `object_displacement`.
+
+    Raises:
+        InputError: If it is not three finite numbers.
     """
-    right, _, forward = np.asarray(displacement, dtype=float)
+    displacement = np.asarray(displacement, dtype=float)
+    if displacement.shape != (3,) or not np.isfinite(displacement).all():
+        raise InputError(f"a displacement is three numbers of metres, got {displacement.tolist()}")
+    right, _, forward = displacement
     distance = float(np.hypot(right, forward))
     if distance <= STILL_METRES:
         return "Staying in Place"
