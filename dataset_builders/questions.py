@@ -37,10 +37,14 @@ def camera_question(labels: Sequence[str], start: float, end: float, rng: np.ran
         `dict`: `question`, `options` (four strings) and `answer` (letter).
 
     Raises:
-        InputError: If there is no label, more than two, or one that is not in the vocabulary.
+        InputError: If there is no label, more than two, two of one axis, or one that is not in the vocabulary.
     """
-    if not 1 <= len(labels) <= 2 or not set(labels) <= set(CAMERA_LABELS):
-        raise InputError(f"a camera question needs one or two of {', '.join(CAMERA_LABELS)}, got {list(labels)}")
+    axes = {frozenset((label, OPPOSITE[label])) for label in labels if label in OPPOSITE}
+    if not 1 <= len(labels) <= 2 or len(axes) < len(labels):
+        raise InputError(
+            f"a camera question needs one label, or two of different axes, of {', '.join(CAMERA_LABELS)}; "
+            f"got {list(labels)}"
+        )
     if len(labels) == 1:
         right = labels[0]
         other = str(rng.choice([label for label in CAMERA_LABELS if label not in (right, OPPOSITE[right])]))
