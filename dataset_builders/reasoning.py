@@ -57,15 +57,20 @@ def checked_response(reasoning: str, letter: str, options: Sequence[str], imager
     """The whole response, after checking that it agrees with the key and with its imagery.
 
     Raises:
-        InputError: If the reasoning does not name the right option, names a wrong one, or has another number of marks
-            than there are imagery frames.
+        InputError: If the reasoning does not conclude with the right option, names a wrong one, or has another number
+            of marks than there are imagery frames; or if the letter is none of the options'.
     """
+    if letter not in list(OPTION_LETTERS[: len(options)]):
+        raise InputError(f"the answer {letter!r} is the letter of none of {len(options)} options")
     if reasoning.count(IMAGERY_MARK) != imagery:
         raise InputError(f"{reasoning.count(IMAGERY_MARK)} imagery marks for {imagery} imagery frames: {reasoning!r}")
     right = options[OPTION_LETTERS.index(letter)]
-    conclusion = reasoning.rstrip(".").split(IMAGERY_MARK)[-1]
-    if not conclusion.endswith(right):
+    conclusion = reasoning.rstrip(". \n").split(IMAGERY_MARK)[-1]
+    if not conclusion.endswith(right) or conclusion.removesuffix(right).endswith(("and ", "not ")):
         raise InputError(f"the reasoning does not conclude with the answer {right!r}: {reasoning!r}")
+    wrong = [option for option in options if option != right and option in reasoning]
+    if wrong:
+        raise InputError(f"the reasoning names {wrong[0]!r} beside the answer {right!r}: {reasoning!r}")
     return format_response(reasoning, letter, options)
 
 

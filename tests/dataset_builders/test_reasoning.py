@@ -1,0 +1,90 @@
+"""Reasoning that follows from the facts, and the check that no response contradicts its key."""
+
+import pytest
+
+from fourdthinker.dataset_builders.reasoning import (
+    camera_reasoning,
+    checked_response,
+    describe_camera,
+    object_reasoning,
+    place,
+)
+from fourdthinker.modeling.errors import InputError
+
+CAMERA = ["Pan Left", "Tilt Up", "Pan Right", "Tilt Down"]
+OBJECT = ["Moving Left", "Staying in Place", "Moving Toward the Camera", "Moving Right"]
+MARK = "<output_image>"
+
+
+@pytest.mark.parametrize(
+    ("column", "depth", "words"),
+    [(0.1, 3.0, "left near"), (0.5, 5.0, "middle midway"), (0.9, 8.0, "right far"), (0.34, 4.1, "middle near")],
+)
+def test_places(column, depth, words):
+    assert place(column, depth) == words
+
+
+def test_a_mark_for_each_time_and_the_answer_at_the_end():
+    text = object_reasoning("blue ball", (0.0, 3.5), "left near", "right near", "Moving Right")
+    assert text == (
+        f"I picture the blue ball at 0.0 s {MARK} and at 3.5 s {MARK}. "
+        "The blue ball goes from left near to right near, Moving Right."
+    )
+    text = camera_reasoning(["Pan Left"], (0.0, 1.0, 2.0), ("red box", "left far", "right far"))
+    assert text.count(MARK) == 3
+    assert text.endswith(
+        "The red box goes from left far to right far, Staying in Place. The camera motion is Pan Left."
+    )
+    assert (
+        camera_reasoning(["Pan Left"], (0.0,))
+        == f"I picture the scene at 0.0 s {MARK}. The camera motion is Pan Left."
+    )
+    assert describe_camera([]) == "The camera stands still."
+
+
+@pytest.mark.parametrize("letter", "ABCD")
+def test_what_agrees_is_passed(letter):
+    right = OBJECT["ABCD".index(letter)]
+    reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "left far", right)
+    response = checked_response(reasoning, letter, OBJECT, 2)
+    assert response == f"<think>{reasoning}</think><answer>{letter}. {right}</answer>"
+    right = CAMERA["ABCD".index(letter)]
+    reasoning = camera_reasoning([right], (0.0, 1.0), ("red box", "left far", "right far"))
+    assert checked_response(reasoning, letter, CAMERA, 2).endswith(f"<answer>{letter}. {right}</answer>")
+
+
+def test_two_motions_in_one_option_are_passed():
+    options = ["Pan Left and Dolly In", "Pan Left and Dolly Out", "Pan Right and Dolly In", "Pan Right and Dolly Out"]
+    reasoning = camera_reasoning(["Pan Right", "Dolly In"], (0.0,))
+    assert checked_response(reasoning, "C", options, 1).endswith("<answer>C. Pan Right and Dolly In</answer>")
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "letter"),
+    [
+        (f"I picture it {MARK}. The camera motion is Pan Right.", "A"),
+        (f"I picture it {MARK}. It pans.", "A"),
+        (f"The camera motion is Pan Left. I picture it {MARK}.", "A"),  # what comes last is no conclusion
+        (f"The camera motion is Pan Left {MARK}", "A"),
+        (f"I picture it {MARK}. It is not Pan Right but Pan Left.", "A"),  # names a wrong one
+        (f"I picture it {MARK}. The camera motion is Dolly In and Pan Left.", "A"),
+        (f"I picture it {MARK}. The camera motion is not Pan Left.", "A"),
+        ("", "A"),
+    ],
+)
+def test_what_contradicts_the_key_is_refused(reasoning, letter):
+    with pytest.raises(InputError):
+        checked_response(reasoning, letter, CAMERA, reasoning.count(MARK))
+
+
+@pytest.mark.parametrize("imagery", [0, 1, 3])
+def test_another_number_of_marks_than_imagery_frames_is_refused(imagery):
+    reasoning = camera_reasoning(["Pan Left"], (0.0, 1.0))
+    with pytest.raises(InputError, match=f"2 imagery marks for {imagery} imagery frames"):
+        checked_response(reasoning, "A", CAMERA, imagery)
+
+
+@pytest.mark.parametrize("letter", ["", "E", "a", "AB"])
+def test_a_letter_of_no_option_is_refused(letter):
+    with pytest.raises(InputError, match="letter"):
+        checked_response(camera_reasoning(["Pan Left"], ()), letter, CAMERA, 0)
