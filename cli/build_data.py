@@ -30,8 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips",
         type=int,
-        help="videos: stop after so many that gave rows (default: all); world: training questions of each task, a"
-        f" quarter as many are held out (default: {WORLD_QUESTIONS})",
+        help="videos: stop after so many that gave rows (default: all); world: training questions of each task"
+        f" (default: {WORLD_QUESTIONS})",
+    )
+    parser.add_argument(
+        "--held-out", type=int, help="world: test questions of each task (default: a quarter of the training ones)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of wording, options and scenes (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes or threads to use (default: 1)")
@@ -42,9 +45,11 @@ def run(args: argparse.Namespace) -> None:
     output = Path(args.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists already; name a new folder for --output or remove it")
-    for name in ("clips", "workers"):
+    for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.held_out and args.source != WORLD:
+        raise InputError("--held-out goes with --source world: rows of videos are all for training")
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
     if args.source == WORLD:
@@ -67,7 +72,7 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
 
     questions = args.clips or WORLD_QUESTIONS
     with atomic_dir(output) as folder:
-        sizes = {"train": questions, "test": max(1, questions // 4)}
+        sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
         return build_world(folder, sizes, args.seed, args.workers, partial(_card, "the rendered world", "apache-2.0"))
 
 

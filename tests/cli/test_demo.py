@@ -1,0 +1,40 @@
+"""The demo end to end at toy sizes: every command of the way, as a user's shell would run it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SIZES = ["--questions", "12", "--held-out", "6", "--steps-scale", "0.005"]
+
+
+def run_demo(folder):
+    command = [sys.executable, "-m", "fourdthinker.cli", "demo", "--output", str(folder / "demo"), *SIZES]
+    environment = {**os.environ, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=1500)
+
+
+@pytest.mark.slow
+def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
+    first = run_demo(tmp_path)
+    assert first.returncode == 0, first.stderr[-3000:]
+    demo = tmp_path / "demo"
+    for name in ("backbone", "text_only", "dift", "grpo"):
+        assert (demo / name / "model.safetensors").is_file()
+    for line in ("chance", "before training", "text only", "after DIFT", "after DIFT, latents zeroed", "after 4DRL"):
+        assert f"\n{line} " in first.stdout
+    scores = json.loads((demo / "scores" / "grpo-own.json").read_text())["tasks"]["fourd_world"]
+    assert scores["n"] == 12 and scores["tasks"]["camera_motion"]["n"] == 6
+    card = (demo / "grpo" / "README.md").read_text()
+    assert f"{100 * scores['accuracy']:.1f}" in card
+    ours, theirs = first.stdout.split("by fourdthinker eval ")[1].split("\n")[0].split(", by lmms_eval ")
+    assert ours == theirs
+
+    weights = (demo / "grpo" / "model.safetensors").stat().st_mtime_ns
+    again = run_demo(tmp_path)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (demo / "grpo" / "model.safetensors").stat().st_mtime_ns == weights
+    table = first.stdout[first.stdout.index("chance") : first.stdout.index("after 4DRL")]
+    assert table in again.stdout
