@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
             _retrain(args, folder)
         else:
             shutil.copytree(Path(__file__).parents[1] / "modeling" / "tiny_backbone", folder, dirs_exist_ok=True)
+        if args.tiny:
+            _write_card(folder, output)
     print(f"model in {output}")
 
 
@@ -90,3 +92,13 @@ def _retrain(args: argparse.Namespace, folder: Path) -> None:
     processor.save_pretrained(folder)
     written = {"config": dataclasses.asdict(config), "log_history": log}
     (folder / "training_log.json").write_text(json.dumps(written, indent=1) + "\n")
+
+
+def _write_card(folder: Path, place: Path) -> None:
+    """Describe the tiny backbone in `folder`, which will be found at `place`."""
+    from ..hub_cards import model_card
+
+    config = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))["config"]
+    data = "clips of the rendered world with dense captions, and options read from text"
+    card = model_card(folder, recipe=config, datasets=[data], repo_id=str(place))
+    (folder / "README.md").write_text(str(card), encoding="utf-8")

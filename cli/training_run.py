@@ -159,9 +159,15 @@ def train(trainer: "Trainer", run: Run) -> None:
 def save_run(
     model: "PreTrainedModel", processor: "ProcessorMixin", run: Run, log_history: Sequence[dict[str, Any]]
 ) -> None:
-    """Write the trained model, its processor and `training_log.json` into the output folder, all or nothing."""
-    log = {**dataclasses.asdict(run), "log_history": list(log_history)}
+    """Write the trained model, its processor, card and `training_log.json` into the output folder, all or nothing."""
+    from ..hub_cards import model_card
+
+    described = dataclasses.asdict(run)
+    log = {**described, "log_history": list(log_history)}
     with atomic_dir(run.output) as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
+        recipe = {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
+        card = model_card(folder, recipe=recipe, datasets=[run.dataset], base_model=run.model, repo_id=str(run.output))
+        (folder / "README.md").write_text(str(card), encoding="utf-8")
