@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 from ..modeling.errors import InputError
+from .training_run import TRAINING_LOG
 
+SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny_backbone"
 SUMMARY = "make a model: the tiny backbone that ships with the package, or a checkpoint of yours"
 
 
@@ -42,6 +44,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{output} exists already; name a new folder for --output or remove it")
     if args.retrain and not args.tiny:
         raise InputError("--retrain goes with --tiny; another backbone is trained by `fourdthinker dift`")
+    for name, owner in (("steps", "retrain"), ("clips", "retrain"), ("latent_size", "backbone")):
+        if getattr(args, name) is not None and not getattr(args, owner):
+            raise InputError(f"--{name.replace('_', '-')} goes with --{owner} only")
     for name in ("steps", "clips", "latent_size"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
@@ -51,10 +56,20 @@ def run(args: argparse.Namespace) -> None:
         elif args.retrain:
             _retrain(args, folder)
         else:
-            shutil.copytree(Path(__file__).parents[1] / "modeling" / "tiny_backbone", folder, dirs_exist_ok=True)
+            _copy_shipped(folder)
         if args.tiny:
             _write_card(folder, output)
     print(f"model in {output}")
+
+
+def _copy_shipped(folder: Path) -> None:
+    from ..modeling import load_model
+
+    # Loaded and saved, not copied: the folder gets today's code files, which do not ship twice.
+    model, processor = load_model(SHIPPED, dtype="auto")
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    shutil.copyfile(SHIPPED / TRAINING_LOG, folder / TRAINING_LOG)
 
 
 def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
@@ -91,14 +106,14 @@ def _retrain(args: argparse.Namespace, folder: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     written = {"config": dataclasses.asdict(config), "log_history": log}
-    (folder / "training_log.json").write_text(json.dumps(written, indent=1) + "\n")
+    (folder / TRAINING_LOG).write_text(json.dumps(written, indent=1) + "\n")
 
 
 def _write_card(folder: Path, place: Path) -> None:
     """Describe the tiny backbone in `folder`, which will be found at `place`."""
     from ..hub_cards import model_card
 
-    config = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))["config"]
+    config = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))["config"]
     data = "clips of the rendered world with dense captions, and options read from text"
     card = model_card(folder, recipe=config, datasets=[data], repo_id=str(place))
     (folder / "README.md").write_text(str(card), encoding="utf-8")
