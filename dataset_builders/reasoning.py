@@ -30,9 +30,20 @@ def describe_object(name: str, start: str, end: str, label: str) -> str:
     return f"The {name} goes from {start} to {end}, {label}."
 
 
-def object_reasoning(name: str, times: Sequence[float], start: str, end: str, label: str) -> str:
-    """A chain of thought for an object question, one imagery mark for each of `times` (seconds)."""
-    return f"I picture the {name} {_marks(times)}. {describe_object(name, start, end, label)}"
+def object_reasoning(
+    name: str, times: Sequence[float], start: str, end: str, label: str, scene: str | None = None
+) -> str:
+    """A chain of thought for an object question: the scene, the object pictured, its motion.
+
+    Args:
+        name (`str`): The object.
+        times (`Sequence[float]`): Seconds of the imagery frames, one mark each.
+        start, end (`str`): Its place in the first and last frame.
+        label (`str`): How it moves.
+        scene (`str`, *optional*): A description of everything, told before the object is singled out.
+    """
+    told = f"{scene} " if scene else ""
+    return f"{told}I picture the {name} {_marks(times)}. {describe_object(name, start, end, label)}"
 
 
 def camera_reasoning(
@@ -68,7 +79,7 @@ def checked_response(reasoning: str, letter: str, options: Sequence[str], imager
     conclusion = reasoning.rstrip(". \n").split(IMAGERY_MARK)[-1]
     if not conclusion.endswith(right) or conclusion.removesuffix(right).endswith(("and ", "not ")):
         raise InputError(f"the reasoning does not conclude with the answer {right!r}: {reasoning!r}")
-    wrong = [option for option in options if option != right and option in reasoning]
+    wrong = [option for option in options if option != right and option in conclusion]
     if wrong:
         raise InputError(f"the reasoning names {wrong[0]!r} beside the answer {right!r}: {reasoning!r}")
     return format_response(reasoning, letter, options)

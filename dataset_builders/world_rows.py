@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..modeling.errors import InputError
 from .camera_motion import CAMERA_LABELS
 from .imagery import paint_object
 from .object_motion import OBJECT_LABELS
@@ -20,6 +21,7 @@ from .world.facts import ClipFacts, ObjectFacts, clip_facts
 # Clips of different purposes never share a seed.
 SEED_RANGES = {"train": 0, "test": 2**40, "pretrain": 2**41}
 _CLIPS_A_SEED = 2**24
+_SEEDS = 2**16  # times `_CLIPS_A_SEED`: the distance of two ranges
 _CLIPS_A_TASK = 16
 
 
@@ -34,7 +36,16 @@ def world_rows(split: str, per_task: int, seed: int = 0, workers: int = 1) -> It
 
     Yields:
         `dict`: The columns of the `dift` configuration.
+
+    Raises:
+        InputError: If the split is not one of these, or a number is out of range.
     """
+    if split not in ("train", "test"):
+        raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
+    if not 0 <= seed < _SEEDS:
+        raise InputError(f"the rendered world has clips for the seeds 0 to {_SEEDS - 1}, not for {seed}")
+    if per_task < 0:
+        raise InputError(f"there cannot be {per_task} questions")
     wanted = {
         "camera_motion": Counter(_spread(CAMERA_LABELS, per_task)),
         "object_motion": Counter(_spread(OBJECT_LABELS, per_task)),
@@ -66,7 +77,7 @@ def clip_candidates(
         candidates.append(("camera_motion", facts.camera[0], _camera_row(clip, facts, reference, name, rng)))
     for thing in facts.objects:
         if thing.seen and thing.label:
-            candidates.append(("object_motion", thing.label, _object_row(clip, thing, name, rng)))
+            candidates.append(("object_motion", thing.label, _object_row(clip, facts, thing, name, rng)))
     return candidates
 
 
@@ -80,10 +91,12 @@ def _camera_row(
     return _row(clip, f"{name}-camera", "camera_motion", asked, reasoning, numbers, reference)
 
 
-def _object_row(clip: WorldClip, thing: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
+def _object_row(clip: WorldClip, facts: ClipFacts, thing: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
     start, end = clip.timestamps[0], clip.timestamps[-1]
     asked = object_question(thing.name, str(thing.label), start, end, rng)
-    reasoning = object_reasoning(thing.name, (start, end), thing.start, thing.end, str(thing.label))
+    reasoning = object_reasoning(
+        thing.name, (start, end), thing.start, thing.end, str(thing.label), scene=facts.describe()
+    )
     right, _, forward = thing.displacement
     numbers = {
         "object": thing.name,

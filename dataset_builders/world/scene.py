@@ -24,12 +24,12 @@ SHAPES = ("ball", "box", "can")
 _FIELD_OF_VIEW = np.radians(60.0)
 # How far the camera goes over a clip, smallest and largest: degrees for turns, metres for moves.
 _CAMERA_REACH = {
-    "Pan": (14, 24),
-    "Tilt": (9, 15),
-    "Roll": (14, 26),
-    "Dolly": (0.8, 1.4),
-    "Truck": (0.8, 1.4),
-    "Pedestal": (0.5, 0.9),
+    "Pan": (16, 26),
+    "Tilt": (10, 16),
+    "Roll": (16, 28),
+    "Dolly": (1.3, 2.2),
+    "Truck": (1.3, 2.2),
+    "Pedestal": (0.9, 1.5),
 }
 _OBJECT_STEPS = {
     "still": (0.0, 0.0),
@@ -168,7 +168,7 @@ def _sample_objects(
 def _sample_path(rng: np.random.Generator, progress: np.ndarray, motion: str, size: float) -> np.ndarray:
     depth = rng.uniform(3.0, 6.5)
     middle = np.array([rng.uniform(-0.5, 0.5) * depth, depth])
-    step = np.array(_OBJECT_STEPS[motion]) * rng.uniform(1.4, 2.6)
+    step = np.array(_OBJECT_STEPS[motion]) * rng.uniform(1.8, 3.0)
     step += np.abs(step).max() * rng.uniform(-0.2, 0.2, 2)
     flat = middle + step * (progress - 0.5)[:, None]
     return np.column_stack([flat, np.full(len(progress), size)])

@@ -30,6 +30,11 @@ def test_a_mark_for_each_time_and_the_answer_at_the_end():
         f"I picture the blue ball at 0.0 s {MARK} and at 3.5 s {MARK}. "
         "The blue ball goes from left near to right near, Moving Right."
     )
+    scene = "The red can goes from left far to left far, Staying in Place."
+    assert (
+        object_reasoning("blue ball", (0.0, 3.5), "left near", "right near", "Moving Right", scene)
+        == f"{scene} {text}"
+    )
     text = camera_reasoning(["Pan Left"], (0.0, 1.0, 2.0), ("red box", "left far", "right far"))
     assert text.count(MARK) == 3
     assert text.endswith(
@@ -51,6 +56,12 @@ def test_what_agrees_is_passed(letter):
     right = CAMERA["ABCD".index(letter)]
     reasoning = camera_reasoning([right], (0.0, 1.0), ("red box", "left far", "right far"))
     assert checked_response(reasoning, letter, CAMERA, 2).endswith(f"<answer>{letter}. {right}</answer>")
+
+
+def test_a_scene_may_tell_of_other_motions_before_the_imagery():
+    scene = "The red can goes from left far to left far, Moving Left."
+    reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "right near", "Moving Right", scene)
+    assert checked_response(reasoning, "D", OBJECT, 2).endswith("<answer>D. Moving Right</answer>")
 
 
 def test_two_motions_in_one_option_are_passed():
