@@ -14,7 +14,7 @@ from ..modeling.errors import InputError
 SUMMARY = "do it all once on the rendered world and print the table"
 
 _RECIPES = Path(__file__).parents[1] / "recipes" / "demo"
-_MAX_NEW_TOKENS = 96
+_MAX_NEW_TOKENS = 176
 # A row of the table: what it says, which model, which latents.
 _ROWS = (
     ("before training", "backbone", "own"),
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="demo", metavar="DIR", help="folder of everything (default: demo)")
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
     parser.add_argument(
-        "--retrain", action="store_true", help="train the tiny backbone from nothing (about 40 minutes)"
+        "--retrain", action="store_true", help="train the tiny backbone from nothing (about an hour)"
     )
     parser.add_argument("--questions", type=int, default=2400, help="training questions of each task (default: 2400)")
     parser.add_argument("--held-out", type=int, default=400, help="held-out questions of each task (default: 400)")

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument(
-        "--tiny", action="store_true", help="the 2.7 M parameter backbone that sees the rendered world"
+        "--tiny", action="store_true", help="the 2.2 M parameter backbone that sees the rendered world"
     )
     origin.add_argument(
         "--backbone",
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retrain",
         action="store_true",
-        help="with --tiny: train it from nothing instead of copying (about 40 minutes)",
+        help="with --tiny: train it from nothing instead of copying (about an hour)",
     )
     parser.add_argument("--steps", type=int, help="with --retrain: optimizer steps (default: as the shipped one)")
     parser.add_argument("--clips", type=int, help="with --retrain: rendered clips (default: as the shipped one)")

@@ -220,7 +220,7 @@ def tiny_config(
 
 
 def tiny_backbone_config(tokenizer: PreTrainedTokenizerBase) -> FourDThinkerConfig:
-    """The shape of the shipped backbone: 2.1 M parameters, a grid of a 56 x 56 pixel video seen as 2 x 2 tokens."""
+    """The shape of the shipped backbone: 2.2 M parameters, a grid of a 56 x 56 pixel video seen as 2 x 2 tokens."""
     config = tiny_config(
         tokenizer,
         hidden_size=128,

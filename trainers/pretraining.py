@@ -20,8 +20,8 @@ class PretrainingConfig:
         workers (`int`): Rendering processes.
     """
 
-    clips: int = 16_000
-    steps: int = 7_000
+    clips: int = 24_000
+    steps: int = 10_500
     batch_size: int = 16
     learning_rate: float = 1e-3
     seed: int = 0
