@@ -2,12 +2,14 @@
 
 import hashlib
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import datasets
+from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..modeling.errors import InputError
@@ -62,6 +64,9 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
 
     def __init__(self, *args, rows: Mapping[str, Rows] | None = None, **kwargs):
         self._rows = rows
+        if rows is not None:
+            # The cache knows a dataset by its arguments, of which rows are none: never take other rows for these.
+            kwargs.setdefault("hash", uuid.uuid4().hex)
         super().__init__(*args, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
@@ -145,7 +150,7 @@ def _write(builders: Mapping[str, Mapping], folder: Path, card: Callable[[Writte
         # What the builder leaves beside the rows speaks of this machine: it stays in a folder that goes.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             builder = FourDCoT(config_name=name, cache_dir=scratch, **arguments)
-            builder.download_and_prepare(f"{scratch}/out", file_format="parquet")
+            _prepare(builder, f"{scratch}/out")
             (folder / name).mkdir()
             written.counts[name] = {split: info.num_examples for split, info in builder.info.splits.items()}
             written.files[name] = {
@@ -160,8 +165,18 @@ def _write(builders: Mapping[str, Mapping], folder: Path, card: Callable[[Writte
     return written
 
 
+def _prepare(builder: FourDCoT, folder: str) -> None:
+    try:
+        builder.download_and_prepare(folder, file_format="parquet")
+    except DatasetGenerationError as error:
+        if isinstance(error.__cause__, InputError):  # what was wrong with the rows, without the wrapping
+            raise error.__cause__ from error
+        raise
+
+
 def _shards(folder: Path, split: str) -> list[Path]:
-    return sorted(folder.glob(f"{FourDCoT.__module__.rpartition('.')[2]}-{split}*.parquet"))
+    stem = f"{FourDCoT.__module__.rpartition('.')[2]}-{split}"
+    return sorted([*folder.glob(f"{stem}.parquet"), *folder.glob(f"{stem}-?????-of-?????.parquet")])
 
 
 def _place(shard: Path, split: str, folder: Path) -> str:

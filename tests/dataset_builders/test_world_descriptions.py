@@ -1,0 +1,54 @@
+"""What the tiny backbone reads: captions that hold for their clips, and options that say what was said."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pybullet", reason="needs the extra `world`")
+
+from fourdthinker.dataset_builders.world import World
+from fourdthinker.dataset_builders.world.facts import clip_facts
+from fourdthinker.dataset_builders.world_descriptions import described_clips, option_reading, world_texts
+from fourdthinker.dataset_builders.world_rows import SEED_RANGES
+
+
+@pytest.fixture(scope="module")
+def described():
+    return described_clips(12, seed=0, workers=1)
+
+
+@pytest.mark.slow
+def test_captions_are_those_of_the_clips_and_every_clip_is_its_own(described):
+    with World() as world:
+        for number, told in enumerate(described):
+            clip = world.clip(SEED_RANGES["pretrain"] + number)
+            facts = clip_facts(clip)
+            np.testing.assert_array_equal(told.rgb, clip.rgb)
+            assert told.caption == facts.describe()
+            assert all(name in sentence and sentence in told.caption for name, sentence in told.objects)
+
+
+@pytest.mark.slow
+def test_the_painted_object_is_the_one_that_is_named(described):
+    for told in described:
+        differs = (told.painted != told.rgb[0]).any(-1), (told.painted != told.rgb[-1]).any(-1)
+        changed = min(differs, key=lambda where: where.sum())
+        assert 0 < changed.sum() < changed.size / 2
+        assert (told.painted[changed][:, 0] >= 100).mean() > 0.9
+        assert told.painted_caption.startswith("The ") and " at " in told.painted_caption
+
+
+def test_an_option_says_what_the_statement_says():
+    for seed in range(100):
+        prompt, answer = option_reading(np.random.default_rng(seed))
+        statement, options = prompt.split("\n\n")
+        letter, option = answer.split(". ")
+        assert f"\n{letter}. {option}\n" in f"\n{options}\n"
+        assert statement.rstrip(".").endswith(option)
+        assert sum(line.split(". ")[-1] in statement for line in options.splitlines()[:4]) == 1
+
+
+@pytest.mark.slow
+def test_the_texts_hold_every_caption(described):
+    texts = list(world_texts(described))
+    assert all(told.caption in texts and told.painted_caption in texts for told in described)
+    assert any("<output_image>" in text for text in texts) and any("<answer>" in text for text in texts)

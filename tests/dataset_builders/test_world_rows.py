@@ -1,0 +1,124 @@
+"""Rows of the rendered world: balanced, true to their facts, apart by split, and the same however they are made."""
+
+import json
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pybullet", reason="needs the extra `world`")
+
+from fourdthinker.dataset_builders.camera_motion import CAMERA_LABELS
+from fourdthinker.dataset_builders.imagery import paint_object
+from fourdthinker.dataset_builders.object_motion import OBJECT_LABELS, object_label
+from fourdthinker.dataset_builders.world import World
+from fourdthinker.dataset_builders.world_rows import SEED_RANGES, world_rows
+from fourdthinker.modeling.errors import InputError
+
+PER_TASK = 12
+
+
+def right_option(row) -> str:
+    return row["options"]["ABCD".index(row["answer"])]
+
+
+def clip_seed(row) -> int:
+    return int(row["id"].split("-")[1])
+
+
+def plain(row) -> dict:
+    """A row with its pictures as bytes."""
+    pictures = {name: [image.tobytes() for image in row[name]] for name in ("frames", "imagery")}
+    return {**row, **pictures}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(world_rows("train", PER_TASK))
+
+
+def of_task(rows, task):
+    return [row for row in rows if row["task"] == task]
+
+
+def test_answers_are_spread_evenly(rows):
+    camera = Counter(map(right_option, of_task(rows, "camera_motion")))
+    assert camera == dict.fromkeys(CAMERA_LABELS, 1)
+    moved = Counter(map(right_option, of_task(rows, "object_motion")))
+    assert set(moved) == set(OBJECT_LABELS) and set(moved.values()) == {2, 3}
+    assert moved.total() == PER_TASK and len(rows) == 2 * PER_TASK
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_facts_give_the_answer(rows):
+    for row in of_task(rows, "object_motion"):
+        facts = json.loads(row["facts"])
+        assert object_label((facts["metres_right"], 0, facts["metres_forward"])) == right_option(row)
+        assert facts["object"] in row["question"]
+    for row in of_task(rows, "camera_motion"):
+        degrees = json.loads(row["facts"])["camera_degrees"]
+        assert max(degrees, key=degrees.get) == right_option(row)
+
+
+def test_the_response_concludes_with_the_answer_and_has_a_mark_for_each_imagery_frame(rows):
+    for row in rows:
+        assert row["response"].endswith(f"<answer>{row['answer']}. {right_option(row)}</answer>")
+        assert row["response"].count("<output_image>") == len(row["imagery"]) == len(row["imagery_timestamps"]) == 2
+        assert row["imagery_timestamps"] == [row["timestamps"][0], row["timestamps"][-1]]
+        assert len(row["frames"]) == len(row["timestamps"]) == 8
+
+
+def test_imagery_is_the_frame_with_the_object_in_question_in_red(rows):
+    with World() as world:
+        for row in rows[::6]:
+            facts = json.loads(row["facts"])
+            clip = world.clip(clip_seed(row))
+            mask = clip.masks[0] == clip.names.index(facts.get("object") or facts["reference"])
+            np.testing.assert_array_equal(np.asarray(row["frames"][-1]), clip.rgb[-1])
+            np.testing.assert_array_equal(np.asarray(row["imagery"][0]), np.asarray(paint_object(clip.rgb[0], mask)))
+            assert mask.any()
+
+
+def test_camera_questions_picture_an_object_that_rests(rows):
+    for row in of_task(rows, "camera_motion"):
+        assert "Staying in Place" in row["response"]
+
+
+def test_the_same_seed_gives_the_same_rows(rows):
+    again = islice(world_rows("train", PER_TASK), 6)
+    assert [plain(row) for row in again] == [plain(row) for row in rows[:6]]
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_changes_nothing(rows):
+    assert [plain(row) for row in world_rows("train", PER_TASK, workers=2)] == [plain(row) for row in rows]
+
+
+def test_splits_and_seeds_share_no_clip(rows):
+    seeds = {
+        name: {clip_seed(row) for row in world_rows(split, 2, seed)}
+        for name, split, seed in (("other train", "train", 1), ("last train", "train", 2**16 - 1), ("test", "test", 0))
+    }
+    seeds["train"] = {clip_seed(row) for row in rows}
+    assert sum(map(len, seeds.values())) == len(set().union(*seeds.values()))
+    assert max(seeds["last train"]) < SEED_RANGES["test"] <= min(seeds["test"])
+    assert max(seeds["test"]) < SEED_RANGES["pretrain"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("validation", 2), "'validation'"),
+        (("train", 2, 2**16), "65536"),  # its clips would be those of the test split
+        (("train", 2, -1), "-1"),
+        (("train", -3), "-3"),
+    ],
+)
+def test_what_there_cannot_be_is_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        next(world_rows(*arguments))
+
+
+def test_no_questions_are_no_rows():
+    assert list(world_rows("train", 0)) == []
