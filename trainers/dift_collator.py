@@ -37,13 +37,10 @@ class DIFTCollator:
             row has imagery, `pixel_values_latent` and `image_grid_thw_latent`, row after row.
 
         Raises:
-            InputError: If a row has another number of marks than of imagery frames.
+            InputError: If a row has another number of marks than of imagery frames, or tokens of ours in its words.
         """
         responses = [self._response(row) for row in rows]
-        texts = [
-            conversation_text(self.processor, row["question"], row["options"], response)
-            for row, response in zip(rows, responses, strict=True)
-        ]
+        texts = [self._conversation(row, response) for row, response in zip(rows, responses, strict=True)]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side="right")
         spoken = [f"\n{response}<|im_end|>\n" for response in responses]
         batch["labels"] = response_labels(self.processor, batch, spoken)
@@ -52,6 +49,15 @@ class DIFTCollator:
         if imagery:
             batch.update(encode_imagery(self.processor, imagery))
         return batch
+
+    def _conversation(self, row: Mapping, response: str) -> str:
+        text = conversation_text(self.processor, row["question"], row["options"], response)
+        blocks = 0 if self.drop_imagery else len(row["imagery"])
+        placeholders = {LATENT_PAD: blocks * self.latent_size, self.processor.video_token: 1}
+        for token, count in placeholders.items():
+            if text.count(token) != count:
+                raise InputError(f"row {row['id']} has the token {token} in its words: take it out")
+        return text
 
     def _response(self, row: Mapping) -> str:
         marks = row["response"].count(IMAGERY_MARK)

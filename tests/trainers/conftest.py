@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Tilt Down"]
+
+
+@pytest.fixture
+def make_dift_row():
+    """A row with as many imagery frames as asked for, its clip, sizes and words different for every number."""
+
+    def make(number=0, imagery=2, **changes):
+        draw = np.random.default_rng(number)
+
+        def picture(height=56, width=56):
+            return Image.fromarray(draw.integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+        frames = 2 + 2 * (number % 3)
+        marks = " and ".join(["I picture it <output_image>"] * imagery)
+        return {
+            "id": f"row-{number}",
+            "task": "camera_motion",
+            "question": "Which way does the camera move?" + " Look well." * number,
+            "options": OPTIONS,
+            "answer": "B",
+            "frames": [picture() for _ in range(frames)],
+            "timestamps": [0.5 * step for step in range(frames)],
+            "response": f"<think>{marks}. It pans{', slowly' * number}.</think><answer>B. Pan Right</answer>",
+            "imagery": [picture(56, 56 + 28 * (index % 2)) for index in range(imagery)],
+            **changes,
+        }
+
+    return make
