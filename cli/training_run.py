@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,6 +137,7 @@ def load_rows(run: Run, configuration: str) -> "Dataset":
 
 def train(trainer: "Trainer", run: Run) -> None:
     """Train, going on from the last checkpoint of the same run if there is one."""
+    from transformers import ProgressCallback
     from transformers.trainer_utils import get_last_checkpoint
 
     recipe = run.checkpoints / "run.json"
@@ -150,10 +152,16 @@ def train(trainer: "Trainer", run: Run) -> None:
         recipe.write_text(described)
     try:
         trainer.train(resume_from_checkpoint=last)
+    except InputError as error:
+        bar = trainer.pop_callback(ProgressCallback)
+        if bar and bar.training_bar:
+            bar.training_bar.close()  # or the error's line would begin with the bar
+        # One that a loader's process raised comes with its traceback, of which the last line is ours.
+        raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
     finally:
         # Trainer makes the folder whether or not it saves anything.
-        if run.checkpoints.is_dir() and not any(run.checkpoints.iterdir()):
-            run.checkpoints.rmdir()
+        if run.checkpoints.is_dir() and {path.name for path in run.checkpoints.iterdir()} <= {recipe.name}:
+            shutil.rmtree(run.checkpoints)
 
 
 def save_run(

@@ -1,0 +1,154 @@
+"""`fourdthinker dift`: from a recipe and rows to a folder that loads, and one line for what cannot be."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders.fourd_cot import write_dataset
+from fourdthinker.modeling import load_model
+
+SETTINGS = {
+    "per_device_train_batch_size": 2,
+    "max_steps": 2,
+    "learning_rate": "1e-3",
+    "logging_steps": 1,
+    "warmup_steps": 0,
+    "use_cpu": True,
+    "bf16": False,
+    "report_to": "none",
+    "save_strategy": "no",
+}
+
+
+def make_row(number):
+    draw = np.random.default_rng(number)
+    pictures = [Image.fromarray(draw.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(3)]
+    return {
+        "id": f"row-{number}",
+        "source": "test",
+        "task": "camera_motion",
+        "question": f"Which way, {number}?",
+        "options": ["left", "right", "up", "down"],
+        "answer": "B",
+        "frames": pictures[:2],
+        "timestamps": [0.0, 0.5],
+        "facts": "{}",
+        "response": "<think>I picture it <output_image>. It is right</think><answer>B. right</answer>",
+        "imagery": pictures[2:],
+        "imagery_timestamps": [0.5],
+    }
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_dataset({"dift": {"train": [make_row(number) for number in range(4)]}}, folder)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny_model_folder, dataset):
+    def write(**changes):
+        places = {"model": str(tiny_model_folder), "dataset": str(dataset), "output": str(tmp_path / "out")}
+        path = tmp_path / "dift.yaml"
+        path.write_text(yaml.safe_dump({**places, **SETTINGS, **changes}))
+        return path
+
+    return write
+
+
+def assert_trained(out, start_folder):
+    model, processor = load_model(out)
+    start, _ = load_model(start_folder)
+    before, after = start.state_dict(), model.state_dict()
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["model.language_model.norm.weight"], after["model.language_model.norm.weight"])
+    assert processor.tokenizer.convert_tokens_to_ids("<|latent_pad|>") == model.config.latent_token_id
+    log = json.loads((out / "training_log.json").read_text())
+    assert [entry["step"] for entry in log["log_history"] if "sim_loss" in entry] == [1, 2]
+    assert log["settings"]["self_feed_passes"] == 1
+    assert not list(out.glob("*.bin")) and not out.with_name("out-checkpoints").exists()
+
+
+def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_path, tiny_model_folder):
+    path = recipe(self_feed_passes=1, self_feed_gradient=True, ce_loss_weight=1.0)
+    assert main(["dift", "--config", str(path)]) == 0
+    assert_trained(tmp_path / "out", tiny_model_folder)
+    assert load_model(tmp_path / "out")[0].config.ce_loss_weight == 1.0
+
+
+@pytest.mark.slow
+def test_the_installed_command_does_the_same(recipe, tmp_path, tiny_model_folder):
+    command = Path(sys.executable).with_name("fourdthinker")
+    run = [str(command), "dift", "--config", str(recipe(self_feed_passes=1))]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == f"trained model in {tmp_path / 'out'}"
+    assert_trained(tmp_path / "out", tiny_model_folder)
+
+
+@pytest.mark.slow
+def test_the_installed_command_ends_an_unknown_key_in_one_line(recipe, tmp_path):
+    command = Path(sys.executable).with_name("fourdthinker")
+    run = [str(command), "dift", "--config", str(recipe(self_feed=1))]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("fourdthinker: error: unknown setting 'self_feed': did you mean 'self_feed_")
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path):
+    path = str(recipe(save_strategy="steps", save_steps=1, max_steps=3, self_feed_passes=1))
+    assert main(["dift", "--config", path]) == 0
+    undisturbed = load_model(tmp_path / "out")[0].state_dict()
+    # What a kill during step 2 leaves behind: the checkpoint of step 1 and no output.
+    (tmp_path / "out").rename(tmp_path / "undisturbed")
+    for late in ("checkpoint-2", "checkpoint-3"):
+        (tmp_path / "out-checkpoints" / late).rename(tmp_path / late)
+    assert main(["dift", "--config", path]) == 0
+    resumed = load_model(tmp_path / "out")[0].state_dict()
+    start = load_model(tmp_path / "checkpoint-2")[0].state_dict()
+    assert max((undisturbed[name] - start[name]).abs().max() for name in start) > 1e-4
+    assert max((undisturbed[name] - resumed[name]).abs().max() for name in start) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lerning_rate": 1}, "did you mean 'learning_rate'"),
+        ({"learning_rate": "fast"}, "invalid float value: 'fast'"),
+        ({"self_feed_passes": -1}, "self_feed_passes is -1"),
+        ({"max_length": 64}, "leave max_length and packing unset"),
+        ({"dataset": "no/such/folder"}, "cannot read rows for 'dift' from no/such/folder"),
+        ({"model": "no/such/model"}, "no/such/model"),
+        ({"output": None}, "no output given"),
+    ],
+)
+def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):
+    assert main(["dift", "--config", str(recipe(**changes))]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("fourdthinker: error: ") and words in error
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out-checkpoints").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_row_that_contradicts_itself_is_named_and_leaves_nothing(recipe, tmp_path, capsys, workers):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    rows = [make_row(0), {**make_row(1), "response": "<think>It is right</think><answer>B. right</answer>"}]
+    write_dataset({"dift": {"train": rows}}, folder)
+    path = recipe(dataset=str(folder), dataloader_num_workers=workers, save_strategy="steps", save_steps=1)
+    assert main(["dift", "--config", str(path)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error == "fourdthinker: error: row row-1 has 0 imagery marks but 1 imagery frames"
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out-checkpoints").exists()

@@ -1,0 +1,133 @@
+"""`fourdthinker init`: a model from a checkpoint, from the package, or from nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from fourdthinker.cli.main import main
+from fourdthinker.modeling import load_model
+from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
+from fourdthinker.modeling.tokens import LATENT_TOKENS
+
+SHIPPED = Path(__file__).parents[2] / "modeling" / "tiny_backbone"
+NOT_STOCK = {"latent_token_id", "latent_start_token_id", "latent_end_token_id", "latent_size", "latent_pooling"}
+NOT_STOCK |= {"ce_loss_weight", "sim_loss_weight", "position_rule", "model_type", "auto_map", "architectures"}
+
+
+@pytest.fixture
+def stock(tmp_path):
+    """A stock Qwen2.5-VL folder, its tokenizer already with the latent tokens."""
+    folder = tmp_path / "stock"
+    tokenizer = build_tokenizer(["The camera pans left.", "A red ball moves right."] * 3, 400)
+    fields = tiny_config(tokenizer).to_dict()
+    config = Qwen2_5_VLConfig(**{name: value for name, value in fields.items() if name not in NOT_STOCK})
+    torch.manual_seed(0)
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    return folder
+
+
+def last_error(capsys) -> str:
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_stock_checkpoint_becomes_a_model_of_ours(stock, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["init", "--backbone", str(stock), "--output", str(out), "--latent-size", "6"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"model in {out}"
+    model, processor = load_model(out)
+    assert model.config.latent_size == 6
+    assert processor.tokenizer.convert_tokens_to_ids("<|latent_pad|>") == model.config.latent_token_id
+    weights = {name.removeprefix("model."): weight for name, weight in load_file(stock / "model.safetensors").items()}
+    ours = {name.removeprefix("model."): weight for name, weight in model.state_dict().items()}
+    key = "visual.merger.mlp.0.weight"
+    assert torch.equal(weights[key], ours[key])
+
+
+def test_the_latent_size_is_four_unless_told(stock, tmp_path):
+    assert main(["init", "--backbone", str(stock), "--output", str(tmp_path / "out")]) == 0
+    assert load_model(tmp_path / "out")[0].config.latent_size == 4
+
+
+def test_an_output_that_exists_is_left_as_it_is(stock, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert main(["init", "--backbone", str(stock), "--output", str(out)]) == 2
+    assert f"{out} exists already" in last_error(capsys)
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    file = out / "notes.txt"
+    assert main(["init", "--backbone", str(stock), "--output", str(file)]) == 2
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--backbone", "no/such/model"], "no/such/model"),
+        (["--backbone", "STOCK", "--retrain"], "--retrain goes with --tiny"),
+        (["--backbone", "STOCK", "--latent-size", "0"], "--latent-size must be at least 1, got 0"),
+        (["--tiny", "--retrain", "--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--tiny", "--steps", "5"], "--steps goes with --retrain"),
+        (["--tiny", "--clips", "5"], "--clips goes with --retrain"),
+        (["--tiny", "--latent-size", "2"], "--latent-size goes with --backbone"),
+    ],
+)
+def test_what_does_not_go_together_ends_in_one_line(stock, tmp_path, capsys, options, words):
+    options = [str(stock) if option == "STOCK" else option for option in options]
+    assert main(["init", *options, "--output", str(tmp_path / "out")]) == 2
+    error = last_error(capsys)
+    assert error.startswith("fourdthinker: error: ") and words in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stock"]
+
+
+@pytest.mark.parametrize("options", [[], ["--tiny", "--backbone", "x"]])
+def test_the_origin_is_one_of_two(tmp_path, capsys, options):
+    with pytest.raises(SystemExit) as ended:
+        main(["init", *options, "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2 and len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def assert_tiny(folder):
+    """What every tiny backbone is: small, in bf16 safetensors, with a real tokenizer and our tokens last."""
+    model, processor = load_model(folder)
+    assert 2_000_000 <= model.num_parameters() <= 5_000_000
+    (weights,) = folder.glob("*.safetensors")
+    assert weights.stat().st_size <= 10_000_000
+    assert {weight.dtype for weight in load_file(weights).values()} == {torch.bfloat16}
+    tokenizer = processor.tokenizer
+    assert tokenizer.convert_ids_to_tokens(list(range(len(tokenizer) - 3, len(tokenizer)))) == list(LATENT_TOKENS)
+    sentence = "Which way does the blue ball move? Ünïcödé, 東京."
+    assert tokenizer.decode(tokenizer(sentence)["input_ids"]) == sentence
+    turn = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "Describe the video."}]}]
+    text = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    assert text.endswith("<|im_start|>assistant\n") and "<|video_pad|>" in text
+    log = json.loads((folder / "training_log.json").read_text())
+    assert "train_loss" in log["log_history"][-1]
+    assert str(folder) in (folder / "README.md").read_text()
+    return model, log
+
+
+@pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="this checkout has no pretrained tiny backbone")
+def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
+    out = tmp_path / "out"
+    assert main(["init", "--tiny", "--output", str(out)]) == 0
+    _, log = assert_tiny(out)
+    for name in ("model.safetensors", "tokenizer.json", "training_log.json"):
+        assert (out / name).read_bytes() == (SHIPPED / name).read_bytes(), name
+    losses = [entry["loss"] for entry in log["log_history"] if "loss" in entry]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.slow
+def test_the_tiny_backbone_can_be_trained_anew(tmp_path):
+    pytest.importorskip("pybullet", reason="needs the extra `world`")
+    out = tmp_path / "out"
+    assert main(["init", "--tiny", "--retrain", "--steps", "2", "--clips", "64", "--output", str(out)]) == 0
+    _, log = assert_tiny(out)
+    assert log["config"]["steps"] == 2 and log["config"]["clips"] == 64
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
