@@ -87,7 +87,7 @@ def _retrain(args: argparse.Namespace, folder: Path) -> None:
     import torch
     from transformers import set_seed
 
-    from ..dataset_builders.world_descriptions import described_clips, option_reading, world_texts
+    from ..dataset_builders.world_descriptions import described_clips, option_reading, scene_reading, world_texts
     from ..modeling import FourDThinkerForConditionalGeneration
     from ..modeling.tiny import TINY_VOCAB_SIZE, build_processor, build_tokenizer, tiny_backbone_config
     from ..trainers.pretraining import PretrainingConfig, pretrain
@@ -100,7 +100,8 @@ def _retrain(args: argparse.Namespace, folder: Path) -> None:
     tokenizer = build_tokenizer(world_texts(clips), TINY_VOCAB_SIZE)
     processor = build_processor(tokenizer)
     model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
-    batches = PretrainingBatches(clips, option_reading, processor, config.steps, config.batch_size, config.seed)
+    readings = {"options": option_reading, "scene": scene_reading}
+    batches = PretrainingBatches(clips, readings, processor, config.steps, config.batch_size, config.seed)
     with tempfile.TemporaryDirectory() as scratch:
         log = pretrain(model, batches, scratch, config)
     model.to(torch.bfloat16).save_pretrained(folder)

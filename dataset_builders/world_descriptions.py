@@ -8,14 +8,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..modeling.prompts import question_text
-from ..modeling.tokens import format_answer, format_options, format_response
+from ..modeling.tokens import drop_imagery_marks, format_answer, format_options, format_response
 from .camera_motion import CAMERA_LABELS
 from .imagery import paint_object
 from .object_motion import OBJECT_LABELS
 from .questions import camera_question, object_question
-from .reasoning import camera_reasoning, describe_camera
+from .reasoning import camera_reasoning, describe_camera, describe_object, object_reasoning, place
 from .world import World
 from .world.facts import clip_facts
+from .world.scene import COLOURS, SHAPES
 from .world_rows import SEED_RANGES
 
 _CLIPS_A_TASK = 64
@@ -89,6 +90,30 @@ def option_reading(rng: np.random.Generator) -> tuple[str, str]:
         asked, statement = object_question("object", label, 0.0, 0.0, rng), f"It is {label}."
     prompt = _WHICH_OPTION.format(statement=statement, options=format_options(asked["options"]))
     return prompt, format_answer(asked["answer"], asked["options"])
+
+
+def scene_reading(rng: np.random.Generator) -> tuple[str, str]:
+    """A scene told in words with a question about it, and the response that a video of it would ask for."""
+    count = int(rng.integers(2, 4))
+    colours = rng.choice(list(COLOURS), count, replace=False)
+    # As in the world, one of them rests: what a camera question refers to.
+    motions = ["Staying in Place", *map(str, rng.choice(OBJECT_LABELS, count - 1))]
+    told = []
+    for colour, motion in zip(colours, motions, strict=True):
+        first, last = (place(*rng.uniform((0, 3), (1, 7))) for _ in range(2))
+        told.append((f"{colour} {rng.choice(SHAPES)}", first, last, motion))
+    camera = [str(rng.choice(CAMERA_LABELS))]
+    scene = " ".join([describe_camera(camera), *(describe_object(*told[index]) for index in rng.permutation(count))])
+    start, end = 0.0, float(rng.integers(2, 20)) / 2
+    if rng.random() < 0.5:
+        asked = camera_question(camera, start, end, rng)
+        reasoning = camera_reasoning(camera, (start, end), told[0][:3])
+    else:
+        name, first, last, label = told[int(rng.integers(count))]
+        asked = object_question(name, label, start, end, rng)
+        reasoning = object_reasoning(name, (start, end), first, last, label, scene)
+    response = drop_imagery_marks(format_response(reasoning, asked["answer"], asked["options"]))
+    return f"{scene}\n{question_text(asked['question'], asked['options'])}", response
 
 
 def world_texts(clips: list[DescribedClip]) -> Iterator[str]:
