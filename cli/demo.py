@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--output", default="demo", metavar="DIR", help="folder of everything (default: demo)")
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
-    parser.add_argument(
-        "--retrain", action="store_true", help="train the tiny backbone from nothing (about an hour)"
-    )
+    parser.add_argument("--retrain", action="store_true", help="train the tiny backbone from nothing (about an hour)")
     parser.add_argument("--questions", type=int, default=2400, help="training questions of each task (default: 2400)")
     parser.add_argument("--held-out", type=int, default=400, help="held-out questions of each task (default: 400)")
     parser.add_argument(

@@ -25,11 +25,11 @@ class FourDThinkerForConditionalGeneration(LatentCausalLMMixin, Qwen2_5_VLForCon
     Example:
 
     ```python
-    >>> from fourdthinker.modeling import from_backbone
+    from fourdthinker.modeling import from_backbone
 
-    >>> model, processor = from_backbone("Qwen/Qwen2.5-VL-3B-Instruct")
-    >>> output = model.generate(**inputs, max_new_tokens=512, return_dict_in_generate=True)
-    >>> output.latent_embeds[0].shape  # (latents of the first row, hidden)
+    model, processor = from_backbone("Qwen/Qwen2.5-VL-3B-Instruct")
+    output = model.generate(**inputs, max_new_tokens=512, return_dict_in_generate=True)
+    output.latent_embeds[0].shape  # (latents of the first row, hidden)
     ```
     """
 

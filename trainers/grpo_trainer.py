@@ -57,13 +57,13 @@ class LatentGRPOTrainer(GRPOTrainer):
     Example:
 
     ```python
-    >>> from fourdthinker.modeling import load_model
-    >>> from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
+    from fourdthinker.modeling import load_model
+    from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 
-    >>> model, processor = load_model("my-model")
-    >>> args = LatentGRPOConfig("run", per_device_train_batch_size=64, num_generations=8)
-    >>> trainer = LatentGRPOTrainer(model, args=args, train_dataset=rows, processing_class=processor)
-    >>> trainer.train()
+    model, processor = load_model("my-model")
+    args = LatentGRPOConfig("run", per_device_train_batch_size=64, num_generations=8)
+    trainer = LatentGRPOTrainer(model, args=args, train_dataset=rows, processing_class=processor)
+    trainer.train()
     ```
     """
 
