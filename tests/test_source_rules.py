@@ -213,4 +213,5 @@ def test_no_path_of_one_machine(path):
 def test_every_file_is_utf8_with_a_final_newline():
     for path in (p for p in written_files() if p.suffix in {".py", ".yaml", ".md", ".cfg", ".toml", ".jinja"}):
         text = path.read_text(encoding="utf-8")
-        assert not text or text.endswith("\n"), relative(path)
+        written_by_transformers = path.name == "chat_template.jinja"
+        assert not text or text.endswith("\n") or written_by_transformers, relative(path)
