@@ -126,6 +126,7 @@ def test_the_vision_tower_gets_no_gradient_and_the_language_model_does(make_trai
         trainer = make_trainer(rows, **settings)
         grads = gradients(trainer)
         assert not [name for name in grads if ".visual." in name]
+        assert not any(weight.requires_grad for weight in trainer.model.model.visual.parameters())
         language = {name for name, _ in trainer.model.named_parameters() if ".visual." not in name}
         assert set(grads) == language
         assert all(grad.abs().sum() > 0 for grad in grads.values())
