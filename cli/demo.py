@@ -94,12 +94,17 @@ class Demo:
 
     def score_with_lmms_eval(self, model: str) -> None:
         """Score a model with lmms-eval as well, and compare."""
-        settings = f"pretrained={self.folder / model},max_new_tokens={_MAX_NEW_TOKENS}"
+        given = f"pretrained={self.folder / model}"
+        longest = f"max_new_tokens={_MAX_NEW_TOKENS}"
         results = self.folder / "scores" / "lmms_eval"
-        command = [sys.executable, "-m", "lmms_eval", "--model", "fourdthinker", "--model_args", settings]
+        command = [sys.executable, "-m", "lmms_eval", "--model", "fourdthinker", "--model_args", given]
         if not results.exists():
             with atomic_dir(results) as folder:
-                self._call([*command, "--tasks", "fourd_world", "--batch_size", "100", "--output_path", str(folder)])
+                wanted = ["--tasks", "fourd_world", "--gen_kwargs", longest, "--batch_size", "100"]
+                self._call([*command, *wanted, "--output_path", str(folder)])
+                # It ends with code 0 even after an error of its own.
+                if not any(folder.rglob("*_results.json")):
+                    raise InputError("lmms_eval wrote no results: its message stands above")
         (file,) = results.rglob("*_results.json")
         theirs = json.loads(file.read_text())["results"]["fourd_world"]
         ours = self._read(model, "own")
