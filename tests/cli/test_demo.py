@@ -36,5 +36,5 @@ def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
     again = run_demo(tmp_path)
     assert again.returncode == 0, again.stderr[-3000:]
     assert (demo / "grpo" / "model.safetensors").stat().st_mtime_ns == weights
-    table = first.stdout[first.stdout.index("chance") : first.stdout.index("after 4DRL")]
+    table = first.stdout[first.stdout.rindex("\nchance ") : first.stdout.rindex("\nafter 4DRL")]
     assert table in again.stdout
