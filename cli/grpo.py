@@ -2,7 +2,7 @@
 
 import argparse
 
-from .training_run import add_run_arguments, build_config, load_rows, read_run, save_run, train
+from .training_run import add_run_arguments, run_training
 
 SUMMARY = "Train with 4DRL: TRL's GRPO on completions that think in latents."
 PARSES_CONFIG = True  # the file also fills `LatentGRPOConfig`
@@ -15,18 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train a model on the `grpo` rows of a dataset and save it with its processor and training log."""
-    job = read_run(args)
-    import torch
+    run_training(args, "grpo", _classes)
 
-    from ..modeling import load_model
+
+def _classes() -> tuple[type, type]:
     from ..trainers import LatentGRPOConfig, LatentGRPOTrainer
 
-    config = build_config(LatentGRPOConfig, job)
-    rows = load_rows(job, "grpo")
-    # Small steps vanish in half-precision weights; `bf16: true` computes in half precision all the same.
-    model, processor = load_model(job.model, dtype=torch.float32)
-    trainer = LatentGRPOTrainer(model, args=config, train_dataset=rows, processing_class=processor)
-    train(trainer, job)
-    if trainer.is_world_process_zero():
-        save_run(model, processor, job, trainer.state.log_history)
-        print(f"trained model in {job.output}")
+    return LatentGRPOConfig, LatentGRPOTrainer

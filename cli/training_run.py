@@ -6,7 +6,7 @@ import difflib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -62,6 +62,32 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="a trainer field that wins over the file, e.g. --set learning_rate=1e-5; may be repeated",
     )
+
+
+def run_training(args: argparse.Namespace, configuration: str, classes: Callable[[], tuple[type, type]]) -> None:
+    """Train a model on one configuration of a dataset and save it with its processor, card and training log.
+
+    Args:
+        args (`argparse.Namespace`): What `add_run_arguments` asked for.
+        configuration (`str`): `"dift"` or `"grpo"`.
+        classes (`Callable`): Gives the trainer's configuration class and the trainer, once the arguments are read:
+            importing them takes seconds that a mistyped argument should not wait for.
+    """
+    job = read_run(args)
+    import torch
+
+    from ..modeling import load_model
+
+    config_class, trainer_class = classes()
+    config = build_config(config_class, job)
+    rows = load_rows(job, configuration)
+    # Small steps vanish in half-precision weights; `bf16: true` computes in half precision all the same.
+    model, processor = load_model(job.model, dtype=torch.float32)
+    trainer = trainer_class(model, args=config, train_dataset=rows, processing_class=processor)
+    train(trainer, job)
+    if trainer.is_world_process_zero():
+        save_run(model, processor, job, trainer.state.log_history)
+        print(f"trained model in {job.output}")
 
 
 def read_run(args: argparse.Namespace) -> Run:

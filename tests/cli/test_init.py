@@ -112,7 +112,6 @@ def assert_tiny(folder):
     return model, log
 
 
-@pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="this checkout has no pretrained tiny backbone")
 def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
     out = tmp_path / "out"
     assert main(["init", "--tiny", "--output", str(out)]) == 0
