@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
+from .new_folder import new_folder
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
@@ -36,24 +37,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--held-out", type=int, help="world: test questions of each task (default: a quarter of the training ones)"
     )
+    parser.add_argument(
+        "--answer",
+        choices=("letter", "text"),
+        default="letter",
+        help="world: end responses with `B. Pan Right` or with `Pan Right` (default: letter)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of wording, options and scenes (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes or threads to use (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
-    output = Path(args.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} exists already; name a new folder for --output or remove it")
+    output = new_folder(args.output)
     for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     if args.held_out and args.source != WORLD:
         raise InputError("--held-out goes with --source world: rows of videos are all for training")
+    if args.answer != "letter" and args.source != WORLD:
+        raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
+    skipped: list[tuple[Path, str]] = []
     if args.source == WORLD:
-        written, skipped = _build_world(args, output), []
+        written = _build_world(args, output)
     else:
         written, skipped = _build_videos(args, output)
     for config, splits in written.counts.items():
@@ -73,7 +81,8 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
     questions = args.clips or WORLD_QUESTIONS
     with atomic_dir(output) as folder:
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
-        return build_world(folder, sizes, args.seed, args.workers, partial(_card, "the rendered world", "apache-2.0"))
+        card = partial(_card, "the rendered world", "apache-2.0")
+        return build_world(folder, sizes, args.seed, args.workers, args.answer, card)
 
 
 def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", list[tuple[Path, str]]]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..modeling.errors import InputError
+from .new_folder import new_folder
 from .training_run import TRAINING_LOG
 
 SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny_backbone"
@@ -39,9 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """Write a folder that every other command takes as a model."""
     from ..modeling.atomic import atomic_dir
 
-    output = Path(args.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} exists already; name a new folder for --output or remove it")
+    output = new_folder(args.output)
     if args.retrain and not args.tiny:
         raise InputError("--retrain goes with --tiny; another backbone is trained by `fourdthinker dift`")
     for name, owner in (("steps", "retrain"), ("clips", "retrain"), ("latent_size", "backbone")):
@@ -89,7 +88,13 @@ def _retrain(args: argparse.Namespace, folder: Path) -> None:
 
     from ..dataset_builders.world_descriptions import described_clips, option_reading, scene_reading, world_texts
     from ..modeling import FourDThinkerForConditionalGeneration
-    from ..modeling.tiny import TINY_VOCAB_SIZE, build_processor, build_tokenizer, tiny_backbone_config
+    from ..modeling.tiny import (
+        TINY_MAX_PIXELS,
+        TINY_VOCAB_SIZE,
+        build_processor,
+        build_tokenizer,
+        tiny_backbone_config,
+    )
     from ..trainers.pretraining import PretrainingConfig, pretrain
     from ..trainers.pretraining_data import PretrainingBatches
 
@@ -98,7 +103,7 @@ def _retrain(args: argparse.Namespace, folder: Path) -> None:
     set_seed(config.seed)
     clips = described_clips(config.clips, config.seed, config.workers)
     tokenizer = build_tokenizer(world_texts(clips), TINY_VOCAB_SIZE)
-    processor = build_processor(tokenizer)
+    processor = build_processor(tokenizer, max_pixels=TINY_MAX_PIXELS)
     model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
     readings = {"options": option_reading, "scene": scene_reading}
     batches = PretrainingBatches(clips, readings, processor, config.steps, config.batch_size, config.seed)

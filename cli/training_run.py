@@ -79,7 +79,7 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
     from ..modeling import load_model
 
     config_class, trainer_class = classes()
-    config = build_config(config_class, job)
+    config: Any = build_config(config_class, job)
     rows = load_rows(job, configuration)
     # Small steps vanish in half-precision weights; `bf16: true` computes in half precision all the same.
     model, processor = load_model(job.model, dtype=torch.float32)

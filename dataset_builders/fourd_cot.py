@@ -5,6 +5,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +14,13 @@ from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..modeling.errors import InputError
+from ..modeling.tokens import AnswerForm
 from .rows import DIFT_FEATURES, GRPO_FEATURES
 from .world_rows import world_rows
 
 # What each configuration keeps of the rows: its columns, and the tasks it is limited to.
 _COLUMNS = {"dift": DIFT_FEATURES, "grpo": GRPO_FEATURES, "camera": DIFT_FEATURES, "object": DIFT_FEATURES}
 _ONLY_TASK = {"camera": "camera_motion", "object": "object_motion"}
-# GRPO learns from other clips than DIFT, from which the answers are known by heart.
-_SEED_STEP = {"grpo": 1}
 
 Rows = Iterable[Mapping]
 
@@ -34,12 +34,14 @@ class FourDCoTConfig(datasets.BuilderConfig):
         held_out (`int`): Questions of each task on clips that no training question uses.
         seed (`int`): Another seed gives other training clips; the held-out ones stay.
         workers (`int`): Rendering processes.
+        answer_form (`str`): `"letter"` for `<answer>B. Pan Right</answer>`, as published; `"text"` without the letter.
     """
 
     questions: int = 1000
     held_out: int = 400
     seed: int = 0
     workers: int = 1
+    answer_form: AnswerForm = "letter"
 
 
 class FourDCoT(datasets.GeneratorBasedBuilder):
@@ -78,10 +80,9 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
 
     def _world(self) -> dict[str, Rows]:
         config = self.config
-        seed = 2 * config.seed + _SEED_STEP.get(config.name, 0)
-        counts = {"train": (config.questions, seed), "test": (config.held_out, 0)}
+        counts = {"train": (config.questions, _train_seed(config.name, config.seed)), "test": (config.held_out, 0)}
         return {
-            split: world_rows(split, count, split_seed, config.workers)
+            split: world_rows(split, count, split_seed, config.workers, config.answer_form)
             for split, (count, split_seed) in counts.items()
             if count
         }
@@ -121,35 +122,11 @@ def write_dataset(
     Raises:
         InputError: If a split has no rows.
     """
-    return _write({name: {"rows": splits} for name, splits in rows.items()}, folder, card)
-
-
-def build_world(
-    folder: Path,
-    clips: Mapping[str, int],
-    seed: int = 0,
-    workers: int = 1,
-    card: Callable[[Written], str] | None = None,
-) -> Written:
-    """Render the world and write it as a `dift` and a `grpo` dataset.
-
-    Args:
-        folder (`Path`): An existing folder.
-        clips (`Mapping[str, int]`): Questions of each task, by split (`train`, `test`).
-        seed (`int`, *optional*, defaults to 0): Another seed gives other training clips.
-        workers (`int`, *optional*, defaults to 1): Rendering processes.
-        card (`Callable`, *optional*): As in [`write_dataset`].
-    """
-    sizes = {"questions": clips.get("train", 0), "held_out": clips.get("test", 0), "seed": seed, "workers": workers}
-    return _write(dict.fromkeys(("dift", "grpo"), sizes), folder, card)
-
-
-def _write(builders: Mapping[str, Mapping], folder: Path, card: Callable[[Written], str] | None) -> Written:
     written = Written({}, {})
-    for name, arguments in builders.items():
+    for name, splits in rows.items():
         # What the builder leaves beside the rows speaks of this machine: it stays in a folder that goes.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            builder = FourDCoT(config_name=name, cache_dir=scratch, **arguments)
+            builder = FourDCoT(config_name=name, cache_dir=scratch, rows=splits)
             _prepare(builder, f"{scratch}/out")
             (folder / name).mkdir()
             written.counts[name] = {split: info.num_examples for split, info in builder.info.splits.items()}
@@ -163,6 +140,41 @@ def _write(builders: Mapping[str, Mapping], folder: Path, card: Callable[[Writte
     text = _bare_card(written) if card is None else card(written)
     (folder / "README.md").write_text(text, encoding="utf-8")
     return written
+
+
+def build_world(
+    folder: Path,
+    clips: Mapping[str, int],
+    seed: int = 0,
+    workers: int = 1,
+    answer_form: AnswerForm = "letter",
+    card: Callable[[Written], str] | None = None,
+) -> Written:
+    """Render the world and write it as a `dift` and a `grpo` dataset.
+
+    Args:
+        folder (`Path`): An existing folder.
+        clips (`Mapping[str, int]`): Questions of each task, by split (`train`, `test`).
+        seed (`int`, *optional*, defaults to 0): Another seed gives other training clips.
+        workers (`int`, *optional*, defaults to 1): Rendering processes.
+        answer_form (`str`, *optional*, defaults to `"letter"`): As in [`FourDCoTConfig`].
+        card (`Callable`, *optional*): As in [`write_dataset`].
+    """
+    rendered = partial(world_rows, workers=workers, answer_form=answer_form)
+    # The held-out rows are the same in both, so they are rendered once.
+    held_out = list(rendered("test", clips["test"])) if "test" in clips else None
+    rows: dict[str, dict[str, Rows]] = {"dift": {}, "grpo": {}}
+    for name, splits in rows.items():
+        if "train" in clips:
+            splits["train"] = rendered("train", clips["train"], _train_seed(name, seed))
+        if held_out is not None:
+            splits["test"] = held_out
+    return write_dataset(rows, folder, card)
+
+
+def _train_seed(name: str, seed: int) -> int:
+    """GRPO learns from other clips than DIFT, from which the answers are known by heart."""
+    return 2 * seed + (name == "grpo")
 
 
 def _prepare(builder: FourDCoT, folder: str) -> None:

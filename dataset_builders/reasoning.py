@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..modeling.errors import InputError
-from ..modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, format_response
+from ..modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm, format_response
 
 NEAR_METRES, FAR_METRES = 4.2, 5.4
 
@@ -64,7 +64,9 @@ def camera_reasoning(
     return f"I picture the {name} {_marks(times)}. {resting} {describe_camera(labels)}"
 
 
-def checked_response(reasoning: str, letter: str, options: Sequence[str], imagery: int) -> str:
+def checked_response(
+    reasoning: str, letter: str, options: Sequence[str], imagery: int, form: AnswerForm = "letter"
+) -> str:
     """The whole response, after checking that it agrees with the key and with its imagery.
 
     Raises:
@@ -82,7 +84,7 @@ def checked_response(reasoning: str, letter: str, options: Sequence[str], imager
     wrong = [option for option in options if option != right and option in conclusion]
     if wrong:
         raise InputError(f"the reasoning names {wrong[0]!r} beside the answer {right!r}: {reasoning!r}")
-    return format_response(reasoning, letter, options)
+    return format_response(reasoning, letter, options, form)
 
 
 def _marks(times: Sequence[float]) -> str:

@@ -29,7 +29,7 @@ class DescribedClip:
 
     Attributes:
         rgb (`np.ndarray` of shape `(frames, side, side, 3)`, uint8).
-        caption (`str`): The camera and every object.
+        camera (`str`): A sentence for the camera.
         objects (`list[tuple[str, str]]`): Name and sentence of each object that shows and moves unambiguously.
         painted (`np.ndarray` of shape `(side, side, 3)`, uint8): The first frame with the first object painted red.
         painted_caption (`str`): Which object that is, and where.
@@ -37,11 +37,16 @@ class DescribedClip:
     """
 
     rgb: np.ndarray
-    caption: str
+    camera: str
     objects: list[tuple[str, str]]
     painted: np.ndarray
     painted_caption: str
     fps: float
+
+    @property
+    def caption(self) -> str:
+        """The camera and every object."""
+        return " ".join([self.camera, *(sentence for _, sentence in self.objects)])
 
 
 def described_clips(count: int, seed: int, workers: int) -> list[DescribedClip]:
@@ -70,7 +75,7 @@ def _describe_batch(seeds: Sequence[int]) -> list[DescribedClip]:
             described.append(
                 DescribedClip(
                     rgb=clip.rgb,
-                    caption=facts.describe(),
+                    camera=describe_camera(facts.camera),
                     objects=[(thing.name, thing.describe()) for thing in told],
                     painted=np.asarray(paint_object(clip.rgb[-end], clip.masks[-end] == pictured.index)),
                     painted_caption=f"The {pictured.name} at {pictured.end if end else pictured.start}.",
@@ -103,17 +108,23 @@ def scene_reading(rng: np.random.Generator) -> tuple[str, str]:
         first, last = (place(*rng.uniform((0, 3), (1, 7))) for _ in range(2))
         told.append((f"{colour} {rng.choice(SHAPES)}", first, last, motion))
     camera = [str(rng.choice(CAMERA_LABELS))]
-    scene = " ".join([describe_camera(camera), *(describe_object(*told[index]) for index in rng.permutation(count))])
+
+    def scene(order: Sequence[int]) -> str:
+        return " ".join([describe_camera(camera), *(describe_object(*told[index]) for index in order)])
+
+    order = rng.permutation(count)
     start, end = 0.0, float(rng.integers(2, 20)) / 2
     if rng.random() < 0.5:
         asked = camera_question(camera, start, end, rng)
         reasoning = camera_reasoning(camera, (start, end), told[0][:3])
     else:
-        name, first, last, label = told[int(rng.integers(count))]
+        pictured = int(rng.integers(count))
+        name, first, last, label = told[pictured]
         asked = object_question(name, label, start, end, rng)
-        reasoning = object_reasoning(name, (start, end), first, last, label, scene)
-    response = drop_imagery_marks(format_response(reasoning, asked["answer"], asked["options"]))
-    return f"{scene}\n{question_text(asked['question'], asked['options'])}", response
+        told_last = scene(sorted(order, key=lambda index: index == pictured))
+        reasoning = object_reasoning(name, (start, end), first, last, label, told_last)
+    response = drop_imagery_marks(format_response(reasoning, asked["answer"], asked["options"], "text"))
+    return f"{scene(order)}\n{question_text(asked['question'], asked['options'])}", response
 
 
 def world_texts(clips: list[DescribedClip]) -> Iterator[str]:
@@ -125,6 +136,8 @@ def world_texts(clips: list[DescribedClip]) -> Iterator[str]:
         asked = [camera_question(labels, start, end, rng)]
         asked += [object_question(name, str(rng.choice(OBJECT_LABELS)), start, end, rng) for name, _ in clip.objects]
         yield from (question_text(row["question"], row["options"]) for row in asked)
-        yield format_response(camera_reasoning(labels, (start, end)), asked[0]["answer"], asked[0]["options"])
+        # The answer apart from its tags: a letter must be one token wherever it stands, never one with a bracket.
+        yield f"<think>{camera_reasoning(labels, (start, end))}</think>"
+        yield "<answer></answer>"
         yield clip.caption
         yield clip.painted_caption

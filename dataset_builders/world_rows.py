@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..modeling.errors import InputError
+from ..modeling.tokens import AnswerForm
 from .camera_motion import CAMERA_LABELS
 from .imagery import paint_object
 from .object_motion import OBJECT_LABELS
@@ -25,7 +26,9 @@ _SEEDS = 2**16  # times `_CLIPS_A_SEED`: the distance of two ranges
 _CLIPS_A_TASK = 16
 
 
-def world_rows(split: str, per_task: int, seed: int = 0, workers: int = 1) -> Iterator[dict]:
+def world_rows(
+    split: str, per_task: int, seed: int = 0, workers: int = 1, answer_form: AnswerForm = "letter"
+) -> Iterator[dict]:
     """Rows of camera-motion and object-motion questions, as many of each, their answers evenly spread.
 
     Args:
@@ -33,6 +36,8 @@ def world_rows(split: str, per_task: int, seed: int = 0, workers: int = 1) -> It
         per_task (`int`): Camera questions, and as many object questions.
         seed (`int`, *optional*, defaults to 0): Another seed gives other clips.
         workers (`int`, *optional*, defaults to 1): Rendering processes; the rows do not depend on it.
+        answer_form (`str`, *optional*, defaults to `"letter"`): Whether responses answer `B. Pan Right`, as published,
+            or with `"text"` `Pan Right`.
 
     Yields:
         `dict`: The columns of the `dift` configuration.
@@ -57,7 +62,7 @@ def world_rows(split: str, per_task: int, seed: int = 0, workers: int = 1) -> It
                 row = _most_wanted(candidates, task, wanted[task])
                 if row is not None:
                     bar.update()
-                    yield row
+                    yield _with_response(row, answer_form)
             if not any(left.total() for left in wanted.values()):
                 return
 
@@ -68,7 +73,7 @@ def clip_candidates(
     """Every question that a clip can answer.
 
     Returns:
-        `list[tuple[str, str, dict]]`: Task, label of the right answer, row.
+        `list[tuple[str, str, dict]]`: Task, label of the right answer, row with its `reasoning` and no response yet.
     """
     candidates = []
     resting = [thing for thing in facts.objects if thing.seen and thing.label == "Staying in Place"]
@@ -94,9 +99,8 @@ def _camera_row(
 def _object_row(clip: WorldClip, facts: ClipFacts, thing: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
     start, end = clip.timestamps[0], clip.timestamps[-1]
     asked = object_question(thing.name, str(thing.label), start, end, rng)
-    reasoning = object_reasoning(
-        thing.name, (start, end), thing.start, thing.end, str(thing.label), scene=facts.describe()
-    )
+    scene = facts.describe(last=thing)
+    reasoning = object_reasoning(thing.name, (start, end), thing.start, thing.end, str(thing.label), scene)
     right, _, forward = thing.displacement
     numbers = {
         "object": thing.name,
@@ -119,10 +123,16 @@ def _row(
         "frames": [Image.fromarray(frame) for frame in clip.rgb],
         "timestamps": list(clip.timestamps),
         "facts": json.dumps(numbers),
-        "response": checked_response(reasoning, asked["answer"], asked["options"], len(imagery)),
+        "reasoning": reasoning,
         "imagery": imagery,
         "imagery_timestamps": [clip.timestamps[index] for index in ends],
     }
+
+
+def _with_response(row: dict, answer_form: AnswerForm) -> dict:
+    told = (row["reasoning"], row["answer"], row["options"], len(row["imagery"]))
+    kept = {name: value for name, value in row.items() if name != "reasoning"}
+    return {**kept, "response": checked_response(*told, answer_form)}
 
 
 def _spread(labels: tuple[str, ...], total: int) -> dict[str, int]:

@@ -63,6 +63,11 @@ def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return frame.resize((width, height), Image.Resampling.LANCZOS)
 
 
+def _pixel_limit(component) -> int:
+    """The published limit, or a lower one that the model's own image or video processor was saved with."""
+    return min(MAX_PIXELS, component.size["longest_edge"])
+
+
 def conversation_text(
     processor: ProcessorMixin, question: str, options: Sequence[str] = (), response: str | None = None
 ) -> str:
@@ -96,6 +101,7 @@ def encode(
         `pixel_values_videos` `(patches, channels · patch pixels)`, `video_grid_thw` `(batch, 3)` in patches, and
         `second_per_grid_ts` `(batch,)`, the seconds that one temporal grid spans at the clips' true sampling rate.
     """
+    limit = _pixel_limit(processor.video_processor)
     metadata = [
         {
             "fps": clip.frames_per_second,
@@ -106,9 +112,9 @@ def encode(
     ]
     return processor(
         text=list(texts),
-        videos=[[fit_frame(frame) for frame in clip.frames] for clip in clips],
+        videos=[[fit_frame(frame, limit) for frame in clip.frames] for clip in clips],
         videos_kwargs={
-            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
+            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": limit},
             "cap_pixels_per_frame": False,
             "do_sample_frames": False,
             "video_metadata": metadata,
@@ -125,8 +131,10 @@ def encode_imagery(processor: ProcessorMixin, images: Sequence[Image.Image]) -> 
     Returns:
         `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them.
     """
-    size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
-    encoded = processor.image_processor(images=[fit_frame(image) for image in images], size=size, return_tensors="pt")
+    limit = _pixel_limit(processor.image_processor)
+    size = {"shortest_edge": MIN_PIXELS, "longest_edge": limit}
+    frames = [fit_frame(image, limit) for image in images]
+    encoded = processor.image_processor(images=frames, size=size, return_tensors="pt")
     return BatchFeature(
         {"pixel_values_latent": encoded["pixel_values"], "image_grid_thw_latent": encoded["image_grid_thw"]}
     )

@@ -16,6 +16,7 @@ from .configuration_fourdthinker import FourDThinkerConfig
 from .tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
+TINY_MAX_PIXELS = 56 * 56  # the rendered world's frames: larger ones would be nothing that it has ever seen
 
 # Qwen2.5's own added tokens in their own order; the ones after the pads are not "special" there either.
 QWEN_SPECIAL_TOKENS = (

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from typing import Literal
+
+AnswerForm = Literal["letter", "text"]
 
 LATENT_PAD = "<|latent_pad|>"
 LATENT_START = "<|latent_start|>"
@@ -47,11 +50,12 @@ def format_options(options: Sequence[str]) -> str:
     return "\n".join(f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, options, strict=True))
 
 
-def format_answer(letter: str, options: Sequence[str]) -> str:
-    """The answer as it stands inside `<answer>`: `B. Pan Right`."""
-    return f"{letter}. {options[OPTION_LETTERS.index(letter)]}"
+def format_answer(letter: str, options: Sequence[str], form: AnswerForm = "letter") -> str:
+    """The answer as it stands inside `<answer>`: `B. Pan Right`, or in the form `"text"` `Pan Right`."""
+    text = options[OPTION_LETTERS.index(letter)]
+    return f"{letter}. {text}" if form == "letter" else text
 
 
-def format_response(reasoning: str, letter: str, options: Sequence[str]) -> str:
+def format_response(reasoning: str, letter: str, options: Sequence[str], form: AnswerForm = "letter") -> str:
     """A whole response: `<think>…</think><answer>B. …</answer>`."""
-    return f"<think>{reasoning}</think><answer>{format_answer(letter, options)}</answer>"
+    return f"<think>{reasoning}</think><answer>{format_answer(letter, options, form)}</answer>"

@@ -1,7 +1,7 @@
 """Batches for the tiny backbone: describe a clip, one of its objects or a painted frame, or answer from a text."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,30 +12,20 @@ from ..modeling.processing import Clip, encode
 from .dift_collator import response_labels
 
 DESCRIBE_CLIP = "Describe the video."
+DESCRIBE_LAST = "Describe the video, the {name} last."
 DESCRIBE_OBJECT = "Describe the {name}."
 DESCRIBE_PAINTED = "What is painted red?"
 
 # Motion is hardly learnt from answers alone; descriptions of everything teach it.
 # Matching what was said to an option's letter is learnt from text within minutes, and hardly from video.
-_SHARES = {"clip": 0.46, "object": 0.20, "painted": 0.04, "options": 0.10, "scene": 0.20}
-
-
-class Described(Protocol):
-    """A clip told in words, see `dataset_builders.world_descriptions.DescribedClip`."""
-
-    rgb: np.ndarray
-    caption: str
-    objects: list[tuple[str, str]]
-    painted: np.ndarray
-    painted_caption: str
-    fps: float
+_SHARES = {"clip": 0.36, "last": 0.15, "object": 0.15, "painted": 0.04, "options": 0.10, "scene": 0.20}
 
 
 class PretrainingBatches(Dataset):
     """Whole batches, each of one kind.
 
     Args:
-        clips (`Sequence[Described]`): What there is to describe.
+        clips (`Sequence`): What there is to describe, as `DescribedClip` of `dataset_builders.world_descriptions`.
         readings (`Mapping[str, Callable]`): For the kinds `options` and `scene`, which have no video, from a random
             generator to a prompt and its response.
         processor: A Qwen2.5-VL processor.
@@ -46,7 +36,7 @@ class PretrainingBatches(Dataset):
 
     def __init__(
         self,
-        clips: Sequence[Described],
+        clips: Sequence[Any],
         readings: Mapping[str, Callable[[np.random.Generator], tuple[str, str]]],
         processor: ProcessorMixin,
         batches: int,
@@ -89,12 +79,15 @@ def supervised_batch(processor: ProcessorMixin, samples: Sequence[tuple[str, str
     return batch
 
 
-def _sample(clip: Described, kind: str, rng: np.random.Generator) -> tuple[str, str, Clip]:
+def _sample(clip: Any, kind: str, rng: np.random.Generator) -> tuple[str, str, Clip]:
     if kind == "painted":
         return DESCRIBE_PAINTED, clip.painted_caption, Clip([Image.fromarray(clip.painted)], [0.0])
     frames = [Image.fromarray(frame) for frame in clip.rgb]
     video = Clip(frames, [number / clip.fps for number in range(len(frames))])
-    if kind == "object" and clip.objects:
+    if kind in ("last", "object") and clip.objects:
         name, sentence = clip.objects[int(rng.integers(len(clip.objects)))]
-        return DESCRIBE_OBJECT.format(name=name), sentence, video
+        if kind == "object":
+            return DESCRIBE_OBJECT.format(name=name), sentence, video
+        others = [other for told, other in clip.objects if told != name]
+        return DESCRIBE_LAST.format(name=name), " ".join([clip.camera, *others, sentence]), video
     return DESCRIBE_CLIP, clip.caption, video

@@ -55,10 +55,14 @@ class ClipFacts:
     camera_degrees: dict[str, float]
     objects: list[ObjectFacts]
 
-    def describe(self) -> str:
-        """The dense caption: the camera, then each object that shows and moves unambiguously."""
-        told = [thing.describe() for thing in self.objects if thing.seen and thing.label]
-        return " ".join([describe_camera(self.camera), *told])
+    def describe(self, last: ObjectFacts | None = None) -> str:
+        """The dense caption: the camera, then each object that shows and moves unambiguously.
+
+        Args:
+            last (`ObjectFacts`, *optional*): Which object to tell after all the others.
+        """
+        told = sorted((thing for thing in self.objects if thing.seen and thing.label), key=lambda thing: thing is last)
+        return " ".join([describe_camera(self.camera), *(thing.describe() for thing in told)])
 
 
 def clip_facts(clip: WorldClip) -> ClipFacts:

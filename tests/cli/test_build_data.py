@@ -39,10 +39,14 @@ def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_told(tmp_path, capsys):
 def test_world_becomes_a_dataset(tmp_path, capsys):
     pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
     output = tmp_path / "data"
-    assert main(["build-data", "--source", "world", "--output", str(output), "--clips", "4"]) == 0
+    command = ["build-data", "--source", "world", "--output", str(output), "--clips", "4", "--answer", "text"]
+    assert main(command) == 0
     assert "dift, train: 8 rows" in capsys.readouterr().out
     rows = load_dataset(str(output), "dift", split="test", cache_dir=tmp_path / "cache")
     assert set(rows["task"]) == {"camera_motion", "object_motion"}
+    rights = [options["ABCD".index(letter)] for options, letter in zip(rows["options"], rows["answer"], strict=True)]
+    endings = [f"<answer>{right}</answer>" for right in rights]
+    assert all(told.endswith(ending) for told, ending in zip(rows["response"], endings, strict=True))
 
 
 def fails(capsys, arguments, words):
@@ -62,5 +66,6 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output], "page.mp4")
     fails(capsys, ["--source", bad, "--output", output, "--frames", 1], "at least 2")
     fails(capsys, ["--source", bad, "--output", output, "--clips", 0], "--clips")
+    fails(capsys, ["--source", bad, "--output", output, "--answer", "text"], "--source world")
     fails(capsys, ["--source", empty, "--output", bad], "exists already")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty"]

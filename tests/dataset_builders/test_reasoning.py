@@ -53,6 +53,8 @@ def test_what_agrees_is_passed(letter):
     reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "left far", right)
     response = checked_response(reasoning, letter, OBJECT, 2)
     assert response == f"<think>{reasoning}</think><answer>{letter}. {right}</answer>"
+    in_words = checked_response(reasoning, letter, OBJECT, 2, "text")
+    assert in_words == f"<think>{reasoning}</think><answer>{right}</answer>"
     right = CAMERA["ABCD".index(letter)]
     reasoning = camera_reasoning([right], (0.0, 1.0), ("red box", "left far", "right far"))
     assert checked_response(reasoning, letter, CAMERA, 2).endswith(f"<answer>{letter}. {right}</answer>")

@@ -7,8 +7,14 @@ pytest.importorskip("pybullet", reason="needs the extra `world`")
 
 from fourdthinker.dataset_builders.world import World
 from fourdthinker.dataset_builders.world.facts import clip_facts
-from fourdthinker.dataset_builders.world_descriptions import described_clips, option_reading, world_texts
+from fourdthinker.dataset_builders.world_descriptions import (
+    described_clips,
+    option_reading,
+    scene_reading,
+    world_texts,
+)
 from fourdthinker.dataset_builders.world_rows import SEED_RANGES
+from fourdthinker.modeling.tiny import TINY_VOCAB_SIZE, build_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +53,28 @@ def test_an_option_says_what_the_statement_says():
         assert sum(line.split(". ")[-1] in statement for line in options.splitlines()[:4]) == 1
 
 
+def test_a_scene_told_in_words_holds_what_its_response_concludes():
+    for seed in range(100):
+        prompt, response = scene_reading(np.random.default_rng(seed))
+        scene = prompt.split("\n")[0]
+        reasoning, answer = response.removeprefix("<think>").removesuffix("</answer>").split("</think><answer>")
+        conclusion = reasoning.removesuffix(".").split(". ")[-1]
+        assert conclusion in scene and conclusion.endswith(answer)
+        assert sum(line.endswith(f". {answer}") for line in prompt.split("\n")) == 1
+
+
 @pytest.mark.slow
 def test_the_texts_hold_every_caption(described):
     texts = list(world_texts(described))
     assert all(told.caption in texts and told.painted_caption in texts for told in described)
     assert any("<output_image>" in text for text in texts) and any("<answer>" in text for text in texts)
+
+
+@pytest.mark.slow
+def test_a_letter_is_one_token_wherever_it_stands(described):
+    tokenizer = build_tokenizer(world_texts(described), TINY_VOCAB_SIZE)
+    for letter in "ABCD":
+        listed, answered = (
+            tokenizer.tokenize(text) for text in (f"\n{letter}. Pan Left", f"<answer>{letter}. Pan Left")
+        )
+        assert letter in listed and letter in answered

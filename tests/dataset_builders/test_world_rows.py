@@ -69,6 +69,23 @@ def test_the_response_concludes_with_the_answer_and_has_a_mark_for_each_imagery_
         assert len(row["frames"]) == len(row["timestamps"]) == 8
 
 
+def test_the_object_in_question_is_told_last_before_it_is_pictured(rows):
+    for row in of_task(rows, "object_motion"):
+        scene, pictured = (
+            row["response"].removeprefix("<think>").split(f"I picture the {json.loads(row['facts'])['object']}")
+        )
+        *_, last = scene.strip().split(". ")
+        assert pictured.split("</think>")[0].endswith(last)
+
+
+def test_answers_in_words_are_the_same_rows_without_the_letter(rows):
+    worded = list(world_rows("train", PER_TASK, answer_form="text"))
+    assert len(worded) == len(rows)
+    for row, other in zip(rows, worded, strict=True):
+        with_letter = other["response"].replace("<answer>", f"<answer>{row['answer']}. ")
+        assert plain({**other, "response": with_letter}) == plain(row)
+
+
 def test_imagery_is_the_frame_with_the_object_in_question_in_red(rows):
     with World() as world:
         for row in rows[::6]:

@@ -1,0 +1,17 @@
+"""The check before a command fills a folder."""
+
+from pathlib import Path
+
+from ..modeling.errors import InputError
+
+
+def new_folder(path: str) -> Path:
+    """The folder that `--output` names, which must not exist yet or be empty.
+
+    Raises:
+        InputError: If there is something in its place.
+    """
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists already; name a new folder for --output or remove it")
+    return folder

@@ -1,0 +1,28 @@
+"""Frames made into model input: how large they may be."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fourdthinker.modeling.processing import MAX_PIXELS, Clip, conversation_text, encode, encode_imagery
+from fourdthinker.modeling.tiny import build_processor
+
+
+def patch_grids(processor, height, width) -> list[tuple[int, int]]:
+    """Patch rows and columns of a video's frames and of an imagery frame, given frames of this size."""
+    picture = Image.fromarray(np.zeros((height, width, 3), np.uint8))
+    text = conversation_text(processor, "Which way?", ("a", "b", "c", "d"))
+    video = encode(processor, [text], [Clip([picture] * 4, [0.0, 0.5, 1.0, 1.5])])["video_grid_thw"]
+    imagery = encode_imagery(processor, [picture])["image_grid_thw_latent"]
+    return [tuple(grid[0, 1:].tolist()) for grid in (video, imagery)]
+
+
+# 4DThinker's limit is 256 patches of 28 x 28 a frame, in patches of 14 x 14: 4 x 256.
+@pytest.mark.parametrize(
+    ("longest_edge", "largest"), [(56 * 56, 4 * 4), (MAX_PIXELS, 4 * 256), (64 * MAX_PIXELS, 4 * 256)]
+)
+def test_the_lower_of_the_published_limit_and_the_processors_own_holds(tiny_processor, longest_edge, largest):
+    processor = build_processor(tiny_processor.tokenizer, max_pixels=longest_edge)
+    for rows, columns in patch_grids(processor, 1000, 1300):
+        assert largest / 2 <= rows * columns <= largest
+    assert patch_grids(processor, 56, 56) == [(4, 4), (4, 4)]

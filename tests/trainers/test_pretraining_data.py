@@ -1,0 +1,64 @@
+"""Batches for the tiny backbone: what is asked of a clip, and that only the responses are learnt."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from fourdthinker.trainers.pretraining_data import PretrainingBatches
+
+
+@dataclass
+class Told:
+    """A clip told in words."""
+
+    rgb: np.ndarray = field(default_factory=lambda: np.zeros((2, 56, 56, 3), np.uint8))
+    camera: str = "The camera stands still."
+    caption: str = "The camera stands still. The red box rests. The blue ball rolls."
+    objects: list = field(
+        default_factory=lambda: [("red box", "The red box rests."), ("blue ball", "The blue ball rolls.")]
+    )
+    painted: np.ndarray = field(default_factory=lambda: np.zeros((56, 56, 3), np.uint8))
+    painted_caption: str = "The red box at left near."
+    fps: float = 2.0
+
+
+@pytest.fixture(scope="module")
+def batches(tiny_processor):
+    readings = {"options": lambda rng: ("read A", "It is A."), "scene": lambda rng: ("read B", "It is B.")}
+    return PretrainingBatches([Told(), Told()], readings, tiny_processor, batches=150, batch_size=2)
+
+
+def turns(processor, batch) -> list[tuple[str, str]]:
+    """What each row asks, and what of it is learnt."""
+    asked = [text.split("<|im_start|>user\n")[1] for text in processor.tokenizer.batch_decode(batch["input_ids"])]
+    learnt = [processor.tokenizer.decode(row[row != -100]) for row in batch["labels"]]
+    prompts = [text.split("<|im_end|>")[0].split("<|vision_end|>")[-1] for text in asked]
+    return list(zip(prompts, learnt, strict=True))
+
+
+def test_every_kind_comes_and_learns_its_response_alone(batches, tiny_processor):
+    expected = {
+        "Describe the video.": Told().caption,
+        "Describe the video, the red box last.": "The camera stands still. The blue ball rolls. The red box rests.",
+        "Describe the video, the blue ball last.": "The camera stands still. The red box rests. The blue ball rolls.",
+        "Describe the red box.": "The red box rests.",
+        "Describe the blue ball.": "The blue ball rolls.",
+        "What is painted red?": "The red box at left near.",
+        "read A": "It is A.",
+        "read B": "It is B.",
+    }
+    seen = Counter()
+    for batch in map(batches.__getitem__, range(len(batches))):
+        for prompt, learnt in turns(tiny_processor, batch):
+            assert learnt == f"{expected[prompt]}<|im_end|>\n"
+            seen[prompt] += 1
+    assert set(seen) == set(expected)
+
+
+def test_a_batch_depends_on_the_seed_and_its_number_alone(batches, tiny_processor):
+    again = PretrainingBatches(batches.clips, batches.readings, tiny_processor, batches=150, batch_size=2)
+    other = PretrainingBatches(batches.clips, batches.readings, tiny_processor, batches=150, batch_size=2, seed=1)
+    asked = [[turns(tiny_processor, source[index])[0][0] for index in range(20)] for source in (batches, again, other)]
+    assert asked[0] == asked[1] != asked[2]
