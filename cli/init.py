@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     origin.add_argument(
         "--backbone",
         metavar="PATH",
-        help="a Qwen2.5-VL checkpoint, or a published 4DThinker one: a folder or a Hub id",
+        help="a Qwen2.5-VL or Qwen3-VL checkpoint, or a published 4DThinker one: a folder or a Hub id",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
     parser.add_argument(

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .backbone import from_backbone, load_model
     from .configuration_fourdthinker import FourDThinkerConfig
+    from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
     from .latent_generation import LatentLogitsProcessor
     from .latent_loss import DIFTLoss, dift_loss
     from .latent_rules import LatentRules
     from .modeling_fourdthinker import FourDThinkerForConditionalGeneration, FourDThinkerModel
+    from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration, FourDThinkerQwen3VLModel
 
 _HOMES = {
     "DIFTLoss": "latent_loss",
     "FourDThinkerConfig": "configuration_fourdthinker",
     "FourDThinkerForConditionalGeneration": "modeling_fourdthinker",
     "FourDThinkerModel": "modeling_fourdthinker",
+    "FourDThinkerQwen3VLConfig": "configuration_fourdthinker_qwen3_vl",
+    "FourDThinkerQwen3VLForConditionalGeneration": "modeling_fourdthinker_qwen3_vl",
+    "FourDThinkerQwen3VLModel": "modeling_fourdthinker_qwen3_vl",
     "LatentLogitsProcessor": "latent_generation",
     "LatentRules": "latent_rules",
     "dift_loss": "latent_loss",
@@ -31,6 +36,9 @@ __all__ = [
     "FourDThinkerConfig",
     "FourDThinkerForConditionalGeneration",
     "FourDThinkerModel",
+    "FourDThinkerQwen3VLConfig",
+    "FourDThinkerQwen3VLForConditionalGeneration",
+    "FourDThinkerQwen3VLModel",
     "LatentLogitsProcessor",
     "LatentRules",
     "dift_loss",

@@ -1,4 +1,4 @@
-"""Where a model comes from: a Qwen2.5-VL checkpoint, a published 4DThinker one, or a folder that we saved."""
+"""Where a model comes from: a stock Qwen-VL checkpoint, a published 4DThinker one, or a folder that we saved."""
 
 import json
 import os
@@ -7,12 +7,19 @@ from pathlib import Path
 import torch
 from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
 
-from .configuration_fourdthinker import FourDThinkerConfig
 from .errors import InputError
+from .latent_configuration import LatentConfigMixin
+from .latent_modeling import LatentCausalLMMixin
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
+from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
 from .tokens import LATENT_TOKENS
 
-BACKBONE_MODEL_TYPE = "qwen2_5_vl"
+# Model classes by the type of the stock checkpoint and by that of our own.
+FAMILIES = {
+    "qwen2_5_vl": FourDThinkerForConditionalGeneration,
+    "qwen3_vl": FourDThinkerQwen3VLForConditionalGeneration,
+}
+_SAVED = {model.config_class.model_type: model for model in FAMILIES.values()}
 
 # Published files say `visual.*` and `model.layers.*` where the modules are `model.visual.*` and
 # `model.language_model.layers.*`; transformers translates for its own classes only. New names pass unchanged.
@@ -31,25 +38,26 @@ _PUBLISHED_ONLY = ("latent_start_id", "latent_end_id", "compress_strategy", "sta
 
 def from_backbone(
     path: str | os.PathLike, latent_size: int | None = None, **kwargs
-) -> tuple[FourDThinkerForConditionalGeneration, ProcessorMixin]:
-    """Make a 4DThinker model of a stock Qwen2.5-VL checkpoint or of a published 4DThinker or Mirage one.
+) -> tuple[LatentCausalLMMixin, ProcessorMixin]:
+    """Make a 4DThinker model of a stock Qwen2.5-VL or Qwen3-VL checkpoint or of a published 4DThinker or Mirage one.
 
     Args:
         path (`str` or `os.PathLike`): A folder, or a model's name on the Hub.
         latent_size (`int`, *optional*): Latents in a block; by default the checkpoint's own, or 4 if it has none.
-        kwargs: Fields of [`FourDThinkerConfig`] to set, and arguments of `from_pretrained` (`dtype`, `device_map`, …).
+        kwargs: Fields of [`LatentConfigMixin`] to set, and arguments of `from_pretrained` (`dtype`, `device_map`, …).
 
     Returns:
         `tuple`: The model, in eval mode, and the stock processor, its tokenizer with the latent tokens.
 
     Raises:
-        InputError: If there is no such checkpoint, or none of this family, or a weight is missing or left over.
+        InputError: If there is no such checkpoint, or none of these families, or a weight is missing or left over.
     """
     fields = _config_fields(path)
-    if fields.get("model_type") != BACKBONE_MODEL_TYPE:
+    model_class = FAMILIES.get(fields.get("model_type"))
+    if model_class is None:
         raise InputError(
-            f"{path} holds a model of type {fields.get('model_type')!r}: give a Qwen2.5-VL checkpoint"
-            + (" or open this one with `load_model`" if fields.get("model_type") == "fourdthinker" else "")
+            f"{path} holds a model of type {fields.get('model_type')!r}: give a Qwen2.5-VL or Qwen3-VL checkpoint"
+            + (" or open this one with `load_model`" if fields.get("model_type") in _SAVED else "")
         )
     processor = _load_processor(path)
     known_tokens = len(processor.tokenizer)
@@ -57,8 +65,8 @@ def from_backbone(
     ids = dict(
         zip(_PUBLISHED_IDS.values(), processor.tokenizer.convert_tokens_to_ids(list(LATENT_TOKENS)), strict=True)
     )
-    config = _our_config(path, fields, ids, latent_size, kwargs)
-    model, loaded = FourDThinkerForConditionalGeneration.from_pretrained(
+    config = _our_config(model_class.config_class, path, fields, ids, latent_size, kwargs)
+    model, loaded = model_class.from_pretrained(
         path, config=config, key_mapping=_OLD_TO_NEW_KEYS, output_loading_info=True, **kwargs
     )
     _assert_complete(path, loaded)
@@ -66,7 +74,7 @@ def from_backbone(
     return model, processor
 
 
-def load_model(path: str | os.PathLike, **kwargs) -> tuple[FourDThinkerForConditionalGeneration, ProcessorMixin]:
+def load_model(path: str | os.PathLike, **kwargs) -> tuple[LatentCausalLMMixin, ProcessorMixin]:
     """Open a 4DThinker model that was saved with its processor.
 
     Args:
@@ -80,14 +88,15 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[FourDThinkerForCondit
         InputError: If there is no such folder or what it holds is not ours.
     """
     model_type = _config_fields(path).get("model_type")
-    if model_type != FourDThinkerConfig.model_type:
+    model_class = _SAVED.get(model_type)
+    if model_class is None:
         raise InputError(
             f"{path} is not a 4DThinker checkpoint but of type {model_type!r}: make one of it with "
             f"`fourdthinker init --backbone {path}`"
         )
     processor = _load_processor(path)
     try:
-        model, loaded = FourDThinkerForConditionalGeneration.from_pretrained(path, output_loading_info=True, **kwargs)
+        model, loaded = model_class.from_pretrained(path, output_loading_info=True, **kwargs)
     except OSError as error:
         raise InputError(
             f"{path} has no readable weights ({_first_line(error)}): save the model there again"
@@ -122,7 +131,14 @@ def _load_processor(path: str | os.PathLike) -> ProcessorMixin:
         ) from error
 
 
-def _our_config(path, fields: dict, ids: dict[str, int], latent_size: int | None, kwargs: dict) -> FourDThinkerConfig:
+def _our_config(
+    config_class: type[PreTrainedConfig],
+    path,
+    fields: dict,
+    ids: dict[str, int],
+    latent_size: int | None,
+    kwargs: dict,
+) -> PreTrainedConfig:
     """Our configuration from a backbone's; takes its own fields out of `kwargs`."""
     for published, ours in _PUBLISHED_IDS.items():
         if fields.get(published, ids[ours]) != ids[ours]:
@@ -134,9 +150,9 @@ def _our_config(path, fields: dict, ids: dict[str, int], latent_size: int | None
     ours = {name: value for name, value in fields.items() if name not in dropped}
     if latent_size is not None:
         ours["latent_size"] = latent_size
-    own = FourDThinkerConfig.__annotations__
+    own = LatentConfigMixin.__dataclass_fields__
     ours.update({name: kwargs.pop(name) for name in list(kwargs) if name in own})
-    return FourDThinkerConfig(**{**ours, **ids})
+    return config_class(**{**ours, **ids})
 
 
 def _assert_complete(path, loaded: dict) -> None:
@@ -150,7 +166,7 @@ def _assert_complete(path, loaded: dict) -> None:
 
 
 @torch.no_grad()
-def _give_rows(model: FourDThinkerForConditionalGeneration, new_ids: list[int], known_tokens: int) -> None:
+def _give_rows(model: LatentCausalLMMixin, new_ids: list[int], known_tokens: int) -> None:
     """Start the rows of new tokens at the mean of the known ones, in the head too where it is its own."""
     if not new_ids:
         return

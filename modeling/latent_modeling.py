@@ -1,5 +1,6 @@
 """What latents add to a Qwen-VL model, as mixins over the stock classes of any family."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
 
 
 class LatentModelMixin:
-    """Over the inner model (`Qwen2_5_VLModel`): trainers call it without the outer one, so latents enter here."""
+    """Over the inner model, such as `Qwen2_5_VLModel`: trainers call it alone, so latents enter here."""
 
     def forward(
         self,
@@ -60,6 +61,12 @@ class LatentModelMixin:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
+            if position_ids is None:
+                position_ids = self._positions(
+                    input_ids, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids, kwargs
+                )
+            # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
+            input_ids = None
         return super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -68,6 +75,21 @@ class LatentModelMixin:
             inputs_embeds=inputs_embeds,
             mm_token_type_ids=mm_token_type_ids,
             **kwargs,
+        )
+
+    def _positions(
+        self, input_ids, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids, vision: dict
+    ) -> torch.LongTensor | None:
+        """The stock positions, for which the stock forward would need the ids."""
+        grids = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+        known = inspect.signature(self.compute_3d_position_ids).parameters
+        return self.compute_3d_position_ids(
+            input_ids=input_ids,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            mm_token_type_ids=mm_token_type_ids,
+            **{name: vision.get(name) for name in grids if name in known},
         )
 
     def get_rope_index(
@@ -81,16 +103,24 @@ class LatentModelMixin:
         **kwargs,
     ) -> tuple[torch.LongTensor, torch.LongTensor]:
         """Positions and their deltas by the configuration's `position_rule`; see [`qwen_positions`]."""
-        grids = (image_grid_thw, video_grid_thw, second_per_grid_ts)
         if self.config.position_rule == "transformers":
+            if second_per_grid_ts is not None:
+                kwargs["second_per_grid_ts"] = second_per_grid_ts
             return super().get_rope_index(
-                input_ids, mm_token_type_ids, *grids, attention_mask=attention_mask, **kwargs
+                input_ids,
+                mm_token_type_ids,
+                image_grid_thw=image_grid_thw,
+                video_grid_thw=video_grid_thw,
+                attention_mask=attention_mask,
+                **kwargs,
             )
         vision = self.config.vision_config
         return qwen_positions(
             input_ids,
             mm_token_type_ids,
-            *grids,
+            image_grid_thw,
+            video_grid_thw,
+            second_per_grid_ts,
             attention_mask=attention_mask,
             spatial_merge_size=vision.spatial_merge_size,
             tokens_per_second=vision.tokens_per_second,
@@ -104,7 +134,7 @@ class LatentModelMixin:
 
 
 class LatentCausalLMMixin(LatentGenerationMixin):
-    """Over the outer model (`Qwen2_5_VLForConditionalGeneration`): loss, imagery targets, generation, saving."""
+    """Over the outer model, such as `Qwen2_5_VLForConditionalGeneration`: loss, targets, generation, saving."""
 
     # The loss is a mean over this micro-batch, so `Trainer` divides it by the accumulation steps.
     accepts_loss_kwargs = False

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature, ProcessorMixin, Qwen3VLVideoProcessor
 
 from .errors import InputError
 from .prompts import video_message
@@ -13,7 +13,6 @@ from .prompts import video_message
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
 MIN_PIXELS = 28 * 28
-_SIDE_MULTIPLE = 28
 
 
 @dataclass(frozen=True)
@@ -53,19 +52,26 @@ def row_clip(row: Mapping) -> Clip:
     return Clip([decode_image(frame) for frame in row["frames"]], list(row["timestamps"]))
 
 
-def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Shrink a frame of more than `max_pixels` pixels to sides that are multiples of 28 (the published collator)."""
+def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS, side_multiple: int = 28) -> Image.Image:
+    """Shrink a frame of more than `max_pixels` pixels to sides that are multiples of 28 (the published collator).
+
+    Args:
+        frame (`PIL.Image.Image`): A frame of any size.
+        max_pixels (`int`, *optional*, defaults to 200704): Smaller frames stay as they are.
+        side_multiple (`int`, *optional*, defaults to 28): Pixels a side of what becomes one token; 32 for Qwen3-VL.
+    """
     pixels = frame.width * frame.height
     if pixels <= max_pixels:
         return frame
     scale = (max_pixels / pixels) ** 0.5
-    width, height = (max(_SIDE_MULTIPLE, int(side * scale) // _SIDE_MULTIPLE * _SIDE_MULTIPLE) for side in frame.size)
+    width, height = (max(side_multiple, int(side * scale) // side_multiple * side_multiple) for side in frame.size)
     return frame.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _pixel_limit(component) -> int:
-    """The published limit, or a lower one that the model's own image or video processor was saved with."""
-    return min(MAX_PIXELS, component.size["longest_edge"])
+def _limits(component) -> tuple[int, int]:
+    """For an image or video processor: pixels of a frame at most, by the published limit or by its own lower one; and
+    the pixels a side of one token."""
+    return min(MAX_PIXELS, component.size["longest_edge"]), component.patch_size * component.merge_size
 
 
 def conversation_text(
@@ -91,7 +97,7 @@ def encode(
     """One processor pass over a batch of conversations with one video each.
 
     Args:
-        processor: A Qwen2.5-VL processor.
+        processor: A Qwen2.5-VL or Qwen3-VL processor.
         texts (`Sequence[str]`): Conversations, each with one video placeholder.
         clips (`Sequence[Clip]`): Their videos.
         padding_side (`str`, *optional*, defaults to `"left"`): Where shorter rows are filled.
@@ -99,9 +105,13 @@ def encode(
     Returns:
         `BatchFeature`: `input_ids`, `attention_mask` and `mm_token_type_ids` of shape `(batch, length)`,
         `pixel_values_videos` `(patches, channels · patch pixels)`, `video_grid_thw` `(batch, 3)` in patches, and
-        `second_per_grid_ts` `(batch,)`, the seconds that one temporal grid spans at the clips' true sampling rate.
+        for Qwen2.5-VL `second_per_grid_ts` `(batch,)`, the seconds that one temporal grid spans at the clips' true
+        sampling rate. Qwen3-VL's processor writes the time of each grid into the text instead.
     """
-    limit = _pixel_limit(processor.video_processor)
+    limit, side = _limits(processor.video_processor)
+    # Qwen3-VL's video processor spreads its pixels over all frames, Qwen2.5-VL's speaks of one.
+    counted = isinstance(processor.video_processor, Qwen3VLVideoProcessor)
+    longest = limit * (max(len(clip.frames) for clip in clips) + 1) if counted else limit
     metadata = [
         {
             "fps": clip.frames_per_second,
@@ -112,9 +122,9 @@ def encode(
     ]
     return processor(
         text=list(texts),
-        videos=[[fit_frame(frame, limit) for frame in clip.frames] for clip in clips],
+        videos=[[fit_frame(frame, limit, side) for frame in clip.frames] for clip in clips],
         videos_kwargs={
-            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": limit},
+            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": longest},
             "cap_pixels_per_frame": False,
             "do_sample_frames": False,
             "video_metadata": metadata,
@@ -131,9 +141,9 @@ def encode_imagery(processor: ProcessorMixin, images: Sequence[Image.Image]) -> 
     Returns:
         `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them.
     """
-    limit = _pixel_limit(processor.image_processor)
+    limit, side = _limits(processor.image_processor)
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": limit}
-    frames = [fit_frame(image, limit) for image in images]
+    frames = [fit_frame(image, limit, side) for image in images]
     encoded = processor.image_processor(images=frames, size=size, return_tensors="pt")
     return BatchFeature(
         {"pixel_values_latent": encoded["pixel_values"], "image_grid_thw_latent": encoded["image_grid_thw"]}

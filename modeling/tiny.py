@@ -108,6 +108,11 @@ def _learn_merges(texts: Iterable[str], vocab_size: int) -> tuple[dict[str, int]
     return learned["vocab"], [tuple(pair) for pair in learned["merges"]]
 
 
+def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """The ids that a configuration names, by its fields."""
+    return {name: tokenizer.convert_tokens_to_ids(token) for name, token in _ID_FIELDS.items()}
+
+
 def build_processor(
     tokenizer: PreTrainedTokenizerBase,
     patch_size: int = 14,
@@ -174,7 +179,6 @@ def tiny_config(
         tie_word_embeddings (`bool`, *optional*, defaults to `True`): Whether the head is the embedding.
         kwargs: Passed to [`FourDThinkerConfig`].
     """
-    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in _ID_FIELDS.items()}
     vision_hidden_size = vision_hidden_size or hidden_size
     vision = {
         "depth": vision_layers,
@@ -215,7 +219,7 @@ def tiny_config(
         vision_config=vision,
         latent_size=latent_size,
         tie_word_embeddings=tie_word_embeddings,
-        **ids,
+        **token_ids(tokenizer),
         **kwargs,
     )
 

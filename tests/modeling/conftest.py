@@ -7,6 +7,12 @@ from transformers import LogitsProcessor
 from fourdthinker.modeling.processing import Clip, conversation_text, encode, encode_imagery
 
 
+@pytest.fixture(scope="session", params=["qwen2_5_vl", "qwen3_vl"])
+def family(request):
+    """What is true of the model holds for each of its families."""
+    return request.param
+
+
 class StartAt(LogitsProcessor):
     """Makes row `i` open a latent block at generated token `steps[i]` (or at each of several)."""
 

@@ -4,11 +4,18 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    AutoProcessor,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
 
-from fourdthinker.modeling import FourDThinkerForConditionalGeneration, from_backbone, load_model
+from fourdthinker.modeling import from_backbone, load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
+from fourdthinker.modeling.tiny_qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
 from fourdthinker.modeling.tokens import LATENT_TOKENS
 
 TEXTS = ["The camera pans left.", "A red ball moves right."] * 3
@@ -28,23 +35,29 @@ def without_latent_tokens(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(content))
 
 
-@pytest.fixture(params=["old names", "new names"])
+# Stock configuration and model, and our tiny ones.
+QWEN2_5_VL = (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, tiny_config, build_processor)
+QWEN3_VL = (Qwen3VLConfig, Qwen3VLForConditionalGeneration, tiny_qwen3_vl_config, build_qwen3_vl_processor)
+
+
+@pytest.fixture(params=["qwen2.5-vl, old names", "qwen2.5-vl, new names", "qwen3-vl, tied", "qwen3-vl, untied"])
 def stock(request, tmp_path):
-    """A stock Qwen2.5-VL checkpoint with spare rows, and what its weights are."""
-    tied = request.param == "old names"
+    """A stock checkpoint with spare rows, and what its weights are."""
+    tied = request.param.endswith((" old names", " tied"))
+    stock_config, stock_model, make_config, make_processor = QWEN3_VL if "qwen3" in request.param else QWEN2_5_VL
     folder = tmp_path / "stock"
     tokenizer = build_tokenizer(TEXTS, 400)
-    fields = tiny_config(tokenizer, tie_word_embeddings=tied).to_dict()
-    config = Qwen2_5_VLConfig(**{name: value for name, value in fields.items() if name not in OURS})
+    fields = make_config(tokenizer, tie_word_embeddings=tied).to_dict()
+    config = stock_config(**{name: value for name, value in fields.items() if name not in OURS})
     config.text_config.vocab_size = len(tokenizer) + 13
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(config)
+    model = stock_model(config)
     model.save_pretrained(folder, save_original_format=tied)
-    build_processor(tokenizer).save_pretrained(folder)
+    make_processor(tokenizer).save_pretrained(folder)
     without_latent_tokens(folder)
     names = load_file(folder / "model.safetensors").keys()
-    assert any(name.startswith("visual.") for name in names) == tied
-    assert any(name.startswith("model.layers.") for name in names) == tied
+    assert any(name.startswith("visual.") for name in names) == ("old names" in request.param)
+    assert any(name.startswith("model.layers.") for name in names) == ("old names" in request.param)
     return folder, model
 
 
@@ -195,4 +208,4 @@ def test_sharded_weights_open_bit_for_bit(tiny_model, tiny_processor, tmp_path):
     again, _ = load_model(tmp_path)
     for name, weight in tiny_model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
-    assert isinstance(again, FourDThinkerForConditionalGeneration)
+    assert type(again) is type(tiny_model)

@@ -19,7 +19,8 @@ def alone(prompts, generate_at, row, **kwargs):
 def replay_inputs(inputs, sequences):
     """Model inputs for a whole generated sequence, its prompt's padding still masked."""
     mask = torch.cat([inputs["attention_mask"], torch.ones_like(sequences[:, inputs["input_ids"].shape[1] :])], dim=1)
-    vision = {name: inputs[name] for name in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")}
+    names = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
+    vision = {name: inputs[name] for name in names if name in inputs}
     return {"input_ids": sequences, "attention_mask": mask, **vision}
 
 

@@ -84,7 +84,9 @@ def seen_positions(model):
     return seen
 
 
-@pytest.mark.parametrize("rule", ["qwen2_5_vl", "transformers"])
+@pytest.mark.parametrize(
+    ("family", "rule"), [("qwen2_5_vl", "qwen2_5_vl"), ("qwen2_5_vl", "transformers")], indirect=["family"]
+)
 def test_forward_and_prefill_use_the_rule(prompts, tiny_model, rule):
     tiny_model.config.position_rule = rule
     inputs = prompts()
@@ -101,13 +103,27 @@ def test_forward_and_prefill_use_the_rule(prompts, tiny_model, rule):
     assert int(row[0, last_visual + 1]) == first + (7 if rule == "qwen2_5_vl" else 2)
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
+def test_qwen3_vl_has_the_positions_of_the_stock_model(prompts, tiny_model):
+    from transformers import Qwen3VLModel
+
+    inputs = prompts()
+    seen = seen_positions(tiny_model)
+    tiny_model(**inputs)
+    known = ("input_ids", "mm_token_type_ids", "video_grid_thw", "attention_mask")
+    expected, _ = Qwen3VLModel.get_rope_index(tiny_model.model, **{name: inputs[name] for name in known})
+    kept = inputs["attention_mask"].bool().expand(3, -1, -1)
+    assert torch.equal(seen[0][kept], expected[kept])
+
+
 def test_decoding_continues_the_rule(prompts, generate_at, tiny_model):
     inputs = prompts()
     seen = seen_positions(tiny_model)
     output = generate_at(inputs, ([2], [5], [3]))
     length = inputs["input_ids"].shape[1]
     mask = torch.cat([inputs["attention_mask"], torch.ones(3, 16, dtype=torch.long)], dim=1)
-    vision = {name: inputs[name] for name in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")}
+    names = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
+    vision = {name: inputs[name] for name in names if name in inputs}
     steps = torch.cat(seen[1:], dim=2)
     tiny_model(
         input_ids=output.sequences, attention_mask=mask, latent_embeds=torch.cat(output.latent_embeds), **vision

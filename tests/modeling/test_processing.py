@@ -17,6 +17,14 @@ def patch_grids(processor, height, width) -> list[tuple[int, int]]:
     return [tuple(grid[0, 1:].tolist()) for grid in (video, imagery)]
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
+def test_qwen3_vl_counts_a_frame_and_not_the_whole_video(tiny_processor):
+    (rows, columns), imagery = patch_grids(tiny_processor, 1000, 1300)
+    assert (rows, columns) == imagery
+    assert 0.8 * MAX_PIXELS < rows * columns * 16**2 <= MAX_PIXELS
+    assert rows % 2 == columns % 2 == 0
+
+
 # 4DThinker's limit is 256 patches of 28 x 28 a frame, in patches of 14 x 14: 4 x 256.
 @pytest.mark.parametrize(
     ("longest_edge", "largest"), [(56 * 56, 4 * 4), (MAX_PIXELS, 4 * 256), (64 * MAX_PIXELS, 4 * 256)]

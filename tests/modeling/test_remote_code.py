@@ -32,7 +32,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 folder, again = sys.argv[1:]
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 models = [kind.from_pretrained(folder, trust_remote_code=True) for kind in (AutoModel, AutoModelForImageTextToText)]
-assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "fourdthinker"
+assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type.startswith("fourdthinker")
 inputs = processor(text=["Which way does the camera move?"], return_tensors="pt")
 config = models[0].config
 
@@ -72,6 +72,17 @@ print(
 """
 
 
+# Of each family: configuration, model, and the end of the names of their files.
+NAMES = {
+    "qwen2_5_vl": ("FourDThinkerConfig", "FourDThinkerForConditionalGeneration", "fourdthinker"),
+    "qwen3_vl": (
+        "FourDThinkerQwen3VLConfig",
+        "FourDThinkerQwen3VLForConditionalGeneration",
+        "fourdthinker_qwen3_vl",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def elsewhere(tiny_model_folder, tmp_path_factory):
     """What the fresh process saw, and the folder that it saved."""
@@ -93,9 +104,9 @@ def elsewhere(tiny_model_folder, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), home / "again"
 
 
-def test_auto_classes_load_the_code_in_the_folder(elsewhere):
+def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     seen, _ = elsewhere
-    assert seen["classes"] == ["FourDThinkerForConditionalGeneration"] * 2
+    assert seen["classes"] == [NAMES[family][1]] * 2
     assert all(module.startswith("transformers_modules.") for module in seen["modules"])
     assert seen["processor"].startswith("transformers.")
     assert seen["imported"] == []
@@ -113,25 +124,26 @@ def test_generates_the_same_latents_as_here(elsewhere, tiny_model, tiny_processo
     torch.testing.assert_close(states[0, prompt : prompt + 4], torch.tensor(seen["values"]), atol=1e-5, rtol=0)
 
 
-def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder):
+def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder, family):
     seen, again = elsewhere
     assert seen["equal"]
     code = {path.name for path in tiny_model_folder.glob("*.py")}
+    config_class, model_class, file = NAMES[family]
     assert {path.name for path in again.glob("*.py")} == code
     assert json.loads((again / "config.json").read_text())["auto_map"] == {
-        "AutoConfig": "configuration_fourdthinker.FourDThinkerConfig",
-        "AutoModel": "modeling_fourdthinker.FourDThinkerForConditionalGeneration",
-        "AutoModelForImageTextToText": "modeling_fourdthinker.FourDThinkerForConditionalGeneration",
+        "AutoConfig": f"configuration_{file}.{config_class}",
+        "AutoModel": f"modeling_{file}.{model_class}",
+        "AutoModelForImageTextToText": f"modeling_{file}.{model_class}",
     }
 
 
-def test_auto_classes_take_our_own_code_where_it_is_installed(tiny_model_folder):
+def test_auto_classes_take_our_own_code_where_it_is_installed(tiny_model_folder, family):
     from transformers import AutoModel, AutoModelForImageTextToText
 
-    from fourdthinker.modeling import FourDThinkerForConditionalGeneration
+    from fourdthinker.modeling.backbone import FAMILIES
 
     for kind in (AutoModel, AutoModelForImageTextToText):
-        assert type(kind.from_pretrained(tiny_model_folder)) is FourDThinkerForConditionalGeneration
+        assert type(kind.from_pretrained(tiny_model_folder)) is FAMILIES[family]
 
 
 def test_class_names_are_not_those_of_transformers():

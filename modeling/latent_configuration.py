@@ -1,0 +1,64 @@
+"""What latents add to a Qwen-VL configuration, as a mixin over the stock class of any family."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .errors import InputError
+
+LATENT_POOLINGS = ("average",)
+
+
+@dataclass(kw_only=True)
+class LatentConfigMixin:
+    r"""
+    The fields of latent thinking.
+
+    Args:
+        latent_token_id (`int`, *optional*):
+            Id of `<|latent_pad|>`: one token for each latent vector.
+        latent_start_token_id (`int`, *optional*):
+            Id of `<|latent_start|>`, which opens a latent block.
+        latent_end_token_id (`int`, *optional*):
+            Id of `<|latent_end|>`, which closes it.
+        latent_size (`int`, *optional*, defaults to 4):
+            Latent vectors in a block (K).
+        latent_pooling (`str`, *optional*, defaults to `"average"`):
+            How the vision features of an imagery frame become K targets. `"average"`: the mean of each of K
+            contiguous groups in raster order (arXiv 2605.05997, DIFT).
+        ce_loss_weight (`float`, *optional*, defaults to 0.1):
+            Weight of the cross entropy in the DIFT loss.
+        sim_loss_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the cosine loss between hidden states and imagery targets in the DIFT loss.
+        position_rule (`str`, *optional*, defaults to `"transformers"`):
+            Where text continues after a visual block. `"transformers"`: as the installed transformers does. A family
+            whose own code does otherwise has its rule as the default.
+    """
+
+    position_rules: ClassVar[tuple[str, ...]] = ("transformers",)
+
+    latent_token_id: int | None = None
+    latent_start_token_id: int | None = None
+    latent_end_token_id: int | None = None
+    latent_size: int = 4
+    latent_pooling: str = "average"
+    ce_loss_weight: float = 0.1
+    sim_loss_weight: float = 1.0
+    position_rule: str = "transformers"
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if not isinstance(self.latent_size, int) or self.latent_size < 1:
+            raise InputError(f"latent_size is {self.latent_size!r}: give a whole number of latents, 1 or more")
+        if self.latent_pooling not in LATENT_POOLINGS:
+            raise InputError(f"latent_pooling is {self.latent_pooling!r}: choose one of {', '.join(LATENT_POOLINGS)}")
+        if self.position_rule not in self.position_rules:
+            raise InputError(
+                f"position_rule is {self.position_rule!r}: choose one of {', '.join(self.position_rules)}"
+            )
+        for name in ("ce_loss_weight", "sim_loss_weight"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)!r}: give a number of 0 or more")
+        ids = [self.latent_token_id, self.latent_start_token_id, self.latent_end_token_id]
+        given = [token for token in ids if token is not None]
+        if len(set(given)) != len(given):
+            raise InputError(f"the latent token ids {ids} are not three different ones: read them from the tokenizer")

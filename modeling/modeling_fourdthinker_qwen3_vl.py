@@ -1,0 +1,37 @@
+"""4DThinker on the Qwen3-VL family."""
+
+from torch import nn
+from transformers import AutoModel, AutoModelForImageTextToText, Qwen3VLForConditionalGeneration, Qwen3VLModel
+
+from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
+from .latent_modeling import LatentCausalLMMixin, LatentModelMixin
+
+
+class FourDThinkerQwen3VLModel(LatentModelMixin, Qwen3VLModel):
+    """Qwen3-VL without its head, whose input embeddings at latent pads are latents."""
+
+    config: FourDThinkerQwen3VLConfig
+    config_class = FourDThinkerQwen3VLConfig
+
+
+class FourDThinkerQwen3VLForConditionalGeneration(LatentCausalLMMixin, Qwen3VLForConditionalGeneration):
+    """Qwen3-VL that thinks in latent blocks between its words; its DeepStack features go to visual tokens only."""
+
+    config: FourDThinkerQwen3VLConfig
+    config_class = FourDThinkerQwen3VLConfig
+
+    def __init__(self, config: FourDThinkerQwen3VLConfig):
+        # Past the stock class, which would build an inner model only to throw it away.
+        super(Qwen3VLForConditionalGeneration, self).__init__(config)
+        self.model = FourDThinkerQwen3VLModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+
+FourDThinkerQwen3VLForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
+# A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
+if not __name__.startswith("transformers_modules."):
+    AutoModel.register(FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True)
+    AutoModelForImageTextToText.register(
+        FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True
+    )

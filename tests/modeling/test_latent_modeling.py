@@ -1,0 +1,65 @@
+"""Latents in a forward pass: they stand where a token's embedding would, and change nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+LATENT_SIZE = 4
+
+
+@pytest.fixture
+def image_prompt(tiny_processor):
+    """One question about two images of different sizes."""
+    draw = np.random.default_rng(2)
+    sizes = ((64, 96), (96, 96))
+    images = [Image.fromarray(draw.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in sizes]
+    content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Which ball is red?"}]
+    text = tiny_processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    return tiny_processor(text=[text], images=images, return_tensors="pt")
+
+
+def with_tokens(inputs, tokens):
+    """The same inputs with more tokens at the end of its only row."""
+    more = torch.tensor([tokens])
+    grown = {"input_ids": more, "attention_mask": torch.ones_like(more), "mm_token_type_ids": torch.zeros_like(more)}
+    return {**inputs, **{name: torch.cat([inputs[name], added.to(inputs[name])], 1) for name, added in grown.items()}}
+
+
+@pytest.mark.parametrize("kind", ["video", "images"])
+def test_latents_are_what_tokens_with_these_embeddings_would_be(prompts, image_prompt, tiny_model, kind):
+    inputs = prompts([0]) if kind == "video" else image_prompt
+    config = tiny_model.config
+    pad, start, end = config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id
+    table = tiny_model.get_input_embeddings().weight
+    # Tokens that the prompt does not hold get the latents as their rows: the stock forward then feeds the same.
+    standing_in = [token for token in range(200, 300) if token not in inputs["input_ids"]][:LATENT_SIZE]
+    latents = torch.randn(LATENT_SIZE, table.shape[1], generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        table[standing_in] = latents
+        fed = tiny_model(**with_tokens(inputs, [start, *[pad] * LATENT_SIZE, end, 5]), latent_embeds=latents)
+        stock = tiny_model(**with_tokens(inputs, [start, *standing_in, end, 5]))
+        other = tiny_model(**with_tokens(inputs, [start, *[pad] * LATENT_SIZE, end, 5]), latent_embeds=2 * latents)
+    torch.testing.assert_close(fed.logits, stock.logits, atol=1e-5, rtol=0)
+    assert (fed.logits[0, -1] - other.logits[0, -1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["video", "images"])
+def test_without_latents_it_is_the_stock_model(prompts, image_prompt, tiny_model, kind):
+    inputs = prompts() if kind == "video" else image_prompt
+    (stock_class,) = [base for base in type(tiny_model).__bases__ if base.__module__.startswith("transformers.")]
+    stock = stock_class(stock_class.config_class(**stock_fields(tiny_model.config)))
+    stock.load_state_dict(tiny_model.state_dict())
+    tiny_model.config.position_rule = "transformers"
+    with torch.no_grad():
+        expected = stock.eval()(**inputs).logits
+        ours = tiny_model(**inputs).logits
+    kept = inputs["attention_mask"].bool()
+    torch.testing.assert_close(ours[kept], expected[kept], atol=1e-6, rtol=0)
+
+
+def stock_fields(config):
+    """What a stock configuration knows of ours."""
+    *_, stock_config = (base for base in type(config).__bases__ if base.__module__.startswith("transformers."))
+    known = stock_config().to_dict().keys() - {"model_type"}
+    return {name: value for name, value in config.to_dict().items() if name in known}
