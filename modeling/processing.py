@@ -112,17 +112,19 @@ def encode(
     # Qwen3-VL's video processor spreads its pixels over all frames, Qwen2.5-VL's speaks of one.
     counted = isinstance(processor.video_processor, Qwen3VLVideoProcessor)
     longest = limit * (max(len(clip.frames) for clip in clips) + 1) if counted else limit
+    # A lone frame is shown twice: one processor does so itself, the other refuses it.
+    numbers = [list(range(len(clip.frames))) if len(clip.frames) > 1 else [0, 0] for clip in clips]
     metadata = [
-        {
-            "fps": clip.frames_per_second,
-            "total_num_frames": len(clip.frames),
-            "frames_indices": list(range(len(clip.frames))),
-        }
-        for clip in clips
+        {"fps": clip.frames_per_second, "total_num_frames": len(shown), "frames_indices": shown}
+        for clip, shown in zip(clips, numbers, strict=True)
+    ]
+    videos = [
+        [fit_frame(clip.frames[number], limit, side) for number in shown]
+        for clip, shown in zip(clips, numbers, strict=True)
     ]
     return processor(
         text=list(texts),
-        videos=[[fit_frame(frame, limit, side) for frame in clip.frames] for clip in clips],
+        videos=videos,
         videos_kwargs={
             "size": {"shortest_edge": MIN_PIXELS, "longest_edge": longest},
             "cap_pixels_per_frame": False,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from ..modeling.processing import conversation_text, encode, row_clip
 
@@ -20,14 +20,17 @@ class EncodedVideo:
 
     Attributes:
         grid_thw (`torch.LongTensor` of shape `(1, 3)`): Patches along time, height and width.
-        seconds_per_grid (`torch.Tensor` of shape `(1,)`): Seconds that one temporal grid spans.
+        seconds_per_grid (`torch.Tensor` of shape `(1,)`, *optional*): Seconds that one temporal grid spans, if the
+            family has them beside the text.
         features (`torch.Tensor` of shape `(visual tokens, hidden)`, *optional*): What a frozen tower makes of it.
+        deepstack (`tuple[torch.Tensor, ...]`): As many features of each inner layer that the family passes on.
         pixels (`torch.Tensor` of shape `(patches, channels · patch pixels)`, *optional*): Given if the tower trains.
     """
 
     grid_thw: torch.LongTensor
-    seconds_per_grid: torch.Tensor
+    seconds_per_grid: torch.Tensor | None = None
     features: torch.Tensor | None = None
+    deepstack: tuple[torch.Tensor, ...] = ()
     pixels: torch.Tensor | None = None
 
 
@@ -60,28 +63,35 @@ def encode_videos(model: PreTrainedModel, encoded: Mapping[str, torch.Tensor], f
         encoded (`Mapping[str, torch.Tensor]`): Processor output on the model's device.
         frozen (`bool`): Whether the tower stays as it is, so that its features can be kept.
     """
-    pixels, grids, seconds = (encoded[key] for key in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts"))
-    seconds = torch.as_tensor(seconds, device=grids.device)
+    pixels, grids = encoded["pixel_values_videos"], encoded["video_grid_thw"]
     if frozen:
         with torch.no_grad():
-            features = model.get_video_features(pixels, grids, return_dict=True).pooler_output
-        parts = [{"features": one} for one in features]
+            output = model.get_video_features(pixels, grids, return_dict=True)
+        # One tuple of layers for each video, from one tuple of videos for each layer.
+        layers = getattr(output, "deepstack_features", None) or ()
+        inner = list(zip(*layers, strict=True)) or [()] * len(output.pooler_output)
+        parts = [{"features": one, "deepstack": deep} for one, deep in zip(output.pooler_output, inner, strict=True)]
     else:
         parts = [{"pixels": one} for one in pixels.split(grids.prod(-1).tolist())]
-    return [EncodedVideo(grids[row : row + 1], seconds[row : row + 1], **part) for row, part in enumerate(parts)]
+    seconds: list[torch.Tensor | None] = [None] * len(parts)
+    if "second_per_grid_ts" in encoded:
+        seconds = list(torch.as_tensor(encoded["second_per_grid_ts"], device=grids.device).split(1))
+    return [EncodedVideo(grids[row : row + 1], seconds[row], **part) for row, part in enumerate(parts)]
 
 
 def video_inputs(videos: Sequence[EncodedVideo]) -> dict[str, Any]:
     """The model's keyword arguments for rows with these videos."""
-    inputs: dict[str, Any] = {
-        "video_grid_thw": torch.cat([video.grid_thw for video in videos]),
-        "second_per_grid_ts": torch.cat([video.seconds_per_grid for video in videos]),
-    }
+    inputs: dict[str, Any] = {"video_grid_thw": torch.cat([video.grid_thw for video in videos])}
+    if videos[0].seconds_per_grid is not None:
+        inputs["second_per_grid_ts"] = torch.cat([video.seconds_per_grid for video in videos])
     if videos[0].features is None:
         inputs["pixel_values_videos"] = torch.cat([video.pixels for video in videos])
     else:
-        features = tuple(video.features for video in videos)
-        inputs["mm_encoder_outputs"] = {"video": BaseModelOutputWithPooling(pooler_output=features)}
+        features = BaseModelOutputWithDeepstackFeatures(
+            pooler_output=tuple(video.features for video in videos),
+            deepstack_features=list(zip(*(video.deepstack for video in videos), strict=True)),
+        )
+        inputs["mm_encoder_outputs"] = {"video": features}
     return inputs
 
 

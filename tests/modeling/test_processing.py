@@ -17,6 +17,12 @@ def patch_grids(processor, height, width) -> list[tuple[int, int]]:
     return [tuple(grid[0, 1:].tolist()) for grid in (video, imagery)]
 
 
+def test_a_lone_frame_is_one_temporal_grid(tiny_processor):
+    text = conversation_text(tiny_processor, "Which way?")
+    batch = encode(tiny_processor, [text], [Clip([Image.new("RGB", (64, 64))], [2.5])])
+    assert batch["video_grid_thw"].tolist() == [[1, 4, 4]]
+
+
 @pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
 def test_qwen3_vl_counts_a_frame_and_not_the_whole_video(tiny_processor):
     (rows, columns), imagery = patch_grids(tiny_processor, 1000, 1300)

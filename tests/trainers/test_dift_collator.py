@@ -115,6 +115,7 @@ def test_rows_without_imagery_make_a_batch(collate, make_dift_row, ids):
     assert not (batch["input_ids"] == ids(LATENT_PAD)).any()
 
 
+@pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
 def test_frames_keep_their_seconds(collate, make_dift_row):
     batch = collate([make_dift_row(0, 0, timestamps=[0.0, 2.0]), make_dift_row(1, 0)])
     assert torch.as_tensor(batch["second_per_grid_ts"]).tolist() == [4.0, 1.0]

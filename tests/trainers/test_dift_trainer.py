@@ -58,16 +58,16 @@ def decoded_alone(model, collate, row) -> torch.Tensor:
     """A row's latents one after the other: each is the last state of the words and latents before it."""
     inputs = dict(collate([row]))
     pads = (inputs["input_ids"][0] == model.config.latent_token_id).nonzero()[:, 0].tolist()
+    names = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
+    vision = {name: inputs[name] for name in names if name in inputs}
     latents: list[torch.Tensor] = []
     for position in pads:
         outputs = model.model(
             input_ids=inputs["input_ids"][:, :position],
             attention_mask=inputs["attention_mask"][:, :position],
-            pixel_values_videos=inputs["pixel_values_videos"],
-            video_grid_thw=inputs["video_grid_thw"],
-            second_per_grid_ts=inputs["second_per_grid_ts"],
             latent_embeds=torch.stack(latents) if latents else None,
             use_cache=False,
+            **vision,
         )
         latents.append(outputs.last_hidden_state[0, -1])
     return torch.stack(latents)
