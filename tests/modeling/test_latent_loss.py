@@ -109,20 +109,6 @@ def test_other_number_of_images_than_blocks_is_refused(states):
         dift_loss(hidden, IDS, LABELS, targets[:2], head, PAD)
 
 
-@pytest.fixture
-def training_batch(prompts, tiny_model, imagery):
-    """Three rows with two blocks, none and one, filled on the right, and the imagery frames of the three blocks."""
-    config = tiny_model.config
-    block = [config.latent_start_token_id, *[config.latent_token_id] * 4, config.latent_end_token_id]
-    batch = prompts(padding_side="left")
-    endings = torch.tensor([[5, *block, 6, *block, 7], [5, 6, 7, *range(20, 32)], [5, *block, 6, 7, *range(20, 26)]])
-    labels = torch.cat([torch.full_like(batch["input_ids"], -100), endings], dim=1)
-    batch["input_ids"] = torch.cat([batch["input_ids"], endings], dim=1)
-    batch["attention_mask"] = torch.cat([batch["attention_mask"], torch.ones_like(endings)], dim=1)
-    batch.pop("mm_token_type_ids")
-    return {**batch, **imagery, "labels": labels}
-
-
 def test_forward_gives_the_loss_of_teacher_forcing(training_batch, tiny_model):
     output = tiny_model(**training_batch)
     targets = tiny_model.imagery_targets(

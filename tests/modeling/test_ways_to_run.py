@@ -1,0 +1,81 @@
+"""The model under what people run it with: adapters, half precision, recomputed activations, either attention."""
+
+import pytest
+import torch
+
+from fourdthinker.modeling import load_model
+
+STEPS = ([2], [5], [3, 9])
+
+
+def gradients(model, batch) -> dict[str, torch.Tensor]:
+    model.train()
+    model.zero_grad()
+    model(**batch).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture
+def adapted(tiny_model):
+    """The model with adapters on its language model, already away from their start, at which they do nothing."""
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=4, target_modules=r".*language_model.*\.(q_proj|v_proj)", init_lora_weights=False)
+    return peft.get_peft_model(tiny_model, config)
+
+
+def test_adapters_learn_and_nothing_else_does(training_batch, adapted):
+    learnt = gradients(adapted, training_batch)
+    assert learnt and all("language_model" in name and "lora_" in name for name in learnt)
+    assert all(gradient.abs().sum() > 0 for gradient in learnt.values())
+    assert not adapted.base_model.model.model.visual.training
+
+
+def test_adapters_decode_what_the_merged_model_decodes(prompts, generate_at, adapted, tiny_model):
+    before = generate_at(prompts(), STEPS)
+    with adapted.disable_adapter():
+        plain = generate_at(prompts(), STEPS)
+    adapted.merge_adapter()
+    merged = generate_at(prompts(), STEPS)
+    assert torch.equal(before.sequences, merged.sequences)
+    for one, other, without in zip(before.latent_embeds, merged.latent_embeds, plain.latent_embeds, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+        assert (one - without).abs().max() > 1e-2
+
+
+def test_recomputed_activations_give_the_same_gradients(training_batch, tiny_model):
+    plain = gradients(tiny_model, training_batch)
+    tiny_model.gradient_checkpointing_enable({"use_reentrant": False})
+    recomputed = gradients(tiny_model, training_batch)
+    assert plain.keys() == recomputed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(recomputed[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_autocast_trains_and_decodes_in_half_precision(training_batch, prompts, generate_at, tiny_model):
+    exact = tiny_model(**training_batch).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        output = tiny_model(**training_batch)
+        decoded = generate_at(prompts(), STEPS)
+    # bfloat16 keeps eight bits: half a percent a product, and a few of them in a row.
+    torch.testing.assert_close(output.loss.float(), exact, rtol=0.03, atol=0)
+    assert output.loss != exact
+    output.loss.backward()
+    assert [len(latents) for latents in decoded.latent_embeds] == [4, 4, 8]
+    assert all(latents.isfinite().all() for latents in decoded.latent_embeds)
+
+
+def test_half_precision_weights_decode(prompts, generate_at, tiny_model):
+    tiny_model.to(torch.bfloat16)
+    inputs = prompts()
+    together = generate_at(inputs, STEPS)
+    assert [len(latents) for latents in together.latent_embeds] == [4, 4, 8]
+    assert all(latents.dtype == torch.bfloat16 and latents.isfinite().all() for latents in together.latent_embeds)
+
+
+def test_either_attention_gives_the_same(training_batch, prompts, generate_at, tiny_model, tiny_model_folder):
+    eager, _ = load_model(tiny_model_folder, attn_implementation="eager")
+    assert eager.config._attn_implementation == "eager" != tiny_model.config._attn_implementation
+    with torch.no_grad():
+        torch.testing.assert_close(eager(**training_batch).loss, tiny_model(**training_batch).loss)
+        ours, theirs = (model(**prompts([0])).logits for model in (tiny_model, eager))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
