@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from .errors import InputError
 
-LATENT_POOLINGS = ("average",)
+LATENT_POOLINGS = ("average", "grid")
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,8 @@ class LatentConfigMixin:
             Latent vectors in a block (K).
         latent_pooling (`str`, *optional*, defaults to `"average"`):
             How the vision features of an imagery frame become K targets. `"average"`: the mean of each of K
-            contiguous groups in raster order (arXiv 2605.05997, DIFT).
+            contiguous groups in raster order (arXiv 2605.05997, DIFT), which are horizontal bands of the frame.
+            `"grid"`: the mean of each of K cells, 2 x 2 for 4.
         ce_loss_weight (`float`, *optional*, defaults to 0.1):
             Weight of the cross entropy in the DIFT loss.
         sim_loss_weight (`float`, *optional*, defaults to 1.0):

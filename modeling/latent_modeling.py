@@ -9,7 +9,8 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from .errors import InputError
 from .latent_generation import LatentGenerationMixin
 from .latent_loss import dift_loss
-from .latent_rules import inject_latents, pool_features
+from .latent_pooling import pool_features
+from .latent_rules import inject_latents
 from .position_rule import qwen_positions, token_types
 
 
@@ -248,7 +249,9 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             `torch.Tensor` of shape `(images, latent_size, hidden)`.
         """
         encoded = self.model.get_image_features(pixel_values_latent, image_grid_thw_latent, return_dict=True)
-        return pool_features(encoded.pooler_output, self.config.latent_size)
+        merge = self.config.vision_config.spatial_merge_size
+        grids = [(height // merge, width // merge) for _, height, width in image_grid_thw_latent.tolist()]
+        return pool_features(encoded.pooler_output, self.config.latent_size, self.config.latent_pooling, grids)
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """transformers' own; the folder then loads with `AutoModel` and `AutoModelForImageTextToText`, with our code.

@@ -5,7 +5,6 @@ a pad is a latent vector: an imagery target (DIFT), a recorded state (replay), o
 before (decoding). Everything here is stateless, so rows of a batch may be at any phase of a block.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,34 +83,6 @@ class LatentRules:
         after_pad = torch.zeros_like(pads)
         after_pad[..., 1:] = pads[..., :-1]
         return pads | (after_pad & (input_ids == self.end))
-
-
-def pool_features(features: Sequence[torch.Tensor], latent_size: int) -> torch.Tensor:
-    """Average the vision features of each image over `latent_size` contiguous groups (4DThinker, DIFT targets).
-
-    With `n` features and `g = n // latent_size`, latent `k` is the mean of rows `k·g` to `(k+1)·g - 1`; the last
-    `n mod latent_size` rows are dropped. In raster order the groups are horizontal bands of the image, top to bottom.
-
-    Args:
-        features (`Sequence[torch.Tensor]`): One tensor of shape `(tokens, hidden)` for each image, of any lengths.
-        latent_size (`int`): Latents for each image.
-
-    Returns:
-        `torch.Tensor` of shape `(images, latent_size, hidden)`.
-
-    Raises:
-        InputError: If an image has fewer tokens than `latent_size`.
-    """
-    pooled = []
-    for image in features:
-        tokens, hidden = image.shape
-        group = tokens // latent_size
-        if group == 0:
-            raise InputError(
-                f"an imagery frame has {tokens} vision tokens for {latent_size} latents: use a larger frame"
-            )
-        pooled.append(image[: group * latent_size].view(latent_size, group, hidden).mean(1))
-    return torch.stack(pooled)
 
 
 def inject_latents(embeds: torch.Tensor, pads: torch.BoolTensor, latents: torch.Tensor) -> torch.Tensor:

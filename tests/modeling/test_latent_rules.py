@@ -3,7 +3,7 @@ import torch
 
 from fourdthinker.modeling import FourDThinkerConfig, LatentLogitsProcessor, LatentRules
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.latent_rules import NOT_FORCED, inject_latents, pool_features
+from fourdthinker.modeling.latent_rules import NOT_FORCED, inject_latents
 
 P, S, E, T = 10, 11, 12, 1  # pad, start, end, any text
 RULES = LatentRules(pad=P, start=S, end=E, size=4)
@@ -74,32 +74,6 @@ def test_scores_outside_blocks_are_kept_but_for_pad_and_end():
 def test_forced_mask_marks_pads_and_the_end_after_them_only():
     ids = torch.tensor([[T, S, P, P, P, P, E, T, E]])
     assert RULES.forced_mask(ids).int().tolist() == [[0, 0, 1, 1, 1, 1, 1, 0, 0]]
-
-
-def test_pooling_of_a_ramp_takes_contiguous_groups():
-    ramp = torch.arange(252.0)[:, None].expand(-1, 8)
-    assert pool_features([ramp], 4)[0, :, 0].tolist() == [31.0, 94.0, 157.0, 220.0]  # rows 0-62, 63-125, …
-
-
-def test_pooling_drops_the_tail():
-    ramp = torch.arange(252.0)[:, None].expand(-1, 8).clone()
-    expected = [15.0 + 31 * k for k in range(8)]  # 8 groups of 31, the last 4 rows dropped
-    assert pool_features([ramp], 8)[0, :, 0].tolist() == expected
-    ramp[-4:] = 1e6
-    assert pool_features([ramp], 8)[0, :, 0].tolist() == expected
-
-
-def test_pooling_takes_images_of_different_sizes():
-    small, large = torch.ones(4, 8), torch.full((30, 8), 2.0)
-    pooled = pool_features((small, large), 4)
-    assert pooled.shape == (2, 4, 8)
-    assert pooled[0].eq(1).all()
-    assert pooled[1].eq(2).all()
-
-
-def test_image_smaller_than_its_latents_is_refused():
-    with pytest.raises(InputError, match="larger frame"):
-        pool_features([torch.ones(3, 8)], 4)
 
 
 def test_packed_latents_go_to_pads_in_order_and_dense_ones_to_rows_at_a_pad():
