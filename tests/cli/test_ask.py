@@ -1,10 +1,12 @@
 """`fourdthinker ask`: a question about a video, answered in words a reader can follow."""
 
+import json
+
 import av
 import numpy as np
 import pytest
 
-from fourdthinker.cli.ask import shown
+from fourdthinker.cli.ask import parsed, shown
 from fourdthinker.cli.main import main
 from fourdthinker.modeling.tokens import latent_block
 
@@ -29,6 +31,24 @@ def test_response_is_shown_readably():
     )
     assert shown("no tags at all") == "no tags at all"
     assert shown("<think>cut off") == "<think>cut off"
+
+
+def test_response_is_taken_apart():
+    response = f"<think>I picture it {latent_block(4)}, then {latent_block(2)}.</think><answer>B. Up</answer>"
+    told = parsed(response)
+    assert told["answer"] == "B. Up"
+    assert [block["latents"] for block in told["blocks"]] == [4, 2]
+    notes = [told["reasoning"][block["start"] : block["end"]] for block in told["blocks"]]
+    assert notes == ["[imagery 1: 4 latents]", "[imagery 2: 2 latents]"]
+    assert parsed("<think>cut off") == {"answer": None, "reasoning": "<think>cut off", "blocks": []}
+
+
+def test_json_is_one_object(video, tiny_model_folder, capsys):
+    arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "8", "--json"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"answer", "reasoning", "blocks", "seconds"}
+    assert set(told["seconds"]) == {"video", "model", "answer"} and min(told["seconds"].values()) > 0
 
 
 @pytest.mark.parametrize("more", [[], ["--frames", "3"], ["--fps", "5"], ["--options", "up", "down", "in", "out"]])
