@@ -68,10 +68,11 @@ class LatentRules:
             forced (`torch.LongTensor` of shape `(batch,)`): What [`~LatentRules.forced`] gave.
             scores (`torch.FloatTensor` of shape `(batch, vocabulary)`): Next-token scores.
         """
-        free = scores.clone()
-        free[:, [self.pad, self.end]] = -torch.inf
-        only = torch.full_like(scores, -torch.inf).scatter_(1, forced.clamp(min=0)[:, None], 0.0)
-        return torch.where((forced != NOT_FORCED)[:, None], only, free)
+        constrained = scores.masked_fill((forced != NOT_FORCED)[:, None], -torch.inf)
+        for token in (self.pad, self.end):
+            constrained[:, token] = -torch.inf
+            constrained[:, token].masked_fill_(forced == token, 0.0)
+        return constrained
 
     def forced_mask(self, input_ids: torch.LongTensor) -> torch.BoolTensor:
         """True at the tokens that the rules, not the model, have chosen: every pad, and an end after a pad.

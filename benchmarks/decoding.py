@@ -1,0 +1,168 @@
+"""Decoding with latents against the stock class: same weights, same prompts, the same number of tokens.
+
+    python benchmarks/decoding.py                 # speed and peak memory on this machine
+    python benchmarks/decoding.py --hidden 2048 --layers 36 --device cuda --dtype bfloat16
+
+Every figure is the median of `--repeats` warm runs, the two classes by turns. Latent blocks open at random times that
+differ from row to row; the stock class says a plain token there instead.
+"""
+
+import argparse
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import transformers
+from transformers import LogitsProcessor, Qwen2_5_VLForConditionalGeneration
+
+from fourdthinker.modeling import FourDThinkerConfig, FourDThinkerForConditionalGeneration
+
+VOCABULARY, PAD, START, END, PLAIN = 8192, 8000, 8001, 8002, 17
+KINDS = {"stock": Qwen2_5_VLForConditionalGeneration, "latents": FourDThinkerForConditionalGeneration}
+
+
+class SayAt(LogitsProcessor):
+    """Makes each row say one token at its own times."""
+
+    def __init__(self, token: int, times: list[set[int]], prompt_length: int):
+        self.token, self.times, self.prompt_length = token, times, prompt_length
+
+    def __call__(self, input_ids, scores):
+        """Force the token in the rows whose time it is."""
+        step = input_ids.shape[1] - self.prompt_length
+        for row, times in enumerate(self.times):
+            if step in times:
+                scores[row] = -torch.inf
+                scores[row, self.token] = 0.0
+        return scores
+
+
+def configuration(hidden: int, layers: int) -> FourDThinkerConfig:
+    """A Qwen2.5-VL configuration of this width and depth, with heads of 64 or 128."""
+    head = 128 if hidden >= 2048 else 64
+    half = head // 2
+    text = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": hidden,
+        "intermediate_size": int(5.375 * hidden) // 64 * 64,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // head,
+        "num_key_value_heads": max(1, hidden // head // 8),
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1000000.0,
+            "mrope_section": [half // 4, 3 * half // 8, 3 * half // 8],
+        },
+    }
+    vision = {"depth": 1, "hidden_size": 64, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": hidden}
+    ids = {"latent_token_id": PAD, "latent_start_token_id": START, "latent_end_token_id": END}
+    return FourDThinkerConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
+
+
+def build(kind: str, args: argparse.Namespace) -> torch.nn.Module:
+    """The stock class or ours, with the same random weights."""
+    torch.manual_seed(0)
+    model = KINDS[kind](configuration(args.hidden, args.layers))
+    return model.to(args.device, getattr(torch, args.dtype)).eval()
+
+
+def decode(model: torch.nn.Module, rows: list[int], args: argparse.Namespace) -> Callable[[], None]:
+    """A run that decodes these rows together, each with its own prompt and its own times of three latent blocks."""
+    draws = [np.random.default_rng(row) for row in rows]
+    prompts = torch.tensor(np.stack([draw.integers(100, 7000, args.prompt) for draw in draws]), device=args.device)
+    slots = np.arange(0, args.tokens - 8, 8)
+    times = [set((draw.choice(slots, 3, replace=False) + draw.integers(0, 3)).tolist()) for draw in draws]
+    token = START if isinstance(model, FourDThinkerForConditionalGeneration) else PLAIN
+
+    def run() -> None:
+        with torch.inference_mode():
+            model.generate(
+                input_ids=prompts,
+                attention_mask=torch.ones_like(prompts),
+                max_new_tokens=args.tokens,
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=0,
+                logits_processor=[SayAt(token, times, args.prompt)],
+            )
+        if args.device != "cpu":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def medians(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    """Median seconds of each run, the runs by turns, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(repeats + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_memory(kind: str, argv: list[str]) -> float:
+    """Peak resident memory, in MiB, of a process that builds one class and decodes a batch of 16."""
+    done = subprocess.run(
+        [sys.executable, __file__, *argv, "--peak", kind], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden", type=int, default=256, help="width of the language model (default: 256)")
+    parser.add_argument("--layers", type=int, default=6, help="its depth (default: 6)")
+    parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt (default: 64)")
+    parser.add_argument("--tokens", type=int, default=96, help="tokens to generate (default: 96)")
+    parser.add_argument("--repeats", type=int, default=7, help="runs that count (default: 7)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--peak", choices=sorted(KINDS), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        decode(build(args.peak, args), list(range(16)), args)()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+
+    models = {kind: build(kind, args) for kind in KINDS}
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {args.device}, {args.dtype}"
+    )
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+    print(
+        f"{args.layers} layers of {args.hidden}, prompt {args.prompt}, {args.tokens} new tokens, {args.repeats} runs\n"
+    )
+    print("| rows at once | stock, tokens/s | latents, tokens/s | latents : stock, seconds |\n|---|---|---|---|")
+    for batch in (1, 16):
+        taken = medians(
+            {kind: decode(model, list(range(batch)), args) for kind, model in models.items()}, args.repeats
+        )
+        speeds = [f"{batch * args.tokens / taken[kind]:.0f}" for kind in ("stock", "latents")]
+        print(f"| {batch} | {' | '.join(speeds)} | {taken['latents'] / taken['stock']:.3f} |")
+    singles = [decode(models["latents"], [row], args) for row in range(16)]
+    ways = {"together": decode(models["latents"], list(range(16)), args), "alone": lambda: [run() for run in singles]}
+    taken = medians(ways, args.repeats)
+    print(
+        f"\n16 rows together against one after the other: {taken['alone'] / taken['together']:.1f} times the tokens/s"
+    )
+    if args.device == "cpu":
+        peaks = {kind: peak_memory(kind, sys.argv[1:]) for kind in KINDS}
+        print(f"peak memory: stock {peaks['stock']:.0f} MiB, latents {peaks['latents']:.0f} MiB, ", end="")
+        print(f"ratio {peaks['latents'] / peaks['stock']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
