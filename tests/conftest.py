@@ -1,4 +1,5 @@
 import os
+from functools import cache
 
 # Before any library reads them: no network, no telemetry, no warning about forked tokenizers.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -19,36 +20,49 @@ SENTENCES = (
 
 
 @pytest.fixture(scope="session")
-def family():
-    """Which backbone the tiny model is of; folders of tests that hold for several override it."""
-    return "qwen2_5_vl"
-
-
-@pytest.fixture(scope="session")
-def tiny_model_folder(tmp_path_factory, family):
-    """A folder with a random model of 125,000 parameters, a real small tokenizer and the stock processor."""
+def tiny_folders(tmp_path_factory):
+    """Makes, once for each family, a folder with a random model of 125,000 parameters, a real small tokenizer and the
+    stock processor."""
     import torch
 
     from fourdthinker.modeling.backbone import FAMILIES
     from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
     from fourdthinker.modeling.tiny_qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
 
-    make_config, make_processor = {
+    makers = {
         "qwen2_5_vl": (tiny_config, build_processor),
         "qwen3_vl": (tiny_qwen3_vl_config, build_qwen3_vl_processor),
-    }[family]
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    tokenizer = build_tokenizer(SENTENCES * 2, vocab_size=512)
-    torch.manual_seed(0)
-    model = FAMILIES[family](make_config(tokenizer))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            # Larger than the usual start, so that random logits differ enough to tell right from wrong.
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.2)
-    model.eval().save_pretrained(folder)
-    make_processor(tokenizer).save_pretrained(folder)
-    return folder
+    }
+
+    @cache
+    def make(family):
+        make_config, make_processor = makers[family]
+        folder = tmp_path_factory.mktemp("tiny") / "model"
+        tokenizer = build_tokenizer(SENTENCES * 2, vocab_size=512)
+        torch.manual_seed(0)
+        model = FAMILIES[family](make_config(tokenizer))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                # Larger than the usual start, so that random logits differ enough to tell right from wrong.
+                if parameter.dim() > 1:
+                    parameter.normal_(std=0.2)
+        model.eval().save_pretrained(folder)
+        make_processor(tokenizer).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def family():
+    """Which backbone the tiny model is of; folders of tests that hold for several override it."""
+    return "qwen2_5_vl"
+
+
+@pytest.fixture(scope="module")
+def tiny_model_folder(tiny_folders, family):
+    """A folder with the tiny model of a family."""
+    return tiny_folders(family)
 
 
 @pytest.fixture
@@ -58,7 +72,7 @@ def tiny_model(tiny_model_folder):
     return load_model(tiny_model_folder)[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tiny_processor(tiny_model_folder):
     from transformers import AutoProcessor
 

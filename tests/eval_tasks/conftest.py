@@ -52,7 +52,7 @@ def write_world(folder, rows) -> None:
     (folder / "README.md").write_text(CARD)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world_folder(tmp_path_factory):
     """Eight rows as on disk: five camera questions, then three object questions."""
     folder = tmp_path_factory.mktemp("world") / "data"
@@ -61,7 +61,7 @@ def world_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def talking_model_folder(tmp_path_factory, tiny_model_folder):
     """The tiny model with weights so large that what it says depends on the clip; as made, it repeats itself."""
     import torch
@@ -80,7 +80,7 @@ def talking_model_folder(tmp_path_factory, tiny_model_folder):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def talking(talking_model_folder):
     """That model and its processor."""
     from fourdthinker.modeling import load_model

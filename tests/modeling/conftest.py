@@ -7,7 +7,7 @@ from transformers import LogitsProcessor
 from fourdthinker.modeling.processing import Clip, conversation_text, encode, encode_imagery
 
 
-@pytest.fixture(scope="session", params=["qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
 def family(request):
     """What is true of the model holds for each of its families."""
     return request.param

@@ -20,6 +20,7 @@ def adapted(tiny_model):
     """The model with adapters on its language model, already away from their start, at which they do nothing."""
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=4, target_modules=r".*language_model.*\.(q_proj|v_proj)", init_lora_weights=False)
+    torch.manual_seed(0)
     return peft.get_peft_model(tiny_model, config)
 
 
@@ -38,7 +39,7 @@ def test_adapters_decode_what_the_merged_model_decodes(prompts, generate_at, ada
     merged = generate_at(prompts(), STEPS)
     assert torch.equal(before.sequences, merged.sequences)
     for one, other, without in zip(before.latent_embeds, merged.latent_embeds, plain.latent_embeds, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
         assert (one - without).abs().max() > 1e-2
 
 

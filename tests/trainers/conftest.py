@@ -33,7 +33,7 @@ def make_dift_row():
     return make
 
 
-@pytest.fixture(scope="session", params=["qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
 def family(request):
     """What is true of training holds for each family of models."""
     return request.param
