@@ -112,16 +112,14 @@ def encode(
     # Qwen3-VL's video processor spreads its pixels over all frames, Qwen2.5-VL's speaks of one.
     counted = isinstance(processor.video_processor, Qwen3VLVideoProcessor)
     longest = limit * (max(len(clip.frames) for clip in clips) + 1) if counted else limit
-    # A lone frame is shown twice: one processor does so itself, the other refuses it.
-    numbers = [list(range(len(clip.frames))) if len(clip.frames) > 1 else [0, 0] for clip in clips]
-    metadata = [
-        {"fps": clip.frames_per_second, "total_num_frames": len(shown), "frames_indices": shown}
-        for clip, shown in zip(clips, numbers, strict=True)
-    ]
-    videos = [
-        [fit_frame(clip.frames[number], limit, side) for number in shown]
-        for clip, shown in zip(clips, numbers, strict=True)
-    ]
+    videos, metadata = [], []
+    for clip in clips:
+        frames = [fit_frame(frame, limit, side) for frame in clip.frames]
+        numbers = list(range(len(frames)))
+        if len(frames) == 1:  # shown twice: one processor does so itself, the other refuses a lone frame
+            frames, numbers = frames * 2, numbers * 2
+        videos.append(frames)
+        metadata.append({"fps": clip.frames_per_second, "total_num_frames": len(frames), "frames_indices": numbers})
     return processor(
         text=list(texts),
         videos=videos,

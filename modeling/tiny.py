@@ -113,6 +113,24 @@ def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     return {name: tokenizer.convert_tokens_to_ids(token) for name, token in _ID_FIELDS.items()}
 
 
+def text_fields(
+    tokenizer: PreTrainedTokenizerBase, hidden_size: int, layers: int, heads: int, kv_heads: int
+) -> dict[str, int]:
+    """What the language model's configuration says alike in every family."""
+    return {
+        "vocab_size": -(-len(tokenizer) // 8) * 8,
+        "hidden_size": hidden_size,
+        "intermediate_size": 3 * hidden_size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 32768,
+        "bos_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
 def build_processor(
     tokenizer: PreTrainedTokenizerBase,
     patch_size: int = 14,
@@ -197,22 +215,14 @@ def tiny_config(
     time = half_head // 4
     height = (half_head - time) // 2
     text = {
-        "vocab_size": -(-len(tokenizer) // 8) * 8,
-        "hidden_size": hidden_size,
+        **text_fields(tokenizer, hidden_size, layers, heads, kv_heads),
         "intermediate_size": intermediate_size or 3 * hidden_size,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "max_position_embeddings": 32768,
         # Qwen2.5-VL's proportions: 16, 24 and 24 of 64 frequencies for time, height and width.
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 1000000.0,
             "mrope_section": [time, height, half_head - time - height],
         },
-        "bos_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
     }
     return FourDThinkerConfig(
         text_config=text,

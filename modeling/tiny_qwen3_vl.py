@@ -3,7 +3,7 @@
 from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
 from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
-from .tiny import token_ids
+from .tiny import text_fields, token_ids
 
 _PATCH_SIZE = 16
 
@@ -63,23 +63,14 @@ def tiny_qwen3_vl_config(
     half_head = hidden_size // heads // 2
     side = half_head // 4
     text = {
-        "vocab_size": -(-len(tokenizer) // 8) * 8,
-        "hidden_size": hidden_size,
-        "intermediate_size": 3 * hidden_size,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
+        **text_fields(tokenizer, hidden_size, layers, heads, kv_heads),
         "head_dim": hidden_size // heads,
-        "max_position_embeddings": 32768,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 5000000.0,
             "mrope_section": [half_head - 2 * side, side, side],
             "mrope_interleaved": True,
         },
-        "bos_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
     }
     return FourDThinkerQwen3VLConfig(
         text_config=text,
