@@ -116,7 +116,7 @@ def _stored_rows(folder: Path) -> Iterator[dict]:
     from datasets import Image, List, load_dataset
 
     stored = load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train", streaming=True)
-    for column in ("frames", "imagery"):
+    for column in ("frames", "imagery", "imagery_masks"):
         stored = stored.cast_column(column, List(Image(decode=False)))
     yield from stored
 

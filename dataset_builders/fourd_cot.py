@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..modeling.errors import InputError
 from ..modeling.tokens import AnswerForm
-from .rows import DIFT_FEATURES, GRPO_FEATURES
+from .rows import DIFT_FEATURES, GRPO_FEATURES, OPTIONAL_COLUMNS
 from .world_rows import world_rows
 
 # What each configuration keeps of the rows: its columns, and the tasks it is limited to.
@@ -92,7 +92,7 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
         columns = _COLUMNS[self.config.name]
         for row in rows:
             if wanted in (None, row["task"]):
-                yield row["id"], {name: row[name] for name in columns}
+                yield row["id"], {name: row.get(name) if name in OPTIONAL_COLUMNS else row[name] for name in columns}
 
 
 class Written(NamedTuple):

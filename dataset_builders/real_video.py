@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm.auto import tqdm
 
 from ..modeling.errors import InputError
@@ -161,6 +162,8 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
                 ),
                 "imagery": [pictures[first], pictures[last]],
                 "imagery_timestamps": [start, end],
+                # Nothing is singled out: what is imagined is the whole frame.
+                "imagery_masks": [Image.new("L", pictures[first].size, 255)] * 2,
             }
         )
     if not rows:

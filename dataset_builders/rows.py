@@ -16,11 +16,15 @@ GRPO_FEATURES = Features(
     }
 )
 
+# Rows from elsewhere may do without; `latent_pooling="region"` then cannot be trained on them.
+OPTIONAL_COLUMNS = ("imagery_masks",)
+
 DIFT_FEATURES = Features(
     {
         **GRPO_FEATURES,
         "response": Value("string"),
         "imagery": List(Image()),
         "imagery_timestamps": List(Value("float64")),
+        "imagery_masks": List(Image()),
     }
 )

@@ -114,7 +114,7 @@ def _row(
     clip: WorldClip, identity: str, task: str, asked: dict, reasoning: str, numbers: dict, pictured: ObjectFacts
 ) -> dict:
     ends = (0, len(clip.rgb) - 1)
-    imagery = [paint_object(clip.rgb[index], clip.masks[index] == pictured.index) for index in ends]
+    masks = [clip.masks[index] == pictured.index for index in ends]
     return {
         "id": identity,
         "source": "world",
@@ -124,8 +124,9 @@ def _row(
         "timestamps": list(clip.timestamps),
         "facts": json.dumps(numbers),
         "reasoning": reasoning,
-        "imagery": imagery,
+        "imagery": [paint_object(clip.rgb[index], mask) for index, mask in zip(ends, masks, strict=True)],
         "imagery_timestamps": [clip.timestamps[index] for index in ends],
+        "imagery_masks": [Image.fromarray(mask.astype(np.uint8) * 255) for mask in masks],
     }
 
 

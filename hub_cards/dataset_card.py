@@ -23,6 +23,7 @@ DIFT_COLUMNS = {
     "response": "reasoning with an `<output_image>` mark for each imagined frame, and the answer",
     "imagery": "the imagined frames, one a mark",
     "imagery_timestamps": "seconds from the start, one a mark",
+    "imagery_masks": "where the imagined frame shows what is meant, white on black, one a mark",
 }
 
 

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from .errors import InputError
 
-LATENT_POOLINGS = ("average", "grid")
+LATENT_POOLINGS = ("average", "grid", "region")
+LATENT_NORMS = ("none", "match")
 
 
 @dataclass(kw_only=True)
@@ -25,7 +26,13 @@ class LatentConfigMixin:
         latent_pooling (`str`, *optional*, defaults to `"average"`):
             How the vision features of an imagery frame become K targets. `"average"`: the mean of each of K
             contiguous groups in raster order (arXiv 2605.05997, DIFT), which are horizontal bands of the frame.
-            `"grid"`: the mean of each of K cells, 2 x 2 for 4.
+            `"grid"`: the mean of each of K cells, 2 x 2 for 4. `"region"`: the mean of each of K parts of what is
+            painted, for which the imagery's masks must be given.
+        latent_norm (`str`, *optional*, defaults to `"none"`):
+            `"match"` feeds states back at the length of the targets that they stand for; `"none"` as they come, as
+            published, although the cosine loss leaves their length free.
+        latent_target_norm (`float`, *optional*):
+            Running mean of the targets' Euclidean length, for `latent_norm="match"`; training keeps it.
         ce_loss_weight (`float`, *optional*, defaults to 0.1):
             Weight of the cross entropy in the DIFT loss.
         sim_loss_weight (`float`, *optional*, defaults to 1.0):
@@ -42,6 +49,8 @@ class LatentConfigMixin:
     latent_end_token_id: int | None = None
     latent_size: int = 4
     latent_pooling: str = "average"
+    latent_norm: str = "none"
+    latent_target_norm: float | None = None
     ce_loss_weight: float = 0.1
     sim_loss_weight: float = 1.0
     position_rule: str = "transformers"
@@ -50,12 +59,16 @@ class LatentConfigMixin:
         super().__post_init__(**kwargs)
         if not isinstance(self.latent_size, int) or self.latent_size < 1:
             raise InputError(f"latent_size is {self.latent_size!r}: give a whole number of latents, 1 or more")
-        if self.latent_pooling not in LATENT_POOLINGS:
-            raise InputError(f"latent_pooling is {self.latent_pooling!r}: choose one of {', '.join(LATENT_POOLINGS)}")
-        if self.position_rule not in self.position_rules:
-            raise InputError(
-                f"position_rule is {self.position_rule!r}: choose one of {', '.join(self.position_rules)}"
-            )
+        choices = {
+            "latent_pooling": LATENT_POOLINGS,
+            "latent_norm": LATENT_NORMS,
+            "position_rule": self.position_rules,
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}")
+        if self.latent_target_norm is not None and not self.latent_target_norm > 0:
+            raise InputError(f"latent_target_norm is {self.latent_target_norm!r}: give a length above 0, or none")
         for name in ("ce_loss_weight", "sim_loss_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: give a number of 0 or more")

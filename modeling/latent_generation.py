@@ -127,7 +127,8 @@ class LatentGenerationMixin:
             inputs, generation_config, logits_processor: As in transformers.
             latent_size (`int`, *optional*): Latents in a block; by default the configuration's.
             latent_transform (`Callable`, *optional*):
-                From and to states of shape `(batch, 1, hidden)`; applied to every state before it is fed back.
+                From and to states of shape `(batch, 1, hidden)`; applied to every state before it is fed back, after
+                the configuration's `latent_norm`.
             kwargs:
                 As in transformers; and `latent_embeds`, packed to `(latents, hidden)`, for the latent pads of the
                 prompts, row after row.
@@ -143,7 +144,7 @@ class LatentGenerationMixin:
             raise InputError("gradient checkpointing drops the cache in training mode: call model.eval() to generate")
         rules = LatentRules.from_config(self.config, latent_size)
         ids = kwargs.get("input_ids", inputs)
-        feedback = LatentFeedback(rules, latent_transform, self._prompt_latents(rules, ids, kwargs))
+        feedback = LatentFeedback(rules, self._feeding(latent_transform), self._prompt_latents(rules, ids, kwargs))
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
         if has_grid and ids is not None and kwargs.get("mm_token_type_ids") is None:
             kwargs["mm_token_type_ids"] = token_types(ids, self.config)
@@ -152,6 +153,12 @@ class LatentGenerationMixin:
         if not isinstance(output, ModelOutput):
             return output
         return LatentGenerateOutput(**output, latent_embeds=feedback.latents(output.sequences))
+
+    def _feeding(self, transform: LatentTransform | None) -> LatentTransform | None:
+        """What is done to a state before it is fed back: its length by the configuration, then `transform`."""
+        if self.config.latent_norm == "none":
+            return transform
+        return lambda states: self.fed_back(states) if transform is None else transform(self.fed_back(states))
 
     def _prompt_latents(self, rules: LatentRules, ids: torch.Tensor | None, kwargs: dict) -> list[torch.Tensor]:
         """The latents of each prompt that are not in a cache yet, split from the packed ones."""

@@ -9,6 +9,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from .errors import InputError
 from .latent_generation import LatentGenerationMixin
 from .latent_loss import dift_loss
+from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import inject_latents
 from .position_rule import qwen_positions, token_types
@@ -159,6 +160,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         mm_encoder_outputs: dict | None = None,
         pixel_values_latent: torch.Tensor | None = None,
         image_grid_thw_latent: torch.LongTensor | None = None,
+        latent_masks: torch.Tensor | None = None,
         latent_embeds: torch.Tensor | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
         return_dict: bool | None = None,
@@ -172,6 +174,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
                 Imagery frames, one for each latent block, row after row. Their pooled features are fed at the latent
                 pads (teacher forcing) and are the targets of the cosine loss.
             image_grid_thw_latent (`torch.LongTensor` of shape `(images, 3)`, *optional*): Their grids in patches.
+            latent_masks (`torch.BoolTensor` of shape `(visual tokens,)`, *optional*):
+                Where the imagery shows what is meant, for `latent_pooling="region"`; see `encode_imagery`.
             latent_embeds (`torch.Tensor` of shape `(latents, hidden)`, *optional*):
                 Vectors to feed at the latent pads: recorded ones (replay). With imagery frames too, these are fed and
                 the frames are targets only.
@@ -185,7 +189,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         """
         targets = None
         if pixel_values_latent is not None:
-            targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent)
+            targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
             latent_embeds = targets.flatten(0, 1) if latent_embeds is None else latent_embeds
         vision = {
             "pixel_values": pixel_values,
@@ -237,13 +241,19 @@ class LatentCausalLMMixin(LatentGenerationMixin):
 
     @torch.no_grad()
     def imagery_targets(
-        self, pixel_values_latent: torch.Tensor, image_grid_thw_latent: torch.LongTensor
+        self,
+        pixel_values_latent: torch.Tensor,
+        image_grid_thw_latent: torch.LongTensor,
+        latent_masks: torch.BoolTensor | None = None,
     ) -> torch.Tensor:
         """The vision tower's features of imagery frames, pooled to the latents of a block; without gradient.
+
+        In training with `latent_norm="match"` their length goes into the configuration's running mean.
 
         Args:
             pixel_values_latent (`torch.Tensor` of shape `(patches, patch values)`): Imagery frames.
             image_grid_thw_latent (`torch.LongTensor` of shape `(images, 3)`): Their grids in patches.
+            latent_masks (`torch.BoolTensor` of shape `(visual tokens,)`, *optional*): For `latent_pooling="region"`.
 
         Returns:
             `torch.Tensor` of shape `(images, latent_size, hidden)`.
@@ -251,7 +261,27 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         encoded = self.model.get_image_features(pixel_values_latent, image_grid_thw_latent, return_dict=True)
         merge = self.config.vision_config.spatial_merge_size
         grids = [(height // merge, width // merge) for _, height, width in image_grid_thw_latent.tolist()]
-        return pool_features(encoded.pooler_output, self.config.latent_size, self.config.latent_pooling, grids)
+        targets = pool_features(
+            encoded.pooler_output, self.config.latent_size, self.config.latent_pooling, grids, latent_masks
+        )
+        if self.training and self.config.latent_norm == "match":
+            self.config.latent_target_norm = running_norm(self.config.latent_target_norm, targets)
+        return targets
+
+    def fed_back(self, states: torch.Tensor) -> torch.Tensor:
+        """What stands at latent pads in the place of predicted states `(..., hidden)`, by `latent_norm`.
+
+        Raises:
+            InputError: If their length should match that of targets which the model has never been trained on.
+        """
+        if self.config.latent_norm == "none":
+            return states
+        if self.config.latent_target_norm is None:
+            raise InputError(
+                'latent_norm is "match" but no length of targets is known: train the model with it, or set '
+                "config.latent_target_norm"
+            )
+        return match_norm(states, self.config.latent_target_norm)
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """transformers' own; the folder then loads with `AutoModel` and `AutoModelForImageTextToText`, with our code.

@@ -4,6 +4,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from PIL import Image
 from transformers import BatchFeature, ProcessorMixin, Qwen3VLVideoProcessor
 
@@ -135,19 +137,42 @@ def encode(
     )
 
 
-def encode_imagery(processor: ProcessorMixin, images: Sequence[Image.Image]) -> BatchFeature:
+def encode_imagery(
+    processor: ProcessorMixin, images: Sequence[Image.Image], masks: Sequence[Image.Image] | None = None
+) -> BatchFeature:
     """One image-processor pass over imagery frames.
 
+    Args:
+        processor: A Qwen2.5-VL or Qwen3-VL processor.
+        images (`Sequence[PIL.Image.Image]`): The frames.
+        masks (`Sequence[PIL.Image.Image]`, *optional*): For each a mask of its shape, white where it shows what is
+            meant.
+
     Returns:
-        `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them.
+        `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them; and
+        with masks `latent_masks` of shape `(visual tokens,)`.
     """
     limit, side = _limits(processor.image_processor)
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": limit}
     frames = [fit_frame(image, limit, side) for image in images]
     encoded = processor.image_processor(images=frames, size=size, return_tensors="pt")
-    return BatchFeature(
+    batch = BatchFeature(
         {"pixel_values_latent": encoded["pixel_values"], "image_grid_thw_latent": encoded["image_grid_thw"]}
     )
+    if masks is not None:
+        sizes = (encoded["image_grid_thw"][:, 1:] // processor.image_processor.merge_size).tolist()
+        regions = [_masked_tokens(mask, *size) for mask, size in zip(masks, sizes, strict=True)]
+        batch["latent_masks"] = torch.cat(regions)
+    return batch
+
+
+def _masked_tokens(mask: Image.Image, rows: int, columns: int) -> torch.BoolTensor:
+    """The tokens, in raster order, that a mask covers at least half as much as the one it covers most.
+
+    So that a small thing, which covers no token by half, still has one.
+    """
+    area = np.asarray(mask.convert("L").convert("F").resize((columns, rows), Image.Resampling.BOX)).ravel()
+    return torch.from_numpy((area > 0) & (area >= area.max() / 2))
 
 
 def readable(processor: ProcessorMixin, ids) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from PIL import Image
 from transformers import BatchFeature, ProcessorMixin
 
 from ..modeling.errors import InputError
@@ -19,10 +20,11 @@ class DIFTCollator:
         processor: A Qwen2.5-VL processor whose tokenizer has the latent tokens.
         latent_size (`int`): Latents in a block.
         drop_imagery (`bool`, *optional*, defaults to `False`): Leave out marks and imagery: the text-only control.
+        masks (`bool`, *optional*, defaults to `False`): Add the imagery's masks, for `latent_pooling="region"`.
     """
 
-    def __init__(self, processor: ProcessorMixin, latent_size: int, drop_imagery: bool = False):
-        self.processor, self.latent_size, self.drop_imagery = processor, latent_size, drop_imagery
+    def __init__(self, processor: ProcessorMixin, latent_size: int, drop_imagery: bool = False, masks: bool = False):
+        self.processor, self.latent_size, self.drop_imagery, self.masks = processor, latent_size, drop_imagery, masks
         self._pad = processor.tokenizer.convert_tokens_to_ids(LATENT_PAD)
 
     def __call__(self, rows: Sequence[Mapping]) -> BatchFeature:
@@ -30,11 +32,11 @@ class DIFTCollator:
 
         Args:
             rows (`Sequence[Mapping]`): Columns `id`, `question`, `options`, `response`, `frames`, `timestamps`,
-                `imagery`.
+                `imagery`, and with `masks` also `imagery_masks`.
 
         Returns:
             `BatchFeature`: What `encode` gives, padded on the right; `labels` of shape `(batch, length)`; and, if any
-            row has imagery, `pixel_values_latent` and `image_grid_thw_latent`, row after row.
+            row has imagery, what `encode_imagery` gives, row after row.
 
         Raises:
             InputError: If a row has another number of marks than of imagery frames, or tokens of ours in its words.
@@ -47,8 +49,17 @@ class DIFTCollator:
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
         imagery = [] if self.drop_imagery else [decode_image(image) for row in rows for image in row["imagery"]]
         if imagery:
-            batch.update(encode_imagery(self.processor, imagery))
+            batch.update(encode_imagery(self.processor, imagery, self._masks(rows) if self.masks else None))
         return batch
+
+    def _masks(self, rows: Sequence[Mapping]) -> list[Image.Image]:
+        for row in rows:
+            if len(row.get("imagery_masks") or ()) != len(row["imagery"]):
+                raise InputError(
+                    f"row {row['id']} has not one of imagery_masks for each imagery frame, which the pooling "
+                    '"region" needs: build the data anew, or choose another latent_pooling'
+                )
+        return [decode_image(mask) for row in rows for mask in row["imagery_masks"]]
 
     def _conversation(self, row: Mapping, response: str) -> str:
         text = conversation_text(self.processor, row["question"], row["options"], response)

@@ -7,6 +7,7 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from ..modeling.errors import InputError
+from ..modeling.latent_configuration import LATENT_NORMS, LATENT_POOLINGS
 
 
 @dataclass
@@ -31,6 +32,12 @@ class DIFTConfig(SFTConfig):
             that of one more. With n at least the latents of a row, they are exactly those that it would decode.
         self_feed_gradient (`bool`, *optional*, defaults to `False`):
             Let the loss reach the last of those passes through the latents that it predicted.
+        latent_norm (`str`, *optional*):
+            `"match"` feeds states back at the length of the targets, `"none"` as they come; by default as the model's
+            configuration says. The model keeps it.
+        latent_pooling (`str`, *optional*):
+            What part of an imagery frame each latent stands for: `"average"`, `"grid"` or `"region"`; by default as
+            the model's configuration says. The model keeps it.
         drop_imagery (`bool`, *optional*, defaults to `False`):
             Train on the same responses without their imagery: the text-only control.
 
@@ -55,6 +62,12 @@ class DIFTConfig(SFTConfig):
     self_feed_gradient: bool = field(
         default=False, metadata={"help": "Let the loss reach the last of these passes through its latents."}
     )
+    latent_norm: str | None = field(
+        default=None, metadata={"help": "'match' feeds states back at the length of the targets, 'none' as they come."}
+    )
+    latent_pooling: str | None = field(
+        default=None, metadata={"help": "'average', 'grid' or 'region': the part of a frame each latent stands for."}
+    )
     drop_imagery: bool = field(
         default=False, metadata={"help": "Train on the responses without their imagery: the text-only control."}
     )
@@ -76,5 +89,8 @@ class DIFTConfig(SFTConfig):
         super().__post_init__()
         if self.self_feed_passes < 0:
             raise InputError(f"self_feed_passes is {self.self_feed_passes}: give 0 or more")
+        for name, known in (("latent_norm", LATENT_NORMS), ("latent_pooling", LATENT_POOLINGS)):
+            if getattr(self, name) not in (None, *known):
+                raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}")
         if self.max_length is not None or self.packing or self.padding_free:
             raise InputError("truncating or packing rows would cut latent blocks: leave max_length and packing unset")

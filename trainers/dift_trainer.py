@@ -35,9 +35,12 @@ class DIFTTrainer(SFTTrainer):
 
     def __init__(self, model: PreTrainedModel, args: DIFTConfig, processing_class: ProcessorMixin, **kwargs):
         model.model.visual.requires_grad_(False)
-        model.config.ce_loss_weight = args.ce_loss_weight
-        model.config.sim_loss_weight = args.sim_loss_weight
-        kwargs.setdefault("data_collator", DIFTCollator(processing_class, model.config.latent_size, args.drop_imagery))
+        for name in ("ce_loss_weight", "sim_loss_weight", "latent_norm", "latent_pooling"):
+            if getattr(args, name) is not None:
+                setattr(model.config, name, getattr(args, name))
+        regions = model.config.latent_pooling == "region"
+        collator = DIFTCollator(processing_class, model.config.latent_size, args.drop_imagery, regions)
+        kwargs.setdefault("data_collator", collator)
         super().__init__(model, args=args, processing_class=processing_class, **kwargs)
 
     def compute_loss(
@@ -69,12 +72,12 @@ class DIFTTrainer(SFTTrainer):
         if "pixel_values_latent" not in inputs or self.args.self_feed_passes == 0:
             return {}
         base = self.accelerator.unwrap_model(self.model)
-        fed = base.imagery_targets(inputs["pixel_values_latent"], inputs["image_grid_thw_latent"]).flatten(0, 1)
-        not_inner = ("labels", "pixel_values_latent", "image_grid_thw_latent")
-        inner = {name: value for name, value in inputs.items() if name not in not_inner}
+        names = ("pixel_values_latent", "image_grid_thw_latent", "latent_masks")
+        fed = base.imagery_targets(**{name: inputs[name] for name in names if name in inputs}).flatten(0, 1)
+        inner = {name: value for name, value in inputs.items() if name not in ("labels", *names)}
         pads = inputs["input_ids"] == base.config.latent_token_id
         for left in reversed(range(self.args.self_feed_passes)):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.args.self_feed_gradient and left == 0):
                 states = base.model(**inner, latent_embeds=fed, use_cache=False).last_hidden_state
-                fed = states[:, :-1][pads[:, 1:]]
+                fed = base.fed_back(states[:, :-1][pads[:, 1:]])
         return {"latent_embeds": fed}

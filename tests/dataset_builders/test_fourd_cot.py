@@ -60,7 +60,7 @@ def built(tmp_path_factory):
 def test_a_built_world_loads_plainly_with_the_columns_of_each_configuration(built, load):
     folder, written = built
     dift, grpo = load(folder, "dift"), load(folder, "grpo")
-    assert dift["train"].column_names == [*COLUMNS, "response", "imagery", "imagery_timestamps"]
+    assert dift["train"].column_names == [*COLUMNS, "response", "imagery", "imagery_timestamps", "imagery_masks"]
     assert grpo["train"].column_names == COLUMNS
     assert dift["test"].features == DIFT_FEATURES and grpo["test"].features == GRPO_FEATURES
     assert written.counts == {name: {"train": 4, "test": 4} for name in ("dift", "grpo")}
@@ -104,7 +104,8 @@ def test_rows_come_back_as_they_were_given(tmp_path, load):
     for given, read in zip(rows, load(tmp_path, "dift", split="train"), strict=True):
         for name in ("frames", "imagery"):
             assert [image.tobytes() for image in read[name]] == [image.tobytes() for image in given[name]]
-        assert {k: v for k, v in read.items() if k not in ("frames", "imagery")} == {
+        assert read["imagery_masks"] is None, "rows from elsewhere may do without"
+        assert {k: v for k, v in read.items() if k not in ("frames", "imagery", "imagery_masks")} == {
             k: v for k, v in given.items() if k not in ("frames", "imagery")
         }
     assert load(tmp_path, "grpo", split="train")["id"] == ["row-0", "row-1"]

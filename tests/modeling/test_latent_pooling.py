@@ -74,3 +74,74 @@ def test_the_model_pools_as_its_configuration_says(tiny_model, imagery):
     assert bands.shape == cells.shape
     # Frames of 2 x 2 tokens have one token in each band and in each cell; the larger one has not.
     assert torch.equal(bands[[0, 2]], cells[[0, 2]]) and not torch.allclose(bands[1], cells[1])
+
+
+def grid_positions(rows, columns):
+    axes = torch.meshgrid(torch.arange(float(rows)), torch.arange(float(columns)), indexing="ij")
+    return torch.stack(axes, -1).flatten(0, 1)
+
+
+def region_pooled(mask, latents):
+    """The mean position of each latent's part of a mask, given as a picture of bools."""
+    return pool_features([grid_positions(*mask.shape)], latents, "region", [mask.shape], mask.flatten())[0]
+
+
+def test_parts_of_a_region_are_its_clusters():
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    for row, column in ((0, 0), (0, 6), (6, 0), (6, 6)):
+        mask[row : row + 2, column : column + 2] = True
+    assert region_pooled(mask, 4).tolist() == [[0.5, 0.5], [0.5, 6.5], [6.5, 0.5], [6.5, 6.5]]
+
+
+def test_what_is_outside_a_region_does_not_count():
+    image, mask = torch.zeros(64, 4), torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:5, 3:7] = True
+    image[~mask.flatten()] = 1e6
+    image[mask.flatten()] = 2.0
+    assert pool_features([image], 4, "region", [(8, 8)], mask.flatten()).eq(2).all()
+
+
+def test_one_latent_is_the_mean_of_the_region():
+    mask = torch.zeros(5, 7, dtype=torch.bool)
+    mask[1, 2:5] = mask[4, 6] = True
+    assert region_pooled(mask, 1).tolist() == [[1.75, 3.75]]
+
+
+def test_parts_of_any_region_cover_it():
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        mask = torch.rand(9, 12, generator=draw) < 0.3
+        image = torch.zeros(108, 1, requires_grad=True)
+        pooled = pool_features([image], 4, "region", [(9, 12)], mask.flatten())
+        pooled.sum().backward()
+        assert torch.equal(image.grad[:, 0] > 0, mask.flatten())
+        torch.testing.assert_close(image.grad.sum(), torch.tensor(4.0))
+
+
+def test_a_region_of_few_tokens_gives_each_to_several_latents():
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[1, 1] = mask[3, 2] = True
+    assert region_pooled(mask, 4).tolist() == [[1, 1], [1, 1], [3, 2], [3, 2]]
+
+
+@pytest.mark.parametrize("masks", [None, torch.ones(15, dtype=torch.bool), torch.zeros(16, dtype=torch.bool)])
+def test_regions_that_are_missing_or_empty_are_refused(masks):
+    with pytest.raises(InputError, match="mask"):
+        pool_features([torch.ones(16, 8)], 4, "region", [(4, 4)], masks)
+
+
+def test_the_model_pools_regions(tiny_model, imagery):
+    inputs = {name: imagery[name] for name in ("pixel_values_latent", "image_grid_thw_latent")}
+    bands = tiny_model.imagery_targets(**inputs)
+    tiny_model.config.latent_pooling = "region"
+    sizes = (imagery["image_grid_thw_latent"].prod(1) // 4).tolist()
+    whole = tiny_model.imagery_targets(**inputs, latent_masks=torch.ones(sum(sizes), dtype=torch.bool))
+    # Of 2 x 2 tokens each is a part; in the larger frame parts are not bands.
+    torch.testing.assert_close(whole[[0, 2]], bands[[0, 2]])
+    assert not torch.allclose(whole[1], bands[1])
+    corner = torch.zeros(sum(sizes), dtype=torch.bool)
+    corner[[0, sizes[0], sizes[0] + sizes[1]]] = True
+    corners = tiny_model.imagery_targets(**inputs, latent_masks=corner)
+    assert torch.equal(corners[0], whole[0][:1].expand(4, -1))
+    with pytest.raises(InputError, match="latent_masks"):
+        tiny_model.imagery_targets(**inputs)

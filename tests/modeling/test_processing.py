@@ -40,3 +40,38 @@ def test_the_lower_of_the_published_limit_and_the_processors_own_holds(tiny_proc
     for rows, columns in patch_grids(processor, 1000, 1300):
         assert largest / 2 <= rows * columns <= largest
     assert patch_grids(processor, 56, 56) == [(4, 4), (4, 4)]
+
+
+def imagery_mask(box, size=(112, 112)):
+    mask = Image.new("L", size)
+    mask.paste(255, box)
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("box", "covered"),
+    [
+        ((0, 0, 56, 56), [0, 1, 4, 5]),  # a quarter of the frame, in tokens of 28 pixels a side
+        ((56, 28, 84, 56), [6]),
+        ((0, 0, 33, 28), [0]),  # a token and a sixth
+        ((54, 0, 58, 4), [1, 2]),  # a speck over a border, which covers two alike
+        ((0, 0, 112, 112), list(range(16))),
+        ((0, 0, 0, 0), []),
+    ],
+)
+def test_masks_become_the_tokens_that_they_cover(tiny_processor, box, covered):
+    if type(tiny_processor).__name__ != "Qwen2_5_VLProcessor":
+        pytest.skip("the boxes are in tokens of the other family")
+    frames = [Image.new("RGB", (56, 56)), Image.new("RGB", (112, 112))]
+    batch = encode_imagery(tiny_processor, frames, [imagery_mask((0, 0, 1, 1), (56, 56)), imagery_mask(box)])
+    assert batch["latent_masks"].shape == (4 + 16,)
+    assert batch["latent_masks"].nonzero().flatten().tolist() == [0, *(4 + token for token in covered)]
+
+
+def test_masks_follow_a_frame_that_is_made_smaller(tiny_processor):
+    frame, mask = Image.new("RGB", (1300, 1000)), imagery_mask((650, 0, 1300, 500), (1300, 1000))
+    batch = encode_imagery(tiny_processor, [frame], [mask])
+    _, height, width = (batch["image_grid_thw_latent"][0] // 2).tolist()
+    picture = batch["latent_masks"].view(height, width)
+    assert picture[: height // 2 - 1, width // 2 + 1 :].all()
+    assert not picture[height // 2 + 1 :].any() and not picture[:, : width // 2 - 1].any()

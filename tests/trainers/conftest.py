@@ -11,6 +11,7 @@ def make_dift_row():
 
     def make(number=0, imagery=2, **changes):
         draw = np.random.default_rng(number)
+        widths = [56 + 28 * (index % 2) for index in range(imagery)]
 
         def picture(height=56, width=56):
             return Image.fromarray(draw.integers(0, 255, (height, width, 3), dtype=np.uint8))
@@ -26,7 +27,8 @@ def make_dift_row():
             "frames": [picture() for _ in range(frames)],
             "timestamps": [0.5 * step for step in range(frames)],
             "response": f"<think>{marks}. It pans{', slowly' * number}.</think><answer>B. Pan Right</answer>",
-            "imagery": [picture(56, 56 + 28 * (index % 2)) for index in range(imagery)],
+            "imagery": [picture(56, width) for width in widths],
+            "imagery_masks": [Image.new("L", (width, 56), 255) for width in widths],
             **changes,
         }
 

@@ -159,3 +159,18 @@ def test_our_tokens_in_the_words_of_a_row_are_refused(tiny_processor, make_dift_
     for changes in ({"question": f"What is {token}?"}, {"options": [token, "b", "c", "d"]}):
         with pytest.raises(InputError, match="^row row-1 has the token"):
             collate([make_dift_row(0), make_dift_row(1, **changes)])
+
+
+def test_masks_come_with_the_imagery_if_asked_for(tiny_processor, make_dift_row):
+    rows = [make_dift_row(number, 2) for number in range(2)]
+    batch = DIFTCollator(tiny_processor, SIZE, masks=True)(rows)
+    assert (
+        batch["latent_masks"].all() and len(batch["latent_masks"]) == batch["image_grid_thw_latent"].prod(1).sum() // 4
+    )
+    assert "latent_masks" not in DIFTCollator(tiny_processor, SIZE)(rows)
+
+
+@pytest.mark.parametrize("masks", [None, []])
+def test_a_row_without_masks_is_named_where_they_are_needed(tiny_processor, make_dift_row, masks):
+    with pytest.raises(InputError, match="row-3 .*imagery_masks"):
+        DIFTCollator(tiny_processor, SIZE, masks=True)([make_dift_row(3, 1, imagery_masks=masks)])

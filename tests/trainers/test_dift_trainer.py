@@ -15,6 +15,7 @@ FEATURES = Features(
         "frames": List(Image()),
         "timestamps": List(Value("float64")),
         "imagery": List(Image()),
+        "imagery_masks": List(Image()),
     }
 )
 LATENTS = 8  # two blocks of four
@@ -69,7 +70,7 @@ def decoded_alone(model, collate, row) -> torch.Tensor:
             use_cache=False,
             **vision,
         )
-        latents.append(outputs.last_hidden_state[0, -1])
+        latents.append(model.fed_back(outputs.last_hidden_state[0, -1]))
     return torch.stack(latents)
 
 
@@ -93,11 +94,13 @@ def test_rows_with_and_without_imagery_are_one_batch(make_trainer, make_dift_row
 
 
 @torch.no_grad()
-def test_enough_parallel_passes_give_the_latents_that_the_row_would_decode(make_trainer, make_dift_row):
+@pytest.mark.parametrize("latent_norm", ["none", "match"])
+def test_enough_parallel_passes_give_the_latents_that_the_row_would_decode(make_trainer, make_dift_row, latent_norm):
     rows = [make_dift_row(0, 2), make_dift_row(1, 0), make_dift_row(2, 1)]
     fed = {}
     for passes in (1, LATENTS - 1, LATENTS, LATENTS + 3):
-        trainer = make_trainer(rows, self_feed_passes=passes)
+        trainer = make_trainer(rows, self_feed_passes=passes, latent_norm=latent_norm)
+        trainer.model.config.latent_target_norm = 3.0
         batch = trainer._with_encoded_video(dict(trainer.data_collator(rows)))
         fed[passes] = trainer._latents(batch)["latent_embeds"]
     alone = [decoded_alone(trainer.model, trainer.data_collator, row) for row in (rows[0], rows[2])]
@@ -145,7 +148,14 @@ def test_gradient_reaches_the_pass_that_predicted_the_latents_only_if_asked(make
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"self_feed_passes": 2, "self_feed_gradient": True}, {"drop_imagery": True}], ids=str
+    "settings",
+    [
+        {},
+        {"self_feed_passes": 2, "self_feed_gradient": True},
+        {"self_feed_passes": 2, "latent_norm": "match", "latent_pooling": "region"},
+        {"drop_imagery": True},
+    ],
+    ids=str,
 )
 def test_a_few_steps_lower_the_loss_and_leave_the_vision_tower_as_it_was(make_trainer, rows, settings):
     trainer = make_trainer(rows, max_steps=8, learning_rate=1e-2, ce_loss_weight=1.0, **settings)
@@ -196,6 +206,8 @@ def test_dropped_imagery_never_enters(make_trainer, rows):
         ({"self_feed_passes": -1}, "self_feed_passes is -1"),
         ({"max_length": 512}, "max_length"),
         ({"packing": True}, "packing"),
+        ({"latent_norm": "layer"}, "latent_norm is 'layer'"),
+        ({"latent_pooling": "mean"}, "latent_pooling is 'mean'"),
     ],
 )
 def test_settings_that_would_break_latent_blocks_are_refused(tmp_path, settings, words):
@@ -203,6 +215,9 @@ def test_settings_that_would_break_latent_blocks_are_refused(tmp_path, settings,
         DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)
 
 
-def test_weights_travel_in_the_models_configuration(make_trainer, rows):
-    trainer = make_trainer(rows, ce_loss_weight=0.25, sim_loss_weight=0.5)
-    assert (trainer.model.config.ce_loss_weight, trainer.model.config.sim_loss_weight) == (0.25, 0.5)
+def test_settings_travel_in_the_models_configuration(make_trainer, rows):
+    settings = {"ce_loss_weight": 0.25, "sim_loss_weight": 0.5, "latent_norm": "match", "latent_pooling": "grid"}
+    config = make_trainer(rows, **settings).model.config
+    assert {name: getattr(config, name) for name in settings} == settings
+    kept = make_trainer(rows).model.config
+    assert (kept.latent_norm, kept.latent_pooling) == ("none", "average"), "unset, the model's own stay"
