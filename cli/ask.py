@@ -2,17 +2,15 @@
 
 import argparse
 import json
-import re
+import sys
 import time
 from pathlib import Path
 
 from ..modeling.errors import InputError
-from ..modeling.tokens import show_latent_blocks
+from .imagery_picture import check_picture_path, draw_imagery, words_around
 
 SUMMARY = "ask a model one question about a video"
 DEFAULT_FRAMES = 8
-_BLOCK_NOTE = re.compile(r"\[imagery \d+: (\d+) latents\]")
-_RESPONSE = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,17 +28,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-new-tokens", type=int, default=512, help="longest response, latents included (default: 512)"
     )
     parser.add_argument(
+        "--imagery",
+        metavar="FILE",
+        help="draw where in the video each latent block points: a .png, .pdf or .svg file, replaced if there",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON object: answer, reasoning, latent blocks, seconds"
     )
     parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the reasoning, its latent blocks as notes, and the answer."""
+    """Print the reasoning as it is written, its latent blocks as notes, and the answer."""
     if args.max_new_tokens < 1:
         raise InputError(f"--max-new-tokens must be at least 1, got {args.max_new_tokens}")
     if not args.question.strip():
         raise InputError("the question is empty; ask something about the video")
+    picture = None if args.imagery is None else Path(args.imagery)
+    if picture is not None:
+        check_picture_path(picture)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
     from ..dataset_builders.video import read_frames
 
@@ -51,42 +57,34 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from ..eval_tasks.predict import Prompt, respond
+    from ..eval_tasks.predict import greedy
     from ..modeling import load_model
-    from ..modeling.processing import conversation_text
+    from ..modeling.processing import conversation_text, encode, readable
+    from ..modeling.readable_response import ResponseStreamer, parsed
 
     model, processor = load_model(args.model)
     model.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     loaded = time.perf_counter()
     text = conversation_text(processor, args.question, args.options or ())
-    prompt = Prompt(text, len(clip.frames), lambda: clip)
-    (response,) = respond(model, processor, [prompt], 1, args.max_new_tokens, progress=False)
+    inputs = encode(processor, [text], [clip]).to(model.device)
+    streamer = None if args.json else ResponseStreamer(processor.tokenizer)
+    output = greedy(model, inputs, args.max_new_tokens, streamer=streamer)
+    told = parsed(readable(processor, output.sequences[0, inputs["input_ids"].shape[1] :]))
     if args.json:
         seconds = {"video": decoded - started, "model": loaded - decoded, "answer": time.perf_counter() - loaded}
-        told = {**parsed(response or ""), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
+        told["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         print(json.dumps(told, ensure_ascii=False))
-    else:
-        print(shown(response or ""))
+    if picture is not None:
+        _draw(picture, model, inputs, output.latent_embeds[0], clip, told)
 
 
-def shown(response: str) -> str:
-    """A response made readable: reasoning, an empty line, the answer; as it stands where its tags are not complete."""
-    told = parsed(response)
-    return told["reasoning"] if told["answer"] is None else f"{told['reasoning']}\n\nAnswer: {told['answer']}"
+def _draw(path: Path, model, inputs, latents, clip, told: dict) -> None:
+    from ..modeling.imagery_maps import imagery_maps
 
-
-def parsed(response: str) -> dict:
-    """A response taken apart.
-
-    Returns:
-        `dict`: `answer`, `None` where the tags are not complete; `reasoning`, in that case the whole response, with a
-        note in the place of each latent block; `blocks`, for each the number of `latents` and where its note stands in
-        the reasoning (`start`, `end`).
-    """
-    readable = show_latent_blocks(response)
-    match = _RESPONSE.fullmatch(readable)
-    reasoning, answer = (match[1].strip(), match[2].strip()) if match else (readable, None)
-    blocks = [
-        {"latents": int(note[1]), "start": note.start(), "end": note.end()} for note in _BLOCK_NOTE.finditer(reasoning)
-    ]
-    return {"answer": answer, "reasoning": reasoning, "blocks": blocks}
+    if not told["blocks"]:
+        print(f"fourdthinker: the response has no latent block, so {path} was not written", file=sys.stderr)
+        return
+    counts = [block["latents"] for block in told["blocks"]]
+    places = [words_around(told["reasoning"], block["start"], block["end"]) for block in told["blocks"]]
+    draw_imagery(path, imagery_maps(model, inputs, latents), counts, clip.frames, clip.timestamps, places)
+    print(f"imagery in {path}", file=sys.stderr)

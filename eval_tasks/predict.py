@@ -122,11 +122,25 @@ def _decode(prompts: Sequence[Prompt], chosen: Sequence[int]) -> tuple[list[str]
     return texts, clips, decoded
 
 
-def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transform: Callable | None) -> list[str]:
-    from ..modeling.processing import encode, readable
+def greedy(
+    model,
+    inputs: Mapping,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    latent_transform: Callable | None = None,
+    streamer=None,
+):
+    """`model.generate` as every answer is made here: greedy, whatever the checkpoint's own settings say.
 
-    inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
-    sequences = model.generate(
+    Args:
+        model (`FourDThinkerForConditionalGeneration`): The model.
+        inputs (`Mapping`): Encoded prompts on the model's device.
+        max_new_tokens, latent_transform: As in `predict`.
+        streamer (*optional*): A streamer of transformers, for a single prompt.
+
+    Returns:
+        `LatentGenerateOutput`.
+    """
+    return model.generate(
         **inputs,
         max_new_tokens=max_new_tokens,
         do_sample=False,
@@ -135,6 +149,14 @@ def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transf
         top_p=None,
         top_k=None,
         latent_transform=latent_transform,
+        streamer=streamer,
         return_dict_in_generate=True,
-    ).sequences
+    )
+
+
+def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transform: Callable | None) -> list[str]:
+    from ..modeling.processing import encode, readable
+
+    inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
+    sequences = greedy(model, inputs, max_new_tokens, latent_transform).sequences
     return [readable(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]

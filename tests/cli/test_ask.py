@@ -5,9 +5,14 @@ import json
 import av
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from fourdthinker.cli.ask import parsed, shown
+from fourdthinker.cli.imagery_picture import words_around
 from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders.video import read_frames
+from fourdthinker.modeling.processing import conversation_text, encode
+from fourdthinker.modeling.readable_response import ResponseStreamer, parsed, shown
 from fourdthinker.modeling.tokens import latent_block
 
 
@@ -30,7 +35,29 @@ def test_response_is_shown_readably():
         "I picture it [imagery 1: 4 latents] and [imagery 2: 4 latents]. It pans.\n\nAnswer: B. Up"
     )
     assert shown("no tags at all") == "no tags at all"
-    assert shown("<think>cut off") == "<think>cut off"
+    assert shown("<think>cut off") == "cut off"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        f"<think>It is {latent_block(4)} and {latent_block(4)}. It pans.</think><answer>B. Up</answer><|im_end|>",
+        f"<think>\nFirst.\n\n\nThen {latent_block(2)}</think>\n<answer> Pan Left\n</answer>",
+        "no tags: 3 < 5 <b> and <thin ice>",
+        "<think>cut in a block <|latent_start|><|latent_pad|>",
+        "",
+    ],
+)
+def test_a_response_is_printed_while_it_is_written(tiny_processor, response):
+    tokenizer, written = tiny_processor.tokenizer, []
+    streamer = ResponseStreamer(tokenizer, written.append)
+    ids = tokenizer(response)["input_ids"]
+    streamer.put(torch.tensor([[1, 2, 3]]))  # the prompt
+    for token in ids:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    assert "".join(written) == shown(response) + "\n"
+    assert len(ids) < 10 or sum(map(bool, written)) > 3, "in pieces, not all at the end"
 
 
 def test_response_is_taken_apart():
@@ -51,6 +78,49 @@ def test_json_is_one_object(video, tiny_model_folder, capsys):
     assert set(told["seconds"]) == {"video", "model", "answer"} and min(told["seconds"].values()) > 0
 
 
+@pytest.fixture
+def imagining(tiny_model, tiny_processor, video, tmp_path):
+    """The folder of a model whose first word about `video` opens a latent block."""
+    clip = read_frames(video, max_frames=8)
+    inputs = encode(tiny_processor, [conversation_text(tiny_processor, "Which way?")], [clip])
+    with torch.no_grad():
+        state = tiny_model(**inputs).last_hidden_state[0, -1]
+        tiny_model.lm_head.weight[tiny_model.config.latent_start_token_id] = 100 * state / state.norm()
+    tiny_model.save_pretrained(tmp_path / "model")
+    tiny_processor.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_imagery_is_drawn_and_the_answer_printed(video, imagining, tmp_path, capsys):
+    picture = tmp_path / "new" / "imagery.png"
+    arguments = ["ask", str(video), "Which way?", "--model", str(imagining), "--max-new-tokens", "12"]
+    assert main([*arguments, "--imagery", str(picture)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("[imagery 1: 4 latents]") and str(picture) in captured.err
+    with Image.open(picture) as drawn:
+        # Four rows of panels a block, wide enough for four times of the video.
+        assert drawn.width > 1000 and drawn.height > 900
+        assert len(drawn.convert("RGB").getcolors(1 << 24)) > 100, "heat over frames"
+    assert list(picture.parent.iterdir()) == [picture]
+
+
+def test_nothing_imagined_is_said_and_nothing_written(video, tiny_model_folder, tmp_path, capsys):
+    picture = tmp_path / "imagery.png"
+    arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "2"]
+    assert main([*arguments, "--imagery", str(picture)]) == 0
+    assert "no latent block" in capsys.readouterr().err
+    assert not picture.exists()
+
+
+def test_words_around_a_block_are_cut_at_words():
+    text = "one two three " * 20 + "[imagery 1: 4 latents]" + " four five six" * 20
+    start = text.index("[")
+    words = words_around(text, start, start + len("[imagery 1: 4 latents]"))
+    assert words.startswith("… ") and words.endswith(" …") and len(words) < 190
+    assert "two three [imagery 1: 4 latents] four five" in words
+    assert words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
+
+
 @pytest.mark.parametrize("more", [[], ["--frames", "3"], ["--fps", "5"], ["--options", "up", "down", "in", "out"]])
 def test_asks_a_model(video, tiny_model_folder, capsys, more):
     arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "12"]
@@ -67,6 +137,8 @@ def test_asks_a_model(video, tiny_model_folder, capsys, more):
         ({"more": ["--fps", "-1"]}, "more than 0"),
         ({"more": ["--max-new-tokens", "0"]}, "--max-new-tokens"),
         ({"question": " "}, "question is empty"),
+        ({"more": ["--imagery", "out.txt"]}, "out.txt"),
+        ({"more": ["--imagery", "out"]}, "ends in .png"),
     ],
 )
 def test_bad_input_is_one_line(video, tiny_model_folder, capsys, change, words):
