@@ -16,7 +16,7 @@ TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
 
-.PHONY: demo test check lint types style install test-wheel clean
+.PHONY: demo test check lint types style install test-wheel test-oldest clean
 
 demo: install
 	$(BIN)/fourdthinker demo --output demo
@@ -70,5 +70,15 @@ test-wheel:
 	"$$folder/venv/bin/python" -m pip install --quiet "$$(ls "$$folder"/*.whl)[all]" && \
 	$(TEST_ENV) "$$folder/venv/bin/pytest" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
+# The model's tests against the oldest transformers that setup.cfg allows, laid over the environment.
+test-oldest: install .oldest/.installed
+	PYTHONPATH=.oldest $(PYTEST) -n $(WORKERS) --dist loadfile tests/modeling
+
+.oldest/.installed: setup.cfg
+	rm -rf .oldest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .oldest \
+		"transformers==$$(sed -n 's/^ *transformers>=\([0-9.]*\).*/\1/p' setup.cfg).*"
+	@touch $@
+
 clean:
-	rm -rf .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .oldest .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -121,6 +121,8 @@ def _read_facts(folder: Path) -> dict:
         "parameters": sum(_count_parameters(path) for path in sorted(folder.glob("*.safetensors"))),
         "latent_size": config.get("latent_size"),
         "position_rule": config.get("position_rule"),
+        # Its processor takes `size` as the pixels of all frames together, the other family's as those of one.
+        "size_of_whole_video": str(config.get("model_type")).endswith("qwen3_vl"),
     }
 
 

@@ -9,6 +9,12 @@ from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import LATENT_START, latent_block
 
 
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def family(request):
+    """Answers are made the same way with either backbone."""
+    return request.param
+
+
 @pytest.fixture
 def rows(world_folder):
     return fourd_world.read_rows(world_folder)

@@ -15,6 +15,7 @@ from fourdthinker.eval_tasks.scores import score
 from fourdthinker.hub_cards import dataset_card, model_card
 from fourdthinker.hub_cards.rendering import fence, inline
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.processing import Clip, encode
 
 HOSTILE = [
     "---\nlicense: evil\n---",
@@ -179,6 +180,7 @@ def test_inline_and_fence():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"], indirect=True)
 def test_snippet_runs_as_printed(tiny_model_folder, tmp_path):
     """In a process that cannot import the package: the folder's own code has to do."""
     code = snippet(model_card(tiny_model_folder))
@@ -215,6 +217,19 @@ def test_snippet_asks_as_everything_else_does(folder):
     assert asked == question_text("Which way does the red object move?", options)
     assert size[2] == '{"shortest_edge": 28 * 28, "longest_edge": 256 * 28 * 28}'
     assert (MIN_PIXELS, MAX_PIXELS) == (28 * 28, 256 * 28 * 28)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"], indirect=True)
+def test_snippet_shows_a_frame_at_the_size_that_everything_else_does(tiny_model_folder, tiny_processor):
+    """One family's processor counts the pixels of a frame, the other's those of the whole video."""
+    code = snippet(model_card(tiny_model_folder)).replace("(56, 56)", "(784, 448)")
+    variables = {}
+    exec(code.split("with torch.inference_mode")[0], variables)  # up to what the model is given
+    frames = Clip(variables["frames"], [step / 2 for step in range(8)])
+    expected = encode(tiny_processor, [variables["text"]], [frames])["video_grid_thw"][0].tolist()
+    time, *sides = variables["inputs"]["video_grid_thw"][0].tolist()
+    # Scaled by the processor in one step or by us beforehand: a patch or two more or less.
+    assert time == expected[0] and all(abs(a - b) <= 2 for a, b in zip(sides, expected[1:], strict=True))
 
 
 def test_dataset_card_leads_load_dataset_to_the_files(tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from transformers import TextIteratorStreamer, TextStreamer
 
 from fourdthinker.modeling.errors import InputError
 
@@ -165,6 +166,20 @@ def test_static_cache(prompts, generate_at):
     assert torch.equal(dynamic.sequences, static.sequences)
     for one, other in zip(dynamic.latent_embeds, static.latent_embeds, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_streamers_print_what_is_returned(prompts, generate_at, tiny_processor, capsys):
+    tokenizer = tiny_processor.tokenizer
+    inputs = prompts([0])
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=False)
+    output = generate_at(inputs, [[2]], streamer=streamer)
+    text = tokenizer.decode(completion(output, inputs)[0], skip_special_tokens=False)
+    assert "<|latent_start|><|latent_pad|>" in text
+    assert "".join(streamer) == text
+    printer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    again = generate_at(inputs, [[2]], streamer=printer)
+    assert torch.equal(again.sequences, output.sequences)
+    assert capsys.readouterr().out == tokenizer.decode(completion(output, inputs)[0], skip_special_tokens=True) + "\n"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from transformers import BitsAndBytesConfig
 
 from fourdthinker.modeling import load_model
+from fourdthinker.modeling.tiny import tiny_config
+from fourdthinker.modeling.tiny_qwen3_vl import tiny_qwen3_vl_config
 
 STEPS = ([2], [5], [3, 9])
 
@@ -80,3 +83,32 @@ def test_either_attention_gives_the_same(training_batch, prompts, generate_at, t
         torch.testing.assert_close(eager(**training_batch).loss, tiny_model(**training_batch).loss)
         ours, theirs = (model(**prompts([0])).logits for model in (tiny_model, eager))
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_layers_on_another_device_decode_the_same(prompts, generate_at, tiny_model_folder, tmp_path):
+    here = generate_at(prompts(), STEPS)
+    parts = ("embed_tokens", "layers.0", "layers.1", "norm", "rotary_emb")
+    places = dict.fromkeys(["model.visual", "lm_head", *(f"model.language_model.{part}" for part in parts)], "cpu")
+    places["model.language_model.layers.1"] = "disk"
+    spread, _ = load_model(tiny_model_folder, device_map=places, offload_folder=tmp_path)
+    assert spread.model.language_model.layers[1].mlp.up_proj.weight.device.type == "meta", "its weights are on disk"
+    there = generate_at(prompts(), STEPS, model=spread)
+    assert torch.equal(here.sequences, there.sequences)
+    for one, other in zip(here.latent_embeds, there.latent_embeds, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_four_bit_weights_decode(prompts, generate_at, tiny_model, tiny_processor, tmp_path):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    # Its blocks are of 64 values, so the model is twice as wide as the others here.
+    makers = {"fourdthinker": tiny_config, "fourdthinker_qwen3_vl": tiny_qwen3_vl_config}
+    config = makers[tiny_model.config.model_type](tiny_processor.tokenizer, hidden_size=64, heads=2)
+    torch.manual_seed(0)
+    type(tiny_model)(config).save_pretrained(tmp_path)
+    tiny_processor.save_pretrained(tmp_path)
+    settings = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["visual", "lm_head"])
+    model, _ = load_model(tmp_path, quantization_config=settings)
+    assert isinstance(model.model.language_model.layers[0].mlp.up_proj, bitsandbytes.nn.Linear4bit)
+    output = generate_at(prompts(), STEPS, model=model)
+    assert [len(latents) for latents in output.latent_embeds] == [4, 4, 8]
+    assert all(latents.isfinite().all() for latents in output.latent_embeds)
