@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".pdf", ".svg")
 _MOST_FRAMES = 6
 # Inches.
-_PANEL, _GAP, _MARGIN, _HEADER, _TITLE, _BAR_ROOM, _LEAST_WIDTH = 1.45, 0.08, 0.72, 0.66, 0.32, 0.75, 7.0
+_PANEL, _GAP, _MARGIN, _HEADER, _TITLE, _BAR_ROOM, _LEAST_WIDTH = 1.45, 0.08, 0.95, 1.0, 0.3, 0.95, 7.0
+_COLOURS = "inferno"
 _LETTERS_AN_INCH = 15  # of 9 point
 _WORDS_BEFORE, _WORDS_AFTER = 90, 60  # characters of the text around a block
-_LEGEND = "How like each latent is to what is seen there; the {} strongest of {} times, the strongest first"
+_LEGEND = (
+    "Cosine of each latent with what is seen there, coloured over the latent's own range; {}, the strongest first"
+)
 
 
 def check_picture_path(path: Path) -> None:
@@ -56,16 +59,20 @@ def draw_imagery(
     heights = [_HEADER + count * (panel[1] + _GAP) for count in latent_counts]
     width = max(_LEAST_WIDTH, _MARGIN + columns * (panel[0] + _GAP) + _BAR_ROOM)
     sheet = _Sheet(Figure(dpi=150), width, _TITLE + sum(heights))
-    sheet.text(_GAP, 0.08, _LEGEND.format(columns, maps.shape[1]), fontsize=8, color="0.35")
-    colours = ScalarMappable(Normalize(float(maps.min()), float(maps.max())), "inferno")
+    times = f"{columns} of {maps.shape[1]} times" if columns < maps.shape[1] else "all times"
+    sheet.text(_GAP, 0.08, _LEGEND.format(times), fontsize=8, color="0.35")
     top = _TITLE
-    for block, height, place in zip(maps.split(list(latent_counts)), heights, places, strict=True):
+    blocks = zip(maps.split(list(latent_counts)), heights, places, strict=True)
+    for number, (block, height, place) in enumerate(blocks, start=1):
         strongest = block.flatten(2).mean((0, 2)).argsort(descending=True, stable=True)[:columns].tolist()
-        _draw_block(sheet, top, panel, block, strongest, place, frames, timestamps, colours)
+        sheet.text(_GAP, top + 0.16, f"Imagery {number}", fontsize=11, weight="bold")
+        words = textwrap.wrap(place, int(sheet.width * _LETTERS_AN_INCH))
+        sheet.text(_GAP, top + 0.38, "\n".join(words[:2]), fontsize=9)
+        _draw_block(sheet, top + _HEADER, panel, block, strongest, frames, timestamps)
         top += height
-    bar = sheet.axes(width - _BAR_ROOM + 0.15, _TITLE + _HEADER, 0.12, min(2.0, sum(heights) - _HEADER - _GAP))
-    sheet.figure.colorbar(colours, cax=bar).ax.tick_params(labelsize=7)
-    bar.set_title("cosine", fontsize=7, loc="left")
+    bar = sheet.axes(width - _BAR_ROOM + 0.15, _TITLE + _HEADER, 0.12, panel[1])
+    ticks = sheet.figure.colorbar(ScalarMappable(Normalize(), _COLOURS), cax=bar, ticks=(0, 1)).ax
+    ticks.set_yticklabels(("least", "most"), fontsize=8)
     with atomic_path(path) as temporary:
         sheet.figure.savefig(temporary, format=path.suffix.lower().removeprefix("."))
 
@@ -92,25 +99,28 @@ class _Sheet:
         self.figure.text(left / self.width, 1 - top / self.height, words, va="top", parse_math=False, **style)
 
 
-def _draw_block(sheet, top, panel, block, strongest, place, frames, timestamps, colours) -> None:
-    """One latent block: its words, then a row for each latent and a column for each of its strongest grids."""
-    sheet.text(_GAP, top + 0.04, "\n".join(textwrap.wrap(place, int(sheet.width * _LETTERS_AN_INCH))[:2]), fontsize=9)
+def _draw_block(sheet, top, panel, block, strongest, frames, timestamps) -> None:
+    """The panels of a block: a row for each latent, a column for each of its strongest temporal grids."""
     frames_a_grid = -(-len(frames) // block.shape[1])
+    lowest, highest = block.flatten(1).min(1).values.tolist(), block.flatten(1).max(1).values.tolist()
+    for latent, (low, high) in enumerate(zip(lowest, highest, strict=True)):
+        down = top + latent * (panel[1] + _GAP) + panel[1] / 2 - 0.14
+        sheet.text(_GAP, down, f"latent {latent + 1}\n{low:.2f} to {high:.2f}", fontsize=8)
     for column, grid in enumerate(strongest):
         first = grid * frames_a_grid
         last = min(first + frames_a_grid, len(frames)) - 1
         picture = frames[first].convert("L")
         left = _MARGIN + column * (panel[0] + _GAP)
-        sheet.text(left, top + _HEADER - 0.18, _seconds(timestamps[first], timestamps[last]), fontsize=8)
+        edges = (0, picture.width, picture.height, 0)
+        sheet.text(left, top - 0.18, _seconds(timestamps[first], timestamps[last]), fontsize=8)
         for latent, heat in enumerate(block[:, grid]):
-            down = top + _HEADER + latent * (panel[1] + _GAP)
-            axes = sheet.axes(left, down, *panel)
+            axes = sheet.axes(left, top + latent * (panel[1] + _GAP), *panel)
             axes.set_axis_off()
-            edges = (0, picture.width, picture.height, 0)
-            axes.imshow(picture, cmap="gray", vmin=-64, vmax=320, extent=edges)
-            axes.imshow(heat, cmap=colours.cmap, norm=colours.norm, alpha=0.6, extent=edges, interpolation="nearest")
-            if column == 0:
-                sheet.text(_GAP, down + panel[1] / 2 - 0.06, f"latent {latent + 1}", fontsize=8)
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=300, extent=edges)
+            share = (heat - lowest[latent]) / max(highest[latent] - lowest[latent], 1e-6)
+            # Faint where there is little to see, so that the frame shows what the heat is on.
+            opacity = 0.25 + 0.5 * share
+            axes.imshow(share, cmap=_COLOURS, vmin=0, vmax=1, alpha=opacity, extent=edges, interpolation="nearest")
 
 
 def _seconds(first: float, last: float) -> str:
