@@ -8,7 +8,7 @@ import torch
 from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
 
 from .errors import InputError
-from .latent_configuration import LatentConfigMixin
+from .latent_configuration import LATENT_FIELDS
 from .latent_modeling import LatentCausalLMMixin
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
 from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
@@ -150,8 +150,7 @@ def _our_config(
     ours = {name: value for name, value in fields.items() if name not in dropped}
     if latent_size is not None:
         ours["latent_size"] = latent_size
-    own = LatentConfigMixin.__dataclass_fields__
-    ours.update({name: kwargs.pop(name) for name in list(kwargs) if name in own})
+    ours.update({name: kwargs.pop(name) for name in LATENT_FIELDS if name in kwargs})
     return config_class(**{**ours, **ids})
 
 

@@ -1,7 +1,5 @@
 """Configuration of 4DThinker on the Qwen2.5-VL family."""
 
-from typing import ClassVar
-
 from transformers import AutoConfig, Qwen2_5_VLConfig
 
 from .latent_configuration import LatentConfigMixin
@@ -30,9 +28,11 @@ class FourDThinkerConfig(LatentConfigMixin, Qwen2_5_VLConfig):
     """
 
     model_type = "fourdthinker"
-    position_rules: ClassVar[tuple[str, ...]] = ("qwen2_5_vl", "transformers")
+    position_rules = ("qwen2_5_vl", "transformers")
 
-    position_rule: str = "qwen2_5_vl"
+    # Said here, since newer versions of transformers make a dataclass of any configuration that has no `__init__`.
+    def __init__(self, *, position_rule: str = "qwen2_5_vl", **kwargs):
+        super().__init__(position_rule=position_rule, **kwargs)
 
 
 FourDThinkerConfig.register_for_auto_class()

@@ -23,6 +23,10 @@ class FourDThinkerQwen3VLConfig(LatentConfigMixin, Qwen3VLConfig):
 
     model_type = "fourdthinker_qwen3_vl"
 
+    # Said here, since newer versions of transformers make a dataclass of any configuration that has no `__init__`.
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
 
 FourDThinkerQwen3VLConfig.register_for_auto_class()
 # A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.

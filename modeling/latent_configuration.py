@@ -1,7 +1,6 @@
 """What latents add to a Qwen-VL configuration, as a mixin over the stock class of any family."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+import inspect
 
 from .errors import InputError
 
@@ -9,7 +8,6 @@ LATENT_POOLINGS = ("average", "grid", "region")
 LATENT_NORMS = ("none", "match")
 
 
-@dataclass(kw_only=True)
 class LatentConfigMixin:
     r"""
     The fields of latent thinking.
@@ -42,21 +40,37 @@ class LatentConfigMixin:
             whose own code does otherwise has its rule as the default.
     """
 
-    position_rules: ClassVar[tuple[str, ...]] = ("transformers",)
+    position_rules = ("transformers",)
 
-    latent_token_id: int | None = None
-    latent_start_token_id: int | None = None
-    latent_end_token_id: int | None = None
-    latent_size: int = 4
-    latent_pooling: str = "average"
-    latent_norm: str = "none"
-    latent_target_norm: float | None = None
-    ce_loss_weight: float = 0.1
-    sim_loss_weight: float = 1.0
-    position_rule: str = "transformers"
+    def __init__(
+        self,
+        *,
+        latent_token_id: int | None = None,
+        latent_start_token_id: int | None = None,
+        latent_end_token_id: int | None = None,
+        latent_size: int = 4,
+        latent_pooling: str = "average",
+        latent_norm: str = "none",
+        latent_target_norm: float | None = None,
+        ce_loss_weight: float = 0.1,
+        sim_loss_weight: float = 1.0,
+        position_rule: str = "transformers",
+        **kwargs,
+    ):
+        self.latent_token_id = latent_token_id
+        self.latent_start_token_id = latent_start_token_id
+        self.latent_end_token_id = latent_end_token_id
+        self.latent_size = latent_size
+        self.latent_pooling = latent_pooling
+        self.latent_norm = latent_norm
+        self.latent_target_norm = latent_target_norm
+        self.ce_loss_weight = ce_loss_weight
+        self.sim_loss_weight = sim_loss_weight
+        self.position_rule = position_rule
+        super().__init__(**kwargs)
+        self._check_latents()
 
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
+    def _check_latents(self) -> None:
         if not isinstance(self.latent_size, int) or self.latent_size < 1:
             raise InputError(f"latent_size is {self.latent_size!r}: give a whole number of latents, 1 or more")
         choices = {
@@ -76,3 +90,10 @@ class LatentConfigMixin:
         given = [token for token in ids if token is not None]
         if len(set(given)) != len(given):
             raise InputError(f"the latent token ids {ids} are not three different ones: read them from the tokenizer")
+
+
+LATENT_FIELDS = tuple(
+    name
+    for name, parameter in inspect.signature(LatentConfigMixin.__init__).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)

@@ -1,7 +1,9 @@
 """What latents add to a Qwen-VL model, as mixins over the stock classes of any family."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -32,6 +34,12 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
     last_hidden_state: torch.Tensor | None = None
 
 
+def _known_to(function: Callable, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of `arguments` that `function` names: which ones do, differs between families and versions."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in known}
+
+
 class LatentModelMixin:
     """Over the inner model, such as `Qwen2_5_VLModel`: trainers call it alone, so latents enter here."""
 
@@ -57,6 +65,7 @@ class LatentModelMixin:
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
         if mm_token_type_ids is None and input_ids is not None and has_grid:
             mm_token_type_ids = token_types(input_ids, self.config)
+        types = {"mm_token_type_ids": mm_token_type_ids}
         if latent_embeds is not None:
             if input_ids is None:
                 raise InputError("latent_embeds need input_ids, which say where the latent pads are")
@@ -65,7 +74,7 @@ class LatentModelMixin:
             inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
             if position_ids is None:
                 position_ids = self._positions(
-                    input_ids, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids, kwargs
+                    input_ids, inputs_embeds, attention_mask, past_key_values, {**kwargs, **types}
                 )
             # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
             input_ids = None
@@ -75,29 +84,27 @@ class LatentModelMixin:
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            mm_token_type_ids=mm_token_type_ids,
+            **_known_to(super().forward, types),
             **kwargs,
         )
 
     def _positions(
-        self, input_ids, inputs_embeds, attention_mask, past_key_values, mm_token_type_ids, vision: dict
+        self, input_ids, inputs_embeds, attention_mask, past_key_values, vision: dict
     ) -> torch.LongTensor | None:
         """The stock positions, for which the stock forward would need the ids."""
-        grids = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
-        known = inspect.signature(self.compute_3d_position_ids).parameters
+        names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
         return self.compute_3d_position_ids(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
-            mm_token_type_ids=mm_token_type_ids,
-            **{name: vision.get(name) for name in grids if name in known},
+            **_known_to(self.compute_3d_position_ids, {name: vision.get(name) for name in names}),
         )
 
     def get_rope_index(
         self,
         input_ids: torch.LongTensor,
-        mm_token_type_ids: torch.IntTensor,
+        mm_token_type_ids: torch.IntTensor | None = None,
         image_grid_thw: torch.LongTensor | None = None,
         video_grid_thw: torch.LongTensor | None = None,
         second_per_grid_ts: torch.Tensor | None = None,
@@ -105,12 +112,14 @@ class LatentModelMixin:
         **kwargs,
     ) -> tuple[torch.LongTensor, torch.LongTensor]:
         """Positions and their deltas by the configuration's `position_rule`; see [`qwen_positions`]."""
+        # Given or not: processors of some versions leave videos out of them.
+        mm_token_type_ids = token_types(input_ids, self.config)
         if self.config.position_rule == "transformers":
             if second_per_grid_ts is not None:
                 kwargs["second_per_grid_ts"] = second_per_grid_ts
             return super().get_rope_index(
                 input_ids,
-                mm_token_type_ids,
+                **_known_to(super().get_rope_index, {"mm_token_type_ids": mm_token_type_ids}),
                 image_grid_thw=image_grid_thw,
                 video_grid_thw=video_grid_thw,
                 attention_mask=attention_mask,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BatchFeature, ProcessorMixin, Qwen3VLVideoProcessor
+from transformers import BatchFeature, ProcessorMixin, Qwen2VLVideoProcessor, Qwen3VLVideoProcessor
 
 from .errors import InputError
 from .prompts import video_message
@@ -15,6 +15,12 @@ from .prompts import video_message
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
 MIN_PIXELS = 28 * 28
+# Frames are fitted here. Versions of transformers that can cap them as well have announced to do so by default.
+NO_CAP = (
+    {"cap_pixels_per_frame": False}
+    if "cap_pixels_per_frame" in Qwen2VLVideoProcessor.valid_kwargs.__annotations__
+    else {}
+)
 
 
 @dataclass(frozen=True)
@@ -127,11 +133,12 @@ def encode(
         videos=videos,
         videos_kwargs={
             "size": {"shortest_edge": MIN_PIXELS, "longest_edge": longest},
-            "cap_pixels_per_frame": False,
             "do_sample_frames": False,
             "video_metadata": metadata,
+            **NO_CAP,
         },
-        text_kwargs={"padding": True, "padding_side": padding_side},
+        padding=True,
+        padding_side=padding_side,
         return_mm_token_type_ids=True,
         return_tensors="pt",
     )

@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from .configuration_fourdthinker import FourDThinkerConfig
+from .processing import NO_CAP
 from .tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
@@ -158,8 +159,7 @@ def build_processor(
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(**geometry),
         tokenizer=tokenizer,
-        # Said outright, since transformers has announced another default.
-        video_processor=Qwen2VLVideoProcessor(cap_pixels_per_frame=False, do_sample_frames=False, **geometry),
+        video_processor=Qwen2VLVideoProcessor(do_sample_frames=False, **NO_CAP, **geometry),
         chat_template=tokenizer.chat_template,
     )
 

@@ -3,6 +3,7 @@
 from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
 from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
+from .processing import NO_CAP
 from .tiny import text_fields, token_ids
 
 _PATCH_SIZE = 16
@@ -21,7 +22,7 @@ def build_qwen3_vl_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLProce
     return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(**geometry),
         tokenizer=tokenizer,
-        video_processor=Qwen3VLVideoProcessor(cap_pixels_per_frame=False, do_sample_frames=False, **geometry),
+        video_processor=Qwen3VLVideoProcessor(do_sample_frames=False, **NO_CAP, **geometry),
         chat_template=tokenizer.chat_template,
     )
 

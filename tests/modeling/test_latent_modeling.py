@@ -23,7 +23,8 @@ def with_tokens(inputs, tokens):
     """The same inputs with more tokens at the end of its only row."""
     more = torch.tensor([tokens])
     grown = {"input_ids": more, "attention_mask": torch.ones_like(more), "mm_token_type_ids": torch.zeros_like(more)}
-    return {**inputs, **{name: torch.cat([inputs[name], added.to(inputs[name])], 1) for name, added in grown.items()}}
+    known = {name: added for name, added in grown.items() if name in inputs}
+    return {**inputs, **{name: torch.cat([inputs[name], added.to(inputs[name])], 1) for name, added in known.items()}}
 
 
 @pytest.mark.parametrize("kind", ["video", "images"])

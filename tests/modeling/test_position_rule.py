@@ -1,5 +1,8 @@
+import inspect
+
 import pytest
 import torch
+from transformers import Qwen2_5_VLModel, Qwen3VLModel
 
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.position_rule import IMAGE, TEXT, VIDEO, qwen_positions, token_types
@@ -84,6 +87,13 @@ def seen_positions(model):
     return seen
 
 
+def stock_positions(stock_class, model, inputs):
+    """What the installed transformers itself makes of a prompt."""
+    given = {**inputs, "mm_token_type_ids": token_types(inputs["input_ids"], model.config)}
+    known = inspect.signature(stock_class.get_rope_index).parameters
+    return stock_class.get_rope_index(model.model, **{k: v for k, v in given.items() if k in known})[0]
+
+
 @pytest.mark.parametrize(
     ("family", "rule"), [("qwen2_5_vl", "qwen2_5_vl"), ("qwen2_5_vl", "transformers")], indirect=["family"]
 )
@@ -96,24 +106,22 @@ def test_forward_and_prefill_use_the_rule(prompts, tiny_model, rule):
     kept = inputs["attention_mask"].bool().expand(3, -1, -1)
     assert torch.equal(seen[0][kept], seen[1][kept])
     row = seen[0][:, 0, inputs["attention_mask"][0].bool()]
-    types = inputs["mm_token_type_ids"][0, inputs["attention_mask"][0].bool()]
-    last_visual = int((types == VIDEO).nonzero().max())
-    first = int((types == VIDEO).nonzero().min())
-    # 8 frames at 2 a second: 4 grids of 1 s, 2 x 2 merged tokens, so time reaches 6 past the first visual position.
-    assert int(row[0, last_visual + 1]) == first + (7 if rule == "qwen2_5_vl" else 2)
+    types = token_types(inputs["input_ids"], tiny_model.config)[0, inputs["attention_mask"][0].bool()]
+    first, last_visual = int((types == VIDEO).nonzero().min()), int((types == VIDEO).nonzero().max())
+    if rule == "qwen2_5_vl":
+        # 8 frames at 2 a second: 4 grids of 1 s, 2 x 2 merged tokens, so time reaches 6 past the first position.
+        assert int(row[0, last_visual + 1]) == first + 7
+    else:
+        assert torch.equal(seen[0][kept], stock_positions(Qwen2_5_VLModel, tiny_model, inputs)[kept])
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
 def test_qwen3_vl_has_the_positions_of_the_stock_model(prompts, tiny_model):
-    from transformers import Qwen3VLModel
-
     inputs = prompts()
     seen = seen_positions(tiny_model)
     tiny_model(**inputs)
-    known = ("input_ids", "mm_token_type_ids", "video_grid_thw", "attention_mask")
-    expected, _ = Qwen3VLModel.get_rope_index(tiny_model.model, **{name: inputs[name] for name in known})
     kept = inputs["attention_mask"].bool().expand(3, -1, -1)
-    assert torch.equal(seen[0][kept], expected[kept])
+    assert torch.equal(seen[0][kept], stock_positions(Qwen3VLModel, tiny_model, inputs)[kept])
 
 
 def test_decoding_continues_the_rule(prompts, generate_at, tiny_model):
