@@ -28,9 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retrain",
         action="store_true",
-        help="with --tiny: train it from nothing instead of copying (about an hour)",
+        help="with --tiny: train it from nothing instead of copying: about an hour; goes on where it was interrupted",
     )
-    parser.add_argument("--steps", type=int, help="with --retrain: optimizer steps (default: as the shipped one)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="with --retrain: optimizer steps of each leg, which starts with a new optimizer (default: as shipped)",
+    )
     parser.add_argument("--clips", type=int, help="with --retrain: rendered clips (default: as the shipped one)")
     parser.add_argument("--seed", type=int, default=0, help="with --retrain: of clips, weights and order (default: 0)")
     parser.add_argument("--latent-size", type=int, help="with --backbone: latents in a block (default: its own, or 4)")
@@ -46,18 +52,23 @@ def run(args: argparse.Namespace) -> None:
     for name, owner in (("steps", "retrain"), ("clips", "retrain"), ("latent_size", "backbone")):
         if getattr(args, name) is not None and not getattr(args, owner):
             raise InputError(f"--{name.replace('_', '-')} goes with --{owner} only")
-    for name in ("steps", "clips", "latent_size"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    sizes = {"clips": args.clips, "latent-size": args.latent_size}
+    for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
+        if size is not None and size < 1:
+            raise InputError(f"--{name} must be at least 1, got {size}")
+    # Beside the output, which appears only when it is complete.
+    checkpoints = output.with_name(f"{output.name}-checkpoints")
     with atomic_dir(output) as folder:
         if args.backbone:
             _convert(args.backbone, args.latent_size, folder)
         elif args.retrain:
-            _retrain(args, folder)
+            _retrain(args, folder, checkpoints)
         else:
             _copy_shipped(folder)
         if args.tiny:
             _write_card(folder, output)
+    if args.retrain:
+        shutil.rmtree(checkpoints)
     print(f"model in {output}")
 
 
@@ -79,40 +90,13 @@ def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def _retrain(args: argparse.Namespace, folder: Path) -> None:
-    import dataclasses
-    import tempfile
+def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
+    from ..trainers.pretraining import PretrainingConfig
+    from .retraining import retrain
 
-    import torch
-    from transformers import set_seed
-
-    from ..dataset_builders.world_descriptions import described_clips, option_reading, scene_reading, world_texts
-    from ..modeling import FourDThinkerForConditionalGeneration
-    from ..modeling.tiny import (
-        TINY_MAX_PIXELS,
-        TINY_VOCAB_SIZE,
-        build_processor,
-        build_tokenizer,
-        tiny_backbone_config,
-    )
-    from ..trainers.pretraining import PretrainingConfig, pretrain
-    from ..trainers.pretraining_data import PretrainingBatches
-
-    asked = {"steps": args.steps, "clips": args.clips, "seed": args.seed}
+    asked = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
     config = PretrainingConfig(**{name: value for name, value in asked.items() if value is not None})
-    set_seed(config.seed)
-    clips = described_clips(config.clips, config.seed, config.workers)
-    tokenizer = build_tokenizer(world_texts(clips), TINY_VOCAB_SIZE)
-    processor = build_processor(tokenizer, max_pixels=TINY_MAX_PIXELS)
-    model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
-    readings = {"options": option_reading, "scene": scene_reading}
-    batches = PretrainingBatches(clips, readings, processor, config.steps, config.batch_size, config.seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        log = pretrain(model, batches, scratch, config)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    written = {"config": dataclasses.asdict(config), "log_history": log}
-    (folder / TRAINING_LOG).write_text(json.dumps(written, indent=1) + "\n")
+    shutil.copytree(retrain(config, checkpoints), folder, dirs_exist_ok=True)
 
 
 def _write_card(folder: Path, place: Path) -> None:

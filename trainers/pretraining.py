@@ -12,41 +12,45 @@ class PretrainingConfig:
     """How the tiny backbone is made.
 
     Attributes:
-        clips (`int`): Rendered clips.
-        steps (`int`): Optimizer steps.
+        clips (`int`): Rendered clips of each leg.
+        steps (`tuple[int, ...]`): Optimizer steps of each leg. A leg goes on from the weights of the one before, with
+            a new optimizer and clips of its own.
         batch_size (`int`): Samples a step.
-        learning_rate (`float`): Peak; linear warm-up over 5 %, then cosine to nought.
-        seed (`int`): Source of the clips, the weights and the order.
+        learning_rate (`float`): Peak of each leg; linear warm-up over 5 %, then cosine to nought.
+        seed (`int`): Source of the clips, the weights and the order; the next leg has the next one.
         workers (`int`): Rendering processes.
     """
 
     clips: int = 24_000
-    steps: int = 10_500
+    steps: tuple[int, ...] = (10_500, 6_000)
     batch_size: int = 16
     learning_rate: float = 1e-3
     seed: int = 0
     workers: int = 2
 
 
-def pretrain(model: PreTrainedModel, batches: Dataset, output_dir: str, config: PretrainingConfig) -> list[dict]:
-    """Train all weights, the vision tower's too.
+def pretrain(
+    model: PreTrainedModel, batches: Dataset, output_dir: str, config: PretrainingConfig, steps: int
+) -> list[dict]:
+    """Train all weights, the vision tower's too, for one leg.
 
     Args:
         model: A model with random weights.
-        batches (`Dataset`): `config.steps` whole batches, see `PretrainingBatches`.
+        batches (`Dataset`): `steps` whole batches, see `PretrainingBatches`.
         output_dir (`str`): Trainer's scratch folder.
         config (`PretrainingConfig`): How.
+        steps (`int`): Optimizer steps.
 
     Returns:
         `list[dict]`: The log.
     """
     arguments = TrainingArguments(
         output_dir=output_dir,
-        max_steps=config.steps,
+        max_steps=steps,
         per_device_train_batch_size=1,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=config.steps // 20,
+        warmup_steps=steps // 20,
         weight_decay=0.01,
         adam_beta2=0.98,
         logging_steps=100,

@@ -1,6 +1,7 @@
 """`fourdthinker init`: a model from a checkpoint, from the package, or from nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,16 @@ from safetensors.torch import load_file
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from fourdthinker.cli.main import main
+from fourdthinker.cli.retraining import retrain
 from fourdthinker.modeling import load_model
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.latent_configuration import LATENT_FIELDS
 from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
 from fourdthinker.modeling.tokens import LATENT_TOKENS
+from fourdthinker.trainers.pretraining import PretrainingConfig
 
 SHIPPED = Path(__file__).parents[2] / "modeling" / "tiny_backbone"
-NOT_STOCK = {"latent_token_id", "latent_start_token_id", "latent_end_token_id", "latent_size", "latent_pooling"}
-NOT_STOCK |= {"ce_loss_weight", "sim_loss_weight", "position_rule", "model_type", "auto_map", "architectures"}
+NOT_STOCK = {*LATENT_FIELDS, "model_type", "auto_map", "architectures"}
 
 
 @pytest.fixture
@@ -126,7 +130,22 @@ def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
 def test_the_tiny_backbone_can_be_trained_anew(tmp_path):
     pytest.importorskip("pybullet", reason="needs the extra `world`")
     out = tmp_path / "out"
-    assert main(["init", "--tiny", "--retrain", "--steps", "2", "--clips", "64", "--output", str(out)]) == 0
+    assert main(["init", "--tiny", "--retrain", "--steps", "2", "3", "--clips", "64", "--output", str(out)]) == 0
     _, log = assert_tiny(out)
-    assert log["config"]["steps"] == 2 and log["config"]["clips"] == 64
+    assert log["config"]["steps"] == [2, 3] and log["config"]["clips"] == 64
+    assert [(entry["leg"], entry["step"]) for entry in log["log_history"]] == [(1, 2), (2, 3)]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_with_the_leg_that_is_missing(tmp_path):
+    pytest.importorskip("pybullet", reason="needs the extra `world`")
+    config = PretrainingConfig(clips=64, steps=(2, 3))
+    whole = (retrain(config, tmp_path) / "model.safetensors").read_bytes()
+    first = tmp_path / "leg-1" / "model.safetensors"
+    written = first.stat().st_mtime_ns
+    shutil.rmtree(tmp_path / "leg-2")
+    assert (retrain(config, tmp_path) / "model.safetensors").read_bytes() == whole != first.read_bytes()
+    assert first.stat().st_mtime_ns == written
+    with pytest.raises(InputError, match="other settings"):
+        retrain(PretrainingConfig(clips=64, steps=(2, 4)), tmp_path)

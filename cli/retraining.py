@@ -1,0 +1,87 @@
+"""The tiny backbone trained from nothing, leg after leg; a leg that was done before an interruption is kept."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..modeling.atomic import atomic_dir
+from ..modeling.errors import InputError
+from .training_run import TRAINING_LOG
+
+if TYPE_CHECKING:
+    from ..trainers.pretraining import PretrainingConfig
+
+
+def retrain(config: "PretrainingConfig", checkpoints: Path) -> Path:
+    """Train every leg that `checkpoints` does not hold yet.
+
+    Args:
+        config ([`PretrainingConfig`]): How.
+        checkpoints (`Path`): Folder with one model a leg.
+
+    Returns:
+        `Path`: The last leg's model, processor and log.
+
+    Raises:
+        InputError: If `checkpoints` holds legs of another configuration.
+    """
+    before = None
+    for leg in range(len(config.steps)):
+        folder = checkpoints / f"leg-{leg + 1}"
+        if folder.exists():
+            if _log(folder)["config"] != _plain(config):
+                raise InputError(f"{checkpoints} holds legs with other settings: remove it, or give --retrain those")
+            print(f"leg {leg + 1} is in {folder}")
+        else:
+            with atomic_dir(folder) as building:
+                _train_leg(config, leg, before, building)
+        before = folder
+    return folder
+
+
+def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folder: Path) -> None:
+    import tempfile
+
+    import torch
+    from transformers import set_seed
+
+    from ..dataset_builders.world_descriptions import described_clips, option_reading, scene_reading, world_texts
+    from ..modeling import FourDThinkerForConditionalGeneration, load_model
+    from ..modeling.tiny import (
+        TINY_MAX_PIXELS,
+        TINY_VOCAB_SIZE,
+        build_processor,
+        build_tokenizer,
+        tiny_backbone_config,
+    )
+    from ..trainers.pretraining import pretrain
+    from ..trainers.pretraining_data import PretrainingBatches
+
+    seed, steps = config.seed + leg, config.steps[leg]
+    set_seed(seed)
+    clips = described_clips(config.clips, seed, config.workers)
+    if before is None:
+        tokenizer = build_tokenizer(world_texts(clips), TINY_VOCAB_SIZE)
+        processor = build_processor(tokenizer, max_pixels=TINY_MAX_PIXELS)
+        model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
+    else:
+        model, processor = load_model(before, dtype=torch.float32)
+    readings = {"options": option_reading, "scene": scene_reading}
+    batches = PretrainingBatches(clips, readings, processor, steps, config.batch_size, seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        history = pretrain(model, batches, scratch, config, steps)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    earlier = [] if before is None else _log(before)["log_history"]
+    told = {"config": _plain(config), "log_history": [*earlier, *({**entry, "leg": leg + 1} for entry in history)]}
+    (folder / TRAINING_LOG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(config: "PretrainingConfig") -> dict:
+    """As JSON gives it back."""
+    return {**dataclasses.asdict(config), "steps": list(config.steps)}
+
+
+def _log(folder: Path) -> dict:
+    return json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
