@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ..modeling.errors import InputError
+from .device import chosen_device
 from .imagery_picture import check_picture_path, draw_imagery, words_around
 
 SUMMARY = "ask a model one question about a video"
@@ -55,15 +56,14 @@ def run(args: argparse.Namespace) -> None:
     clip = read_frames(Path(args.video), fps=args.fps, max_frames=frames)
     decoded = time.perf_counter()
 
-    import torch
-
     from ..eval_tasks.predict import greedy
     from ..modeling import load_model
     from ..modeling.processing import conversation_text, encode, readable
     from ..modeling.readable_response import ResponseStreamer, parsed
 
+    device = chosen_device(args.device)
     model, processor = load_model(args.model)
-    model.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(device)
     loaded = time.perf_counter()
     text = conversation_text(processor, args.question, args.options or ())
     inputs = encode(processor, [text], [clip]).to(model.device)
@@ -81,10 +81,10 @@ def run(args: argparse.Namespace) -> None:
 def _draw(path: Path, model, inputs, latents, clip, told: dict) -> None:
     from ..modeling.imagery_maps import imagery_maps
 
-    if not told["blocks"]:
+    counts = [block["latents"] for block in told["blocks"]]
+    if not sum(counts):
         print(f"fourdthinker: the response has no latent block, so {path} was not written", file=sys.stderr)
         return
-    counts = [block["latents"] for block in told["blocks"]]
-    places = [words_around(told["reasoning"], block["start"], block["end"]) for block in told["blocks"]]
+    places = [words_around(told["text"], block["start"], block["end"]) for block in told["blocks"]]
     draw_imagery(path, imagery_maps(model, inputs, latents), counts, clip.frames, clip.timestamps, places)
     print(f"imagery in {path}", file=sys.stderr)

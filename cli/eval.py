@@ -10,6 +10,7 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
+from .device import chosen_device
 
 SUMMARY = "score a model on a benchmark"
 
@@ -38,13 +39,13 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--output {args.output} is a folder: name a JSON file")
     check_sizes(args.batch_size, args.max_new_tokens)
     tasks = [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
-    import torch
 
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
+    device = chosen_device(args.device)
     model, processor = load_model(args.model)
-    model.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(device)
     scores = {}
     for task in tasks:
         rows = task_rows(task)

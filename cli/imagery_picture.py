@@ -1,5 +1,6 @@
 """A picture of what a model imagined: heat maps of its latent blocks over the frames it was shown."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ _MOST_FRAMES = 6
 # Inches.
 _PANEL, _GAP, _MARGIN, _HEADER, _TITLE, _BAR_ROOM, _LEAST_WIDTH = 1.45, 0.08, 0.95, 1.0, 0.3, 0.95, 7.0
 _COLOURS = "inferno"
+_TAG = re.compile(r"</?(?:think|answer)>")
 _LETTERS_AN_INCH = 15  # of 9 point
 _WORDS_BEFORE, _WORDS_AFTER = 90, 60  # characters of the text around a block
 _LEGEND = (
@@ -45,7 +47,7 @@ def draw_imagery(
     Args:
         path (`Path`): The file to write; its suffix is the format.
         maps (`torch.Tensor` of shape `(latents, temporal grids, rows, columns)`): As `imagery_maps` gives them.
-        latent_counts (`Sequence[int]`): Latents of each block.
+        latent_counts (`Sequence[int]`): Latents of each block; one that was cut off before its first is left out.
         frames (`Sequence[PIL.Image.Image]`): The frames that were shown, of which a temporal grid spans several.
         timestamps (`Sequence[float]`): Their seconds.
         places (`Sequence[str]`): For each block the words around it.
@@ -56,7 +58,7 @@ def draw_imagery(
 
     columns = min(_MOST_FRAMES, maps.shape[1])
     panel = (_PANEL, _PANEL * frames[0].height / frames[0].width)
-    heights = [_HEADER + count * (panel[1] + _GAP) for count in latent_counts]
+    heights = [_HEADER + count * (panel[1] + _GAP) if count else 0.0 for count in latent_counts]
     width = max(_LEAST_WIDTH, _MARGIN + columns * (panel[0] + _GAP) + _BAR_ROOM)
     sheet = _Sheet(Figure(dpi=150), width, _TITLE + sum(heights))
     times = f"{columns} of {maps.shape[1]} times" if columns < maps.shape[1] else "all times"
@@ -64,7 +66,10 @@ def draw_imagery(
     top = _TITLE
     blocks = zip(maps.split(list(latent_counts)), heights, places, strict=True)
     for number, (block, height, place) in enumerate(blocks, start=1):
-        strongest = block.flatten(2).mean((0, 2)).argsort(descending=True, stable=True)[:columns].tolist()
+        if not len(block):
+            continue
+        # By its hottest cells, latent by latent: a mean over whole frames would speak of the background.
+        strongest = block.flatten(2).amax(2).mean(0).argsort(descending=True, stable=True)[:columns].tolist()
         sheet.text(_GAP, top + 0.16, f"Imagery {number}", fontsize=11, weight="bold")
         words = textwrap.wrap(place, int(sheet.width * _LETTERS_AN_INCH))
         sheet.text(_GAP, top + 0.38, "\n".join(words[:2]), fontsize=9)
@@ -79,9 +84,10 @@ def draw_imagery(
 
 def words_around(text: str, start: int, end: int) -> str:
     """The words on both sides of a place in a text, on one line."""
+    before, after = (_TAG.sub(" ", part) for part in (text[:start], text[end:]))
     # Shortened from its far end, so reversed for the time being.
-    before = textwrap.shorten(text[:start][::-1], _WORDS_BEFORE, placeholder=" …")[::-1]
-    return f"{before} {text[start:end]} {textwrap.shorten(text[end:], _WORDS_AFTER, placeholder=' …')}".strip()
+    before = textwrap.shorten(before[::-1], _WORDS_BEFORE, placeholder=" …")[::-1]
+    return f"{before} {text[start:end]} {textwrap.shorten(after, _WORDS_AFTER, placeholder=' …')}".strip()
 
 
 class _Sheet:

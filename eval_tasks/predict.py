@@ -148,6 +148,7 @@ def greedy(
         temperature=None,
         top_p=None,
         top_k=None,
+        repetition_penalty=1.0,
         latent_transform=latent_transform,
         streamer=streamer,
         return_dict_in_generate=True,

@@ -27,7 +27,8 @@ _OLD_TO_NEW_KEYS = {
     r"^visual": "model.visual",
     r"^model(?!\.(language_model|visual))": "model.language_model",
 }
-# Fields of published 4DThinker and Mirage configurations that have other names or no meaning here.
+_HUB_ARGUMENTS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
+# Our names of the ids in published 4DThinker and Mirage configurations, and their fields that mean nothing here.
 _PUBLISHED_IDS = {
     "latent_token_id": "latent_token_id",
     "latent_start_id": "latent_start_token_id",
@@ -52,23 +53,22 @@ def from_backbone(
     Raises:
         InputError: If there is no such checkpoint, or none of these families, or a weight is missing or left over.
     """
-    fields = _config_fields(path)
+    hub = _hub_arguments(kwargs)
+    fields = _config_fields(path, hub)
     model_class = FAMILIES.get(fields.get("model_type"))
     if model_class is None:
         raise InputError(
             f"{path} holds a model of type {fields.get('model_type')!r}: give a Qwen2.5-VL or Qwen3-VL checkpoint"
             + (" or open this one with `load_model`" if fields.get("model_type") in _SAVED else "")
         )
-    processor = _load_processor(path)
+    processor = _load_processor(path, hub)
     known_tokens = len(processor.tokenizer)
     processor.tokenizer.add_tokens(list(LATENT_TOKENS), special_tokens=True)
     ids = dict(
         zip(_PUBLISHED_IDS.values(), processor.tokenizer.convert_tokens_to_ids(list(LATENT_TOKENS)), strict=True)
     )
     config = _our_config(model_class.config_class, path, fields, ids, latent_size, kwargs)
-    model, loaded = model_class.from_pretrained(
-        path, config=config, key_mapping=_OLD_TO_NEW_KEYS, output_loading_info=True, **kwargs
-    )
+    model, loaded = _load_weights(path, model_class, config=config, key_mapping=_OLD_TO_NEW_KEYS, **kwargs)
     _assert_complete(path, loaded)
     _give_rows(model, [token for token in ids.values() if token >= known_tokens], known_tokens)
     return model, processor
@@ -87,25 +87,26 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[LatentCausalLMMixin, 
     Raises:
         InputError: If there is no such folder or what it holds is not ours.
     """
-    model_type = _config_fields(path).get("model_type")
+    hub = _hub_arguments(kwargs)
+    model_type = _config_fields(path, hub).get("model_type")
     model_class = _SAVED.get(model_type)
     if model_class is None:
         raise InputError(
             f"{path} is not a 4DThinker checkpoint but of type {model_type!r}: make one of it with "
             f"`fourdthinker init --backbone {path}`"
         )
-    processor = _load_processor(path)
-    try:
-        model, loaded = model_class.from_pretrained(path, output_loading_info=True, **kwargs)
-    except OSError as error:
-        raise InputError(
-            f"{path} has no readable weights ({_first_line(error)}): save the model there again"
-        ) from error
+    processor = _load_processor(path, hub)
+    model, loaded = _load_weights(path, model_class, **kwargs)
     _assert_complete(path, loaded)
     return model, processor
 
 
-def _config_fields(path: str | os.PathLike) -> dict:
+def _hub_arguments(kwargs: dict) -> dict:
+    """Those of `from_pretrained`'s arguments that say which files are meant, and so hold for all of them."""
+    return {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+
+
+def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
     """What `config.json` says, or one line on why there is none."""
     local = Path(path)
     looks_local = local.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1
@@ -116,15 +117,22 @@ def _config_fields(path: str | os.PathLike) -> dict:
             f"{path} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
         )
     try:
-        fields, _ = PreTrainedConfig.get_config_dict(path)
+        fields, _ = PreTrainedConfig.get_config_dict(path, **hub)
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"no model can be read from {path} ({_first_line(error)}): check the path or name") from error
     return fields
 
 
-def _load_processor(path: str | os.PathLike) -> ProcessorMixin:
+def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[LatentCausalLMMixin, dict]:
     try:
-        return AutoProcessor.from_pretrained(path)
+        return model_class.from_pretrained(path, output_loading_info=True, **kwargs)
+    except OSError as error:
+        raise InputError(f"{path} has no readable weights ({_first_line(error)}): save the model there") from error
+
+
+def _load_processor(path: str | os.PathLike, hub: dict) -> ProcessorMixin:
+    try:
+        return AutoProcessor.from_pretrained(path, **hub)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} has no readable processor ({_first_line(error)}): save the processor there"

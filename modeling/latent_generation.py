@@ -29,7 +29,8 @@ class LatentGenerateOutput(GenerateDecoderOnlyOutput):
     Attributes:
         latent_embeds (`list[torch.Tensor]`):
             For each returned row a tensor of shape `(latents, hidden)`: the vectors that stood in the place of its
-            latent pads, in order of position, those of the prompt included.
+            latent pads, in order of position, those of the prompt included, unless a cache that was passed in
+            holds them already.
     """
 
     latent_embeds: list[torch.Tensor] | None = None
@@ -191,7 +192,20 @@ class LatentGenerationMixin:
             )
         if generation_config.use_cache is False:
             raise InputError("latents cannot be decoded with use_cache=False: leave the cache on")
+        for name, neutral in (("guidance_scale", 1), ("prefill_chunk_size", None)):
+            if getattr(generation_config, name, None) not in (None, neutral):
+                raise InputError(
+                    f"latents cannot be decoded with {name}, whose forward knows no latents: leave it out"
+                )
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
+
+    def generate_batch(self, *args, **kwargs):
+        """Refused: continuous batching takes ids alone.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("latents cannot be decoded by generate_batch, which takes ids alone: use generate")
 
     def prepare_inputs_for_generation(self, input_ids, *args, latent_feedback=None, **kwargs) -> dict[str, Any]:
         """transformers' own, without our record of the call, which `forward` does not need."""

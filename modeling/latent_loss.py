@@ -5,24 +5,36 @@ from typing import NamedTuple
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from .errors import InputError
 
 IGNORED_LABEL = -100
+# Positions whose logits exist at once: 1,024 x 151,668 of them in fp32 are 0.6 GB.
+TILE = 1024
 
 
 class DIFTLoss(NamedTuple):
-    """The DIFT loss and its two parts, as scalar tensors.
+    """The DIFT loss, its two parts, and what tells how training goes.
 
     Attributes:
         total (`torch.Tensor`): `ce_weight · ce + sim_weight · sim`.
         ce (`torch.Tensor`): Mean cross entropy over supervised tokens; 0 if there are none.
         sim (`torch.Tensor`): Mean over images of `1 - cosine`; 0 if there are none.
+        correct_tokens (`torch.Tensor`): Number of supervised tokens that are the likeliest ones.
+        supervised_tokens (`torch.Tensor`): Number of all of them.
+        cosine (`torch.Tensor` of shape `(images, latent_size)`, *optional*): Of states and targets, without gradient.
+        norm_ratio (`torch.Tensor` of shape `(images, latent_size)`, *optional*): Length of the states over that of the
+            targets, without gradient.
     """
 
     total: torch.Tensor
     ce: torch.Tensor
     sim: torch.Tensor
+    correct_tokens: torch.Tensor
+    supervised_tokens: torch.Tensor
+    cosine: torch.Tensor | None = None
+    norm_ratio: torch.Tensor | None = None
 
 
 def dift_loss(
@@ -35,6 +47,7 @@ def dift_loss(
     ce_weight: float = 0.1,
     sim_weight: float = 1.0,
     num_items_in_batch: int | torch.Tensor | None = None,
+    num_images_in_batch: int | torch.Tensor | None = None,
 ) -> DIFTLoss:
     """The DIFT loss from hidden states.
 
@@ -49,12 +62,15 @@ def dift_loss(
             Ids to predict, not shifted, -100 where nothing is supervised.
         targets (`torch.Tensor` of shape `(images, latent_size, hidden)`, *optional*):
             Imagery targets in the order of the blocks, row after row. None if no row has a latent block.
-        lm_head (`Callable`): From hidden states to logits. It runs on supervised positions only.
+        lm_head (`Callable`): From hidden states to logits. It runs on supervised positions only, `TILE` of them at a
+            time, whose logits are computed again on the way back.
         latent_token_id (`int`): Id of `<|latent_pad|>`.
         ce_weight (`float`, *optional*, defaults to 0.1): Weight of the cross entropy.
         sim_weight (`float`, *optional*, defaults to 1.0): Weight of the cosine loss.
         num_items_in_batch (`int` or `torch.Tensor`, *optional*):
             Divide the summed cross entropy by this number of tokens instead of those of this micro-batch.
+        num_images_in_batch (`int` or `torch.Tensor`, *optional*):
+            Divide the summed distances by this number of images instead of those of this micro-batch.
 
     Returns:
         [`DIFTLoss`]: The total and its parts.
@@ -62,28 +78,28 @@ def dift_loss(
     Raises:
         InputError: If there are not as many latent pads as targets.
     """
-    nothing = hidden_states.sum() * 0.0
-    ce = (
-        nothing
-        if labels is None
-        else _cross_entropy(hidden_states, labels, lm_head, latent_token_id, num_items_in_batch)
-    )
-    sim = nothing if targets is None else imagery_distance(hidden_states, input_ids, targets, latent_token_id).mean()
-    return DIFTLoss(ce_weight * ce + sim_weight * sim, ce, sim)
+    # Where there is nothing to learn the graph stays whole, so that a row of padding does not stall other processes.
+    ce = sim = hidden_states.sum() * 0.0
+    correct = supervised = torch.zeros((), dtype=torch.long, device=hidden_states.device)
+    cosine = norm_ratio = None
+    if labels is not None:
+        summed, correct, supervised = _cross_entropy(hidden_states, labels, lm_head, latent_token_id)
+        if supervised > 0:
+            ce = summed / (supervised if num_items_in_batch is None else num_items_in_batch)
+    if targets is not None:
+        predictions, targets = _pairs(hidden_states, input_ids, targets, latent_token_id)
+        similarity = functional.cosine_similarity(predictions, targets, dim=-1)
+        distance = (1.0 - similarity).mean(1)
+        sim = distance.sum() / (len(distance) if num_images_in_batch is None else num_images_in_batch)
+        cosine, norm_ratio = similarity.detach(), predictions.detach().norm(dim=-1) / targets.norm(dim=-1)
+    return DIFTLoss(ce_weight * ce + sim_weight * sim, ce, sim, correct, supervised, cosine, norm_ratio)
 
 
-def imagery_distance(
+def _pairs(
     hidden_states: torch.Tensor, input_ids: torch.LongTensor, targets: torch.Tensor, latent_token_id: int
-) -> torch.Tensor:
-    """`1 - cos(h[p-1], z[p])` for every latent pad `p`, in fp32: shape `(images, latent_size)`.
-
-    Args:
-        hidden_states (`torch.Tensor` of shape `(batch, length, hidden)`): States after the final norm.
-        input_ids (`torch.LongTensor` of shape `(batch, length)`): The ids they were computed from.
-        targets (`torch.Tensor` of shape `(images, latent_size, hidden)`): Imagery targets, row after row.
-        latent_token_id (`int`): Id of `<|latent_pad|>`.
-    """
-    pads = input_ids == latent_token_id
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The state before every latent pad and the target at it, both `(images, latent_size, hidden)` in fp32."""
+    pads = (input_ids == latent_token_id).to(hidden_states.device)
     count = int(pads.sum())
     if count != targets.shape[0] * targets.shape[1]:
         raise InputError(
@@ -91,17 +107,24 @@ def imagery_distance(
             "latents: give one imagery frame for each latent block"
         )
     predictions = hidden_states[:, :-1][pads[:, 1:]]
-    cosine = functional.cosine_similarity(predictions.float(), targets.detach().flatten(0, 1).float(), dim=-1)
-    return (1.0 - cosine).view(targets.shape[:2])
+    return predictions.float().view(targets.shape), targets.detach().to(hidden_states.device).float()
 
 
-def _cross_entropy(hidden_states, labels, lm_head, latent_token_id, num_items_in_batch) -> torch.Tensor:
-    """Shifted next-token cross entropy in fp32 over supervised tokens."""
+def _cross_entropy(hidden_states, labels, lm_head, latent_token_id) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Summed next-token cross entropy over supervised tokens, how many of them are the likeliest, and their number."""
+    labels = labels.to(hidden_states.device)  # another one than the states' where a model spans several
     shifted = labels[:, 1:].masked_fill(labels[:, 1:] == latent_token_id, IGNORED_LABEL)
     supervised = shifted != IGNORED_LABEL
-    states = hidden_states[:, :-1][supervised]
-    if states.shape[0] == 0:
-        # Keeps the graph whole, so that a row of padding does not stall a distributed step.
-        return hidden_states.sum() * 0.0
-    summed = functional.cross_entropy(lm_head(states).float(), shifted[supervised], reduction="sum")
-    return summed / (states.shape[0] if num_items_in_batch is None else num_items_in_batch)
+    states, expected = hidden_states[:, :-1][supervised], shifted[supervised]
+    tiles = list(zip(states.split(TILE), expected.split(TILE), strict=True))
+    if len(tiles) == 1:  # nothing to save, so nothing to compute again
+        parts = [_tile_loss(lm_head, *tiles[0])]
+    else:
+        parts = [checkpoint(_tile_loss, lm_head, *tile, use_reentrant=False) for tile in tiles]
+    losses, correct = zip(*parts, strict=True)
+    return sum(losses), sum(correct), supervised.sum()
+
+
+def _tile_loss(lm_head, states: torch.Tensor, expected: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = lm_head(states).float()
+    return functional.cross_entropy(logits, expected, reduction="sum"), (logits.detach().argmax(-1) == expected).sum()

@@ -27,11 +27,16 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
         sim_loss (`torch.Tensor`): Its cosine loss, not weighted.
         logits (`torch.Tensor` of shape `(batch, kept, vocabulary)`): Scores at the positions of `logits_to_keep`.
         last_hidden_state (`torch.Tensor` of shape `(batch, kept, hidden)`): States after the final norm, there too.
+        correct_tokens, supervised_tokens, cosine, norm_ratio: See [`DIFTLoss`].
     """
 
     ce_loss: torch.Tensor | None = None
     sim_loss: torch.Tensor | None = None
     last_hidden_state: torch.Tensor | None = None
+    correct_tokens: torch.Tensor | None = None
+    supervised_tokens: torch.Tensor | None = None
+    cosine: torch.Tensor | None = None
+    norm_ratio: torch.Tensor | None = None
 
 
 def _known_to(function: Callable, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +47,14 @@ def _known_to(function: Callable, arguments: dict[str, Any]) -> dict[str, Any]:
 
 class LatentModelMixin:
     """Over the inner model, such as `Qwen2_5_VLModel`: trainers call it alone, so latents enter here."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.freeze_vision()
+
+    def freeze_vision(self) -> None:
+        """No gradient for the vision tower, whose features are targets; `visual.requires_grad_(True)` undoes it."""
+        self.visual.requires_grad_(False)
 
     def forward(
         self,
@@ -72,10 +85,15 @@ class LatentModelMixin:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
-            if position_ids is None:
+            past = 0 if past_key_values is None else past_key_values.get_seq_length()
+            # Without ids the stock forward would take the last prompt's deltas for a text that has none.
+            if position_ids is None and (has_grid or past):
                 position_ids = self._positions(
                     input_ids, inputs_embeds, attention_mask, past_key_values, {**kwargs, **types}
                 )
+            if position_ids is None:
+                counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
+                position_ids = counted.expand(3, input_ids.shape[0], -1)
             # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
             input_ids = None
         return super().forward(
@@ -111,8 +129,10 @@ class LatentModelMixin:
         attention_mask: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[torch.LongTensor, torch.LongTensor]:
-        """Positions and their deltas by the configuration's `position_rule`; see [`qwen_positions`]."""
-        # Given or not: processors of some versions leave videos out of them.
+        """Positions and their deltas by the configuration's `position_rule`; see [`qwen_positions`].
+
+        The ids alone say what is text: some versions' processors leave videos out of `mm_token_type_ids`.
+        """
         mm_token_type_ids = token_types(input_ids, self.config)
         if self.config.position_rule == "transformers":
             if second_per_grid_ts is not None:
@@ -172,6 +192,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         latent_masks: torch.Tensor | None = None,
         latent_embeds: torch.Tensor | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
+        num_images_in_batch: int | torch.Tensor | None = None,
         return_dict: bool | None = None,
         **kwargs,
     ) -> LatentCausalLMOutput | tuple:
@@ -190,7 +211,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
                 the frames are targets only.
             logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
                 As in transformers; the loss does not depend on it, so 1 saves the logits of a training step.
-            num_items_in_batch (`int` or `torch.Tensor`, *optional*): See [`dift_loss`].
+            num_items_in_batch, num_images_in_batch (`int` or `torch.Tensor`, *optional*): See [`dift_loss`].
             kwargs: As in transformers, like the other arguments.
 
         Returns:
@@ -221,9 +242,9 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             **kwargs,
         )
         states = outputs.last_hidden_state
-        total = ce = sim = None
+        parts = {}
         if labels is not None or targets is not None:
-            total, ce, sim = dift_loss(
+            loss = dift_loss(
                 states,
                 input_ids,
                 labels,
@@ -233,17 +254,18 @@ class LatentCausalLMMixin(LatentGenerationMixin):
                 self.config.ce_loss_weight,
                 self.config.sim_loss_weight,
                 num_items_in_batch,
-            )
+                num_images_in_batch,
+            )._asdict()
+            renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
+            parts = {renamed.get(name, name): value for name, value in loss.items()}
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
         states = states[:, kept] if not isinstance(kept, int) else states
         output = LatentCausalLMOutput(
-            loss=total,
+            **parts,
             logits=self.lm_head(states),
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
-            ce_loss=ce,
-            sim_loss=sim,
             last_hidden_state=states,
         )
         return output.to_tuple() if return_dict is False else output
@@ -291,6 +313,14 @@ class LatentCausalLMMixin(LatentGenerationMixin):
                 "config.latent_target_norm"
             )
         return match_norm(states, self.config.latent_target_norm)
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """transformers' own, which makes new parameters; the vision tower's are frozen again."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.model.freeze_vision()
+        return loaded
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """transformers' own; the folder then loads with `AutoModel` and `AutoModelForImageTextToText`, with our code.

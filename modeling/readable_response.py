@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 from transformers import PreTrainedTokenizerBase, TextStreamer
 
-from .tokens import LATENT_END, LATENT_START, LATENT_TOKENS, show_latent_blocks
+from .tokens import LATENT_END, LATENT_START, LATENT_TOKENS, noted_latent_blocks, show_latent_blocks
 
-_BLOCK_NOTE = re.compile(r"\[imagery \d+: (\d+) latents\]")
 _RESPONSE = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _END_OF_TURN = re.compile(r"<\|im_end\|>|<\|endoftext\|>")
 _MARKS = ("<think>", "</think>", "<answer>", "</answer>", "<|im_end|>", "<|endoftext|>", *LATENT_TOKENS)
@@ -24,17 +23,14 @@ def parsed(response: str) -> dict:
     """A response taken apart.
 
     Returns:
-        `dict`: `answer`, `None` where the tags are not complete; `reasoning`, in that case the whole response, with a
-        note in the place of each latent block; `blocks`, for each the number of `latents` and where its note stands in
-        the reasoning (`start`, `end`).
+        `dict`: `text`, the response with a note in the place of each latent block; `answer`, `None` where the tags are
+        not complete; `reasoning`, in that case the whole text; `blocks`, for each the number of `latents` and where
+        its note stands in the text (`start`, `end`).
     """
-    readable = show_latent_blocks(response)
-    match = _RESPONSE.fullmatch(readable)
-    reasoning, answer = (match[1].strip(), match[2].strip()) if match else (readable, None)
-    blocks = [
-        {"latents": int(note[1]), "start": note.start(), "end": note.end()} for note in _BLOCK_NOTE.finditer(reasoning)
-    ]
-    return {"answer": answer, "reasoning": reasoning, "blocks": blocks}
+    text, blocks = noted_latent_blocks(response)
+    match = _RESPONSE.fullmatch(text)
+    reasoning, answer = (match[1].strip(), match[2].strip()) if match else (text, None)
+    return {"answer": answer, "reasoning": reasoning, "text": text, "blocks": blocks}
 
 
 def shown(response: str) -> str:

@@ -35,14 +35,20 @@ def drop_imagery_marks(text: str) -> str:
 
 def show_latent_blocks(text: str) -> str:
     """Replace every latent block by a readable note such as `[imagery 1: 4 latents]`."""
-    count = 0
+    return noted_latent_blocks(text)[0]
 
-    def note(match: re.Match) -> str:
-        nonlocal count
-        count += 1
-        return f"[imagery {count}: {match[1].count(LATENT_PAD)} latents]"
 
-    return _BLOCK.sub(note, text)
+def noted_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
+    """What [`show_latent_blocks`] gives and, for each block, its `latents` and where its note stands in that text
+    (`start`, `end`)."""
+    shown, blocks, copied = "", [], 0
+    for number, match in enumerate(_BLOCK.finditer(text), start=1):
+        latents = match[1].count(LATENT_PAD)
+        shown += text[copied : match.start()]
+        start, copied = len(shown), match.end()
+        shown += f"[imagery {number}: {latents} latents]"
+        blocks.append({"latents": latents, "start": start, "end": len(shown)})
+    return shown + text[copied:], blocks
 
 
 def format_options(options: Sequence[str]) -> str:

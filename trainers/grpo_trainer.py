@@ -96,8 +96,7 @@ class LatentGRPOTrainer(GRPOTrainer):
             rollout_func=self._roll_out,
             **kwargs,
         )
-        if args.freeze_vision:
-            self._base_model.model.visual.requires_grad_(False)
+        self._base_model.model.visual.requires_grad_(not args.freeze_vision)
         self.generation_config = self._sampling_config()
         logger.info(f"rollouts sample with {self.generation_config.to_diff_dict()}")
 

@@ -62,6 +62,7 @@ def pretrain(
         dataloader_num_workers=1,
         dataloader_prefetch_factor=4,
     )
+    model.requires_grad_(True)
     trainer = _CrossEntropyTrainer(model, arguments, train_dataset=batches, data_collator=_only)
     trainer.train()
     return trainer.state.log_history

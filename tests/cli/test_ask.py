@@ -65,16 +65,21 @@ def test_response_is_taken_apart():
     told = parsed(response)
     assert told["answer"] == "B. Up"
     assert [block["latents"] for block in told["blocks"]] == [4, 2]
-    notes = [told["reasoning"][block["start"] : block["end"]] for block in told["blocks"]]
+    notes = [told["text"][block["start"] : block["end"]] for block in told["blocks"]]
     assert notes == ["[imagery 1: 4 latents]", "[imagery 2: 2 latents]"]
-    assert parsed("<think>cut off") == {"answer": None, "reasoning": "<think>cut off", "blocks": []}
+    cut_off = "<think>cut off"
+    assert parsed(cut_off) == {"answer": None, "reasoning": cut_off, "text": cut_off, "blocks": []}
+    # Words that look like a note are words, and a block is one wherever it stands.
+    odd = parsed(f"<think>[imagery 1: 9 latents]</think><answer>A {latent_block(3)}</answer>")
+    assert [block["latents"] for block in odd["blocks"]] == [3]
+    assert odd["text"][odd["blocks"][0]["start"] :].startswith("[imagery 1: 3 latents]</answer>")
 
 
 def test_json_is_one_object(video, tiny_model_folder, capsys):
     arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "8", "--json"]
     assert main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"answer", "reasoning", "blocks", "seconds"}
+    assert set(told) == {"answer", "reasoning", "text", "blocks", "seconds"}
     assert set(told["seconds"]) == {"video", "model", "answer"} and min(told["seconds"].values()) > 0
 
 
@@ -118,6 +123,7 @@ def test_words_around_a_block_are_cut_at_words():
     words = words_around(text, start, start + len("[imagery 1: 4 latents]"))
     assert words.startswith("… ") and words.endswith(" …") and len(words) < 190
     assert "two three [imagery 1: 4 latents] four five" in words
+    assert words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
     assert words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
 
 
@@ -139,6 +145,7 @@ def test_asks_a_model(video, tiny_model_folder, capsys, more):
         ({"question": " "}, "question is empty"),
         ({"more": ["--imagery", "out.txt"]}, "out.txt"),
         ({"more": ["--imagery", "out"]}, "ends in .png"),
+        ({"more": ["--device", "cuda:77"]}, "--device cuda:77 cannot be used here"),
     ],
 )
 def test_bad_input_is_one_line(video, tiny_model_folder, capsys, change, words):

@@ -53,12 +53,10 @@ def prompts(tiny_processor):
 def generate_at(tiny_model):
     """Greedy decoding in which row `i` opens latent blocks at the generated tokens `steps[i]`."""
 
-    def run(inputs, steps, model=tiny_model, **kwargs):
+    def run(inputs, steps, model=tiny_model, processors=(), **kwargs):
         start = StartAt(model.config.latent_start_token_id, inputs["input_ids"].shape[1], steps)
-        options = {"max_new_tokens": 16, "do_sample": False, "eos_token_id": None, **kwargs}
-        return model.generate(
-            **inputs, logits_processor=[start], return_dict_in_generate=True, output_logits=True, **options
-        )
+        options = {"max_new_tokens": 16, "do_sample": False, "eos_token_id": None, "output_logits": True, **kwargs}
+        return model.generate(**inputs, logits_processor=[start, *processors], return_dict_in_generate=True, **options)
 
     return run
 

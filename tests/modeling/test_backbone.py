@@ -14,13 +14,13 @@ from transformers import (
 
 from fourdthinker.modeling import from_backbone, load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.latent_configuration import LATENT_FIELDS
 from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
 from fourdthinker.modeling.tiny_qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
 from fourdthinker.modeling.tokens import LATENT_TOKENS
 
 TEXTS = ["The camera pans left.", "A red ball moves right."] * 3
-OURS = {"latent_token_id", "latent_start_token_id", "latent_end_token_id", "latent_size", "latent_pooling"}
-OURS |= {"ce_loss_weight", "sim_loss_weight", "position_rule", "model_type", "auto_map", "architectures"}
+OURS = {*LATENT_FIELDS, "model_type", "auto_map", "architectures"}
 
 
 def without_latent_tokens(folder):
@@ -151,6 +151,66 @@ def test_published_ids_that_the_tokenizer_denies_are_refused(published):
     (published[0] / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="latent_end_id"):
         from_backbone(published[0])
+
+
+def test_configuration_as_the_hub_has_it(tmp_path):
+    """Qwen2.5-VL's own is older than a configuration for the text model alone, whose fields stand outside."""
+    tokenizer = build_tokenizer(TEXTS, 400)
+    config = tiny_config(tokenizer, tie_word_embeddings=False).to_dict()
+    torch.manual_seed(0)
+    stock_config = Qwen2_5_VLConfig(**{name: value for name, value in config.items() if name not in OURS})
+    model = Qwen2_5_VLForConditionalGeneration(stock_config)
+    model.save_pretrained(tmp_path, save_original_format=True)
+    build_processor(tokenizer).save_pretrained(tmp_path)
+    text = config["text_config"]
+    rope = text.pop("rope_parameters")
+    flat = {name: value for name, value in text.items() if name not in ("model_type", "layer_types", "dtype")}
+    flat |= {name: config[name] for name in ("image_token_id", "video_token_id", "vision_start_token_id")}
+    flat |= {"model_type": "qwen2_5_vl", "tie_word_embeddings": False, "vision_config": config["vision_config"]}
+    flat |= {
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps({**flat, "vision_end_token_id": config["vision_end_token_id"]}))
+    ours, _ = from_backbone(tmp_path)
+    for name, weight in ours.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name]), name
+    ids = torch.tensor([tokenizer("The camera pans left.")["input_ids"]])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(input_ids=ids).logits, model.eval()(input_ids=ids).logits, atol=1e-6, rtol=0)
+
+
+def test_a_revision_is_one_of_everything(tiny_model, tiny_processor, tmp_path):
+    """The Hub's cache as it lies on disk, with two snapshots that differ in configuration, tokenizer and weights."""
+    cached = tmp_path / "models--org--thinker"
+    for revision, size in (("old", 2), ("main", 3)):
+        folder = cached / "snapshots" / revision
+        tiny_model.config.latent_size = size
+        with torch.no_grad():
+            tiny_model.lm_head.weight.fill_(float(size))
+        tiny_processor.tokenizer.model_max_length = 100 * size
+        tiny_model.save_pretrained(folder)
+        tiny_processor.save_pretrained(folder)
+        (cached / "refs").mkdir(exist_ok=True)
+        (cached / "refs" / revision).write_text(revision)
+    for revision, size in (("old", 2), ("main", 3)):
+        model, processor = load_model("org/thinker", revision=revision, cache_dir=tmp_path, local_files_only=True)
+        assert model.config.latent_size == size == model.lm_head.weight[0, 0]
+        # transformers 5.2 finds no more than the tokenizer in a cache.
+        assert getattr(processor, "tokenizer", processor).model_max_length == 100 * size
+
+
+def test_a_saved_model_answers_as_before(tiny_model, tiny_processor, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    tiny_processor.save_pretrained(tmp_path)
+    ids = torch.arange(5, 25)[None]
+    latents = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
+    ids[0, 7:9] = tiny_model.config.latent_token_id
+    with torch.no_grad():
+        logits = [
+            model(input_ids=ids, latent_embeds=latents).logits for model in (tiny_model, load_model(tmp_path)[0])
+        ]
+    assert torch.equal(*logits)
 
 
 def test_missing_weight_is_an_error_not_a_warning(stock):

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
-from transformers import TextIteratorStreamer, TextStreamer
+from PIL import Image
+from transformers import LogitsProcessor, TextIteratorStreamer, TextStreamer
 
 from fourdthinker.modeling.errors import InputError
 
@@ -188,11 +190,115 @@ def test_streamers_print_what_is_returned(prompts, generate_at, tiny_processor, 
         ({"num_beams": 2}, "num_beams"),
         ({"use_cache": False}, "use_cache"),
         ({"prompt_lookup_num_tokens": 3}, "assisted"),
+        ({"guidance_scale": 1.5}, "guidance_scale"),
+        ({"prefill_chunk_size": 16}, "prefill_chunk_size"),
     ],
 )
 def test_ways_of_decoding_that_would_be_wrong_are_refused(prompts, generate_at, options, named):
     with pytest.raises(InputError, match=named):
         generate_at(prompts([0]), STEPS[:1], **options)
+
+
+def test_continuous_batching_is_refused(tiny_model):
+    with pytest.raises(InputError, match="generate_batch"):
+        tiny_model.generate_batch([[1, 2, 3]])
+
+
+def test_eight_latents_a_block_in_a_batch_and_alone(prompts, generate_at):
+    together = generate_at(prompts(), STEPS, latent_size=8, max_new_tokens=24)
+    assert [len(latents) for latents in together.latent_embeds] == [8, 8, 8]
+    for row in range(3):
+        tokens, latents, _ = alone(prompts, generate_at, row, latent_size=8, max_new_tokens=24)
+        assert torch.equal(completion(together, prompts())[row], tokens)
+        # Eight feedbacks in a row grow the rounding of fp32 to a little more than four do.
+        torch.testing.assert_close(together.latent_embeds[row], latents, atol=2e-5, rtol=0)
+
+
+class EndAt(LogitsProcessor):
+    """Makes row 0 end its turn at a generated token, and nobody else ever."""
+
+    def __init__(self, token, position):
+        self.token, self.position = token, position
+
+    def __call__(self, input_ids, scores):
+        scores[:, self.token] = -torch.inf
+        if input_ids.shape[1] == self.position:
+            scores[0] = -torch.inf
+            scores[0, self.token] = 0.0
+        return scores
+
+
+def test_a_row_that_ends_leaves_others_in_their_blocks(prompts, generate_at, tiny_model):
+    inputs, steps = prompts(), [[], [3], [5, 11]]
+    length, eos = inputs["input_ids"].shape[1], tiny_model.config.get_text_config().eos_token_id
+    output = generate_at(inputs, steps, processors=[EndAt(eos, length + 5)], eos_token_id=eos, max_new_tokens=18)
+    assert output.sequences[0, length + 5] == eos and (output.sequences[0, length + 6 :] != eos).all()
+    assert [len(latents) for latents in output.latent_embeds] == [0, 4, 8]
+    for row in (1, 2):
+        single = generate_at(prompts([row]), [steps[row]], processors=[EndAt(eos, None)], max_new_tokens=18)
+        assert torch.equal(completion(output, inputs)[row], completion(single, prompts([row]))[0])
+        torch.testing.assert_close(output.latent_embeds[row], single.latent_embeds[0], atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def image_prompts(tiny_processor):
+    """Two questions about one and two images of different sizes, as a function of which to take."""
+    draw = np.random.default_rng(4)
+    sizes = [[(64, 96)], [(96, 96), (64, 64)]]
+    pictures = [[Image.fromarray(draw.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in row] for row in sizes]
+    texts = []
+    for row in pictures:
+        content = [*({"type": "image"} for _ in row), {"type": "text", "text": "Which ball is red?"}]
+        turn = [{"role": "user", "content": content}]
+        texts.append(tiny_processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+    def make(rows=(0, 1)):
+        return tiny_processor(
+            text=[texts[row] for row in rows],
+            images=[picture for row in rows for picture in pictures[row]],
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+
+    return make
+
+
+def test_image_prompts_decode_in_a_batch_as_alone_and_replay(image_prompts, generate_at, tiny_model):
+    inputs, steps = image_prompts(), ([2], [4])
+    assert (inputs["attention_mask"][:, 0] == 0).any(), "some row is filled on the left"
+    together = generate_at(inputs, steps)
+    for row in range(2):
+        single = generate_at(image_prompts([row]), [steps[row]])
+        assert torch.equal(completion(together, inputs)[row], completion(single, image_prompts([row]))[0])
+        torch.testing.assert_close(together.latent_embeds[row], single.latent_embeds[0], atol=1e-5, rtol=0)
+    static = generate_at(inputs, steps, cache_implementation="static")
+    twice = generate_at(inputs, [steps[0]] * 2 + [steps[1]] * 2, num_return_sequences=2, do_sample=True, top_k=1)
+    assert torch.equal(static.sequences, together.sequences)
+    assert torch.equal(twice.sequences[::2], together.sequences)
+    length = inputs["input_ids"].shape[1]
+    mask = torch.cat([inputs["attention_mask"], torch.ones(2, 16, dtype=torch.long)], 1)
+    images = {name: inputs[name] for name in ("pixel_values", "image_grid_thw")}
+    with torch.no_grad():
+        replayed = tiny_model(
+            input_ids=together.sequences,
+            attention_mask=mask,
+            latent_embeds=torch.cat(together.latent_embeds),
+            **images,
+        )
+    torch.testing.assert_close(replayed.logits[:, length - 1 : -1], torch.stack(together.logits, 1), atol=1e-4, rtol=0)
+
+
+def test_words_alone_are_counted_from_nought_whatever_came_before(prompts, generate_at, tiny_model):
+    ids = torch.arange(5, 25)[None]
+    ids[0, 7:9] = tiny_model.config.latent_token_id
+    latents = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = tiny_model(input_ids=ids, latent_embeds=latents).logits
+        generate_at(prompts(), STEPS)
+        assert torch.equal(tiny_model(input_ids=ids, latent_embeds=latents).logits, before)
+        generate_at(prompts([0]), STEPS[:1])
+        assert torch.equal(tiny_model(input_ids=ids, latent_embeds=latents).logits, before)
 
 
 def test_gradient_checkpointing_in_training_mode_is_refused(prompts, generate_at, tiny_model):

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from fourdthinker.modeling import dift_loss
+from fourdthinker.modeling import dift_loss, latent_loss
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.latent_loss import imagery_distance
 
 PAD = 10
 IDS = torch.tensor([[1, 2, 11, PAD, PAD, 12, 3, 4], [1, 11, PAD, PAD, 12, 11, PAD, PAD]])
@@ -55,8 +54,8 @@ def test_weights_and_token_count(states):
 
 
 def test_pairs_are_the_state_before_each_pad_and_the_target_at_it(states):
-    hidden, _, targets = states
-    imagery_distance(hidden, IDS, targets, PAD).sum().backward()
+    hidden, head, targets = states
+    dift_loss(hidden, IDS, None, targets, head, PAD).sim.backward()
     touched = hidden.grad.abs().sum(-1) > 0
     assert touched.int().tolist() == [[0, 0, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1, 1, 0]]
 
@@ -78,10 +77,45 @@ def test_head_runs_on_supervised_positions_only(states):
 
 
 def test_two_images_weigh_the_same_however_they_are_batched(states):
-    hidden, _, targets = states
-    distances = imagery_distance(hidden, IDS, targets, PAD)
-    first = imagery_distance(hidden[:1], IDS[:1], targets[:1], PAD)
-    torch.testing.assert_close(distances[:1], first)
+    hidden, head, targets = states
+    whole = dift_loss(hidden, IDS, None, targets, head, PAD)
+    parts = [
+        dift_loss(hidden[row : row + 1], IDS[row : row + 1], None, images, head, PAD, num_images_in_batch=3)
+        for row, images in enumerate(targets.split([1, 2]))
+    ]
+    torch.testing.assert_close(parts[0].sim + parts[1].sim, whole.sim)
+    torch.testing.assert_close(torch.cat([part.cosine for part in parts]), whole.cosine)
+
+
+@pytest.mark.parametrize("tile", [1, 3, 7])
+def test_tiles_change_neither_loss_nor_gradients(states, monkeypatch, tile):
+    hidden, head, targets = states
+
+    def measured():
+        loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD)
+        grads = torch.autograd.grad(loss.total, (hidden, head.weight))
+        return (*loss[:5], *grads)
+
+    whole = measured()
+    monkeypatch.setattr(latent_loss, "TILE", tile)
+    seen = []
+    head.register_forward_hook(lambda module, given, logits: seen.append(len(logits)))
+    for tiled, expected in zip(measured(), whole, strict=True):
+        torch.testing.assert_close(tiled, expected)
+    assert max(seen) == tile
+
+
+def test_what_is_watched_is_what_it_says(states):
+    hidden, head, targets = states
+    loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD)
+    likeliest = head(hidden).argmax(-1)[:, :-1]
+    supervised = LABELS[:, 1:] != -100
+    assert loss.supervised_tokens == 7
+    assert loss.correct_tokens == ((likeliest == LABELS[:, 1:]) & supervised).sum()
+    h, z = hidden[1, 6], targets[2, 1]  # the last pad of the second row, where the third image's second latent stands
+    torch.testing.assert_close(loss.cosine[2, 1], torch.cosine_similarity(h, z, dim=0).detach())
+    torch.testing.assert_close(loss.norm_ratio[2, 1], (h.norm() / z.norm()).detach())
+    assert not loss.cosine.requires_grad and not loss.norm_ratio.requires_grad
 
 
 def test_targets_get_no_gradient(states):
@@ -142,17 +176,12 @@ def test_own_latents_can_be_fed_while_imagery_stays_the_target(training_batch, t
     assert fed.ce_loss != forced.ce_loss
 
 
-def test_imagery_gives_the_vision_tower_no_gradient(training_batch, tiny_model):
+def test_neither_video_nor_imagery_gives_the_vision_tower_a_gradient(training_batch, tiny_model):
     tiny_model.train()
     assert tiny_model.training
     assert not tiny_model.model.visual.training
     assert tiny_model.model.language_model.training
-    batch = {
-        k: v
-        for k, v in training_batch.items()
-        if k not in ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
-    }
-    tiny_model(**batch).loss.backward()
+    tiny_model(**training_batch).loss.backward()
     assert all(parameter.grad is None for parameter in tiny_model.model.visual.parameters())
     assert tiny_model.model.language_model.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
 

@@ -1,0 +1,21 @@
+"""Where a command runs its model."""
+
+from ..modeling.errors import InputError
+
+
+def chosen_device(name: str | None) -> str:
+    """The device that `--device` names, or the first GPU, or the CPU.
+
+    Raises:
+        InputError: If this machine has no such device.
+    """
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here ({reason}): leave it out, or say cpu") from error
+    return name
