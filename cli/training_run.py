@@ -14,15 +14,18 @@ import yaml
 
 from ..modeling.atomic import atomic_dir
 from ..modeling.errors import InputError
+from ..trainers.row_checks import ON_BAD_ROW, usable_rows
 from .config_file import read_config_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from datasets import Dataset
-    from transformers import PreTrainedModel, ProcessorMixin, Trainer
+    from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainerCallback
 
 TRAINING_LOG = "training_log.json"
 _PLACES = ("model", "dataset", "output")
+_COMPLETE = "complete"
+_ROW_SETTINGS = ("image_root", "on_bad_row")
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
@@ -36,12 +39,16 @@ class Run:
         dataset (`str`): Folder or Hub id of the rows.
         output (`Path`): Folder of the trained model.
         settings (`dict`): Fields of the trainer's configuration.
+        image_root (`str`, *optional*): What relative picture names of a published JSONL file start from.
+        on_bad_row (`str`): `"stop"` or `"skip"`.
     """
 
     model: str
     dataset: str
     output: Path
     settings: dict[str, Any]
+    image_root: str | None = None
+    on_bad_row: str = "stop"
 
     @property
     def checkpoints(self) -> Path:
@@ -50,11 +57,21 @@ class Run:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, the three places, and `--set FIELD=VALUE`."""
+    """Add `--config`, the three places, what to do with rows, and `--set FIELD=VALUE`."""
     parser.add_argument("--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields")
     parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
-    parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows")
+    parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows, or a published .jsonl file")
     parser.add_argument("--output", help="folder to write; one that exists is replaced when training has ended")
+    parser.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="what relative picture names in a .jsonl file start from (default: the file's folder)",
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        help="what a row that cannot be trained on does: stop before the first step (default), or skip that row",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -80,7 +97,7 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
 
     config_class, trainer_class = classes()
     config: Any = build_config(config_class, job)
-    rows = load_rows(job, configuration)
+    rows = usable_rows(load_rows(job, configuration), job.on_bad_row)
     # Small steps vanish in half-precision weights; `bf16: true` computes in half precision all the same.
     model, processor = load_model(job.model, dtype=torch.float32)
     trainer = trainer_class(model, args=config, train_dataset=rows, processing_class=processor)
@@ -103,7 +120,11 @@ def read_run(args: argparse.Namespace) -> Run:
         settings.pop(place, None)
         if not given[place]:
             raise InputError(f"no {place} given: name it with --{place}, or as `{place}:` in the --config file")
-    return Run(str(given["model"]), str(given["dataset"]), Path(given["output"]), settings)
+    of_rows = {name: getattr(args, name) or settings.pop(name, None) for name in _ROW_SETTINGS}
+    for name in _ROW_SETTINGS:
+        settings.pop(name, None)
+    chosen = {name: str(value) for name, value in of_rows.items() if value is not None}
+    return Run(str(given["model"]), str(given["dataset"]), Path(given["output"]), settings, **chosen)
 
 
 def build_config(config_class: type[Config], run: Run) -> Config:
@@ -148,6 +169,10 @@ def load_rows(run: Run, configuration: str) -> "Dataset":
     """The training rows of a run, their pictures left encoded until they are needed."""
     from datasets import Image, List, load_dataset
 
+    if run.dataset.endswith(".jsonl"):
+        from ..dataset_builders.published import read_published
+
+        return read_published(Path(run.dataset), configuration, Path(run.image_root) if run.image_root else None)
     try:
         rows = load_dataset(run.dataset, configuration, split="train")
     except (FileNotFoundError, ValueError, ConnectionError) as error:
@@ -164,11 +189,11 @@ def load_rows(run: Run, configuration: str) -> "Dataset":
 def train(trainer: "Trainer", run: Run) -> None:
     """Train, going on from the last checkpoint of the same run if there is one."""
     from transformers import ProgressCallback
-    from transformers.trainer_utils import get_last_checkpoint
 
     recipe = run.checkpoints / "run.json"
     described = json.dumps(dataclasses.asdict(run), default=str, sort_keys=True, indent=1)
-    last = get_last_checkpoint(run.checkpoints) if run.checkpoints.is_dir() else None
+    last = last_complete_checkpoint(run.checkpoints)
+    trainer.add_callback(_mark_complete())
     if last and (not recipe.is_file() or recipe.read_text() != described):
         raise InputError(f"{run.checkpoints} holds checkpoints of another run: delete it, or choose another output")
     if last:
@@ -177,7 +202,7 @@ def train(trainer: "Trainer", run: Run) -> None:
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         recipe.write_text(described)
     try:
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     except InputError as error:
         bar = trainer.pop_callback(ProgressCallback)
         if bar and bar.training_bar:
@@ -188,6 +213,32 @@ def train(trainer: "Trainer", run: Run) -> None:
         # Trainer makes the folder whether or not it saves anything.
         if run.checkpoints.is_dir() and {path.name for path in run.checkpoints.iterdir()} <= {recipe.name}:
             shutil.rmtree(run.checkpoints)
+
+
+def last_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; torn ones, which an interruption leaves, are removed."""
+    complete: dict[int, Path] = {}
+    for path in folder.glob("checkpoint-*"):
+        step = path.name.removeprefix("checkpoint-")
+        if step.isdecimal() and (path / _COMPLETE).is_file():
+            complete[int(step)] = path
+        elif path.is_dir():
+            print(f"{path} is not complete and is removed", file=sys.stderr)
+            shutil.rmtree(path)
+    return complete[max(complete)] if complete else None
+
+
+def _mark_complete() -> "TrainerCallback":
+    from transformers import TrainerCallback
+
+    class MarkComplete(TrainerCallback):
+        """transformers resumes from a checkpoint that was cut off; ours has a file written last."""
+
+        def on_save(self, args, state, control, **kwargs):
+            if state.is_world_process_zero:
+                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+    return MarkComplete()
 
 
 def save_run(

@@ -21,10 +21,19 @@ class DIFTCollator:
         latent_size (`int`): Latents in a block.
         drop_imagery (`bool`, *optional*, defaults to `False`): Leave out marks and imagery: the text-only control.
         masks (`bool`, *optional*, defaults to `False`): Add the imagery's masks, for `latent_pooling="region"`.
+        ids (`bool`, *optional*, defaults to `False`): Add the rows' `ids`, which no model takes.
     """
 
-    def __init__(self, processor: ProcessorMixin, latent_size: int, drop_imagery: bool = False, masks: bool = False):
-        self.processor, self.latent_size, self.drop_imagery, self.masks = processor, latent_size, drop_imagery, masks
+    def __init__(
+        self,
+        processor: ProcessorMixin,
+        latent_size: int,
+        drop_imagery: bool = False,
+        masks: bool = False,
+        ids: bool = False,
+    ):
+        self.processor, self.latent_size, self.drop_imagery = processor, latent_size, drop_imagery
+        self.masks, self.ids = masks, ids
         self._pad = processor.tokenizer.convert_tokens_to_ids(LATENT_PAD)
 
     def __call__(self, rows: Sequence[Mapping]) -> BatchFeature:
@@ -50,6 +59,8 @@ class DIFTCollator:
         imagery = [] if self.drop_imagery else [decode_image(image) for row in rows for image in row["imagery"]]
         if imagery:
             batch.update(encode_imagery(self.processor, imagery, self._masks(rows) if self.masks else None))
+        if self.ids:
+            batch["ids"] = [str(row["id"]) for row in rows]
         return batch
 
     def _masks(self, rows: Sequence[Mapping]) -> list[Image.Image]:

@@ -1,8 +1,11 @@
 """`fourdthinker dift`: from a recipe and rows to a folder that loads, and one line for what cannot be."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -107,19 +110,62 @@ def test_the_installed_command_ends_an_unknown_key_in_one_line(recipe, tmp_path)
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path):
-    path = str(recipe(save_strategy="steps", save_steps=1, max_steps=3, self_feed_passes=1))
-    assert main(["dift", "--config", path]) == 0
-    undisturbed = load_model(tmp_path / "out")[0].state_dict()
-    # What a kill during step 2 leaves behind: the checkpoint of step 1 and no output.
-    (tmp_path / "out").rename(tmp_path / "undisturbed")
-    for late in ("checkpoint-2", "checkpoint-3"):
-        (tmp_path / "out-checkpoints" / late).rename(tmp_path / late)
-    assert main(["dift", "--config", path]) == 0
-    resumed = load_model(tmp_path / "out")[0].state_dict()
-    start = load_model(tmp_path / "checkpoint-2")[0].state_dict()
-    assert max((undisturbed[name] - start[name]).abs().max() for name in start) > 1e-4
-    assert max((undisturbed[name] - resumed[name]).abs().max() for name in start) < 1e-6
+@pytest.mark.parametrize(
+    "settings", [{"self_feed_passes": 1}, {"self_feed_passes": 2, "latent_norm": "match"}], ids=str
+)
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_path, capsys, settings):
+    saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 6, **settings}
+    assert main(["dift", "--config", str(recipe(**saving, output=str(tmp_path / "undisturbed")))]) == 0
+    command = [sys.executable, "-m", "fourdthinker.cli", "dift", "--config", str(recipe(**saving))]
+    checkpoints = tmp_path / "out-checkpoints"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        # As soon as the third appears, most likely before it is whole.
+        while process.poll() is None and not (checkpoints / "checkpoint-3").exists():
+            time.sleep(0.005)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "out").exists()
+    # And one that certainly is not whole, of which transformers would take the weights and lose the rest.
+    shutil.copytree(checkpoints / "checkpoint-2", checkpoints / "checkpoint-4")
+    for name in ("complete", "optimizer.pt"):
+        (checkpoints / "checkpoint-4" / name).unlink()
+    assert main(["dift", "--config", str(recipe(**saving))]) == 0
+    told = capsys.readouterr().err
+    assert "checkpoint-4 is not complete" in told and "resuming from" in told
+    undisturbed, resumed = (load_model(tmp_path / name)[0] for name in ("undisturbed", "out"))
+    for name, weight in undisturbed.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+    assert undisturbed.config.latent_target_norm == resumed.config.latent_target_norm
+    losses = [
+        [entry["loss"] for entry in json.loads((tmp_path / name / "training_log.json").read_text())["log_history"][:6]]
+        for name in ("undisturbed", "out")
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
+    lines = []
+    for number in range(3):
+        row = make_row(number)
+        for name in ("frames", "imagery"):
+            row[name] = [picture.save(tmp_path / f"{name}-{number}-{i}.png") for i, picture in enumerate(row[name])]
+        lines.append(
+            {
+                "id": row["id"],
+                "text_input": row["question"],
+                "text_output": row["response"],
+                "image_input": [f"frames-{number}-{i}.png" for i in range(len(row["frames"]))],
+                "image_output": [f"imagery-{number}-{i}.png" for i in range(len(row["imagery"]))],
+            }
+        )
+    lines[1]["image_output"] = ["gone.png"]
+    path = tmp_path / "published.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert main(["dift", "--config", str(recipe(dataset=str(path)))]) == 2
+    told = capsys.readouterr().err
+    assert "1 of 3 rows cannot be trained on; the first is row-1: imagery 1 is not there" in told
+    assert main(["dift", "--config", str(recipe(dataset=str(path))), "--on-bad-row", "skip"]) == 0
+    assert load_model(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -142,13 +188,13 @@ def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_row_that_contradicts_itself_is_named_and_leaves_nothing(recipe, tmp_path, capsys, workers):
+def test_a_row_that_cannot_be_collated_is_named_and_leaves_nothing(recipe, tmp_path, capsys, workers):
     folder = tmp_path / "bad"
     folder.mkdir()
-    rows = [make_row(0), {**make_row(1), "response": "<think>It is right</think><answer>B. right</answer>"}]
+    rows = [make_row(0), {**make_row(1), "question": "What is <|video_pad|>?"}]
     write_dataset({"dift": {"train": rows}}, folder)
     path = recipe(dataset=str(folder), dataloader_num_workers=workers, save_strategy="steps", save_steps=1)
     assert main(["dift", "--config", str(path)]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error == "fourdthinker: error: row row-1 has 0 imagery marks but 1 imagery frames"
+    assert error == "fourdthinker: error: row row-1 has the token <|video_pad|> in its words: take it out"
     assert not (tmp_path / "out").exists() and not (tmp_path / "out-checkpoints").exists()

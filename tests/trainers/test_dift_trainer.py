@@ -1,8 +1,15 @@
 """DIFT: the published loss, latents that are exactly the row's own, and gradients where they belong."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from datasets import Dataset, Features, Image, List, Value
+from safetensors.torch import load_file
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
@@ -41,7 +48,9 @@ def rows(make_dift_row):
 
 
 def batch_of(trainer):
-    return dict(trainer.data_collator(list(trainer.train_dataset)))
+    batch = dict(trainer.data_collator(list(trainer.train_dataset)))
+    assert batch.pop("ids") == trainer.train_dataset["id"]
+    return batch
 
 
 def loss_of(trainer):
@@ -57,7 +66,7 @@ def gradients(trainer) -> dict[str, torch.Tensor]:
 
 def decoded_alone(model, collate, row) -> torch.Tensor:
     """A row's latents one after the other: each is the last state of the words and latents before it."""
-    inputs = dict(collate([row]))
+    inputs = collate([row])
     pads = (inputs["input_ids"][0] == model.config.latent_token_id).nonzero()[:, 0].tolist()
     names = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
     vision = {name: inputs[name] for name in names if name in inputs}
@@ -101,7 +110,7 @@ def test_enough_parallel_passes_give_the_latents_that_the_row_would_decode(make_
     for passes in (1, LATENTS - 1, LATENTS, LATENTS + 3):
         trainer = make_trainer(rows, self_feed_passes=passes, latent_norm=latent_norm)
         trainer.model.config.latent_target_norm = 3.0
-        batch = trainer._with_encoded_video(dict(trainer.data_collator(rows)))
+        batch = trainer._with_encoded_video(batch_of(trainer))
         fed[passes] = trainer._latents(batch)["latent_embeds"]
     alone = [decoded_alone(trainer.model, trainer.data_collator, row) for row in (rows[0], rows[2])]
     torch.testing.assert_close(fed[LATENTS], torch.cat(alone), atol=1e-5, rtol=0)
@@ -116,7 +125,7 @@ def test_enough_parallel_passes_give_the_latents_that_the_row_would_decode(make_
 @torch.no_grad()
 def test_the_loss_is_that_of_one_more_pass_on_these_latents(make_trainer, rows):
     trainer = make_trainer(rows, self_feed_passes=2)
-    batch = dict(trainer.data_collator(rows))
+    batch = batch_of(trainer)
     latents = trainer._latents(trainer._with_encoded_video(dict(batch)))["latent_embeds"]
     expected = trainer.model(**batch, latent_embeds=latents)
     torch.testing.assert_close(trainer.compute_loss(trainer.model, dict(batch)), expected.loss)
@@ -170,18 +179,123 @@ def test_a_few_steps_lower_the_loss_and_leave_the_vision_tower_as_it_was(make_tr
     assert changed and not [name for name in changed if ".visual." in name]
 
 
-def test_accumulated_steps_weigh_as_one_batch(make_trainer, make_dift_row):
-    """Rows of one length, so that the mean of two halves is the mean of the whole."""
-    rows = [make_dift_row(0, 2, id=str(number)) for number in range(2)]
-    norms = []
-    for settings in (
-        {"per_device_train_batch_size": 2},
-        {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2},
-    ):
-        trainer = make_trainer(rows, max_steps=1, optim="sgd", learning_rate=1e-3, **settings)
+def test_what_is_logged_is_what_the_steps_were(make_trainer, uneven_rows):
+    trainer = make_trainer(uneven_rows, max_steps=3, logging_steps=1, learning_rate=1e-3)
+    batch = {**batch_of(trainer), "use_cache": False}
+    with torch.no_grad():
+        expected = trainer.model.train()(**batch)
+    trainer.train()
+    entry = trainer.state.log_history[0]
+    assert entry["ce_loss"] == pytest.approx(float(expected.ce_loss), abs=1e-5)
+    assert entry["sim_loss"] == pytest.approx(float(expected.sim_loss), abs=1e-5)
+    assert entry["mean_token_accuracy"] == pytest.approx(float(expected.correct_tokens / expected.supervised_tokens))
+    cosines = expected.cosine.mean(0).tolist()
+    assert [entry[f"cosine_{index}"] for index in range(1, 5)] == pytest.approx(cosines, abs=1e-5)
+    assert entry["norm_ratio"] == pytest.approx(float(expected.norm_ratio.mean()), rel=1e-4)
+    assert entry["tokens_per_second"] > 0 and 0.1 < entry["memory_gib"] < 64
+    assert "cosine_1" not in make_trainer(uneven_rows, drop_imagery=True).train().metrics
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_the_rows_ids(make_trainer, rows):
+    trainer = make_trainer(rows, max_steps=5, per_device_train_batch_size=3)
+
+    def spoil(module, given, output):
+        if trainer.state.global_step == 1:
+            output.last_hidden_state.data.fill_(float("nan"))
+
+    trainer.model.model.register_forward_hook(spoil)
+    with pytest.raises(InputError, match="the loss of step 2 is nan") as caught:
         trainer.train()
-        norms.append(next(entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry))
-    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    (file,) = Path(trainer.args.output_dir).glob("loss-*.json")
+    assert str(file) in str(caught.value)
+    assert sorted(json.loads(file.read_text())["ids"]) == ["row-0", "row-1", "row-2"]
+    assert all(weight.isfinite().all() for weight in trainer.model.parameters())
+
+
+def test_out_of_memory_names_the_longest_row(make_trainer, rows):
+    trainer = make_trainer(rows, max_steps=1)
+
+    def refuse(module, given):
+        raise torch.OutOfMemoryError("no room")
+
+    trainer.model.model.language_model.layers[1].register_forward_pre_hook(refuse)
+    longest = max(range(3), key=lambda number: trainer.data_collator([rows[number]])["input_ids"].shape[1])
+    with pytest.raises(InputError, match=f"out of memory at step 1, whose longest row is row-{longest} with"):
+        trainer.train()
+
+
+ONE_STEP = {"max_steps": 1, "optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "max_grad_norm": 0}
+PARTS = ("loss", "ce_loss", "sim_loss")
+
+
+@pytest.fixture
+def uneven_rows(make_dift_row):
+    """Eight rows of different lengths with none to three imagined frames."""
+    return [make_dift_row(number, number % 4) for number in range(8)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"self_feed_passes": 2}], ids=str)
+def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, settings):
+    logs, weights = [], []
+    for size in (8, 1, 2):
+        cut = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size}
+        trainer = make_trainer(uneven_rows, **ONE_STEP, **cut, **settings)
+        trainer.train()
+        logs.append({part: trainer.state.log_history[0][part] for part in PARTS})
+        weights.append(trainer.model.state_dict())
+    for log, weight in zip(logs[1:], weights[1:], strict=True):
+        assert log == pytest.approx(logs[0], abs=1e-5)
+        for name, values in weight.items():
+            torch.testing.assert_close(values, weights[0][name], atol=1e-5, rtol=0, msg=name)
+    assert min(logs[0].values()) > 0.1
+
+
+SCRIPT = """
+import json
+import sys
+
+from datasets import load_dataset
+
+from fourdthinker.modeling import load_model
+from fourdthinker.trainers import DIFTConfig, DIFTTrainer
+
+folder, rows, out, settings = sys.argv[1:]
+model, processor = load_model(folder)
+trainer = DIFTTrainer(
+    model,
+    args=DIFTConfig(out, **json.loads(settings)),
+    train_dataset=load_dataset("parquet", data_files=rows, split="train", cache_dir=out),
+    processing_class=processor,
+)
+trainer.train()
+if trainer.is_world_process_zero():
+    model.save_pretrained(out)
+    with open(f"{out}/log.json", "w") as file:
+        json.dump(trainer.state.log_history, file)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_four_rows_are_one_of_eight(make_trainer, uneven_rows, tiny_model_folder, tmp_path):
+    fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
+    fixed |= {"warmup_steps": 0, **ONE_STEP, "per_device_train_batch_size": 4}
+    script, rows, out = tmp_path / "train.py", tmp_path / "rows.parquet", tmp_path / "two"
+    script.write_text(SCRIPT)
+    Dataset.from_list(uneven_rows, features=FEATURES).to_parquet(rows)
+    # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices.
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    arguments = [str(script), str(tiny_model_folder), str(rows), str(out), json.dumps(fixed)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, *arguments], env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    trainer = make_trainer(uneven_rows, **ONE_STEP, per_device_train_batch_size=8)
+    trainer.train()
+    alone, both = trainer.state.log_history[0], json.loads((out / "log.json").read_text())[0]
+    assert {part: both[part] for part in PARTS} == pytest.approx({part: alone[part] for part in PARTS}, abs=1e-5)
+    expected = trainer.model.state_dict()
+    for name, values in load_file(out / "model.safetensors").items():
+        torch.testing.assert_close(values, expected[name], atol=1e-5, rtol=0, msg=name)
 
 
 def test_evaluation_measures_the_same_loss(make_trainer, rows):

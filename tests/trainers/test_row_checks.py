@@ -1,0 +1,81 @@
+"""A bad row is found before the first step, and named."""
+
+import logging
+
+import pytest
+from datasets import Dataset, Features, Image, List, Value
+
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.trainers.row_checks import usable_rows
+
+FEATURES = Features(
+    {"id": Value("string"), "response": Value("string"), "frames": List(Image()), "imagery": List(Image())}
+)
+
+
+@pytest.fixture
+def rows(make_dift_row):
+    """Rows of a data set; a change to a number's row can be given."""
+
+    def make(changes=None, count=4):
+        made = [{**make_dift_row(number, number % 3), **(changes or {}).get(number, {})} for number in range(count)]
+        return Dataset.from_list([{name: row[name] for name in FEATURES} for row in made], features=FEATURES)
+
+    return make
+
+
+FILE = {"bytes": None, "path": "/nowhere/frame.png"}
+BAD = {
+    "marks": ({"response": "<think><output_image></think><answer>B</answer>"}, "1 <output_image> marks for 2 imagery"),
+    "no imagery": ({"imagery": []}, "2 <output_image> marks for 0 imagery"),
+    "no answer": ({"response": "<output_image><output_image>B"}, "exactly one <answer>"),
+    "two answers": (
+        {"response": "<output_image><output_image><answer>B</answer><answer>C</answer>"},
+        "exactly one <answer>",
+    ),
+    "empty answer": ({"response": "<output_image><output_image><answer> </answer>"}, "exactly one <answer>"),
+    "more after it": ({"response": "<output_image><output_image><answer>B</answer> or so"}, "exactly one <answer>"),
+    "no frames": ({"frames": []}, "no frames"),
+    "frame gone": ({"frames": [FILE]}, "frames 1 is not there: /nowhere/frame.png"),
+    "imagery gone": ({"imagery": [{"bytes": b"x", "path": None}, FILE]}, "imagery 2 is not there: /nowhere/frame.png"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), BAD.values(), ids=BAD)
+def test_a_bad_row_is_named_or_left_out(rows, caplog, change, words):
+    data = rows({2: change})
+    with pytest.raises(InputError, match="1 of 4 rows cannot be trained on; the first is row-2: ") as caught:
+        usable_rows(data)
+    assert words in str(caught.value)
+    with caplog.at_level(logging.WARNING):
+        assert usable_rows(data, "skip")["id"] == ["row-0", "row-1", "row-3"]
+    assert words in caplog.text and "1 of 4 rows" in caplog.text
+
+
+def test_good_rows_are_all_kept_whatever_is_decoded_of_them(rows):
+    data = rows()
+    assert usable_rows(data) is data
+    undecoded = data.cast_column("frames", List(Image(decode=False)))
+    assert usable_rows(undecoded.select([2, 0]))["id"] == ["row-2", "row-0"]
+
+
+def test_rows_of_grpo_need_their_frames_only(rows):
+    prompts = rows({1: {"frames": [FILE]}}).remove_columns(["response", "imagery"])
+    with pytest.raises(InputError, match="the first is row-1: frames 1"):
+        usable_rows(prompts)
+
+
+def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):
+    make_dift_row(0)["frames"][0].save(tmp_path / "frame.png")
+    data = rows({1: {"frames": [{"bytes": None, "path": str(tmp_path / "frame.png")}]}})
+    assert len(usable_rows(data)) == 4
+
+
+def test_no_row_left_is_an_error(rows):
+    with pytest.raises(InputError, match="none is left"):
+        usable_rows(rows({number: {"frames": []} for number in range(4)}), "skip")
+
+
+def test_many_rows_are_counted_over_batches(rows):
+    data = rows({number: {"frames": []} for number in (3, 1001, 1500)}, count=1600)
+    assert len(usable_rows(data, "skip")) == 1597

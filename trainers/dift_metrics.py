@@ -1,0 +1,76 @@
+"""What is logged of a DIFT run, summed on the device and over processes, and read once a log."""
+
+import resource
+import time
+
+import torch
+from accelerate import Accelerator
+
+_GIB = 2**30
+
+
+class DIFTMetrics:
+    """Sums over the batches since the last log.
+
+    Args:
+        accelerator (`Accelerator`): Gathers the processes' sums.
+        latent_size (`int`): Latents in a block.
+    """
+
+    def __init__(self, accelerator: Accelerator, latent_size: int):
+        self.accelerator, self.latent_size = accelerator, latent_size
+        self._sums: torch.Tensor | None = None
+        self._since = time.perf_counter()
+
+    def add(self, outputs, attention_mask: torch.Tensor, share: float) -> None:
+        """Count a batch.
+
+        Args:
+            outputs ([`LatentCausalLMOutput`]): What the model returned.
+            attention_mask (`torch.Tensor` of shape `(batch, length)`): 1 at tokens.
+            share (`float`): What part of an optimizer step the batch is.
+        """
+        nothing = torch.zeros(1, self.latent_size, device=attention_mask.device)
+        cosine = nothing[:0] if outputs.cosine is None else outputs.cosine
+        norm_ratio = nothing[:0] if outputs.norm_ratio is None else outputs.norm_ratio
+        counted = (
+            share,
+            outputs.ce_loss.detach(),
+            outputs.sim_loss.detach(),
+            attention_mask.sum(),
+            outputs.supervised_tokens,
+            outputs.correct_tokens,
+            len(cosine),
+            norm_ratio.sum() / self.latent_size,
+            *cosine.sum(0),
+        )
+        sums = torch.stack([torch.as_tensor(value, device=nothing.device).float() for value in counted])
+        self._sums = sums if self._sums is None else self._sums + sums
+
+    def read(self) -> dict[str, float]:
+        """The means since the last call, which starts a new account; on every process at once.
+
+        Returns:
+            `dict[str, float]`: `ce_loss` and `sim_loss`, not weighted; `mean_token_accuracy` of supervised tokens;
+            with imagery `cosine_1`, `cosine_2`, … of each latent of a block with its target, and `norm_ratio`, their
+            states' length over the targets'; `tokens_per_second`, and `memory_gib`, the process's peak.
+        """
+        if self._sums is None:
+            return {}
+        sums = self.accelerator.gather(self._sums[None]).sum(0).tolist()
+        steps, ce, sim, tokens, supervised, correct, images, norm_ratio, *cosine = sums
+        now = time.perf_counter()
+        metrics = {"ce_loss": ce / steps, "sim_loss": sim / steps, "mean_token_accuracy": correct / max(supervised, 1)}
+        if images:
+            metrics |= {f"cosine_{index}": value / images for index, value in enumerate(cosine, start=1)}
+            metrics["norm_ratio"] = norm_ratio / images
+        metrics |= {"tokens_per_second": tokens / (now - self._since), "memory_gib": _peak_memory() / _GIB}
+        self._sums, self._since = None, now
+        return metrics
+
+
+def _peak_memory() -> int:
+    """Bytes."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

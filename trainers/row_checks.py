@@ -1,0 +1,115 @@
+"""Rows looked through before the first step, so that a bad one does not end a run in the middle."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..modeling.errors import InputError
+from ..modeling.tokens import IMAGERY_MARK
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+ON_BAD_ROW = ("stop", "skip")
+_ROWS_AT_ONCE = 1000
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_PICTURES = ("frames", "imagery")
+
+
+def usable_rows(rows: "Dataset", on_bad_row: str = "stop") -> "Dataset":
+    """The rows that can be trained on.
+
+    A row of a `dift` dataset must have as many imagery marks in its response as imagery frames, and end in its only
+    answer; every picture must be there, in the row or as a file. Pictures are not decoded for this.
+
+    Args:
+        rows (`datasets.Dataset`): Rows of `dift` or `grpo`.
+        on_bad_row (`str`, *optional*, defaults to `"stop"`): `"skip"` leaves bad rows out, with a warning for each.
+
+    Returns:
+        `datasets.Dataset`: All the rows, or without the bad ones.
+
+    Raises:
+        InputError: On a bad row, unless they are skipped; if no row is left.
+    """
+    if on_bad_row not in ON_BAD_ROW:
+        raise InputError(f"on_bad_row is {on_bad_row!r}: choose one of {', '.join(ON_BAD_ROW)}")
+    bad = dict(_faults(rows))
+    if not bad:
+        return rows
+    told = f"{len(bad)} of {len(rows)} rows cannot be trained on"
+    identity = rows["id"]
+    if on_bad_row == "stop":
+        number, reason = next(iter(bad.items()))
+        raise InputError(f"{told}; the first is {identity[number]}: {reason} (--on-bad-row skip leaves them out)")
+    for number, reason in bad.items():
+        logger.warning("row %s is left out: %s", identity[number], reason)
+    if len(bad) == len(rows):
+        raise InputError(f"{told}, so none is left; the warnings say why")
+    logger.warning("%s and are left out", told)
+    return rows.select([number for number in range(len(rows)) if number not in bad])
+
+
+def _faults(rows: "Dataset") -> Iterator[tuple[int, str]]:
+    """Number and reason of each bad row."""
+    columns = [name for name in ("response", *_PICTURES) if name in rows.column_names]
+    start = 0
+    for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
+        checks = [_absent_files(table, name) for name in _PICTURES if name in columns]
+        if "response" in columns:
+            checks.append(_wrong_response(table))
+        for number in range(table.num_rows):
+            reason = next(filter(None, (check(number) for check in checks)), None)
+            if reason:
+                yield start + number, reason
+        start += table.num_rows
+
+
+def _wrong_response(table: "pyarrow.Table") -> Callable[[int], str | None]:
+    import pyarrow.compute
+
+    responses = table["response"].to_pylist()
+    imagery = pyarrow.compute.list_value_length(table["imagery"]).to_pylist()
+
+    def check(number: int) -> str | None:
+        marks, frames = responses[number].count(IMAGERY_MARK), imagery[number] or 0
+        if marks != frames:
+            return f"its response has {marks} {IMAGERY_MARK} marks for {frames} imagery frames"
+        answers = _ANSWER.findall(responses[number])
+        if len(answers) != 1 or not answers[0].strip() or not responses[number].rstrip().endswith("</answer>"):
+            return "its response does not end in exactly one <answer>…</answer>"
+        return None
+
+    return check
+
+
+def _absent_files(table: "pyarrow.Table", name: str) -> Callable[[int], str | None]:
+    import pyarrow.compute
+
+    column = table[name].combine_chunks()
+    lengths = pyarrow.compute.list_value_length(column).to_pylist()
+    pictures: Any = pyarrow.compute.list_flatten(column)
+    empty = pictures.field("bytes").is_null().to_pylist()
+    paths = pictures.field("path").to_pylist()
+    ends = [0]
+    for length in lengths:
+        ends.append(ends[-1] + (length or 0))
+    known: dict[str | None, bool] = {None: False}
+
+    def check(number: int) -> str | None:
+        for place in range(ends[number], ends[number + 1]):
+            path = paths[place]
+            if empty[place] and path not in known:
+                known[path] = os.path.isfile(path)
+            if empty[place] and not known[path]:
+                return f"{name} {place - ends[number] + 1} is not there: {path or 'neither bytes nor a file name'}"
+        if name == "frames" and ends[number] == ends[number + 1]:
+            return "it has no frames"
+        return None
+
+    return check
