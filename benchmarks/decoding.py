@@ -1,7 +1,7 @@
 """Decoding with latents against the stock class: same weights, same prompts, the same number of tokens.
 
     python benchmarks/decoding.py                 # speed and peak memory on this machine
-    python benchmarks/decoding.py --hidden 2048 --layers 36 --device cuda --dtype bfloat16
+    python benchmarks/decoding.py --accelerator   # the 3B shape in bfloat16, batch 1 and 64, on the first GPU
 
 Every figure is the median of `--repeats` warm runs, the two classes by turns. Latent blocks open at random times that
 differ from row to row; the stock class says a plain token there instead.
@@ -9,12 +9,12 @@ differ from row to row; the stock class says a plain token there instead.
 
 import argparse
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from transformers import LogitsProcessor, Qwen2_5_VLForConditionalGeneration
 
 from fourdthinker.modeling import FourDThinkerConfig, FourDThinkerForConditionalGeneration
 
-VOCABULARY, PAD, START, END, PLAIN = 8192, 8000, 8001, 8002, 17
+PAD, START, END, PLAIN = 8000, 8001, 8002, 17
 KINDS = {"stock": Qwen2_5_VLForConditionalGeneration, "latents": FourDThinkerForConditionalGeneration}
 
 
@@ -43,12 +43,12 @@ class SayAt(LogitsProcessor):
         return scores
 
 
-def configuration(hidden: int, layers: int) -> FourDThinkerConfig:
+def configuration(hidden: int, layers: int, vocabulary: int) -> FourDThinkerConfig:
     """A Qwen2.5-VL configuration of this width and depth, with heads of 64 or 128."""
     head = 128 if hidden >= 2048 else 64
     half = head // 2
     text = {
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
         "hidden_size": hidden,
         "intermediate_size": int(5.375 * hidden) // 64 * 64,
         "num_hidden_layers": layers,
@@ -71,12 +71,15 @@ def configuration(hidden: int, layers: int) -> FourDThinkerConfig:
 def build(kind: str, args: argparse.Namespace) -> torch.nn.Module:
     """The stock class or ours, with the same random weights."""
     torch.manual_seed(0)
-    model = KINDS[kind](configuration(args.hidden, args.layers))
+    model = KINDS[kind](configuration(args.hidden, args.layers, args.vocabulary))
     return model.to(args.device, getattr(torch, args.dtype)).eval()
 
 
-def decode(model: torch.nn.Module, rows: list[int], args: argparse.Namespace) -> Callable[[], None]:
-    """A run that decodes these rows together, each with its own prompt and its own times of three latent blocks."""
+def decode(model: torch.nn.Module, rows: list[int], args: argparse.Namespace, cache=None) -> Callable[[], None]:
+    """A run that decodes these rows together, each with its own prompt and its own times of three latent blocks.
+
+    On a GPU, transformers compiles the forward of a run with `cache="static"`.
+    """
     draws = [np.random.default_rng(row) for row in rows]
     prompts = torch.tensor(np.stack([draw.integers(100, 7000, args.prompt) for draw in draws]), device=args.device)
     slots = np.arange(0, args.tokens - 8, 8)
@@ -93,6 +96,7 @@ def decode(model: torch.nn.Module, rows: list[int], args: argparse.Namespace) ->
                 eos_token_id=None,
                 pad_token_id=0,
                 logits_processor=[SayAt(token, times, args.prompt)],
+                cache_implementation=cache,
             )
         if args.device != "cpu":
             torch.cuda.synchronize()
@@ -112,12 +116,70 @@ def medians(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, floa
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def peak_memory(kind: str, argv: list[str]) -> float:
-    """Peak resident memory, in MiB, of a process that builds one class and decodes a batch of 16."""
+def peak_memory(kind: str, argv: list[str]) -> tuple[float, float]:
+    """Of a process that decodes 16 rows with one class: its memory before, and how much more that took, in MiB."""
     done = subprocess.run(
         [sys.executable, __file__, *argv, "--peak", kind], capture_output=True, text=True, check=True
     )
-    return float(done.stdout.splitlines()[-1])
+    before, peak = map(float, done.stdout.splitlines()[-1].split())
+    return before, peak - before
+
+
+def measure_peak(args: argparse.Namespace) -> None:
+    """Print resident memory before and at the peak of a warm run, as Linux counts it."""
+    run = decode(build(args.peak, args), list(range(16)), args)
+    run()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status("VmRSS")
+    run()
+    print(before, _status("VmHWM"))
+
+
+def _status(field: str) -> float:
+    """MiB."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
+    return int(line.split()[1]) / 1024
+
+
+def bandwidth(device: str) -> float:
+    """Measured bytes a second that a copy on this device reads and writes."""
+    source = torch.empty(2**30, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    seconds = []
+    for _ in range(6):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        target.copy_(source)
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return 2 * source.numel() / statistics.median(seconds[1:])
+
+
+def measure_accelerator(args: argparse.Namespace) -> None:
+    """Tokens a second at the 3B shape with either cache, and the share of what reading all weights would allow."""
+    args.hidden, args.layers, args.vocabulary, args.dtype = 2048, 36, 151_936, "bfloat16"
+    models = {kind: build(kind, args) for kind in KINDS}
+    describe(args)
+    language_model = models["latents"].model.language_model
+    weights = sum(weight.numel() * weight.element_size() for weight in language_model.parameters())
+    limit = bandwidth(args.device) / weights
+    print(f"{torch.cuda.get_device_name()}: {weights / 1e9:.2f} GB of weights, at most {limit:.0f} steps/s\n")
+    print("| rows | cache | stock, tokens/s | latents, tokens/s | share of the limit |\n|---|---|---|---|---|")
+    for batch in (1, 64):
+        for cache in ("dynamic", "static"):
+            runs = {kind: decode(model, list(range(batch)), args, cache) for kind, model in models.items()}
+            steps = {kind: args.tokens / seconds for kind, seconds in medians(runs, args.repeats).items()}
+            speeds = " | ".join(f"{batch * steps[kind]:.0f}" for kind in ("stock", "latents"))
+            print(f"| {batch} | {cache} | {speeds} | {steps['latents'] / limit:.0%} |")
+
+
+def describe(args: argparse.Namespace) -> None:
+    """Print the machine, the versions and the shape."""
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {torch.get_num_threads()} threads, {args.device}, {args.dtype}")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+    shape = f"{args.layers} layers of {args.hidden}, vocabulary {args.vocabulary}, prompt {args.prompt}"
+    print(f"{shape}, {args.tokens} new tokens, {args.repeats} runs\n")
 
 
 def main() -> None:
@@ -125,26 +187,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, default=256, help="width of the language model (default: 256)")
     parser.add_argument("--layers", type=int, default=6, help="its depth (default: 6)")
+    parser.add_argument("--vocabulary", type=int, default=8192, help="its tokens (default: 8192)")
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt (default: 64)")
     parser.add_argument("--tokens", type=int, default=96, help="tokens to generate (default: 96)")
     parser.add_argument("--repeats", type=int, default=7, help="runs that count (default: 7)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--accelerator", action="store_true", help="measure the 3B shape on the first GPU instead")
     parser.add_argument("--peak", choices=sorted(KINDS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
-        decode(build(args.peak, args), list(range(16)), args)()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        measure_peak(args)
+        return
+    if args.accelerator:
+        args.device = "cuda"
+        measure_accelerator(args)
         return
 
     models = {kind: build(kind, args) for kind in KINDS}
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {args.device}, {args.dtype}"
-    )
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
-    print(
-        f"{args.layers} layers of {args.hidden}, prompt {args.prompt}, {args.tokens} new tokens, {args.repeats} runs\n"
-    )
+    describe(args)
     print("| rows at once | stock, tokens/s | latents, tokens/s | latents : stock, seconds |\n|---|---|---|---|")
     for batch in (1, 16):
         taken = medians(
@@ -160,8 +221,11 @@ def main() -> None:
     )
     if args.device == "cpu":
         peaks = {kind: peak_memory(kind, sys.argv[1:]) for kind in KINDS}
-        print(f"peak memory: stock {peaks['stock']:.0f} MiB, latents {peaks['latents']:.0f} MiB, ", end="")
-        print(f"ratio {peaks['latents'] / peaks['stock']:.3f}")
+        whole = {kind: before + more for kind, (before, more) in peaks.items()}
+        print(f"peak memory: stock {whole['stock']:.0f} MiB, latents {whole['latents']:.0f} MiB, ", end="")
+        print(f"ratio {whole['latents'] / whole['stock']:.3f}")
+        growth = {kind: more for kind, (_, more) in peaks.items()}
+        print(f"of it by decoding: stock {growth['stock']:.1f} MiB, latents {growth['latents']:.1f} MiB")
 
 
 if __name__ == "__main__":

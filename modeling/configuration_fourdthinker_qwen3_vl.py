@@ -2,6 +2,8 @@
 
 from transformers import AutoConfig, Qwen3VLConfig
 
+# transformers 5.2 copies from a local folder only the files that this one names itself.
+from .errors import InputError  # noqa: F401
 from .latent_configuration import LatentConfigMixin
 
 

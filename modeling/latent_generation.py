@@ -59,7 +59,8 @@ class LatentFeedback:
 
     def feed(self, state: torch.Tensor) -> torch.Tensor:
         """Take the last hidden states `(batch, 1, hidden)`; give what the next step gets at latent pads."""
-        self._fed = state if self.transform is None else self.transform(state)
+        # A compiled forward may write its next output over this one.
+        self._fed = state.clone() if self.transform is None else self.transform(state)
         if self._fed.shape != state.shape:
             raise InputError(
                 f"latent_transform turned {tuple(state.shape)} into {tuple(self._fed.shape)}: it must keep the shape"

@@ -1,7 +1,6 @@
 """What latents add to a Qwen-VL model, as mixins over the stock classes of any family."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,18 +38,18 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
     norm_ratio: torch.Tensor | None = None
 
 
-def _known_to(function: Callable, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Those of `arguments` that `function` names: which ones do, differs between families and versions."""
-    known = inspect.signature(function).parameters
-    return {name: value for name, value in arguments.items() if name in known}
-
-
 class LatentModelMixin:
     """Over the inner model, such as `Qwen2_5_VLModel`: trainers call it alone, so latents enter here."""
 
     def __init__(self, config):
         super().__init__(config)
         self.freeze_vision()
+        # Which arguments there are differs between families and versions. Asked once: a compiled forward cannot.
+        stock = super()
+        self._known = {
+            name: frozenset(inspect.signature(getattr(stock, name)).parameters)
+            for name in ("forward", "compute_3d_position_ids", "get_rope_index")
+        }
 
     def freeze_vision(self) -> None:
         """No gradient for the vision tower, whose features are targets; `visual.requires_grad_(True)` undoes it."""
@@ -102,9 +101,13 @@ class LatentModelMixin:
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            **_known_to(super().forward, types),
+            **self._known_to("forward", types),
             **kwargs,
         )
+
+    def _known_to(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Those of `arguments` that the stock class's method names."""
+        return {name: value for name, value in arguments.items() if name in self._known[method]}
 
     def _positions(
         self, input_ids, inputs_embeds, attention_mask, past_key_values, vision: dict
@@ -116,7 +119,7 @@ class LatentModelMixin:
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
-            **_known_to(self.compute_3d_position_ids, {name: vision.get(name) for name in names}),
+            **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
         )
 
     def get_rope_index(
@@ -139,7 +142,7 @@ class LatentModelMixin:
                 kwargs["second_per_grid_ts"] = second_per_grid_ts
             return super().get_rope_index(
                 input_ids,
-                **_known_to(super().get_rope_index, {"mm_token_type_ids": mm_token_type_ids}),
+                **self._known_to("get_rope_index", {"mm_token_type_ids": mm_token_type_ids}),
                 image_grid_thw=image_grid_thw,
                 video_grid_thw=video_grid_thw,
                 attention_mask=attention_mask,

@@ -9,7 +9,17 @@ from transformers import (
 )
 
 from .configuration_fourdthinker import FourDThinkerConfig
+
+# transformers 5.2 copies from a local folder only the files that this one names itself.
+from .errors import InputError  # noqa: F401
+from .latent_configuration import LatentConfigMixin  # noqa: F401
+from .latent_generation import LatentGenerationMixin  # noqa: F401
+from .latent_loss import dift_loss  # noqa: F401
 from .latent_modeling import LatentCausalLMMixin, LatentModelMixin
+from .latent_norm import match_norm  # noqa: F401
+from .latent_pooling import pool_features  # noqa: F401
+from .latent_rules import LatentRules  # noqa: F401
+from .position_rule import token_types  # noqa: F401
 
 
 class FourDThinkerModel(LatentModelMixin, Qwen2_5_VLModel):

@@ -4,7 +4,17 @@ from torch import nn
 from transformers import AutoModel, AutoModelForImageTextToText, Qwen3VLForConditionalGeneration, Qwen3VLModel
 
 from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
+
+# transformers 5.2 copies from a local folder only the files that this one names itself.
+from .errors import InputError  # noqa: F401
+from .latent_configuration import LatentConfigMixin  # noqa: F401
+from .latent_generation import LatentGenerationMixin  # noqa: F401
+from .latent_loss import dift_loss  # noqa: F401
 from .latent_modeling import LatentCausalLMMixin, LatentModelMixin
+from .latent_norm import match_norm  # noqa: F401
+from .latent_pooling import pool_features  # noqa: F401
+from .latent_rules import LatentRules  # noqa: F401
+from .position_rule import token_types  # noqa: F401
 
 
 class FourDThinkerQwen3VLModel(LatentModelMixin, Qwen3VLModel):

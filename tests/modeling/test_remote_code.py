@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 SCRIPT = """
 import sys
@@ -16,6 +19,8 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr
 sys.path[:] = [entry for entry in sys.path if entry and "__editable__" not in entry]
 sys.path_hooks[:] = [hook for hook in sys.path_hooks if "editable" not in repr(hook).lower()]
 sys.path_importer_cache.clear()
+folder, again, site = sys.argv[1:]
+sys.path.insert(0, site)  # the transformers under test, which may lie over an environment
 import importlib.util
 
 if importlib.util.find_spec("fourdthinker") is not None:
@@ -27,9 +32,9 @@ if importlib.util.find_spec("fourdthinker") is not None:
 import json
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-folder, again = sys.argv[1:]
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 models = [kind.from_pretrained(folder, trust_remote_code=True) for kind in (AutoModel, AutoModelForImageTextToText)]
 assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type.startswith("fourdthinker")
@@ -66,6 +71,8 @@ print(
                 torch.equal(weight, resaved.state_dict()[name]) for name, weight in models[0].state_dict().items()
             ),
             "imported": sorted(name for name in sys.modules if name.startswith("fourdthinker.")),
+            "needless": sorted({"av", "datasets", "lmms_eval", "matplotlib", "trl"} & set(sys.modules)),
+            "transformers": transformers.__version__,
         }
     )
 )
@@ -91,8 +98,9 @@ def elsewhere(tiny_model_folder, tmp_path_factory):
         name: value for name, value in os.environ.items() if name in ("PATH", "OMP_NUM_THREADS", "LD_LIBRARY_PATH")
     }
     environment = {**kept, "HOME": str(home), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    site = str(Path(transformers.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-I", "-c", SCRIPT, str(tiny_model_folder), str(home / "again")],
+        [sys.executable, "-I", "-c", SCRIPT, str(tiny_model_folder), str(home / "again"), site],
         env=environment,
         cwd=home,
         stdin=subprocess.DEVNULL,
@@ -109,7 +117,8 @@ def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     assert seen["classes"] == [NAMES[family][1]] * 2
     assert all(module.startswith("transformers_modules.") for module in seen["modules"])
     assert seen["processor"].startswith("transformers.")
-    assert seen["imported"] == []
+    assert seen["imported"] == seen["needless"] == []
+    assert seen["transformers"] == transformers.__version__
 
 
 def test_generates_the_same_latents_as_here(elsewhere, tiny_model, tiny_processor):
@@ -161,3 +170,21 @@ def test_text_format_loads_no_torch():
         "import sys, fourdthinker.modeling.tokens, fourdthinker.modeling.prompts; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def relative_imports(path):
+    return set(re.findall(r"^from \.(\w+) import", path.read_text(), flags=re.MULTILINE))
+
+
+def test_every_file_that_travels_is_named_by_the_one_that_is_asked_for(tiny_model_folder):
+    """transformers 5.2 copies no more than these from a local folder."""
+    auto_map = json.loads((tiny_model_folder / "config.json").read_text())["auto_map"]
+    for entry in {name.partition(".")[0] for name in auto_map.values()}:
+        named = relative_imports(tiny_model_folder / f"{entry}.py")
+        needed, open_ones = set(), set(named)
+        while open_ones:
+            needed |= open_ones
+            open_ones = (
+                set().union(*(relative_imports(tiny_model_folder / f"{name}.py") for name in open_ones)) - needed
+            )
+        assert needed == named
