@@ -127,6 +127,7 @@ def peak_memory(kind: str, argv: list[str]) -> tuple[float, float]:
 
 def measure_peak(args: argparse.Namespace) -> None:
     """Print resident memory before and at the peak of a warm run, as Linux counts it."""
+    args.prompt = 1024  # so that states kept of every layer would show
     run = decode(build(args.peak, args), list(range(16)), args)
     run()
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
