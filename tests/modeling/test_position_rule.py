@@ -124,7 +124,10 @@ def test_qwen3_vl_has_the_positions_of_the_stock_model(prompts, tiny_model):
     assert torch.equal(seen[0][kept], stock_positions(Qwen3VLModel, tiny_model, inputs)[kept])
 
 
-def test_decoding_continues_the_rule(prompts, generate_at, tiny_model):
+@pytest.mark.parametrize("rule", ["the family's own", "transformers"])
+def test_decoding_continues_the_rule(prompts, generate_at, tiny_model, rule):
+    if rule == "transformers":
+        tiny_model.config.position_rule = rule
     inputs = prompts()
     seen = seen_positions(tiny_model)
     output = generate_at(inputs, ([2], [5], [3]))
@@ -156,3 +159,28 @@ def test_left_padding_does_not_change_a_row(prompts, tiny_model):
     for row in range(3):
         single = tiny_model(**prompts([row])).logits[0]
         torch.testing.assert_close(logits[row, -single.shape[0] :], single, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
+@pytest.mark.parametrize(("seconds", "first_text"), [(1.0, 59), (2.0, 107)])
+def test_words_after_a_long_video_in_forward_prefill_and_decoding(tiny_model, seconds, first_text):
+    config = tiny_model.config
+    ids = torch.tensor([[5] * 10 + [config.video_token_id] * (25 * 12 * 21) + [6, 7, 8]])
+    patch_values = 3 * config.vision_config.temporal_patch_size * config.vision_config.patch_size**2
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "pixel_values_videos": torch.zeros(25 * 24 * 42, patch_values),
+        "video_grid_thw": torch.tensor([[25, 24, 42]]),
+        "second_per_grid_ts": torch.tensor([seconds]),
+    }
+    seen = seen_positions(tiny_model)
+    with torch.no_grad():
+        tiny_model(**inputs, logits_to_keep=1)
+    tiny_model.generate(**inputs, max_new_tokens=3, do_sample=False, eos_token_id=None)
+    forward, prefill, first, second = seen
+    for positions in (forward, prefill):
+        assert positions[:, 0, -3:].tolist() == [[first_text, first_text + 1, first_text + 2]] * 3
+    assert first.flatten().tolist() == [first_text + 3] * 3
+    assert second.flatten().tolist() == [first_text + 4] * 3
