@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import torch
-from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
+from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from .errors import InputError
 from .latent_configuration import LATENT_FIELDS
@@ -39,7 +39,7 @@ _PUBLISHED_ONLY = ("latent_start_id", "latent_end_id", "compress_strategy", "sta
 
 def from_backbone(
     path: str | os.PathLike, latent_size: int | None = None, **kwargs
-) -> tuple[LatentCausalLMMixin, ProcessorMixin]:
+) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Make a 4DThinker model of a stock Qwen2.5-VL or Qwen3-VL checkpoint or of a published 4DThinker or Mirage one.
 
     Args:
@@ -74,7 +74,7 @@ def from_backbone(
     return model, processor
 
 
-def load_model(path: str | os.PathLike, **kwargs) -> tuple[LatentCausalLMMixin, ProcessorMixin]:
+def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Open a 4DThinker model that was saved with its processor.
 
     Args:
@@ -123,7 +123,7 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
     return fields
 
 
-def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[LatentCausalLMMixin, dict]:
+def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[PreTrainedModel, dict]:
     try:
         return model_class.from_pretrained(path, output_loading_info=True, **kwargs)
     except OSError as error:
