@@ -11,23 +11,28 @@ import pytest
 import torch
 import transformers
 
-SCRIPT = """
+SCRIPT = '''
 import sys
 
-# An editable install is a finder on the meta path or a folder on sys.path: take both away.
-sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-sys.path[:] = [entry for entry in sys.path if entry and "__editable__" not in entry]
-sys.path_hooks[:] = [hook for hook in sys.path_hooks if "editable" not in repr(hook).lower()]
-sys.path_importer_cache.clear()
 folder, again, site = sys.argv[1:]
 sys.path.insert(0, site)  # the transformers under test, which may lie over an environment
-import importlib.util
 
-if importlib.util.find_spec("fourdthinker") is not None:
-    import fourdthinker
 
-    # The bare namespace may be left over; nothing in it may be found.
-    assert importlib.util.find_spec("fourdthinker.modeling") is None, "fourdthinker can be imported here"
+class WithoutUs:
+    """However the package is installed, here it is not."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "fourdthinker":
+            raise ModuleNotFoundError(name, name=name)
+
+
+sys.meta_path.insert(0, WithoutUs())
+try:
+    import fourdthinker.modeling
+except ModuleNotFoundError:
+    pass
+else:
+    raise AssertionError("fourdthinker can be imported here")
 
 import json
 
@@ -76,7 +81,7 @@ print(
         }
     )
 )
-"""
+'''
 
 
 # Of each family: configuration, model, and the end of the names of their files.
