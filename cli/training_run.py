@@ -115,15 +115,12 @@ def read_run(args: argparse.Namespace) -> Run:
         if not equals:
             raise InputError(f"--set {item}: write it as FIELD=VALUE")
         settings[field] = yaml.safe_load(value)
-    given = {place: getattr(args, place) or settings.pop(place, None) for place in _PLACES}
+    in_file = {name: settings.pop(name, None) for name in (*_PLACES, *_ROW_SETTINGS)}
+    given = {name: getattr(args, name) or value for name, value in in_file.items()}
     for place in _PLACES:
-        settings.pop(place, None)
         if not given[place]:
             raise InputError(f"no {place} given: name it with --{place}, or as `{place}:` in the --config file")
-    of_rows = {name: getattr(args, name) or settings.pop(name, None) for name in _ROW_SETTINGS}
-    for name in _ROW_SETTINGS:
-        settings.pop(name, None)
-    chosen = {name: str(value) for name, value in of_rows.items() if value is not None}
+    chosen = {name: str(given[name]) for name in _ROW_SETTINGS if given[name] is not None}
     return Run(str(given["model"]), str(given["dataset"]), Path(given["output"]), settings, **chosen)
 
 

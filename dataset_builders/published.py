@@ -79,6 +79,13 @@ def _pictures(names: list, folder: Path) -> list[dict]:
     return [{"bytes": None, "path": str(folder / str(name))} for name in names]
 
 
+def _clip(frames: list, folder: Path) -> dict:
+    return {
+        "frames": _pictures(frames, folder),
+        "timestamps": [number * _SECONDS_A_FRAME for number in range(len(frames))],
+    }
+
+
 def _dift_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
     frames = _take(fields, "image_input", list, where)
     return {
@@ -88,8 +95,7 @@ def _dift_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
         "question": _take(fields, "text_input", str, where),
         "options": [],
         "answer": "",
-        "frames": _pictures(frames, folder),
-        "timestamps": [number * _SECONDS_A_FRAME for number in range(len(frames))],
+        **_clip(frames, folder),
         "response": _take(fields, "text_output", str, where),
         "imagery": _pictures(_take(fields, "image_output", list, where), folder),
     }
@@ -106,6 +112,5 @@ def _grpo_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
         "question": _take(fields, "Question", str, where),
         "options": [_take(fields, letter, str, where) for letter in OPTION_LETTERS],
         "answer": answer,
-        "frames": _pictures(frames, folder),
-        "timestamps": [number * _SECONDS_A_FRAME for number in range(len(frames))],
+        **_clip(frames, folder),
     }

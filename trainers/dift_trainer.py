@@ -39,7 +39,7 @@ class DIFTTrainer(SFTTrainer):
     _tag_names = ["fourdthinker", "dift"]
 
     def __init__(self, model: PreTrainedModel, args: DIFTConfig, processing_class: ProcessorMixin, **kwargs):
-        model.model.visual.requires_grad_(False)
+        model.model.freeze_vision()
         for name in ("ce_loss_weight", "sim_loss_weight", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
                 setattr(model.config, name, getattr(args, name))
