@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
@@ -18,16 +18,13 @@ from ..trainers.row_checks import ON_BAD_ROW, usable_rows
 from .config_file import read_config_file
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
     from datasets import Dataset
-    from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainerCallback
+    from transformers import ProcessorMixin, Trainer, TrainerCallback
 
-TRAINING_LOG = "training_log.json"
+TRAINING_LOG, TRAINING_PLOT = "training_log.json", "training.png"
 _PLACES = ("model", "dataset", "output")
 _COMPLETE = "complete"
-_ROW_SETTINGS = ("image_root", "on_bad_row")
-
-Config = TypeVar("Config", bound="DataclassInstance")
+_ROW_SETTINGS = ("eval_dataset", "image_root", "on_bad_row")
 
 
 @dataclasses.dataclass
@@ -39,6 +36,7 @@ class Run:
         dataset (`str`): Folder or Hub id of the rows.
         output (`Path`): Folder of the trained model.
         settings (`dict`): Fields of the trainer's configuration.
+        eval_dataset (`str`, *optional*): Folder, Hub id or file of held-out rows; by default the dataset's test split.
         image_root (`str`, *optional*): What relative picture names of a published JSONL file start from.
         on_bad_row (`str`): `"stop"` or `"skip"`.
     """
@@ -47,6 +45,7 @@ class Run:
     dataset: str
     output: Path
     settings: dict[str, Any]
+    eval_dataset: str | None = None
     image_root: str | None = None
     on_bad_row: str = "stop"
 
@@ -62,6 +61,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
     parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows, or a published .jsonl file")
     parser.add_argument("--output", help="folder to write; one that exists is replaced when training has ended")
+    parser.add_argument(
+        "--eval-dataset", help="held-out rows, if eval_strategy asks for them (default: the test split)"
+    )
     parser.add_argument(
         "--image-root",
         metavar="DIR",
@@ -91,19 +93,30 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
-    import torch
+    from trl import get_peft_config
 
     from ..modeling import load_model
+    from ..trainers.model_settings import ModelSettings
 
     config_class, trainer_class = classes()
-    config: Any = build_config(config_class, job)
-    rows = usable_rows(load_rows(job, configuration), job.on_bad_row)
-    # Small steps vanish in half-precision weights; `bf16: true` computes in half precision all the same.
-    model, processor = load_model(job.model, dtype=torch.float32)
-    trainer = trainer_class(model, args=config, train_dataset=rows, processing_class=processor)
+    config, settings = build_config((config_class, ModelSettings), job)
+    rows = usable_rows(load_rows(job.dataset, configuration, "train", job.image_root), job.on_bad_row)
+    held_out = None
+    if config.eval_strategy != "no":
+        held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root)
+        held_out = usable_rows(held_out, job.on_bad_row)
+    model, processor = load_model(job.model, **settings.load_arguments())
+    trainer = trainer_class(
+        model,
+        args=config,
+        train_dataset=rows,
+        eval_dataset=held_out,
+        processing_class=processor,
+        peft_config=get_peft_config(settings),
+    )
     train(trainer, job)
+    save_run(trainer, processor, job)
     if trainer.is_world_process_zero():
-        save_run(model, processor, job, trainer.state.log_history)
         print(f"trained model in {job.output}")
 
 
@@ -124,11 +137,11 @@ def read_run(args: argparse.Namespace) -> Run:
     return Run(str(given["model"]), str(given["dataset"]), Path(given["output"]), settings, **chosen)
 
 
-def build_config(config_class: type[Config], run: Run) -> Config:
-    """Fill a trainer's configuration class from a run's settings.
+def build_config(classes: Sequence[type], run: Run) -> list[Any]:
+    """Fill dataclasses, a trainer's configuration first, from a run's settings.
 
     Raises:
-        InputError: For a field that the class does not have, or a value that it does not take.
+        InputError: For a field that none of them has, or a value that it does not take.
     """
     from transformers import HfArgumentParser
 
@@ -136,17 +149,18 @@ def build_config(config_class: type[Config], run: Run) -> Config:
         def error(self, message: str) -> NoReturn:
             raise InputError(message)
 
-    known = {field.name for field in dataclasses.fields(config_class) if field.init} - {"output_dir"}
+    fields = [field for one in classes for field in dataclasses.fields(one)]
+    known = {field.name for field in fields if field.init} - {"output_dir"}
     for name in run.settings:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {config_class.__name__}"
+            hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {classes[0].__name__}"
             raise InputError(f"unknown setting {name!r}: {hint}")
     arguments = [f"--output_dir={run.checkpoints}"]
     for name, value in run.settings.items():
         arguments += _as_arguments(name, value)
     try:
-        return OneLineParser(config_class).parse_args_into_dataclasses(arguments)[0]
+        return list(OneLineParser(classes).parse_args_into_dataclasses(arguments))
     except InputError:
         raise
     except ValueError as error:  # the class itself refused a combination of values
@@ -162,25 +176,36 @@ def _as_arguments(name: str, value: Any) -> list[str]:
     return [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
 
 
-def load_rows(run: Run, configuration: str) -> "Dataset":
-    """The training rows of a run, their pictures left encoded until they are needed."""
-    from datasets import Image, List, load_dataset
+def load_rows(dataset: str, configuration: str, split: str, image_root: str | None = None) -> "Dataset":
+    """The rows of one split of a dataset, their pictures left encoded until they are needed.
 
-    if run.dataset.endswith(".jsonl"):
+    Args:
+        dataset (`str`): Folder or Hub id of rows, or a published `.jsonl` file, which is all of any split.
+        configuration (`str`): `"dift"` or `"grpo"`.
+        split (`str`): `"train"` or `"test"`.
+        image_root (`str`, *optional*): What relative picture names in a file start from.
+    """
+    from datasets import load_dataset
+
+    from ..trainers.pictures import undecoded
+
+    if dataset.endswith(".jsonl"):
         from ..dataset_builders.published import read_published
 
-        return read_published(Path(run.dataset), configuration, Path(run.image_root) if run.image_root else None)
+        return read_published(Path(dataset), configuration, Path(image_root) if image_root else None)
     try:
-        rows = load_dataset(run.dataset, configuration, split="train")
+        rows = load_dataset(dataset, configuration, split=split)
     except (FileNotFoundError, ValueError, ConnectionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"cannot read rows for {configuration!r} from {run.dataset}: {reason}; "
+            f"cannot read {split} rows for {configuration!r} from {dataset}: {reason}; "
             "make them with `fourdthinker build-data`"
         ) from error
     if len(rows) == 0:
-        raise InputError(f"{run.dataset} has no rows for {configuration!r}: make some with `fourdthinker build-data`")
-    return rows.cast_column("frames", List(Image(decode=False)))
+        raise InputError(
+            f"{dataset} has no {split} rows for {configuration!r}: make some with `fourdthinker build-data`"
+        )
+    return undecoded(rows)
 
 
 def train(trainer: "Trainer", run: Run) -> None:
@@ -238,18 +263,33 @@ def _mark_complete() -> "TrainerCallback":
     return MarkComplete()
 
 
-def save_run(
-    model: "PreTrainedModel", processor: "ProcessorMixin", run: Run, log_history: Sequence[dict[str, Any]]
-) -> None:
-    """Write the trained model, its processor, card and `training_log.json` into the output folder, all or nothing."""
-    from ..hub_cards import model_card
+def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
+    """Write the trained model or adapter, its processor, card, log and plot into the output folder, all or nothing.
 
+    Every process calls it, because the weights may be spread over them.
+    """
+    from peft import PeftModel
+
+    from ..hub_cards import model_card
+    from ..trainers.training_plot import write_training_plot
+    from ..trainers.unwrapped import unwrapped
+
+    spread = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
+    if not trainer.is_world_process_zero():
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    history = trainer.state.log_history
     described = dataclasses.asdict(run)
-    log = {**described, "log_history": list(log_history)}
+    log = {**described, "log_history": history}
     with atomic_dir(run.output) as folder:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
+        if isinstance(model, PeftModel):
+            (folder / "README.md").unlink(missing_ok=True)
+            unwrapped(trainer.accelerator, model).config.save_pretrained(folder)
         processor.save_pretrained(folder)
         (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
+        write_training_plot(history, folder / TRAINING_PLOT)
         recipe = {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
         card = model_card(folder, recipe=recipe, datasets=[run.dataset], base_model=run.model, repo_id=str(run.output))
         (folder / "README.md").write_text(str(card), encoding="utf-8")

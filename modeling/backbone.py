@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from .errors import InputError
 from .latent_configuration import LATENT_FIELDS
@@ -78,7 +79,8 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
     """Open a 4DThinker model that was saved with its processor.
 
     Args:
-        path (`str` or `os.PathLike`): A folder, or a model's name on the Hub.
+        path (`str` or `os.PathLike`): A folder, or a model's name on the Hub. One of an adapter (PEFT) that was
+            trained on such a model gives that model with the adapter merged into it.
         kwargs: Arguments of `from_pretrained` (`dtype`, `device_map`, …).
 
     Returns:
@@ -88,7 +90,8 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
         InputError: If there is no such folder or what it holds is not ours.
     """
     hub = _hub_arguments(kwargs)
-    model_type = _config_fields(path, hub).get("model_type")
+    fields = _config_fields(path, hub)
+    model_type = fields.get("model_type")
     model_class = _SAVED.get(model_type)
     if model_class is None:
         raise InputError(
@@ -96,9 +99,31 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
             f"`fourdthinker init --backbone {path}`"
         )
     processor = _load_processor(path, hub)
-    model, loaded = _load_weights(path, model_class, **kwargs)
-    _assert_complete(path, loaded)
-    return model, processor
+    base = _base_of_adapter(path, hub)
+    if base is None:
+        model, loaded = _load_weights(path, model_class, **kwargs)
+        _assert_complete(path, loaded)
+        return model, processor
+    return _merged(path, base, model_class, hub, kwargs), processor
+
+
+def _base_of_adapter(path: str | os.PathLike, hub: dict) -> str | None:
+    """The model that an adapter was trained on; none if the path holds no adapter."""
+    file = find_adapter_config_file(path, **hub)
+    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
+
+
+def _merged(path, base: str, model_class: type[LatentCausalLMMixin], hub: dict, kwargs: dict) -> PreTrainedModel:
+    from peft import PeftModel  # only here: everything else in this room does without
+
+    # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
+    config = model_class.config_class.from_pretrained(path, **hub)
+    of_base = {name: value for name, value in kwargs.items() if name != "revision"}
+    model, loaded = _load_weights(base, model_class, config=config, **of_base)
+    _assert_complete(base, loaded)
+    merged = PeftModel.from_pretrained(model, str(path), **hub).merge_and_unload().eval()
+    merged.requires_grad_(True).model.freeze_vision()
+    return merged
 
 
 def _hub_arguments(kwargs: dict) -> dict:

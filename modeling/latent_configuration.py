@@ -4,6 +4,7 @@ import inspect
 
 from .errors import InputError
 
+LATENT_LOSSES = ("cosine", "cosine+norm", "smooth_l1")
 LATENT_POOLINGS = ("average", "grid", "region")
 LATENT_NORMS = ("none", "match")
 
@@ -34,7 +35,10 @@ class LatentConfigMixin:
         ce_loss_weight (`float`, *optional*, defaults to 0.1):
             Weight of the cross entropy in the DIFT loss.
         sim_loss_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the cosine loss between hidden states and imagery targets in the DIFT loss.
+            Weight of the loss between hidden states and imagery targets in the DIFT loss.
+        latent_loss (`str`, *optional*, defaults to `"cosine"`):
+            How far states are from their targets: `"cosine"`, as published, `"cosine+norm"` or `"smooth_l1"`; see
+            [`dift_loss`].
         position_rule (`str`, *optional*, defaults to `"transformers"`):
             Where text continues after a visual block. `"transformers"`: as the installed transformers does. A family
             whose own code does otherwise has its rule as the default.
@@ -54,6 +58,7 @@ class LatentConfigMixin:
         latent_target_norm: float | None = None,
         ce_loss_weight: float = 0.1,
         sim_loss_weight: float = 1.0,
+        latent_loss: str = "cosine",
         position_rule: str = "transformers",
         **kwargs,
     ):
@@ -66,6 +71,7 @@ class LatentConfigMixin:
         self.latent_target_norm = latent_target_norm
         self.ce_loss_weight = ce_loss_weight
         self.sim_loss_weight = sim_loss_weight
+        self.latent_loss = latent_loss
         self.position_rule = position_rule
         super().__init__(**kwargs)
         self._check_latents()
@@ -76,6 +82,7 @@ class LatentConfigMixin:
         choices = {
             "latent_pooling": LATENT_POOLINGS,
             "latent_norm": LATENT_NORMS,
+            "latent_loss": LATENT_LOSSES,
             "position_rule": self.position_rules,
         }
         for name, known in choices.items():

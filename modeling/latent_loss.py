@@ -1,4 +1,4 @@
-"""The DIFT loss (arXiv 2605.05997): cross entropy on text, cosine between hidden states and imagery targets."""
+"""The DIFT loss (arXiv 2605.05997): cross entropy on text, distance of hidden states from imagery targets."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class DIFTLoss(NamedTuple):
     Attributes:
         total (`torch.Tensor`): `ce_weight · ce + sim_weight · sim`.
         ce (`torch.Tensor`): Mean cross entropy over supervised tokens; 0 if there are none.
-        sim (`torch.Tensor`): Mean over images of `1 - cosine`; 0 if there are none.
+        sim (`torch.Tensor`): Mean over images of the latents' distance from their targets; 0 if there are none.
         correct_tokens (`torch.Tensor`): Number of supervised tokens that are the likeliest ones.
         supervised_tokens (`torch.Tensor`): Number of all of them.
         cosine (`torch.Tensor` of shape `(images, latent_size)`, *optional*): Of states and targets, without gradient.
@@ -48,12 +48,15 @@ def dift_loss(
     sim_weight: float = 1.0,
     num_items_in_batch: int | torch.Tensor | None = None,
     num_images_in_batch: int | torch.Tensor | None = None,
+    latent_loss: str = "cosine",
 ) -> DIFTLoss:
     """The DIFT loss from hidden states.
 
     `L = ce_weight · CE + sim_weight · SIM`, with `SIM` the mean over images of the mean over an image's latents of
     `1 - cos(h[p-1], z[p])`: the state before a latent pad predicts the latent at that pad. Latent pads are never
-    targets of the cross entropy.
+    targets of the cross entropy. Cosine leaves the length of `h` free, so there are two other distances:
+    `"cosine+norm"` adds `(|h| / |z| - 1)²`, and `"smooth_l1"` is the mean over the hidden size of the Huber loss with
+    threshold 1.
 
     Args:
         hidden_states (`torch.Tensor` of shape `(batch, length, hidden)`): States after the final norm.
@@ -66,11 +69,12 @@ def dift_loss(
             time, whose logits are computed again on the way back.
         latent_token_id (`int`): Id of `<|latent_pad|>`.
         ce_weight (`float`, *optional*, defaults to 0.1): Weight of the cross entropy.
-        sim_weight (`float`, *optional*, defaults to 1.0): Weight of the cosine loss.
+        sim_weight (`float`, *optional*, defaults to 1.0): Weight of the latents' loss.
         num_items_in_batch (`int` or `torch.Tensor`, *optional*):
             Divide the summed cross entropy by this number of tokens instead of those of this micro-batch.
         num_images_in_batch (`int` or `torch.Tensor`, *optional*):
             Divide the summed distances by this number of images instead of those of this micro-batch.
+        latent_loss (`str`, *optional*, defaults to `"cosine"`): Which distance.
 
     Returns:
         [`DIFTLoss`]: The total and its parts.
@@ -89,9 +93,13 @@ def dift_loss(
     if targets is not None:
         predictions, targets = _pairs(hidden_states, input_ids, targets, latent_token_id)
         similarity = functional.cosine_similarity(predictions, targets, dim=-1)
-        distance = (1.0 - similarity).mean(1)
-        sim = distance.sum() / (len(distance) if num_images_in_batch is None else num_images_in_batch)
-        cosine, norm_ratio = similarity.detach(), predictions.detach().norm(dim=-1) / targets.norm(dim=-1)
+        ratio = predictions.norm(dim=-1) / targets.norm(dim=-1)
+        if latent_loss == "smooth_l1":
+            distance = functional.smooth_l1_loss(predictions, targets, reduction="none").mean(-1)
+        else:
+            distance = 1.0 - similarity + ((ratio - 1.0) ** 2 if latent_loss == "cosine+norm" else 0.0)
+        sim = distance.mean(1).sum() / (len(distance) if num_images_in_batch is None else num_images_in_batch)
+        cosine, norm_ratio = similarity.detach(), ratio.detach()
     return DIFTLoss(ce_weight * ce + sim_weight * sim, ce, sim, correct, supervised, cosine, norm_ratio)
 
 

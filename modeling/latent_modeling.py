@@ -14,6 +14,7 @@ from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import inject_latents
 from .position_rule import qwen_positions, token_types
+from .self_feeding import SelfFeeding, own_latents
 
 
 @dataclass
@@ -21,9 +22,9 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
     """Output of a model with latents.
 
     Attributes:
-        loss (`torch.Tensor`): The weighted DIFT loss, if `labels` or `pixel_values_latent` were given.
+        loss (`torch.Tensor`): The weighted DIFT loss, if labels or imagery were given.
         ce_loss (`torch.Tensor`): Its cross entropy, not weighted.
-        sim_loss (`torch.Tensor`): Its cosine loss, not weighted.
+        sim_loss (`torch.Tensor`): Its latents' loss, not weighted.
         logits (`torch.Tensor` of shape `(batch, kept, vocabulary)`): Scores at the positions of `logits_to_keep`.
         last_hidden_state (`torch.Tensor` of shape `(batch, kept, hidden)`): States after the final norm, there too.
         correct_tokens, supervised_tokens, cosine, norm_ratio: See [`DIFTLoss`].
@@ -160,6 +161,21 @@ class LatentModelMixin:
             tokens_per_second=vision.tokens_per_second,
         )
 
+    # `generate` passes on the arguments that these two name.
+    def get_image_features(self, pixel_values: torch.Tensor, image_grid_thw=None, **kwargs):
+        """The stock features; those of a frozen tower never carry a graph, whatever makes its inputs ask for one."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._vision_trains):
+            return super().get_image_features(pixel_values, image_grid_thw, **kwargs)
+
+    def get_video_features(self, pixel_values_videos: torch.Tensor, video_grid_thw=None, **kwargs):
+        """As for images."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._vision_trains):
+            return super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs)
+
+    @property
+    def _vision_trains(self) -> bool:
+        return any(weight.requires_grad for weight in self.visual.parameters())
+
     def train(self, mode: bool = True):
         """Training mode for all but the vision tower, whose features are targets and must not vary."""
         super().train(mode)
@@ -193,7 +209,10 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         pixel_values_latent: torch.Tensor | None = None,
         image_grid_thw_latent: torch.LongTensor | None = None,
         latent_masks: torch.Tensor | None = None,
+        latent_targets: torch.Tensor | None = None,
         latent_embeds: torch.Tensor | None = None,
+        self_feeding: SelfFeeding | None = None,
+        teacher_forced: torch.Tensor | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
         num_images_in_batch: int | torch.Tensor | None = None,
         return_dict: bool | None = None,
@@ -205,13 +224,18 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): As in transformers.
             pixel_values_latent (`torch.Tensor` of shape `(patches, patch values)`, *optional*):
                 Imagery frames, one for each latent block, row after row. Their pooled features are fed at the latent
-                pads (teacher forcing) and are the targets of the cosine loss.
+                pads (teacher forcing) and are the targets of the latents' loss.
             image_grid_thw_latent (`torch.LongTensor` of shape `(images, 3)`, *optional*): Their grids in patches.
             latent_masks (`torch.BoolTensor` of shape `(visual tokens,)`, *optional*):
                 Where the imagery shows what is meant, for `latent_pooling="region"`; see `encode_imagery`.
+            latent_targets (`torch.Tensor` of shape `(images, latent_size, hidden)`, *optional*):
+                What [`~LatentCausalLMMixin.imagery_targets`] made of the frames before, in their place.
             latent_embeds (`torch.Tensor` of shape `(latents, hidden)`, *optional*):
-                Vectors to feed at the latent pads: recorded ones (replay). With imagery frames too, these are fed and
-                the frames are targets only.
+                Vectors to feed at the latent pads: recorded ones (replay). With imagery too, these are fed and the
+                imagery is targets only.
+            self_feeding ([`SelfFeeding`], *optional*): Feed the rows' own latents in the place of the targets.
+            teacher_forced (`torch.BoolTensor` of shape `(images,)`, *optional*): The blocks that it leaves their
+                targets.
             logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
                 As in transformers; the loss does not depend on it, so 1 saves the logits of a training step.
             num_items_in_batch, num_images_in_batch (`int` or `torch.Tensor`, *optional*): See [`dift_loss`].
@@ -220,10 +244,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         Returns:
             [`LatentCausalLMOutput`].
         """
-        targets = None
         if pixel_values_latent is not None:
-            targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
-            latent_embeds = targets.flatten(0, 1) if latent_embeds is None else latent_embeds
+            latent_targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
         vision = {
             "pixel_values": pixel_values,
             "pixel_values_videos": pixel_values_videos,
@@ -232,6 +254,22 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             "second_per_grid_ts": second_per_grid_ts,
             "mm_encoder_outputs": mm_encoder_outputs,
         }
+        vision = {name: value for name, value in vision.items() if value is not None}
+        if latent_targets is not None and self.training and self.config.latent_norm == "match":
+            self.config.latent_target_norm = running_norm(self.config.latent_target_norm, latent_targets)
+        if latent_targets is not None and latent_embeds is None:
+            latent_embeds = latent_targets.flatten(0, 1)
+            if self_feeding is not None:
+                vision = self._with_features(vision)
+                tokens = {
+                    "input_ids": input_ids,
+                    "attention_mask": attention_mask,
+                    "position_ids": position_ids,
+                    "mm_token_type_ids": mm_token_type_ids,
+                }
+                latent_embeds = self._own_latents(
+                    tokens, {**vision, **kwargs}, latent_targets, self_feeding, teacher_forced
+                )
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -241,23 +279,24 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             use_cache=use_cache,
             mm_token_type_ids=mm_token_type_ids,
             latent_embeds=latent_embeds,
-            **{name: value for name, value in vision.items() if value is not None},
+            **vision,
             **kwargs,
         )
         states = outputs.last_hidden_state
         parts = {}
-        if labels is not None or targets is not None:
+        if labels is not None or latent_targets is not None:
             loss = dift_loss(
                 states,
                 input_ids,
                 labels,
-                targets,
+                latent_targets,
                 self.lm_head,
                 self.config.latent_token_id,
                 self.config.ce_loss_weight,
                 self.config.sim_loss_weight,
                 num_items_in_batch,
                 num_images_in_batch,
+                self.config.latent_loss,
             )._asdict()
             renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
             parts = {renamed.get(name, name): value for name, value in loss.items()}
@@ -273,6 +312,36 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         )
         return output.to_tuple() if return_dict is False else output
 
+    def _with_features(self, vision: dict[str, Any]) -> dict[str, Any]:
+        """Run the tower once for several passes."""
+        vision = dict(vision)
+        features = dict(vision.get("mm_encoder_outputs", {}))
+        if "pixel_values" in vision:
+            features["image"] = self.model.get_image_features(
+                vision.pop("pixel_values"), vision["image_grid_thw"], return_dict=True
+            )
+        if "pixel_values_videos" in vision:
+            features["video"] = self.model.get_video_features(
+                vision.pop("pixel_values_videos"), vision["video_grid_thw"], return_dict=True
+            )
+        return {**vision, "mm_encoder_outputs": features} if features else vision
+
+    def _own_latents(
+        self,
+        tokens: dict[str, torch.Tensor | None],
+        context: dict[str, Any],
+        targets: torch.Tensor,
+        feeding: SelfFeeding,
+        teacher_forced: torch.Tensor | None,
+    ) -> torch.Tensor:
+        def predict(latents: torch.Tensor, length: int) -> torch.Tensor:
+            first = {name: value[..., :length] for name, value in tokens.items() if value is not None}
+            outputs = self.model(**first, **context, latent_embeds=latents, use_cache=False)
+            return self.fed_back(outputs.last_hidden_state)
+
+        pads = tokens["input_ids"] == self.config.latent_token_id
+        return own_latents(predict, pads, targets, feeding, teacher_forced)
+
     @torch.no_grad()
     def imagery_targets(
         self,
@@ -281,8 +350,6 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         latent_masks: torch.BoolTensor | None = None,
     ) -> torch.Tensor:
         """The vision tower's features of imagery frames, pooled to the latents of a block; without gradient.
-
-        In training with `latent_norm="match"` their length goes into the configuration's running mean.
 
         Args:
             pixel_values_latent (`torch.Tensor` of shape `(patches, patch values)`): Imagery frames.
@@ -295,12 +362,9 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         encoded = self.model.get_image_features(pixel_values_latent, image_grid_thw_latent, return_dict=True)
         merge = self.config.vision_config.spatial_merge_size
         grids = [(height // merge, width // merge) for _, height, width in image_grid_thw_latent.tolist()]
-        targets = pool_features(
+        return pool_features(
             encoded.pooler_output, self.config.latent_size, self.config.latent_pooling, grids, latent_masks
         )
-        if self.training and self.config.latent_norm == "match":
-            self.config.latent_target_norm = running_norm(self.config.latent_target_norm, targets)
-        return targets
 
     def fed_back(self, states: torch.Tensor) -> torch.Tensor:
         """What stands at latent pads in the place of predicted states `(..., hidden)`, by `latent_norm`.

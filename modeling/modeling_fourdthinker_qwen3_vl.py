@@ -15,6 +15,7 @@ from .latent_norm import match_norm  # noqa: F401
 from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
 from .position_rule import token_types  # noqa: F401
+from .self_feeding import SelfFeeding  # noqa: F401
 
 
 class FourDThinkerQwen3VLModel(LatentModelMixin, Qwen3VLModel):

@@ -76,9 +76,12 @@ def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS, side_multiple: i
     return frame.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _limits(component) -> tuple[int, int]:
-    """For an image or video processor: pixels of a frame at most, by the published limit or by its own lower one; and
-    the pixels a side of one token."""
+def pixel_limits(component) -> tuple[int, int]:
+    """Pixels of a frame at most, and the pixels a side of one token.
+
+    Args:
+        component: An image or video processor; a limit of its own that is lower than the published one holds.
+    """
     return min(MAX_PIXELS, component.size["longest_edge"]), component.patch_size * component.merge_size
 
 
@@ -116,7 +119,7 @@ def encode(
         for Qwen2.5-VL `second_per_grid_ts` `(batch,)`, the seconds that one temporal grid spans at the clips' true
         sampling rate. Qwen3-VL's processor writes the time of each grid into the text instead.
     """
-    limit, side = _limits(processor.video_processor)
+    limit, side = pixel_limits(processor.video_processor)
     # Qwen3-VL's video processor spreads its pixels over all frames, Qwen2.5-VL's speaks of one.
     counted = isinstance(processor.video_processor, Qwen3VLVideoProcessor)
     longest = limit * (max(len(clip.frames) for clip in clips) + 1) if counted else limit
@@ -159,7 +162,7 @@ def encode_imagery(
         `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them; and
         with masks `latent_masks` of shape `(visual tokens,)`.
     """
-    limit, side = _limits(processor.image_processor)
+    limit, side = pixel_limits(processor.image_processor)
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": limit}
     frames = [fit_frame(image, limit, side) for image in images]
     encoded = processor.image_processor(images=frames, size=size, return_tensors="pt")
@@ -203,6 +206,7 @@ __all__ = [
     "encode",
     "encode_imagery",
     "fit_frame",
+    "pixel_limits",
     "readable",
     "row_clip",
 ]

@@ -9,6 +9,8 @@ from transformers import BatchFeature, ProcessorMixin
 from ..modeling.errors import InputError
 from ..modeling.processing import conversation_text, decode_image, encode, encode_imagery, row_clip
 from ..modeling.tokens import IMAGERY_MARK, LATENT_PAD, drop_imagery_marks, expand_imagery_marks
+from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
+from .rollouts import video_inputs
 
 IGNORED_LABEL = -100
 
@@ -22,6 +24,7 @@ class DIFTCollator:
         drop_imagery (`bool`, *optional*, defaults to `False`): Leave out marks and imagery: the text-only control.
         masks (`bool`, *optional*, defaults to `False`): Add the imagery's masks, for `latent_pooling="region"`.
         ids (`bool`, *optional*, defaults to `False`): Add the rows' `ids`, which no model takes.
+        padding_side (`str`, *optional*, defaults to `"right"`): Where shorter rows are filled.
     """
 
     def __init__(
@@ -31,9 +34,10 @@ class DIFTCollator:
         drop_imagery: bool = False,
         masks: bool = False,
         ids: bool = False,
+        padding_side: str = "right",
     ):
         self.processor, self.latent_size, self.drop_imagery = processor, latent_size, drop_imagery
-        self.masks, self.ids = masks, ids
+        self.masks, self.ids, self.padding_side = masks, ids, padding_side
         self._pad = processor.tokenizer.convert_tokens_to_ids(LATENT_PAD)
 
     def __call__(self, rows: Sequence[Mapping]) -> BatchFeature:
@@ -44,24 +48,35 @@ class DIFTCollator:
                 `imagery`, and with `masks` also `imagery_masks`.
 
         Returns:
-            `BatchFeature`: What `encode` gives, padded on the right; `labels` of shape `(batch, length)`; and, if any
-            row has imagery, what `encode_imagery` gives, row after row.
+            `BatchFeature`: What `encode` gives; `labels` of shape `(batch, length)`; and, if any row has imagery, what
+            `encode_imagery` gives, row after row. Rows that went through a [`FeatureCache`] give `latent_targets` in
+            the place of imagery pixels, and `mm_encoder_outputs` in the place of video pixels.
 
         Raises:
             InputError: If a row has another number of marks than of imagery frames, or tokens of ours in its words.
         """
         responses = [self._response(row) for row in rows]
         texts = [self._conversation(row, response) for row, response in zip(rows, responses, strict=True)]
-        batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side="right")
+        batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
         spoken = [f"\n{response}<|im_end|>\n" for response in responses]
         batch["labels"] = response_labels(self.processor, batch, spoken)
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
-        imagery = [] if self.drop_imagery else [decode_image(image) for row in rows for image in row["imagery"]]
-        if imagery:
-            batch.update(encode_imagery(self.processor, imagery, self._masks(rows) if self.masks else None))
+        if not self.drop_imagery:
+            batch.update(self._imagery(rows))
+        if VIDEO_COLUMN in rows[0]:
+            batch = _with_kept_videos(batch, [row[VIDEO_COLUMN] for row in rows])
         if self.ids:
             batch["ids"] = [str(row["id"]) for row in rows]
         return batch
+
+    def _imagery(self, rows: Sequence[Mapping]) -> Mapping:
+        if TARGETS_COLUMN in rows[0]:
+            kept = [read_targets(row[TARGETS_COLUMN]) for row in rows if len(row["imagery"])]
+            return {"latent_targets": torch.cat(kept)} if kept else {}
+        images = [decode_image(image) for row in rows for image in row["imagery"]]
+        if not images:
+            return {}
+        return encode_imagery(self.processor, images, self._masks(rows) if self.masks else None)
 
     def _masks(self, rows: Sequence[Mapping]) -> list[Image.Image]:
         for row in rows:
@@ -98,13 +113,24 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
 
     Args:
         processor: A Qwen2.5-VL processor.
-        batch (`BatchFeature`): Encoded conversations, padded on the right.
+        batch (`BatchFeature`): Encoded conversations, padded on either side.
         spoken (`Sequence[str]`): With what each row ends.
 
     Returns:
         `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before these words and after the rows' ends.
     """
     lengths = torch.tensor([len(ids) for ids in processor.tokenizer(list(spoken))["input_ids"]])[:, None]
-    ends = batch["attention_mask"].sum(1, keepdim=True)
     positions = torch.arange(batch["input_ids"].shape[1])
+    ends = (positions * batch["attention_mask"]).amax(1, keepdim=True) + 1
     return batch["input_ids"].masked_fill((positions < ends - lengths) | (positions >= ends), IGNORED_LABEL)
+
+
+def _with_kept_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
+    """The batch with the features of its videos in the place of their pixels."""
+    grids = batch["video_grid_thw"].split(1)
+    seconds: Sequence[torch.Tensor | None] = [None] * len(files)
+    if "second_per_grid_ts" in batch:
+        seconds = torch.as_tensor(batch["second_per_grid_ts"]).split(1)
+    videos = [read_video(*row) for row in zip(files, grids, seconds, strict=True)]
+    kept = {name: value for name, value in batch.items() if name != "pixel_values_videos"}
+    return BatchFeature({**kept, **video_inputs(videos)})

@@ -7,7 +7,9 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from ..modeling.errors import InputError
-from ..modeling.latent_configuration import LATENT_NORMS, LATENT_POOLINGS
+from ..modeling.latent_configuration import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
+
+SELF_FEEDINGS = ("none", "parallel", "sequential")
 
 
 @dataclass
@@ -24,22 +26,55 @@ class DIFTConfig(SFTConfig):
         ce_loss_weight (`float`, *optional*, defaults to `0.1`):
             Weight of the cross entropy on text.
         sim_loss_weight (`float`, *optional*, defaults to `1.0`):
-            Weight of the cosine loss between hidden states and imagery targets.
-        self_feed_passes (`int`, *optional*, defaults to `0`):
-            0 feeds the imagery targets at the latent pads, as published: the model may then read the answer off
-            imagery that it cannot produce. With n > 0 a row feeds on its own latents: n passes over the row feed
-            every latent pad the state that the pass before predicted there (the first, the targets), and the loss is
-            that of one more. With n at least the latents of a row, they are exactly those that it would decode.
-        self_feed_gradient (`bool`, *optional*, defaults to `False`):
-            Let the loss reach the last of those passes through the latents that it predicted.
+            Weight of the loss between hidden states and imagery targets.
+        latent_loss (`str`, *optional*):
+            Which loss that is: `"cosine"`, `"cosine+norm"` or `"smooth_l1"`, see [`dift_loss`]; by default as the
+            model's configuration says. The model keeps it.
+        self_feeding (`str`, *optional*, defaults to `"none"`):
+            What rows feed on. `"none"`: the imagery targets, as published; the model may then read the answer off
+            imagery that it cannot produce. Otherwise each row's own latents, see [`SelfFeeding`]: `"parallel"`, of
+            `self_feed_passes` passes over the row, or `"sequential"`, one pass for each latent. The loss is that of
+            one more pass.
+        self_feed_passes (`int`, *optional*, defaults to `2`):
+            Parallel passes. With at least as many as a row has latents, they are exactly those that it would decode.
+        self_feed_gradient (`int`, *optional*, defaults to `0`):
+            Through how many of the last passes the loss reaches what they fed on.
+        teacher_forcing (`float`, *optional*, defaults to `0.0`):
+            With self-feeding, the share of latent blocks that feed on their targets all the same at the first step
+            (scheduled sampling, arXiv 1506.03099); it falls linearly to 0.
+        teacher_forcing_until (`float`, *optional*, defaults to `0.5`):
+            By what share of the steps it has.
         latent_norm (`str`, *optional*):
             `"match"` feeds states back at the length of the targets, `"none"` as they come; by default as the model's
             configuration says. The model keeps it.
         latent_pooling (`str`, *optional*):
             What part of an imagery frame each latent stands for: `"average"`, `"grid"` or `"region"`; by default as
             the model's configuration says. The model keeps it.
+        padding_side (`str`, *optional*, defaults to `"right"`):
+            Where shorter rows are filled: `"right"`, as published, or `"left"`.
         drop_imagery (`bool`, *optional*, defaults to `False`):
             Train on the same responses without their imagery: the text-only control.
+
+    > Parameters that control cost
+
+    Args:
+        pack_rows (`bool`, *optional*, defaults to `False`):
+            Put the rows of a batch behind each other in one, whole and without padding: what TRL's `padding_free` is
+            for rows of text.
+        precompute_targets (`bool`, *optional*, defaults to `False`):
+            Run the imagery through the frozen tower once, before the first step, and keep its targets on disk.
+        precompute_videos (`bool`, *optional*, defaults to `False`):
+            The same for the videos' features, which take far more room: 2 bytes x hidden size for a token in bf16.
+        feature_cache (`str`, *optional*):
+            Folder of both, which any run with the same tower may share; by default under `HF_HOME`.
+
+    > Parameters that control evaluation
+
+    Args:
+        eval_generations (`int`, *optional*, defaults to `64`):
+            Held-out rows that each evaluation answers by free-running greedy decoding; 0 for none.
+        eval_max_new_tokens (`int`, *optional*, defaults to `512`):
+            Longest of these answers, latents included.
 
     > Parameters whose defaults differ from TRL's
 
@@ -55,12 +90,22 @@ class DIFTConfig(SFTConfig):
 
     ce_loss_weight: float = field(default=0.1, metadata={"help": "Weight of the cross entropy on text."})
     sim_loss_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine loss to the imagery targets."})
-    self_feed_passes: int = field(
-        default=0,
-        metadata={"help": "Passes in which a row predicts the latents it feeds on; 0 feeds the imagery targets."},
+    latent_loss: str | None = field(
+        default=None, metadata={"help": "'cosine', 'cosine+norm' or 'smooth_l1' between states and targets."}
     )
-    self_feed_gradient: bool = field(
-        default=False, metadata={"help": "Let the loss reach the last of these passes through its latents."}
+    self_feeding: str = field(
+        default="none",
+        metadata={"help": "What rows feed on: 'none', their targets; 'parallel' or 'sequential', their own latents."},
+    )
+    self_feed_passes: int = field(default=2, metadata={"help": "Passes of parallel self-feeding."})
+    self_feed_gradient: int = field(
+        default=0, metadata={"help": "Through how many of the last passes the loss reaches what they fed on."}
+    )
+    teacher_forcing: float = field(
+        default=0.0, metadata={"help": "Share of blocks that feed on their targets at the first step of self-feeding."}
+    )
+    teacher_forcing_until: float = field(
+        default=0.5, metadata={"help": "Share of the steps by which that share has fallen to 0."}
     )
     latent_norm: str | None = field(
         default=None, metadata={"help": "'match' feeds states back at the length of the targets, 'none' as they come."}
@@ -68,9 +113,26 @@ class DIFTConfig(SFTConfig):
     latent_pooling: str | None = field(
         default=None, metadata={"help": "'average', 'grid' or 'region': the part of a frame each latent stands for."}
     )
+    padding_side: str = field(default="right", metadata={"help": "Where shorter rows are filled: 'right' or 'left'."})
     drop_imagery: bool = field(
         default=False, metadata={"help": "Train on the responses without their imagery: the text-only control."}
     )
+    pack_rows: bool = field(
+        default=False, metadata={"help": "Put the rows of a batch behind each other in one, without padding."}
+    )
+    precompute_targets: bool = field(
+        default=False, metadata={"help": "Run the imagery through the frozen tower once, before the first step."}
+    )
+    precompute_videos: bool = field(
+        default=False, metadata={"help": "The same for the videos, whose features take far more room on disk."}
+    )
+    feature_cache: str | None = field(
+        default=None, metadata={"help": "Folder of what was precomputed; by default under HF_HOME."}
+    )
+    eval_generations: int = field(
+        default=64, metadata={"help": "Held-out rows that an evaluation answers by free-running decoding."}
+    )
+    eval_max_new_tokens: int = field(default=512, metadata={"help": "Longest of these answers, latents included."})
     learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate."})
     num_train_epochs: float = field(default=1, metadata={"help": "Passes over the rows."})
     warmup_steps: float = field(default=10, metadata={"help": "Steps of linear warm-up."})
@@ -87,10 +149,26 @@ class DIFTConfig(SFTConfig):
         if self.bf16 is None and not self.fp16:
             self.bf16 = not self.use_cpu and is_torch_bf16_gpu_available()
         super().__post_init__()
-        if self.self_feed_passes < 0:
-            raise InputError(f"self_feed_passes is {self.self_feed_passes}: give 0 or more")
-        for name, known in (("latent_norm", LATENT_NORMS), ("latent_pooling", LATENT_POOLINGS)):
-            if getattr(self, name) not in (None, *known):
-                raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}")
-        if self.max_length is not None or self.packing or self.padding_free:
-            raise InputError("truncating or packing rows would cut latent blocks: leave max_length and packing unset")
+        choices = {
+            "self_feeding": SELF_FEEDINGS,
+            "padding_side": ("right", "left"),
+            "latent_loss": (None, *LATENT_LOSSES),
+            "latent_norm": (None, *LATENT_NORMS),
+            "latent_pooling": (None, *LATENT_POOLINGS),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                named = ", ".join(filter(None, known))
+                raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {named}")
+        for name, least in (("self_feed_passes", 1), ("self_feed_gradient", 0), ("eval_generations", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}: give {least} or more")
+        for name in ("teacher_forcing", "teacher_forcing_until"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give a share between 0 and 1")
+        if self.pack_rows and self.self_feeding == "sequential":
+            raise InputError("pack_rows with sequential self-feeding would take a pass for every latent: use parallel")
+        if self.max_length is not None:
+            raise InputError("truncating rows would cut latent blocks: leave max_length unset")
+        if self.packing or self.padding_free:
+            raise InputError("packing and padding_free are for rows of text: set pack_rows instead")

@@ -22,22 +22,22 @@ class DIFTMetrics:
         self._sums: torch.Tensor | None = None
         self._since = time.perf_counter()
 
-    def add(self, outputs, attention_mask: torch.Tensor, share: float) -> None:
+    def add(self, outputs, tokens: torch.Tensor, share: float) -> None:
         """Count a batch.
 
         Args:
             outputs ([`LatentCausalLMOutput`]): What the model returned.
-            attention_mask (`torch.Tensor` of shape `(batch, length)`): 1 at tokens.
+            tokens (`torch.Tensor`): Number of the batch's tokens, without padding.
             share (`float`): What part of an optimizer step the batch is.
         """
-        nothing = torch.zeros(1, self.latent_size, device=attention_mask.device)
+        nothing = torch.zeros(1, self.latent_size, device=tokens.device)
         cosine = nothing[:0] if outputs.cosine is None else outputs.cosine
         norm_ratio = nothing[:0] if outputs.norm_ratio is None else outputs.norm_ratio
         counted = (
             share,
             outputs.ce_loss.detach(),
             outputs.sim_loss.detach(),
-            attention_mask.sum(),
+            tokens,
             outputs.supervised_tokens,
             outputs.correct_tokens,
             len(cosine),

@@ -1,18 +1,30 @@
 """DIFT: supervised training in which a model learns to imagine."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
+from peft import PeftConfig
 from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTTrainer
+from trl.models import unwrap_model_for_generation
 
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
+from ..modeling.self_feeding import SelfFeeding
+from .adapters import fitted_adapter
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
 from .dift_metrics import DIFTMetrics
+from .feature_cache import FeatureCache
+from .free_running import free_running_counts, free_running_shares
+from .pack_rows import packed
+from .pictures import undecoded
+from .row_lengths import row_lengths
+from .unwrapped import unwrapped
 
 
 class DIFTTrainer(SFTTrainer):
@@ -25,7 +37,13 @@ class DIFTTrainer(SFTTrainer):
         model ([`FourDThinkerForConditionalGeneration`]): The model to train.
         args ([`DIFTConfig`]): Settings.
         processing_class: The model's processor.
+        train_dataset (`datasets.Dataset`, *optional*): Rows of `dift`.
+        eval_dataset (`datasets.Dataset`, *optional*): Held-out rows.
+        peft_config (`peft.PeftConfig`, *optional*): Train an adapter, see [`fitted_adapter`].
         kwargs: As in TRL; `data_collator` defaults to [`DIFTCollator`].
+
+    Raises:
+        InputError: If rows do not fit the settings.
 
     Example:
 
@@ -38,15 +56,34 @@ class DIFTTrainer(SFTTrainer):
 
     _tag_names = ["fourdthinker", "dift"]
 
-    def __init__(self, model: PreTrainedModel, args: DIFTConfig, processing_class: ProcessorMixin, **kwargs):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: DIFTConfig,
+        processing_class: ProcessorMixin,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        peft_config: PeftConfig | None = None,
+        **kwargs,
+    ):
         model.model.freeze_vision()
-        for name in ("ce_loss_weight", "sim_loss_weight", "latent_norm", "latent_pooling"):
+        for name in ("ce_loss_weight", "sim_loss_weight", "latent_loss", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
                 setattr(model.config, name, getattr(args, name))
-        regions = model.config.latent_pooling == "region"
-        collator = DIFTCollator(processing_class, model.config.latent_size, args.drop_imagery, regions, ids=True)
-        kwargs.setdefault("data_collator", collator)
-        super().__init__(model, args=args, processing_class=processing_class, **kwargs)
+        kwargs.setdefault("data_collator", _collator(model, args, processing_class))
+        datasets = [
+            _prepared(rows, model, args, processing_class) if isinstance(rows, Dataset) else rows
+            for rows in (train_dataset, eval_dataset)
+        ]
+        super().__init__(
+            model,
+            args=args,
+            processing_class=processing_class,
+            train_dataset=datasets[0],
+            eval_dataset=datasets[1],
+            peft_config=fitted_adapter(peft_config, model.config),
+            **kwargs,
+        )
         # `compute_loss` divides by the tokens and images of a whole optimizer step, over all its micro-batches and
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True
@@ -56,7 +93,7 @@ class DIFTTrainer(SFTTrainer):
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
         """TRL's own, which counts the tokens of a step; counts its images as well."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        images = sum(len(batch.get("image_grid_thw_latent", ())) for batch in batches)
+        images = sum(_images(batch) for batch in batches)
         # A step without imagery divides nought by one.
         counted = self.accelerator.gather(torch.tensor(images, device=device)).sum().clamp(min=1)
         self._images_in_batch = counted if num_items is not None else None
@@ -101,18 +138,58 @@ class DIFTTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ):
-        """The DIFT loss of a batch, with the latents that the settings ask for."""
-        inputs = self._with_encoded_video({name: value for name, value in inputs.items() if name != "ids"})
+        """The DIFT loss of a batch, fed as the settings ask."""
+        inputs = {name: value for name, value in inputs.items() if name != "ids"}
+        tokens = inputs["attention_mask"].sum()
+        feeding = self._feeding(_images(inputs))
+        if self.args.pack_rows:
+            inputs = packed(inputs, unwrapped(self.accelerator, model).model.get_rope_index)
         counts, shares = {}, 1
         if num_items_in_batch is not None:
             counts = {"num_items_in_batch": num_items_in_batch, "num_images_in_batch": self._images_in_batch}
             # Processes are averaged afterwards, while the counts are those of all of them.
             shares = self.accelerator.num_processes
-        outputs = model(**inputs, **self._latents(inputs), **counts, use_cache=False, logits_to_keep=1)
+        outputs = model(**inputs, **feeding, **counts, use_cache=False, logits_to_keep=1)
         step_share = 1 / (shares * self.current_gradient_accumulation_steps) if counts else 1
-        self._measured[self._mode].add(outputs, inputs["attention_mask"], step_share)
+        self._measured[self._mode].add(outputs, tokens, step_share)
         loss = outputs.loss * shares
         return (loss, outputs) if return_outputs else loss
+
+    def _feeding(self, images: int) -> dict[str, Any]:
+        """The model's arguments for latents of the rows' own, unless its default, the targets, is asked for."""
+        if self.args.self_feeding == "none" or not images:
+            return {}
+        passes = self.args.self_feed_passes if self.args.self_feeding == "parallel" else None
+        feeding = {"self_feeding": SelfFeeding(passes, self.args.self_feed_gradient)}
+        share = self._teacher_forcing()
+        if self.model.training and share > 0:
+            feeding["teacher_forced"] = (torch.rand(images) < share).to(self.accelerator.device)
+        return feeding
+
+    def _teacher_forcing(self) -> float:
+        """The share of blocks that feed on their targets at this step."""
+        done, until = self.state.global_step, self.args.teacher_forcing_until * self.state.max_steps
+        return self.args.teacher_forcing * max(0.0, 1.0 - done / until) if until else 0.0
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
+        metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if self.args.eval_generations and isinstance(rows, Dataset):
+            said = {f"{metric_key_prefix}_{name}": share for name, share in self._free_running(rows).items()}
+            self.log(said)
+            metrics.update(said)
+        return metrics
+
+    def _free_running(self, rows: Dataset) -> dict[str, float]:
+        asked = range(min(self.args.eval_generations, len(rows)))
+        mine = rows.select(asked[self.args.process_index :: self.args.world_size])
+        settings = (self.args.per_device_eval_batch_size, self.args.eval_max_new_tokens)
+        with unwrap_model_for_generation(self.model, self.accelerator):
+            model = unwrapped(self.accelerator, self.model)
+            counts = free_running_counts(model, self.processing_class, mine, *settings)
+        counted = torch.tensor([list(counts.values())], device=self.accelerator.device)
+        return free_running_shares(dict(zip(counts, self.accelerator.gather(counted).sum(0).tolist(), strict=True)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """TRL's own, with what training has written into the configuration, which is no weight."""
@@ -120,7 +197,12 @@ class DIFTTrainer(SFTTrainer):
         file = Path(resume_from_checkpoint) / "config.json"
         if file.is_file():
             saved = json.loads(file.read_text(encoding="utf-8"))
-            self.accelerator.unwrap_model(self.model).config.latent_target_norm = saved.get("latent_target_norm")
+            unwrapped(self.accelerator, self.model).config.latent_target_norm = saved.get("latent_target_norm")
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """TRL's own; an adapter gets the configuration beside it, where training has written."""
+        super()._save(output_dir, state_dict)
+        unwrapped(self.accelerator, self.model).config.save_pretrained(output_dir or self.args.output_dir)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""
@@ -131,26 +213,30 @@ class DIFTTrainer(SFTTrainer):
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
 
-    def _with_encoded_video(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Run the frozen tower once, however many passes there are."""
-        base = self.accelerator.unwrap_model(self.model)
-        with torch.no_grad():
-            encoded = base.model.get_video_features(
-                inputs.pop("pixel_values_videos"), inputs["video_grid_thw"], return_dict=True
-            )
-        return {**inputs, "mm_encoder_outputs": {"video": encoded}}
 
-    def _latents(self, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """What to feed at the latent pads: by default nothing of our own, so that the model feeds its targets."""
-        if "pixel_values_latent" not in inputs or self.args.self_feed_passes == 0:
-            return {}
-        base = self.accelerator.unwrap_model(self.model)
-        names = ("pixel_values_latent", "image_grid_thw_latent", "latent_masks")
-        fed = base.imagery_targets(**{name: inputs[name] for name in names if name in inputs}).flatten(0, 1)
-        inner = {name: value for name, value in inputs.items() if name not in ("labels", *names)}
-        pads = inputs["input_ids"] == base.config.latent_token_id
-        for left in reversed(range(self.args.self_feed_passes)):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.args.self_feed_gradient and left == 0):
-                states = base.model(**inner, latent_embeds=fed, use_cache=False).last_hidden_state
-                fed = base.fed_back(states[:, :-1][pads[:, 1:]])
-        return {"latent_embeds": fed}
+def _collator(model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin) -> DIFTCollator:
+    regions = model.config.latent_pooling == "region"
+    return DIFTCollator(
+        processor, model.config.latent_size, args.drop_imagery, regions, ids=True, padding_side=args.padding_side
+    )
+
+
+def _prepared(rows: Dataset, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin) -> Dataset:
+    """Rows whose pictures wait for the collator, with what is to be known of them before the first step."""
+    rows = undecoded(rows)
+    if args.train_sampling_strategy == "group_by_length" and args.length_column_name not in rows.column_names:
+        lengths = row_lengths(rows, processor, model.config.latent_size)
+        rows = rows.add_column(args.length_column_name, lengths)
+    if args.precompute_targets or args.precompute_videos:
+        precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
+        cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
+        if args.precompute_targets and not args.drop_imagery:
+            rows = cache.with_targets(rows)
+        if args.precompute_videos:
+            rows = cache.with_videos(rows)
+    return rows
+
+
+def _images(batch: Mapping[str, Any]) -> int:
+    """Imagery frames in a batch, as pixels or as targets."""
+    return len(batch.get("image_grid_thw_latent", batch.get("latent_targets", ())))

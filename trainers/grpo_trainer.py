@@ -19,6 +19,7 @@ from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
 from .latent_scoring import LatentScorer, masked_tokens
 from .rewards import accuracy_reward, format_reward
 from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts, until_end, video_inputs
+from .unwrapped import unwrapped
 
 logger = logging.get_logger(__name__)
 
@@ -102,8 +103,7 @@ class LatentGRPOTrainer(GRPOTrainer):
 
     @property
     def _base_model(self) -> PreTrainedModel:
-        model = self.accelerator.unwrap_model(self.model)
-        return model.get_base_model() if isinstance(model, PeftModel) else model
+        return unwrapped(self.accelerator, self.model)
 
     def _sampling_config(self) -> GenerationConfig:
         """What TRL made of the arguments, with the visual placeholders banned: a sampled one would ask for pixels."""

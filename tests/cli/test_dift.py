@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 
 from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.fourd_cot import write_dataset
@@ -29,6 +30,8 @@ SETTINGS = {
     "report_to": "none",
     "save_strategy": "no",
 }
+SELF_FED = {"self_feeding": "parallel", "self_feed_passes": 3}
+LORA = {"use_peft": True, "lora_r": 4, "lora_alpha": 8, "learning_rate": "1e-2"}
 
 
 def make_row(number):
@@ -54,7 +57,8 @@ def make_row(number):
 def dataset(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
-    write_dataset({"dift": {"train": [make_row(number) for number in range(4)]}}, folder)
+    rows = [make_row(number) for number in range(7)]
+    write_dataset({"dift": {"train": rows[:4], "test": rows[4:]}}, folder)
     return folder
 
 
@@ -78,12 +82,12 @@ def assert_trained(out, start_folder):
     assert processor.tokenizer.convert_tokens_to_ids("<|latent_pad|>") == model.config.latent_token_id
     log = json.loads((out / "training_log.json").read_text())
     assert [entry["step"] for entry in log["log_history"] if "sim_loss" in entry] == [1, 2]
-    assert log["settings"]["self_feed_passes"] == 1
+    assert log["settings"]["self_feed_passes"] == 3
     assert not list(out.glob("*.bin")) and not out.with_name("out-checkpoints").exists()
 
 
 def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_path, tiny_model_folder):
-    path = recipe(self_feed_passes=1, self_feed_gradient=True, ce_loss_weight=1.0)
+    path = recipe(**SELF_FED, self_feed_gradient=1, ce_loss_weight=1.0)
     assert main(["dift", "--config", str(path)]) == 0
     assert_trained(tmp_path / "out", tiny_model_folder)
     assert load_model(tmp_path / "out")[0].config.ce_loss_weight == 1.0
@@ -92,7 +96,7 @@ def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_p
 @pytest.mark.slow
 def test_the_installed_command_does_the_same(recipe, tmp_path, tiny_model_folder):
     command = Path(sys.executable).with_name("fourdthinker")
-    run = [str(command), "dift", "--config", str(recipe(self_feed_passes=1))]
+    run = [str(command), "dift", "--config", str(recipe(**SELF_FED))]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"trained model in {tmp_path / 'out'}"
@@ -106,12 +110,14 @@ def test_the_installed_command_ends_an_unknown_key_in_one_line(recipe, tmp_path)
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("fourdthinker: error: unknown setting 'self_feed': did you mean 'self_feed_")
+    assert line.startswith("fourdthinker: error: unknown setting 'self_feed': did you mean 'self_feed")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [{"self_feed_passes": 1}, {"self_feed_passes": 2, "latent_norm": "match"}], ids=str
+    "settings",
+    [SELF_FED, {**SELF_FED, "latent_norm": "match", "teacher_forcing": 0.5}, {**LORA, "latent_norm": "match"}],
+    ids=str,
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_path, capsys, settings):
     saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 6, **settings}
@@ -173,9 +179,9 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
     [
         ({"lerning_rate": 1}, "did you mean 'learning_rate'"),
         ({"learning_rate": "fast"}, "invalid float value: 'fast'"),
-        ({"self_feed_passes": -1}, "self_feed_passes is -1"),
-        ({"max_length": 64}, "leave max_length and packing unset"),
-        ({"dataset": "no/such/folder"}, "cannot read rows for 'dift' from no/such/folder"),
+        ({"self_feed_passes": 0}, "self_feed_passes is 0"),
+        ({"max_length": 64}, "leave max_length unset"),
+        ({"dataset": "no/such/folder"}, "cannot read train rows for 'dift' from no/such/folder"),
         ({"model": "no/such/model"}, "no/such/model"),
         ({"output": None}, "no output given"),
     ],
@@ -198,3 +204,62 @@ def test_a_row_that_cannot_be_collated_is_named_and_leaves_nothing(recipe, tmp_p
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error == "fourdthinker: error: row row-1 has the token <|video_pad|> in its words: take it out"
     assert not (tmp_path / "out").exists() and not (tmp_path / "out-checkpoints").exists()
+
+
+@pytest.fixture
+def adapter(recipe, tmp_path):
+    assert main(["dift", "--config", str(recipe(**LORA, latent_norm="match"))]) == 0
+    return tmp_path / "out"
+
+
+def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(adapter, tiny_model_folder):
+    saved = load_file(adapter / "adapter_model.safetensors")
+    assert not (adapter / "model.safetensors").exists()
+    assert saved and not [name for name in saved if "visual" in name]
+    assert any("embed_tokens" in name for name in saved), "the latent tokens, which no backbone knows"
+    model, processor = load_model(adapter)
+    start, _ = load_model(tiny_model_folder)
+    before, after = start.state_dict(), model.state_dict()
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "model.language_model.layers.0.self_attn.q_proj.weight" in changed
+    assert not [name for name in changed if "visual" in name or "norm" in name]
+    table = "model.language_model.embed_tokens.weight"
+    rows = (before[table] != after[table]).any(1).nonzero()[:, 0].tolist()
+    config = model.config
+    assert rows == sorted([config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id])
+    assert config.latent_norm == "match" and config.latent_target_norm > 0, "the configuration travels with it"
+    card = (adapter / "README.md").read_text()
+    assert str(tiny_model_folder) in card
+
+
+def test_training_goes_on_from_an_adapter(adapter, recipe, tmp_path):
+    path = recipe(model=str(adapter), output=str(tmp_path / "further"))
+    assert main(["dift", "--config", str(path)]) == 0
+    assert load_model(tmp_path / "further")
+
+
+def test_flags_stand_for_settings(recipe, tmp_path):
+    cache = tmp_path / "cache"
+    path = recipe(feature_cache=str(cache))
+    assert main(["dift", "--config", str(path), "--precompute-targets"]) == 0
+    assert list(cache.rglob("*.safetensors"))
+    assert main(["dift", "--config", str(path), "--drop-imagery", "--output", str(tmp_path / "text")]) == 0
+    log = json.loads((tmp_path / "text" / "training_log.json").read_text())
+    assert log["log_history"][0]["sim_loss"] == 0 and "cosine_1" not in log["log_history"][0]
+
+
+def test_held_out_rows_are_answered_as_training_goes_and_the_plot_shows_it(recipe, tmp_path):
+    held_out = {"eval_strategy": "steps", "eval_steps": 1, "eval_generations": 2, "eval_max_new_tokens": 8}
+    assert main(["dift", "--config", str(recipe(**held_out))]) == 0
+    log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]
+    assert [entry["step"] for entry in log if "eval_accuracy" in entry] == [1, 2]
+    assert [entry["step"] for entry in log if "eval_loss" in entry] == [1, 2]
+    with Image.open(tmp_path / "out" / "training.png") as plot:
+        assert plot.width > 800 and plot.convert("L").getextrema()[0] < 100
+
+
+def test_no_held_out_rows_is_said_in_one_line(recipe, tmp_path, capsys):
+    path = recipe(eval_strategy="steps", eval_steps=1)
+    assert main(["dift", "--config", str(path), "--eval-dataset", str(tmp_path / "nothing")]) == 2
+    assert "cannot read test rows for 'dift'" in capsys.readouterr().err.strip().splitlines()[-1]

@@ -109,7 +109,7 @@ def test_checkpoints_of_another_recipe_are_not_mixed_in(recipe, capsys):
         ({"latent_mask": "none"}, "invalid choice: 'none'"),
         ({"num_generations": 3}, "must be divisible by num_generations"),
         ({"use_vllm": True}, "set use_vllm"),
-        ({"dataset": "no/such/folder"}, "cannot read rows for 'grpo' from no/such/folder"),
+        ({"dataset": "no/such/folder"}, "cannot read train rows for 'grpo' from no/such/folder"),
         ({"model": None}, "no model given"),
     ],
 )

@@ -53,6 +53,34 @@ def test_weights_and_token_count(states):
     torch.testing.assert_close(loss.total, 2.0 * loss.ce + 0.5 * plain.sim)
 
 
+def test_other_distances_written_out(states):
+    hidden, head, targets = states
+    predictions = hidden[:, :-1][(IDS == PAD)[:, 1:]].view(3, 2, 6)
+    ratio = predictions.norm(dim=-1) / targets.norm(dim=-1)
+    cosine = dift_loss(hidden, IDS, LABELS, targets, head, PAD).sim
+    given = {"num_images_in_batch": 5}
+    both = dift_loss(hidden, IDS, LABELS, targets, head, PAD, latent_loss="cosine+norm", **given).sim
+    torch.testing.assert_close(both, (3 * cosine + ((ratio - 1) ** 2).mean(1).sum()) / 5)
+    gap = (predictions - targets).abs()
+    huber = torch.where(gap < 1, gap**2 / 2, gap - 0.5)
+    smooth = dift_loss(hidden, IDS, LABELS, targets, head, PAD, latent_loss="smooth_l1", **given).sim
+    torch.testing.assert_close(smooth, huber.mean((1, 2)).sum() / 5)
+    for distance in ("cosine+norm", "smooth_l1"):
+        exact = torch.zeros_like(hidden).masked_scatter(
+            torch.roll(IDS == PAD, -1, dims=1)[..., None].expand_as(hidden), targets
+        )
+        assert dift_loss(exact, IDS, None, targets, head, PAD, latent_loss=distance).sim.abs() < 1e-6
+        longer = dift_loss(2 * exact, IDS, None, targets, head, PAD, latent_loss=distance).sim
+        assert longer > 0.1, "length counts"
+
+
+def test_the_model_takes_the_distance_from_its_configuration(training_batch, tiny_model):
+    losses = []
+    for tiny_model.config.latent_loss in ("cosine", "cosine+norm", "smooth_l1"):
+        losses.append(tiny_model(**training_batch).sim_loss.item())
+    assert len({round(loss, 4) for loss in losses}) == 3
+
+
 def test_pairs_are_the_state_before_each_pad_and_the_target_at_it(states):
     hidden, head, targets = states
     dift_loss(hidden, IDS, None, targets, head, PAD).sim.backward()

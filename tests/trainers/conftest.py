@@ -1,8 +1,27 @@
 import numpy as np
 import pytest
+from datasets import Dataset, Features, List, Value
+from datasets import Image as ImageFeature
 from PIL import Image
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Tilt Down"]
+
+FEATURES = Features(
+    {
+        **dict.fromkeys(("id", "task", "question", "answer", "response"), Value("string")),
+        "options": List(Value("string")),
+        "frames": List(ImageFeature()),
+        "timestamps": List(Value("float64")),
+        "imagery": List(ImageFeature()),
+        "imagery_masks": List(ImageFeature()),
+    }
+)
+
+
+@pytest.fixture
+def dift_dataset():
+    """Rows as `load_dataset` gives them."""
+    return lambda rows: Dataset.from_list(rows, features=FEATURES)
 
 
 @pytest.fixture

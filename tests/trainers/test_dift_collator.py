@@ -90,6 +90,35 @@ def test_padding_is_on_the_right_and_not_supervised(collate, make_dift_row):
     assert (batch["labels"][mask == 0] == IGNORED).all()
 
 
+def test_padding_on_the_left_moves_words_and_labels_together(tiny_processor, collate, make_dift_row):
+    rows = [make_dift_row(0, 0), make_dift_row(5, 3), make_dift_row(2, 1)]
+    right, left = collate(rows), DIFTCollator(tiny_processor, SIZE, padding_side="left")(rows)
+    assert left["attention_mask"][0, 0] == 0 and left["attention_mask"][:, -1].all()
+    for name in ("input_ids", "labels"):
+        for row in range(3):
+            kept = [batch[name][row][batch["attention_mask"][row].bool()] for batch in (left, right)]
+            assert torch.equal(*kept)
+    assert (left["labels"][left["attention_mask"] == 0] == IGNORED).all()
+
+
+def test_one_pass_over_the_videos_and_one_over_the_imagery(tiny_processor, make_dift_row, monkeypatch):
+    passes = []
+
+    def count(part):
+        stock = type(part).__call__
+
+        def counted(*args, **kwargs):
+            passes.append(part)
+            return stock(*args, **kwargs)
+
+        monkeypatch.setattr(type(part), "__call__", counted)
+
+    count(tiny_processor.video_processor)
+    count(tiny_processor.image_processor)
+    DIFTCollator(tiny_processor, SIZE)([make_dift_row(number, 2) for number in range(4)])
+    assert passes == [tiny_processor.video_processor, tiny_processor.image_processor]
+
+
 def test_a_row_in_a_batch_is_the_row_alone(collate, make_dift_row):
     rows = [make_dift_row(0, 1), make_dift_row(1, 0), make_dift_row(2, 2)]
     batch = collate(rows)

@@ -8,35 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset, Features, Image, List, Value
 from safetensors.torch import load_file
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.self_feeding import SelfFeeding
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 
-FEATURES = Features(
-    {
-        **dict.fromkeys(("id", "task", "question", "answer", "response"), Value("string")),
-        "options": List(Value("string")),
-        "frames": List(Image()),
-        "timestamps": List(Value("float64")),
-        "imagery": List(Image()),
-        "imagery_masks": List(Image()),
-    }
-)
-LATENTS = 8  # two blocks of four
+PARALLEL = {"self_feeding": "parallel", "self_feed_passes": 2}
 
 
 @pytest.fixture
-def make_trainer(tiny_model_folder, tmp_path):
+def make_trainer(tiny_model_folder, dift_dataset, tmp_path):
     def make(rows, **settings):
         model, processor = load_model(tiny_model_folder)
         fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
         settings = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0, **settings}
         args = DIFTConfig(str(tmp_path / "out"), **fixed, **settings)
-        dataset = Dataset.from_list(rows, features=FEATURES)
-        return DIFTTrainer(model, args=args, train_dataset=dataset, processing_class=processor)
+        return DIFTTrainer(model, args=args, train_dataset=dift_dataset(rows), processing_class=processor)
 
     return make
 
@@ -64,25 +53,6 @@ def gradients(trainer) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
 
 
-def decoded_alone(model, collate, row) -> torch.Tensor:
-    """A row's latents one after the other: each is the last state of the words and latents before it."""
-    inputs = collate([row])
-    pads = (inputs["input_ids"][0] == model.config.latent_token_id).nonzero()[:, 0].tolist()
-    names = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
-    vision = {name: inputs[name] for name in names if name in inputs}
-    latents: list[torch.Tensor] = []
-    for position in pads:
-        outputs = model.model(
-            input_ids=inputs["input_ids"][:, :position],
-            attention_mask=inputs["attention_mask"][:, :position],
-            latent_embeds=torch.stack(latents) if latents else None,
-            use_cache=False,
-            **vision,
-        )
-        latents.append(model.fed_back(outputs.last_hidden_state[0, -1]))
-    return torch.stack(latents)
-
-
 def test_published_loss_is_the_models_own(make_trainer, rows):
     trainer = make_trainer(rows, ce_loss_weight=0.3, sim_loss_weight=0.7)
     batch = batch_of(trainer)
@@ -94,7 +64,7 @@ def test_published_loss_is_the_models_own(make_trainer, rows):
 
 
 def test_rows_with_and_without_imagery_are_one_batch(make_trainer, make_dift_row):
-    for settings in ({}, {"self_feed_passes": 2}):
+    for settings in ({}, PARALLEL):
         trainer = make_trainer([make_dift_row(0, 0), make_dift_row(1, 2), make_dift_row(2, 0)], **settings)
         assert torch.isfinite(loss_of(trainer))
         trainer = make_trainer([make_dift_row(0, 0), make_dift_row(1, 0)], **settings)
@@ -103,38 +73,39 @@ def test_rows_with_and_without_imagery_are_one_batch(make_trainer, make_dift_row
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("latent_norm", ["none", "match"])
-def test_enough_parallel_passes_give_the_latents_that_the_row_would_decode(make_trainer, make_dift_row, latent_norm):
-    rows = [make_dift_row(0, 2), make_dift_row(1, 0), make_dift_row(2, 1)]
-    fed = {}
-    for passes in (1, LATENTS - 1, LATENTS, LATENTS + 3):
-        trainer = make_trainer(rows, self_feed_passes=passes, latent_norm=latent_norm)
-        trainer.model.config.latent_target_norm = 3.0
-        batch = trainer._with_encoded_video(batch_of(trainer))
-        fed[passes] = trainer._latents(batch)["latent_embeds"]
-    alone = [decoded_alone(trainer.model, trainer.data_collator, row) for row in (rows[0], rows[2])]
-    torch.testing.assert_close(fed[LATENTS], torch.cat(alone), atol=1e-5, rtol=0)
-    torch.testing.assert_close(fed[LATENTS + 3], torch.cat(alone), atol=1e-5, rtol=0)
-    # Pass n makes latent n right: one pass fewer leaves the last of eight wrong, and one pass gets only the first.
-    right = (fed[LATENTS - 1] - torch.cat(alone)).abs().amax(-1) < 1e-5
-    assert right.tolist() == [True] * 7 + [False] + [True] * 4
-    right = (fed[1] - torch.cat(alone)).abs().amax(-1) < 1e-5
-    assert right.nonzero()[:, 0].tolist() == [0, 8]
-
-
-@torch.no_grad()
-def test_the_loss_is_that_of_one_more_pass_on_these_latents(make_trainer, rows):
-    trainer = make_trainer(rows, self_feed_passes=2)
+@pytest.mark.parametrize(
+    ("settings", "feeding"),
+    [
+        ({}, None),
+        ({"self_feeding": "parallel", "self_feed_passes": 3}, SelfFeeding(3)),
+        ({"self_feeding": "sequential"}, SelfFeeding()),
+    ],
+    ids=str,
+)
+def test_rows_feed_on_what_the_settings_say(make_trainer, rows, settings, feeding):
+    trainer = make_trainer(rows, **settings)
     batch = batch_of(trainer)
-    latents = trainer._latents(trainer._with_encoded_video(dict(batch)))["latent_embeds"]
-    expected = trainer.model(**batch, latent_embeds=latents)
-    torch.testing.assert_close(trainer.compute_loss(trainer.model, dict(batch)), expected.loss)
-    published = trainer.model(**batch)
-    assert (expected.loss - published.loss).abs() > 1e-3
+    expected = trainer.model(**batch, self_feeding=feeding)
+    torch.testing.assert_close(trainer.compute_loss(trainer.model, batch), expected.loss)
+
+
+def test_teacher_forcing_falls_from_its_share_to_none(make_trainer, rows):
+    settings = {"self_feeding": "parallel", "teacher_forcing": 0.8, "teacher_forcing_until": 0.5}
+    trainer = make_trainer(rows, **settings)
+    trainer.model.train()
+    trainer.state.max_steps, shares = 100, {}
+    for step in (0, 25, 50, 99):
+        trainer.state.global_step = step
+        draws = [trainer._feeding(1000).get("teacher_forced", torch.zeros(1)) for _ in range(10)]
+        shares[step] = torch.cat([draw.float() for draw in draws]).mean().item()
+    assert shares == pytest.approx({0: 0.8, 25: 0.4, 50: 0.0, 99: 0.0}, abs=0.02)
+    trainer.state.global_step = 0
+    trainer.model.eval()
+    assert "teacher_forced" not in trainer._feeding(1000), "evaluation measures own latents"
 
 
 def test_the_vision_tower_gets_no_gradient_and_the_language_model_does(make_trainer, rows):
-    for settings in ({}, {"self_feed_passes": 2}, {"self_feed_passes": 2, "self_feed_gradient": True}):
+    for settings in ({}, PARALLEL, {**PARALLEL, "self_feed_gradient": 1}):
         trainer = make_trainer(rows, **settings)
         grads = gradients(trainer)
         assert not [name for name in grads if ".visual." in name]
@@ -145,14 +116,14 @@ def test_the_vision_tower_gets_no_gradient_and_the_language_model_does(make_trai
 
 
 def test_gradient_reaches_the_pass_that_predicted_the_latents_only_if_asked(make_trainer, rows):
-    settings = {"self_feed_passes": 2}
+    settings = PARALLEL
     without, cut, through = (
-        gradients(make_trainer(rows, **settings, self_feed_gradient=wanted)) for wanted in (False, False, True)
+        gradients(make_trainer(rows, **settings, self_feed_gradient=wanted)) for wanted in (0, 0, 1)
     )
     assert all(torch.equal(without[name], cut[name]) for name in without)
     different = [name for name in without if not torch.allclose(without[name], through[name], rtol=1e-3, atol=1e-6)]
     assert len(different) > len(without) / 2
-    trainers = [make_trainer(rows, **settings, self_feed_gradient=wanted) for wanted in (False, True)]
+    trainers = [make_trainer(rows, **settings, self_feed_gradient=wanted) for wanted in (0, 1)]
     torch.testing.assert_close(*(loss_of(trainer).detach() for trainer in trainers))
 
 
@@ -160,8 +131,8 @@ def test_gradient_reaches_the_pass_that_predicted_the_latents_only_if_asked(make
     "settings",
     [
         {},
-        {"self_feed_passes": 2, "self_feed_gradient": True},
-        {"self_feed_passes": 2, "latent_norm": "match", "latent_pooling": "region"},
+        {**PARALLEL, "self_feed_gradient": 1},
+        {**PARALLEL, "latent_norm": "match", "latent_pooling": "region"},
         {"drop_imagery": True},
     ],
     ids=str,
@@ -234,7 +205,7 @@ def uneven_rows(make_dift_row):
     return [make_dift_row(number, number % 4) for number in range(8)]
 
 
-@pytest.mark.parametrize("settings", [{}, {"self_feed_passes": 2}], ids=str)
+@pytest.mark.parametrize("settings", [{}, PARALLEL], ids=str)
 def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, settings):
     logs, weights = [], []
     for size in (8, 1, 2):
@@ -248,6 +219,65 @@ def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, s
         for name, values in weight.items():
             torch.testing.assert_close(values, weights[0][name], atol=1e-5, rtol=0, msg=name)
     assert min(logs[0].values()) > 0.1
+
+
+@pytest.mark.parametrize("settings", [{}, PARALLEL, {**PARALLEL, "self_feed_gradient": 2}], ids=str)
+@pytest.mark.parametrize("way", [{"pack_rows": True}, {"padding_side": "left"}], ids=str)
+def test_rows_are_worth_the_same_packed_and_padded_on_either_side(make_trainer, uneven_rows, settings, way):
+    plain, other = (make_trainer(uneven_rows[:4], **settings, **changes) for changes in ({}, way))
+    torch.testing.assert_close(loss_of(other), loss_of(plain), atol=1e-5, rtol=0)
+    expected, got = gradients(plain), gradients(other)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_packed_rows_are_one_without_padding(make_trainer, uneven_rows):
+    trainer = make_trainer(uneven_rows[:3], pack_rows=True)
+    batch, seen = batch_of(trainer), []
+    trainer.model.model.language_model.register_forward_pre_hook(
+        lambda module, args, given: seen.append(given["inputs_embeds"].shape), with_kwargs=True
+    )
+    trainer.compute_loss(trainer.model, dict(batch))
+    assert seen == [(1, int(batch["attention_mask"].sum()), trainer.model.config.text_config.hidden_size)]
+    # A row behind another one is blind to it: another first row changes nothing in its own loss.
+    first, second = ({**uneven_rows[0], "response": words} for words in ("<answer>A</answer>", "<answer>B</answer>"))
+    states = []
+    for row in (first, second):
+        seen = []
+        trainer = make_trainer([{**row, "imagery": [], "imagery_masks": []}, uneven_rows[1]], pack_rows=True)
+        trainer.model.model.register_forward_hook(lambda module, args, output, seen=seen: seen.append(output))
+        trainer.compute_loss(trainer.model, batch_of(trainer))
+        states.append(seen[0].last_hidden_state[0, -40:])
+    torch.testing.assert_close(*states, atol=1e-5, rtol=0)
+
+
+def test_rows_of_like_length_share_batches(make_trainer, make_dift_row):
+    short, long = ([make_dift_row(number, 0) for number in numbers] for numbers in ([0] * 24, [30] * 24))
+    rows = [row for pair in zip(short, long, strict=True) for row in pair]
+    trainer = make_trainer(rows, train_sampling_strategy="group_by_length", per_device_train_batch_size=2)
+    lengths = [int(trainer.data_collator([row])["attention_mask"].sum()) for row in rows[:2]]
+    # Qwen3-VL's processor writes the time of each grid as well.
+    assert all(
+        0 <= exact - told < 20 for exact, told in zip(lengths, trainer.train_dataset["length"][:2], strict=True)
+    )
+    batches = [batch["attention_mask"].sum(1).tolist() for batch in trainer.get_train_dataloader()]
+    # transformers sorts 12 rows at a time, so at most one batch of six is mixed; by chance it would be three.
+    assert sum(len(set(batch)) > 1 for batch in batches) <= 4 < 24 == len(batches)
+
+
+def test_pictures_are_decoded_in_worker_processes(make_trainer, rows, tmp_path):
+    trainer = make_trainer(rows, dataloader_num_workers=2, per_device_train_batch_size=1)
+    collate, log = trainer.data_collator, tmp_path / "processes"
+
+    def told(batch):
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        assert all(isinstance(picture, dict) for row in batch for picture in row["frames"])
+        return collate(batch)
+
+    trainer.data_collator = told
+    assert len(list(trainer.get_train_dataloader())) == 3
+    assert str(os.getpid()) not in log.read_text().split() and len(log.read_text().split()) == 3
 
 
 SCRIPT = """
@@ -276,12 +306,14 @@ if trainer.is_world_process_zero():
 
 
 @pytest.mark.slow
-def test_two_processes_of_four_rows_are_one_of_eight(make_trainer, uneven_rows, tiny_model_folder, tmp_path):
+def test_two_processes_of_four_rows_are_one_of_eight(
+    make_trainer, uneven_rows, dift_dataset, tiny_model_folder, tmp_path
+):
     fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
     fixed |= {"warmup_steps": 0, **ONE_STEP, "per_device_train_batch_size": 4}
     script, rows, out = tmp_path / "train.py", tmp_path / "rows.parquet", tmp_path / "two"
     script.write_text(SCRIPT)
-    Dataset.from_list(uneven_rows, features=FEATURES).to_parquet(rows)
+    dift_dataset(uneven_rows).to_parquet(rows)
     # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices.
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
@@ -299,7 +331,7 @@ def test_two_processes_of_four_rows_are_one_of_eight(make_trainer, uneven_rows, 
 
 
 def test_evaluation_measures_the_same_loss(make_trainer, rows):
-    trainer = make_trainer(rows, self_feed_passes=1, per_device_eval_batch_size=len(rows))
+    trainer = make_trainer(rows, self_feeding="parallel", self_feed_passes=1, per_device_eval_batch_size=len(rows))
     measured = trainer.evaluate(trainer.train_dataset)
     with torch.no_grad():
         loss, outputs = trainer.compute_loss(trainer.model.eval(), batch_of(trainer), return_outputs=True)
@@ -307,8 +339,19 @@ def test_evaluation_measures_the_same_loss(make_trainer, rows):
     assert measured["eval_sim_loss"] == pytest.approx(outputs.sim_loss.item(), rel=1e-5)
 
 
+def test_evaluation_tells_what_the_model_says_on_its_own(make_trainer, rows):
+    trainer = make_trainer(rows, eval_generations=2, eval_max_new_tokens=12, per_device_eval_batch_size=2)
+    said = trainer.evaluate(trainer.train_dataset)
+    assert said["eval_accuracy_rows"] == 2 and said["eval_accuracy_chance"] == 0.25
+    assert 0 <= said["eval_accuracy_low"] <= said["eval_accuracy"] <= said["eval_accuracy_high"] <= 1
+    assert {"eval_rows_with_blocks", "eval_whole_blocks"} <= said.keys()
+    assert any("eval_accuracy" in entry for entry in trainer.state.log_history)
+    quiet = make_trainer(rows, eval_generations=0).evaluate(trainer.train_dataset)
+    assert "eval_accuracy" not in quiet and "eval_loss" in quiet
+
+
 def test_dropped_imagery_never_enters(make_trainer, rows):
-    trainer = make_trainer(rows, drop_imagery=True, self_feed_passes=2)
+    trainer = make_trainer(rows, drop_imagery=True, self_feeding="parallel")
     batch = batch_of(trainer)
     assert "pixel_values_latent" not in batch
     assert not (batch["input_ids"] == trainer.model.config.latent_token_id).any()
@@ -317,9 +360,16 @@ def test_dropped_imagery_never_enters(make_trainer, rows):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"self_feed_passes": -1}, "self_feed_passes is -1"),
+        ({"self_feed_passes": 0}, "self_feed_passes is 0"),
+        ({"self_feed_gradient": -1}, "self_feed_gradient is -1"),
+        ({"self_feeding": "both"}, "self_feeding is 'both': choose one of none, parallel, sequential"),
+        ({"self_feeding": "sequential", "pack_rows": True}, "pack_rows with sequential self-feeding"),
+        ({"teacher_forcing": 1.5}, "teacher_forcing is 1.5"),
+        ({"latent_loss": "l2"}, "latent_loss is 'l2'"),
+        ({"padding_side": "both"}, "padding_side is 'both'"),
         ({"max_length": 512}, "max_length"),
-        ({"packing": True}, "packing"),
+        ({"packing": True}, "pack_rows"),
+        ({"padding_free": True}, "pack_rows"),
         ({"latent_norm": "layer"}, "latent_norm is 'layer'"),
         ({"latent_pooling": "mean"}, "latent_pooling is 'mean'"),
     ],

@@ -1,0 +1,97 @@
+"""Features of the frozen tower, computed once: the same training, fewer passes, and nothing stale."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fourdthinker.modeling import load_model
+from fourdthinker.trainers import DIFTConfig, DIFTTrainer
+from fourdthinker.trainers.feature_cache import FeatureCache
+from fourdthinker.trainers.pictures import undecoded
+
+
+@pytest.fixture
+def make_trainer(tiny_model_folder, dift_dataset, tmp_path):
+    def make(rows, **settings):
+        model, processor = load_model(tiny_model_folder)
+        fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+        settings = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0, **settings}
+        args = DIFTConfig(str(tmp_path / "out"), feature_cache=str(tmp_path / "cache"), **fixed, **settings)
+        towers = []
+        model.model.visual.register_forward_hook(lambda *_: towers.append(1))
+        trainer = DIFTTrainer(model, args=args, train_dataset=dift_dataset(rows), processing_class=processor)
+        return trainer, towers
+
+    return make
+
+
+@pytest.fixture
+def rows(make_dift_row):
+    return [make_dift_row(number, number % 3) for number in range(4)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"self_feeding": "parallel", "latent_norm": "match"}], ids=str)
+@pytest.mark.parametrize(
+    ("kept", "passes"),
+    [
+        ({"precompute_targets": True}, 1),
+        ({"precompute_videos": True}, 1),
+        ({"precompute_targets": True, "precompute_videos": True}, 0),
+    ],
+    ids=str,
+)
+def test_training_is_the_same_with_fewer_passes_of_the_tower(make_trainer, rows, kept, passes, settings):
+    weights, logs = [], []
+    for changes in ({}, kept):
+        trainer, towers = make_trainer(rows, max_steps=3, learning_rate=1e-3, **settings, **changes)
+        towers.clear()
+        trainer.train()
+        assert len(towers) == 3 * (passes if changes else 2)
+        weights.append(trainer.model.state_dict())
+        logs.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, atol=1e-4, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("changes", [{"latent_pooling": "region"}, {"latent_pooling": "grid"}], ids=str)
+def test_another_pooling_has_targets_of_its_own(make_trainer, rows, changes):
+    losses = []
+    for settings in ({}, changes, {**changes, "precompute_targets": True}, {"precompute_targets": True}):
+        trainer, _ = make_trainer(rows, **settings)
+        batch = trainer.data_collator(list(trainer.train_dataset))
+        losses.append(trainer.compute_loss(trainer.model, batch).item())
+    assert losses[0] == pytest.approx(losses[3], abs=1e-5) and losses[1] == pytest.approx(losses[2], abs=1e-5)
+
+
+def test_what_is_there_is_not_computed_again_and_what_changed_is(make_trainer, rows, make_dift_row):
+    kept = {"precompute_targets": True, "precompute_videos": True}
+    trainer, towers = make_trainer(rows, **kept)
+    assert len(towers) == 2
+    files = sorted(Path(trainer.args.feature_cache).rglob("*.safetensors"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    time.sleep(0.01)
+    _, towers = make_trainer(rows, **kept)
+    assert not towers
+    # One that an interruption left out, and one that shows something else.
+    files[0].unlink()
+    other = [*rows[:3], {**rows[3], "frames": make_dift_row(9)["frames"][: len(rows[3]["frames"])]}]
+    _, towers = make_trainer(other, **kept)
+    assert towers
+    after = {file: file.stat().st_mtime_ns for file in Path(trainer.args.feature_cache).rglob("*.safetensors")}
+    assert {file: after[file] for file in files[1:]} == {file: before[file] for file in files[1:]}
+    assert len(after) == len(before) + 1
+
+
+def test_another_tower_has_features_of_its_own(tiny_model_folder, dift_dataset, rows, tmp_path):
+    model, processor = load_model(tiny_model_folder)
+    dataset, found = undecoded(dift_dataset(rows)), []
+    for precision in (None, torch.bfloat16, None):
+        kept = FeatureCache(model, processor, tmp_path, precision).with_videos(dataset)
+        found.append(set(kept["video_features_file"]))
+        if precision:
+            with torch.no_grad():
+                next(model.model.visual.parameters()).mul_(1.5)
+    assert len(set.union(*found)) == 3 * len(rows)

@@ -1,0 +1,157 @@
+"""What the frozen vision tower makes of rows: computed once, kept on disk, found again by content."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from huggingface_hub.constants import HF_HOME
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+from transformers import PreTrainedModel, ProcessorMixin
+
+from ..modeling.atomic import atomic_path
+from ..modeling.processing import conversation_text, decode_image, encode, encode_imagery, row_clip
+from .rollouts import EncodedVideo, encode_videos
+
+TARGETS_COLUMN, VIDEO_COLUMN = "latent_targets_file", "video_features_file"
+_ROWS_AT_ONCE = 16
+
+
+class FeatureCache:
+    """A folder with one file for each row's imagery targets, and one for its video's features.
+
+    A file's name is a digest of the pictures and of all that their features follow from: the tower's weights, the
+    processors' settings, the precision, and for targets their number and pooling. So runs may share a folder, in any
+    number of processes, and a run that was cut off goes on where it was.
+
+    Args:
+        model ([`FourDThinkerForConditionalGeneration`]): Whose tower.
+        processor: The model's processor.
+        folder (`str` or `Path`, *optional*): Where; by default `fourdthinker/features` under `HF_HOME`.
+        precision (`torch.dtype`, *optional*): Run the tower under autocast to it, as training will.
+        device (`torch.device`, *optional*): Where to run it; by default where it is.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        folder: str | Path | None = None,
+        precision: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ):
+        self.model, self.processor, self.precision = model, processor, precision
+        self.folder = Path(folder) if folder else Path(HF_HOME) / "fourdthinker" / "features"
+        self.device = model.device if device is None else device
+        self._tower = _tower_digest(model, precision)
+
+    def with_targets(self, rows: Dataset) -> Dataset:
+        """The rows with a column that names the file of their imagery's targets, each computed unless it is there."""
+        config = self.model.config
+        regions = config.latent_pooling == "region"
+        settings = f"{self.processor.image_processor.to_json_string()} {config.latent_size} {config.latent_pooling}"
+        columns = ["imagery", *(["imagery_masks"] if regions else [])]
+
+        def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
+            images = [decode_image(image) for row in some for image in row["imagery"]]
+            masks = [decode_image(mask) for row in some for mask in row["imagery_masks"]] if regions else None
+            if not images:
+                return [{} for _ in some]
+            batch = encode_imagery(self.processor, images, masks).to(self.device)
+            targets = self.model.imagery_targets(**batch)
+            return [{"targets": part} for part in targets.split([len(row["imagery"]) for row in some])]
+
+        return self._kept(rows, TARGETS_COLUMN, columns, settings, compute)
+
+    def with_videos(self, rows: Dataset) -> Dataset:
+        """The rows with a column that names the file of their video's features, each computed unless it is there."""
+        text = conversation_text(self.processor, "")
+        settings = self.processor.video_processor.to_json_string()
+
+        def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
+            batch = encode(self.processor, [text] * len(some), [row_clip(row) for row in some]).to(self.device)
+            videos = encode_videos(self.model, batch, frozen=True)
+            return [
+                {"features": video.features, **{f"deepstack.{n}": layer for n, layer in enumerate(video.deepstack)}}
+                for video in videos
+            ]
+
+        return self._kept(rows, VIDEO_COLUMN, ["frames", "timestamps"], settings, compute)
+
+    def _kept(
+        self,
+        rows: Dataset,
+        column: str,
+        inputs: list[str],
+        settings: str,
+        compute: Callable[[Sequence[Mapping]], list[dict[str, torch.Tensor]]],
+    ) -> Dataset:
+        state = PartialState()
+        needed = rows.select_columns(inputs)
+        known = hashlib.sha256(f"{column} {self._tower} {settings}".encode()).hexdigest()
+        files = [str(self.folder / name[:2] / f"{name}.safetensors") for name in _names(needed, known)]
+        absent = {file: number for number, file in enumerate(files) if not os.path.exists(file)}
+        mine = list(absent.items())[state.process_index :: state.num_processes]
+        tower = self.model.model.visual
+        home = next(tower.parameters()).device
+        tower.to(self.device)
+        with torch.no_grad(), tqdm(total=len(mine), desc=f"precomputing {column}", disable=not mine) as bar:
+            for start in range(0, len(mine), _ROWS_AT_ONCE):
+                some = mine[start : start + _ROWS_AT_ONCE]
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+                    computed = compute([needed[number] for _, number in some])
+                for (file, _), tensors in zip(some, computed, strict=True):
+                    _write(Path(file), tensors)
+                bar.update(len(some))
+        tower.to(home)
+        state.wait_for_everyone()
+        return rows.add_column(column, files)
+
+
+def read_targets(file: str) -> torch.Tensor | None:
+    """Imagery targets `(images, latent_size, hidden)` that [`FeatureCache`] kept; none for a row without imagery."""
+    return load_file(file).get("targets")
+
+
+def read_video(file: str, grid_thw: torch.LongTensor, seconds_per_grid: torch.Tensor | None) -> EncodedVideo:
+    """A row's video as [`FeatureCache`] kept it, with what its processor says about it."""
+    tensors = load_file(file)
+    features = tensors.pop("features")
+    deepstack = tuple(tensors[f"deepstack.{number}"] for number in range(len(tensors)))
+    return EncodedVideo(grid_thw, seconds_per_grid, features, deepstack)
+
+
+def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(file) as temporary:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+def _names(rows: Dataset, known: str) -> list[str]:
+    names = []
+    for row in rows:
+        digest = hashlib.sha256(known.encode())
+        for column, values in row.items():
+            digest.update(f"{column} {len(values)}".encode())
+            for value in values:
+                digest.update(_content(value) if isinstance(value, Mapping) else repr(value).encode())
+        names.append(digest.hexdigest())
+    return names
+
+
+def _content(picture: Mapping) -> bytes:
+    content = picture["bytes"] if picture.get("bytes") else Path(picture["path"]).read_bytes()
+    return hashlib.sha256(content).digest()
+
+
+def _tower_digest(model: PreTrainedModel, precision: torch.dtype | None) -> str:
+    tower = model.model.visual
+    digest = hashlib.sha256(f"{model.config.vision_config.to_json_string()} {precision}".encode())
+    for name, weight in tower.state_dict().items():
+        digest.update(f"{name} {weight.dtype}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,29 @@
+"""What a recipe says about the model beside its trainer's fields."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from trl import ModelConfig, get_quantization_config
+
+
+@dataclass
+class ModelSettings(ModelConfig):
+    """TRL's [`~trl.ModelConfig`]: `dtype`, `attn_implementation`, `use_peft`, `lora_r`, `load_in_4bit` and so on.
+
+    The dtype stays `"float32"` by default: small steps vanish in half-precision weights, and `bf16: true` computes in
+    half precision all the same.
+    """
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Arguments of `load_model`."""
+        arguments: dict[str, Any] = {"dtype": self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)}
+        if self.attn_implementation is not None:
+            arguments["attn_implementation"] = self.attn_implementation
+        quantization = get_quantization_config(self)
+        if quantization is not None:
+            arguments["quantization_config"] = quantization
+            if torch.cuda.is_available():  # quantized weights cannot be moved to a device later
+                arguments["device_map"] = {"": PartialState().local_process_index}
+        return arguments

@@ -1,0 +1,35 @@
+"""How long rows are, closely enough to batch them with their like."""
+
+from collections.abc import Mapping
+from math import ceil
+
+from datasets import Dataset
+from PIL import Image
+from transformers import ProcessorMixin
+
+from ..modeling.processing import conversation_text, decode_image, fit_frame, pixel_limits
+from ..modeling.tokens import IMAGERY_MARK
+
+_FRAMES_A_GRID = 2
+
+
+def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> list[int]:
+    """Tokens of each row: its words, its latents, and its video by the size of its first frame.
+
+    Args:
+        rows (`datasets.Dataset`): Rows of `dift`, their pictures not decoded.
+        processor: A Qwen2.5-VL or Qwen3-VL processor.
+        latent_size (`int`): Latents in a block.
+    """
+    limit, side = pixel_limits(processor.video_processor)
+
+    def length(row: Mapping) -> int:
+        text = conversation_text(processor, row["question"], row["options"], row["response"])
+        latents = row["response"].count(IMAGERY_MARK) * latent_size
+        frame: Image.Image = fit_frame(decode_image(row["frames"][0]), limit, side)
+        tokens_a_grid = ceil(frame.width / side) * ceil(frame.height / side)
+        grids = ceil(len(row["frames"]) / _FRAMES_A_GRID)
+        # One of the words stands for the video.
+        return len(processor.tokenizer(text)["input_ids"]) - 1 + latents + grids * tokens_a_grid
+
+    return [length(row) for row in rows.select_columns(["question", "options", "response", "frames"])]

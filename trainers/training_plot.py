@@ -1,0 +1,67 @@
+"""A picture of a training run, from its log."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..modeling.atomic import atomic_path
+
+# A panel: its heading, and the logged names that it draws, of which a run has some.
+_PANELS = (
+    ("loss", ("loss", "ce_loss", "sim_loss", "eval_loss")),
+    ("cosine of latents with their targets", tuple(f"cosine_{index}" for index in range(1, 17))),
+    ("length of latents over that of their targets", ("norm_ratio",)),
+    ("share of rows", ("mean_token_accuracy", "eval_accuracy", "eval_rows_with_blocks", "eval_whole_blocks")),
+    ("reward", ("reward", "rewards/accuracy_reward/mean", "rewards/format_reward/mean")),
+    ("latent blocks", ("latents/blocks_per_completion", "latents/completions_with_blocks")),
+    ("tokens a second", ("tokens_per_second",)),
+    ("learning rate", ("learning_rate",)),
+)
+_COLUMNS = 2
+
+
+def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw what a trainer logged against its steps, one panel for each kind of number.
+
+    Args:
+        log_history (`Sequence[Mapping]`): `trainer.state.log_history`.
+        path (`Path`): The PNG to write; none is written if nothing was logged.
+    """
+    panels = [(heading, curves) for heading, names in _PANELS if (curves := _curves(log_history, names))]
+    if not panels:
+        return
+    rows = -(-len(panels) // _COLUMNS)
+    figure = Figure(figsize=(11, 2.8 * rows), layout="constrained")
+    figure.subplots(rows, _COLUMNS)
+    for axis, (heading, curves) in zip(figure.axes, panels, strict=False):
+        for name, (steps, values) in curves.items():
+            axis.plot(steps, values, label=_readable(name), marker="o" if len(steps) < 20 else None, markersize=3)
+        axis.set_title(heading, fontsize=10)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        if len(curves) > 1:
+            axis.legend(fontsize=8)
+    for axis in figure.axes[len(panels) :]:
+        axis.set_visible(False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _curves(
+    log_history: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, tuple[list[int], list[float]]]:
+    """For each of these names that was logged its steps and values."""
+    curves = {}
+    for name in names:
+        points = [(entry["step"], entry[name]) for entry in log_history if name in entry]
+        if points:
+            steps, values = zip(*points, strict=True)
+            curves[name] = (list(steps), list(values))
+    return curves
+
+
+def _readable(name: str) -> str:
+    return name.removeprefix("rewards/").removesuffix("/mean").removeprefix("latents/").replace("_", " ")
