@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..modeling.atomic import atomic_path
 
@@ -13,7 +14,10 @@ _PANELS = (
     ("loss", ("loss", "ce_loss", "sim_loss", "eval_loss")),
     ("cosine of latents with their targets", tuple(f"cosine_{index}" for index in range(1, 17))),
     ("length of latents over that of their targets", ("norm_ratio",)),
-    ("share of rows", ("mean_token_accuracy", "eval_accuracy", "eval_rows_with_blocks", "eval_whole_blocks")),
+    (
+        "shares: of tokens, rows and blocks",
+        ("mean_token_accuracy", "eval_accuracy", "eval_rows_with_blocks", "eval_whole_blocks"),
+    ),
     ("reward", ("reward", "rewards/accuracy_reward/mean", "rewards/format_reward/mean")),
     ("latent blocks", ("latents/blocks_per_completion", "latents/completions_with_blocks")),
     ("tokens a second", ("tokens_per_second",)),
@@ -40,6 +44,7 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
             axis.plot(steps, values, label=_readable(name), marker="o" if len(steps) < 20 else None, markersize=3)
         axis.set_title(heading, fontsize=10)
         axis.set_xlabel("step", fontsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         if len(curves) > 1:

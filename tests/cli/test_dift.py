@@ -1,6 +1,7 @@
 """`fourdthinker dift`: from a recipe and rows to a folder that loads, and one line for what cannot be."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -263,3 +264,16 @@ def test_no_held_out_rows_is_said_in_one_line(recipe, tmp_path, capsys):
     path = recipe(eval_strategy="steps", eval_steps=1)
     assert main(["dift", "--config", str(path), "--eval-dataset", str(tmp_path / "nothing")]) == 2
     assert "cannot read test rows for 'dift'" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_trackers_get_what_is_logged(recipe, tmp_path):
+    pytest.importorskip("wandb")
+    offline = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_SILENT": "true"}
+    command = [sys.executable, "-m", "fourdthinker.cli", "dift", "--config", str(recipe(report_to="wandb"))]
+    done = subprocess.run(command, env=offline, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (record,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    content = record.read_bytes()
+    for name in (b"train/cosine_1", b"train/norm_ratio", b"train/sim_loss", b"train/tokens_per_second"):
+        assert name in content
