@@ -88,6 +88,16 @@ def test_pairs_are_the_state_before_each_pad_and_the_target_at_it(states):
     assert touched.int().tolist() == [[0, 0, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 1, 1, 0]]
 
 
+def test_the_published_distance_is_none_for_equals_of_any_length(states):
+    hidden, head, targets = states
+    before = torch.roll(IDS == PAD, -1, dims=1)[..., None].expand_as(hidden)
+    for scale in (1.0, 7.0):
+        exact = hidden.detach().masked_scatter(before, scale * targets)
+        assert dift_loss(exact, IDS, None, targets, head, PAD).sim.abs() < 1e-6
+    plain, longer = (dift_loss(scale * hidden, IDS, None, targets, head, PAD).sim for scale in (1.0, 7.0))
+    torch.testing.assert_close(plain, longer)
+
+
 def test_pads_are_never_words_to_predict(states):
     hidden, head, targets = states
     careless = torch.where(IDS == PAD, IDS, LABELS)

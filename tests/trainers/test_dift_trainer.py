@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import Trainer, TrainingArguments
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.self_feeding import SelfFeeding
-from fourdthinker.trainers import DIFTConfig, DIFTTrainer
+from fourdthinker.trainers import DIFTCollator, DIFTConfig, DIFTTrainer
 
 PARALLEL = {"self_feeding": "parallel", "self_feed_passes": 2}
 
@@ -229,6 +230,34 @@ def test_rows_are_worth_the_same_packed_and_padded_on_either_side(make_trainer, 
     expected, got = gradients(plain), gradients(other)
     for name, gradient in expected.items():
         torch.testing.assert_close(got[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("settings", [{}, {**PARALLEL, "self_feed_gradient": 2}], ids=str)
+def test_recomputed_activations_change_nothing(make_trainer, uneven_rows, settings):
+    plain, saving = (make_trainer(uneven_rows[:4], gradient_checkpointing=on, **settings) for on in (False, True))
+    saving.model.gradient_checkpointing_enable({"use_reentrant": False})
+    passes = []
+    saving.model.model.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: passes.append(1))
+    expected, got = gradients(plain), gradients(saving)
+    assert len(passes) == 2 * (1 + settings.get("self_feed_gradient", 0)), "each pass with gradient twice"
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_transformers_own_trainer_gives_the_same_step(make_trainer, uneven_rows):
+    ours = make_trainer(uneven_rows, **ONE_STEP)
+    ours.train()
+    collate, other = DIFTCollator(ours.processing_class, 4), make_trainer(uneven_rows, **ONE_STEP)
+    arguments = {"use_cpu": True, "report_to": "none", "save_strategy": "no"}
+    arguments |= {"remove_unused_columns": False, "warmup_steps": 0, "weight_decay": ours.args.weight_decay}
+    args = TrainingArguments(
+        other.args.output_dir, logging_steps=1, per_device_train_batch_size=8, **ONE_STEP, **arguments
+    )
+    plain = Trainer(other.model, args, train_dataset=other.train_dataset, data_collator=collate)
+    plain.train()
+    assert plain.state.log_history[0]["loss"] == pytest.approx(ours.state.log_history[0]["loss"], abs=1e-5)
+    for name, weight in ours.model.state_dict().items():
+        torch.testing.assert_close(plain.model.state_dict()[name], weight, atol=1e-5, rtol=0, msg=name)
 
 
 def test_packed_rows_are_one_without_padding(make_trainer, uneven_rows):
