@@ -340,7 +340,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             return self.fed_back(outputs.last_hidden_state)
 
         pads = tokens["input_ids"] == self.config.latent_token_id
-        return own_latents(predict, pads, targets, feeding, teacher_forced)
+        pad = self.get_input_embeddings()(tokens["input_ids"].new_tensor(self.config.latent_token_id))
+        return own_latents(predict, pads, targets, pad, feeding, teacher_forced)
 
     @torch.no_grad()
     def imagery_targets(

@@ -18,9 +18,9 @@ class SelfFeeding:
 
     Attributes:
         passes (`int`, *optional*): Parallel: so many passes over the whole row, each of which feeds every latent pad
-            the state that the pass before predicted there (the first feeds the targets). Pass n makes the n-th latent
-            of each row exactly the one that it would decode. None, sequential: one pass for each latent, no longer
-            than it needs, which all are exact.
+            the state that the pass before predicted there. The first feeds the pad's own embedding, so that no pass
+            knows the imagery. Pass n makes the n-th latent of each row exactly the one that it would decode. None,
+            sequential: one pass for each latent, no longer than it needs, which all are exact.
         gradient (`int`, *optional*, defaults to 0): So many of the last passes let the loss through to what they fed
             on. With as many as the latents, both ways have one gradient, that of decoding itself.
     """
@@ -40,6 +40,7 @@ def own_latents(
     predict: Callable[[torch.Tensor, int], torch.Tensor],
     pads: torch.BoolTensor,
     targets: torch.Tensor,
+    pad_embedding: torch.Tensor,
     feeding: SelfFeeding,
     teacher_forced: torch.BoolTensor | None = None,
 ) -> torch.Tensor:
@@ -50,6 +51,7 @@ def own_latents(
             `(batch, length, hidden)` that would be fed back after each of the rows' first tokens.
         pads (`torch.BoolTensor` of shape `(batch, length)`): True at latent pads.
         targets (`torch.Tensor` of shape `(images, latent_size, hidden)`): Imagery targets, row after row.
+        pad_embedding (`torch.Tensor` of shape `(hidden,)`): What stands at a pad before anything is predicted.
         feeding ([`SelfFeeding`]): Which passes.
         teacher_forced (`torch.BoolTensor` of shape `(images,)`, *optional*): True for blocks that feed on their
             targets all the same.
@@ -59,10 +61,10 @@ def own_latents(
     """
     columns = pads.nonzero()[:, 1]
     numbers = (pads.cumsum(1) * pads)[pads]
-    fed = targets.flatten(0, 1)
     own = torch.ones_like(columns, dtype=torch.bool)
     if teacher_forced is not None:
         own = ~teacher_forced.repeat_interleave(targets.shape[1])
+    fed = torch.where(own[:, None], pad_embedding.detach().to(targets.dtype), targets.flatten(0, 1))
     sequential = feeding.passes is None
     passes = int(numbers.max()) if sequential else feeding.passes
     for number in range(1, passes + 1):
