@@ -219,7 +219,8 @@ def train(trainer: "Trainer", run: Run) -> None:
     if last and (not recipe.is_file() or recipe.read_text() != described):
         raise InputError(f"{run.checkpoints} holds checkpoints of another run: delete it, or choose another output")
     if last:
-        print(f"resuming from {last}", file=sys.stderr)
+        if trainer.is_world_process_zero():
+            print(f"resuming from {last}", file=sys.stderr)
     elif trainer.args.save_strategy != "no" and trainer.is_world_process_zero():
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         recipe.write_text(described)
@@ -232,22 +233,36 @@ def train(trainer: "Trainer", run: Run) -> None:
         # One that a loader's process raised comes with its traceback, of which the last line is ours.
         raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
     finally:
-        # Trainer makes the folder whether or not it saves anything.
-        if run.checkpoints.is_dir() and {path.name for path in run.checkpoints.iterdir()} <= {recipe.name}:
-            shutil.rmtree(run.checkpoints)
+        # Trainer makes the folder whether or not it saves anything. One process removes it: several would collide.
+        if trainer.is_world_process_zero() and run.checkpoints.is_dir():
+            if {path.name for path in run.checkpoints.iterdir()} <= {recipe.name}:
+                shutil.rmtree(run.checkpoints)
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; torn ones, which an interruption leaves, are removed."""
-    complete: dict[int, Path] = {}
-    for path in folder.glob("checkpoint-*"):
-        step = path.name.removeprefix("checkpoint-")
-        if step.isdecimal() and (path / _COMPLETE).is_file():
-            complete[int(step)] = path
-        elif path.is_dir():
-            print(f"{path} is not complete and is removed", file=sys.stderr)
-            shutil.rmtree(path)
-    return complete[max(complete)] if complete else None
+    """The newest checkpoint that was written to its end; torn ones, which an interruption leaves, are removed.
+
+    Every process calls it: the main one removes, and the others look when it has, or some would resume and some not.
+    """
+    from accelerate import PartialState
+
+    state = PartialState()
+    if state.is_main_process:
+        for path in folder.glob("checkpoint-*"):
+            if path.is_dir() and not _is_complete(path):
+                print(f"{path} is not complete and is removed", file=sys.stderr)
+                shutil.rmtree(path)
+    state.wait_for_everyone()
+    complete = filter(_is_complete, folder.glob("checkpoint-*"))
+    return max(complete, key=_step, default=None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    return checkpoint.name.removeprefix("checkpoint-").isdecimal() and (checkpoint / _COMPLETE).is_file()
 
 
 def _mark_complete() -> "TrainerCallback":

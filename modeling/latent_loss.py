@@ -49,6 +49,7 @@ def dift_loss(
     num_items_in_batch: int | torch.Tensor | None = None,
     num_images_in_batch: int | torch.Tensor | None = None,
     latent_loss: str = "cosine",
+    tiled: bool = True,
 ) -> DIFTLoss:
     """The DIFT loss from hidden states.
 
@@ -75,6 +76,7 @@ def dift_loss(
         num_images_in_batch (`int` or `torch.Tensor`, *optional*):
             Divide the summed distances by this number of images instead of those of this micro-batch.
         latent_loss (`str`, *optional*, defaults to `"cosine"`): Which distance.
+        tiled (`bool`, *optional*, defaults to `True`): False runs the head once, however many positions there are.
 
     Returns:
         [`DIFTLoss`]: The total and its parts.
@@ -87,7 +89,7 @@ def dift_loss(
     correct = supervised = torch.zeros((), dtype=torch.long, device=hidden_states.device)
     cosine = norm_ratio = None
     if labels is not None:
-        summed, correct, supervised = _cross_entropy(hidden_states, labels, lm_head, latent_token_id)
+        summed, correct, supervised = _cross_entropy(hidden_states, labels, lm_head, latent_token_id, tiled)
         if supervised > 0:
             ce = summed / (supervised if num_items_in_batch is None else num_items_in_batch)
     if targets is not None:
@@ -118,13 +120,16 @@ def _pairs(
     return predictions.float().view(targets.shape), targets.detach().to(hidden_states.device).float()
 
 
-def _cross_entropy(hidden_states, labels, lm_head, latent_token_id) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _cross_entropy(
+    hidden_states, labels, lm_head, latent_token_id, tiled
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Summed next-token cross entropy over supervised tokens, how many of them are the likeliest, and their number."""
     labels = labels.to(hidden_states.device)  # another one than the states' where a model spans several
     shifted = labels[:, 1:].masked_fill(labels[:, 1:] == latent_token_id, IGNORED_LABEL)
     supervised = shifted != IGNORED_LABEL
     states, expected = hidden_states[:, :-1][supervised], shifted[supervised]
-    tiles = list(zip(states.split(TILE), expected.split(TILE), strict=True))
+    size = TILE if tiled else max(len(states), 1)
+    tiles = list(zip(states.split(size), expected.split(size), strict=True))
     if len(tiles) == 1:  # nothing to save, so nothing to compute again
         parts = [_tile_loss(lm_head, *tiles[0])]
     else:

@@ -188,6 +188,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
 
     # The loss is a mean over this micro-batch, so `Trainer` divides it by the accumulation steps.
     accepts_loss_kwargs = False
+    # See `dift_loss`. Where processes hold a part of the head's weights each, all must run it equally often.
+    tiled_loss = True
 
     def forward(
         self,
@@ -297,6 +299,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
                 num_items_in_batch,
                 num_images_in_batch,
                 self.config.latent_loss,
+                self.tiled_loss,
             )._asdict()
             renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
             parts = {renamed.get(name, name): value for name, value in loss.items()}
@@ -396,12 +399,19 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         Weights keep the names of the modules. transformers would otherwise write those of the checkpoint that they
         came from, which it translates back for its own classes only.
         """
-        file = type(self).__module__.split(".")[-1]
+        # torch's sharding (FSDP2) puts a class of its own in front, whose code would be saved in the place of ours.
+        wrapped = type(self)
+        own = next(one for one in wrapped.__mro__ if not one.__module__.startswith("torch."))
+        file = own.__module__.split(".")[-1]
         config_class = type(self.config)
         self.config.auto_map = {
             "AutoConfig": f"{config_class.__module__.split('.')[-1]}.{config_class.__name__}",
-            "AutoModel": f"{file}.{type(self).__name__}",
-            "AutoModelForImageTextToText": f"{file}.{type(self).__name__}",
+            "AutoModel": f"{file}.{own.__name__}",
+            "AutoModelForImageTextToText": f"{file}.{own.__name__}",
         }
         kwargs.setdefault("save_original_format", False)
-        return super().save_pretrained(save_directory, *args, **kwargs)
+        self.__class__ = own
+        try:
+            return super().save_pretrained(save_directory, *args, **kwargs)
+        finally:
+            self.__class__ = wrapped

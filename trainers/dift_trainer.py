@@ -24,6 +24,7 @@ from .free_running import free_running_counts, free_running_shares
 from .pack_rows import packed
 from .pictures import undecoded
 from .row_lengths import row_lengths
+from .sharding import check_sharding, weights_are_sharded, whole
 from .unwrapped import unwrapped
 
 
@@ -43,7 +44,7 @@ class DIFTTrainer(SFTTrainer):
         kwargs: As in TRL; `data_collator` defaults to [`DIFTCollator`].
 
     Raises:
-        InputError: If rows do not fit the settings.
+        InputError: If rows do not fit the settings, or either does not fit sharded weights, see [`check_sharding`].
 
     Example:
 
@@ -66,6 +67,9 @@ class DIFTTrainer(SFTTrainer):
         peft_config: PeftConfig | None = None,
         **kwargs,
     ):
+        if weights_are_sharded(args):
+            check_sharding(args, [rows for rows in (train_dataset, eval_dataset) if isinstance(rows, Dataset)])
+            model.tiled_loss = False
         model.model.freeze_vision()
         for name in ("ce_loss_weight", "sim_loss_weight", "latent_loss", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
@@ -202,7 +206,8 @@ class DIFTTrainer(SFTTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """TRL's own; an adapter gets the configuration beside it, where training has written."""
         super()._save(output_dir, state_dict)
-        unwrapped(self.accelerator, self.model).config.save_pretrained(output_dir or self.args.output_dir)
+        if self.args.should_save:  # every process comes here where weights are sharded
+            unwrapped(self.accelerator, self.model).config.save_pretrained(output_dir or self.args.output_dir)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""
@@ -229,11 +234,12 @@ def _prepared(rows: Dataset, model: PreTrainedModel, args: DIFTConfig, processor
         rows = rows.add_column(args.length_column_name, lengths)
     if args.precompute_targets or args.precompute_videos:
         precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-        cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
-        if args.precompute_targets and not args.drop_imagery:
-            rows = cache.with_targets(rows)
-        if args.precompute_videos:
-            rows = cache.with_videos(rows)
+        with whole(model.model.visual):
+            cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
+            if args.precompute_targets and not args.drop_imagery:
+                rows = cache.with_targets(rows)
+            if args.precompute_videos:
+                rows = cache.with_videos(rows)
     return rows
 
 

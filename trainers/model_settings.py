@@ -23,6 +23,8 @@ class ModelSettings(ModelConfig):
             arguments["attn_implementation"] = self.attn_implementation
         quantization = get_quantization_config(self)
         if quantization is not None:
+            # The tower's features are the targets, and the head is spared by default only where nothing is named.
+            quantization.llm_int8_skip_modules = ["visual", "lm_head"]
             arguments["quantization_config"] = quantization
             if torch.cuda.is_available():  # quantized weights cannot be moved to a device later
                 arguments["device_map"] = {"": PartialState().local_process_index}

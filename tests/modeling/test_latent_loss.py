@@ -143,6 +143,17 @@ def test_tiles_change_neither_loss_nor_gradients(states, monkeypatch, tile):
     assert max(seen) == tile
 
 
+def test_untiled_the_head_runs_once(states, monkeypatch):
+    """Where its weights are spread over processes, all must run it equally often, whatever their rows' lengths."""
+    hidden, head, targets = states
+    monkeypatch.setattr(latent_loss, "TILE", 1)
+    seen = []
+    head.register_forward_hook(lambda module, given, logits: seen.append(len(logits)))
+    loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD, tiled=False)
+    assert seen == [7]
+    torch.testing.assert_close(loss.total, dift_loss(hidden, IDS, LABELS, targets, head, PAD).total)
+
+
 def test_what_is_watched_is_what_it_says(states):
     hidden, head, targets = states
     loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD)

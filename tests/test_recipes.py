@@ -1,0 +1,134 @@
+"""The YAML files that ship: each is read by the command that it is for, and says what its name promises."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import DistributedType
+from trl import get_peft_config
+
+from fourdthinker.cli.training_run import add_run_arguments, build_config, read_run
+from fourdthinker.modeling import load_model
+from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
+from fourdthinker.trainers.model_settings import ModelSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+ACCELERATE = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))
+RUNS = sorted(path for path in (ROOT / "recipes").rglob("*.yaml") if path not in ACCELERATE)
+# The published hyper-parameters of DIFT (arXiv 2605.05997 and its scripts); the batch is that of all GPUs.
+PUBLISHED = {
+    "ce_loss_weight": 0.1,
+    "sim_loss_weight": 1.0,
+    "num_train_epochs": 1,
+    "learning_rate": 1e-5,
+    "lr_scheduler_type": "linear",
+    "warmup_steps": 10,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "gradient_checkpointing": True,
+    "save_steps": 1000,
+    "save_total_limit": 1,
+    "seed": 42,
+    "self_feeding": "none",
+}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT / "recipes").as_posix()
+
+
+def parsed(path: Path) -> tuple:
+    """What the command makes of a recipe. None asks for bf16 itself, so that a machine without GPU reads it too."""
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser)
+    config_class = LatentGRPOConfig if path.stem == "grpo" else DIFTConfig
+    run = read_run(parser.parse_args(["--config", str(path)]))
+    return run, *build_config((config_class, ModelSettings), run)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=name)
+def test_every_recipe_is_read(path):
+    run, config, settings = parsed(path)
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert (run.model, run.dataset, str(run.output)) == (written["model"], written["dataset"], written["output"])
+    assert not Path(run.model).is_absolute() and not run.output.is_absolute()
+    if settings.use_peft:
+        assert get_peft_config(settings).r == settings.lora_r
+    assert config.bf16 is False or not config.use_cpu
+
+
+@pytest.mark.parametrize(("recipe", "processes"), [("eight_gpus", 8), ("one_gpu", 1)])
+def test_recipes_say_what_was_published(recipe, processes):
+    _, config, settings = parsed(ROOT / "recipes" / "dift" / f"{recipe}.yaml")
+    assert {field: getattr(config, field) for field in PUBLISHED} == PUBLISHED
+    assert config.per_device_train_batch_size * config.gradient_accumulation_steps * processes == 8
+    assert not settings.use_peft and not settings.load_in_4bit
+
+
+def test_qlora_trains_an_adapter_on_four_bits():
+    _, config, settings = parsed(ROOT / "recipes" / "dift" / "qlora.yaml")
+    assert settings.use_peft and settings.load_in_4bit and settings.bnb_4bit_quant_type == "nf4"
+    assert config.learning_rate > 1e-5, "an adapter starts at nothing"
+    quantization = settings.load_arguments()["quantization_config"]
+    assert quantization.load_in_4bit and "visual" in quantization.llm_int8_skip_modules, "its features are targets"
+
+
+def test_the_second_stage_goes_on_from_the_first():
+    first, *_ = parsed(ROOT / "recipes" / "dift" / "eight_gpus.yaml")
+    second, config, _ = parsed(ROOT / "recipes" / "dift" / "self_fed.yaml")
+    assert second.model == str(first.output) != str(second.output)
+    assert config.self_feeding == "parallel" and config.eval_generations
+
+
+@pytest.mark.parametrize("path", ACCELERATE, ids=name)
+def test_accelerate_knows_every_word_of_its_files(path):
+    config = load_config_from_file(str(path))  # refuses unknown names itself, but none inside these two
+    known = {action.dest for action in launch_command_parser()._actions}
+    assert {*config.fsdp_config, *config.deepspeed_config} <= known
+    assert config.num_machines == 1
+
+
+def accelerate_file(stem: str):
+    return load_config_from_file(str(ROOT / "recipes" / "accelerate" / f"{stem}.yaml"))
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_zero_shards_what_its_stage_says(stage):
+    config = accelerate_file(f"zero{stage}")
+    assert config.distributed_type == DistributedType.DEEPSPEED and config.num_processes == 8
+    assert config.deepspeed_config["zero_stage"] == stage
+    assert stage == 2 or config.deepspeed_config["zero3_save_16bit_model"], "or what is saved holds no weights"
+
+
+def test_fsdp2_shards_by_layer_and_saves_whole_weights():
+    config = accelerate_file("fsdp2")
+    assert config.distributed_type == DistributedType.FSDP and config.num_processes == 8
+    assert config.fsdp_config["fsdp_version"] == 2
+    assert config.fsdp_config["fsdp_state_dict_type"] == "FULL_STATE_DICT"
+    assert config.fsdp_config["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
+    assert not config.fsdp_config["fsdp_cpu_ram_efficient_loading"], "each process precomputes targets"
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_models_name_the_layers_to_shard_by(tiny_folders, family):
+    """The file names none, so that it holds for both families."""
+    model = load_model(tiny_folders(family))[0]
+    layers = (model.model.language_model.layers[0], model.model.visual.blocks[0])
+    assert set(model._no_split_modules) == {type(layer).__name__ for layer in layers}
+
+
+def test_two_cpu_processes_are_two():
+    config = accelerate_file("two_cpu_processes")
+    assert config.num_processes == 2 and config.mixed_precision == "no"
+    # MULTI_CPU would start one, unless there is MPI.
+    assert config.distributed_type == DistributedType.MULTI_GPU
+
+
+def test_the_readme_names_files_that_are_there():
+    named = re.findall(r"recipes/[\w./-]+\.yaml", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {"recipes/accelerate/fsdp2.yaml", "recipes/dift/qlora.yaml"} <= set(named)
+    assert [recipe for recipe in named if not (ROOT / recipe).is_file()] == []
