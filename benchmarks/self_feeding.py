@@ -40,7 +40,8 @@ ARMS = {
     "self-fed": {
         "imagery": True,
         "settings": {"ce_loss_weight": 1.0, "sim_loss_weight": 1.0, "latent_norm": "match"},
-        "feeding": SelfFeeding(passes=2, gradient=2),
+        "feeding": SelfFeeding(gradient=1),
+        "teacher_forcing": 0.5,
     },
 }
 READ_WITH = ("own", "true", "zeroed", "shuffled")
@@ -122,12 +123,17 @@ def train(model, rows: Rows, arm: dict, seed: int, args: argparse.Namespace) -> 
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, 20, args.steps)
     draw, order = torch.Generator().manual_seed(seed), []
     model.train()
-    for _ in range(args.steps):
+    for step in range(args.steps):
         if len(order) < args.batch:
             order = torch.randperm(len(rows), generator=draw).tolist()
         numbers, order = order[: args.batch], order[args.batch :]
         batch = rows.batch(numbers)
-        output = model(**batch, self_feeding=arm.get("feeding"), use_cache=False, logits_to_keep=1)
+        if "feeding" in arm:
+            # At first all blocks feed on their targets, from this share of the steps on none.
+            share = 1 - step / (arm["teacher_forcing"] * args.steps)
+            batch["self_feeding"] = arm["feeding"]
+            batch["teacher_forced"] = torch.rand(len(batch["latent_targets"]), generator=draw) < share
+        output = model(**batch, use_cache=False, logits_to_keep=1)
         optimizer.zero_grad()
         output.loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -173,7 +179,7 @@ def own_latents(model, batch: dict) -> torch.Tensor:
     hook = model.model.register_forward_pre_hook(
         lambda module, given, named: seen.append(named["latent_embeds"]), with_kwargs=True
     )
-    model(**batch, self_feeding=SelfFeeding(LATENTS), use_cache=False, logits_to_keep=1)
+    model(**batch, self_feeding=SelfFeeding(), use_cache=False, logits_to_keep=1)
     hook.remove()
     return seen[-1].unflatten(0, (-1, LATENTS))
 

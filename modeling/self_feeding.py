@@ -20,9 +20,10 @@ class SelfFeeding:
         passes (`int`, *optional*): Parallel: so many passes over the whole row, each of which feeds every latent pad
             the state that the pass before predicted there. The first feeds the pad's own embedding, so that no pass
             knows the imagery. Pass n makes the n-th latent of each row exactly the one that it would decode. None,
-            sequential: one pass for each latent, no longer than it needs, which all are exact.
-        gradient (`int`, *optional*, defaults to 0): So many of the last passes let the loss through to what they fed
-            on. With as many as the latents, both ways have one gradient, that of decoding itself.
+            sequential: the row is decoded with a cache, one step for each latent, and all are exact.
+        gradient (`int`, *optional*, defaults to 0): Parallel passes that let the loss through to what they fed on: the
+            last of `passes`, or so many after the decoding, which change no latent. With as many as the latents,
+            both ways have one gradient, that of decoding itself.
     """
 
     passes: int | None = None
@@ -36,46 +37,71 @@ class SelfFeeding:
             )
 
 
-def own_latents(
-    predict: Callable[[torch.Tensor, int], torch.Tensor],
-    pads: torch.BoolTensor,
-    targets: torch.Tensor,
-    pad_embedding: torch.Tensor,
-    feeding: SelfFeeding,
-    teacher_forced: torch.BoolTensor | None = None,
-) -> torch.Tensor:
-    """The latents that rows predict for themselves.
+class OwnLatents:
+    """The latents that the rows of a batch predict for themselves.
 
     Args:
-        predict (`Callable`): From latents for the first pads of the rows, packed, and a length to the states
-            `(batch, length, hidden)` that would be fed back after each of the rows' first tokens.
         pads (`torch.BoolTensor` of shape `(batch, length)`): True at latent pads.
         targets (`torch.Tensor` of shape `(images, latent_size, hidden)`): Imagery targets, row after row.
         pad_embedding (`torch.Tensor` of shape `(hidden,)`): What stands at a pad before anything is predicted.
-        feeding ([`SelfFeeding`]): Which passes.
         teacher_forced (`torch.BoolTensor` of shape `(images,)`, *optional*): True for blocks that feed on their
             targets all the same.
-
-    Returns:
-        `torch.Tensor` of shape `(latents, hidden)`: Packed, as `latent_embeds` takes them.
     """
-    columns = pads.nonzero()[:, 1]
-    numbers = (pads.cumsum(1) * pads)[pads]
-    own = torch.ones_like(columns, dtype=torch.bool)
-    if teacher_forced is not None:
-        own = ~teacher_forced.repeat_interleave(targets.shape[1])
-    fed = torch.where(own[:, None], pad_embedding.detach().to(targets.dtype), targets.flatten(0, 1))
-    sequential = feeding.passes is None
-    passes = int(numbers.max()) if sequential else feeding.passes
-    for number in range(1, passes + 1):
-        due = own & (numbers == number) if sequential else own
-        length = int(columns[due].max()) if due.any() else 0
-        if not length:
-            continue
-        # What the last of them is predicted from; later words cannot matter.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and passes - number < feeding.gradient):
-            states = predict(fed[columns < length], length)
-            predicted = states[pads[:, 1 : length + 1]].to(fed.dtype)
-            reached = fed.masked_scatter((columns <= length)[:, None], predicted)
-            fed = torch.where(due[:, None], reached, fed)
-    return fed
+
+    def __init__(
+        self,
+        pads: torch.BoolTensor,
+        targets: torch.Tensor,
+        pad_embedding: torch.Tensor,
+        teacher_forced: torch.BoolTensor | None = None,
+    ):
+        self.pads = pads
+        self.rows, self.columns = pads.nonzero().T
+        # The how manieth latent of its row each is.
+        self.numbers = (pads.cumsum(1) * pads)[pads]
+        self.own = torch.ones_like(self.columns, dtype=torch.bool)
+        if teacher_forced is not None:
+            self.own = ~teacher_forced.repeat_interleave(targets.shape[1])
+        self.fed = torch.where(self.own[:, None], pad_embedding.detach().to(targets.dtype), targets.flatten(0, 1))
+
+    def refine(self, predict: Callable[[torch.Tensor], torch.Tensor], passes: int, gradient: int) -> None:
+        """Parallel passes.
+
+        Args:
+            predict (`Callable`): From packed latents `(latents, hidden)` to what the model would feed back after each
+                token, `(batch, length, hidden)`.
+            passes (`int`): How many.
+            gradient (`int`): How many of the last carry a graph.
+        """
+        for left in reversed(range(passes)):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and left < gradient):
+                predicted = predict(self.fed)[:, :-1][self.pads[:, 1:]].to(self.fed.dtype)
+                self.fed = torch.where(self.own[:, None], predicted, self.fed)
+
+    @torch.no_grad()
+    def decode(
+        self, step: Callable[[torch.LongTensor, torch.BoolTensor, torch.Tensor], torch.Tensor], context: torch.Tensor
+    ) -> None:
+        """One step for each latent of the longest row.
+
+        Args:
+            step (`Callable`): From columns `(batch, width)`, which of them count, and packed latents for the pads
+                among these to what the model would feed back after the last column, `(batch, hidden)`. Each step
+                goes on where the one before ended.
+            context (`torch.LongTensor` of shape `(batch,)`): How many columns rows without latents begin with.
+        """
+        starts = torch.zeros_like(context)
+        for number in range(1, int(self.numbers.max()) + 1):
+            due = self.numbers == number
+            # Rows that have no latent left stay out of the steps after the first.
+            ends = context.clone() if number == 1 else starts.clone()
+            ends[self.rows[due]] = self.columns[due]
+            width = int((ends - starts).max())
+            columns = ends[:, None] + torch.arange(-width, 0, device=ends.device)
+            counts = columns >= starts[:, None]
+            going_on = torch.zeros_like(self.pads[:, 0]).index_fill_(0, self.rows[due], True)
+            before = (self.numbers == number - 1) & going_on[self.rows]
+            states = step(columns.clamp(min=0), counts, self.fed[before])
+            told = due & self.own
+            self.fed[told] = states[self.rows[told]].to(self.fed.dtype)
+            starts = ends
