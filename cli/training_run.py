@@ -215,7 +215,8 @@ def train(trainer: "Trainer", run: Run) -> None:
     recipe = run.checkpoints / "run.json"
     described = json.dumps(dataclasses.asdict(run), default=str, sort_keys=True, indent=1)
     last = last_complete_checkpoint(run.checkpoints)
-    trainer.add_callback(_mark_complete())
+    trainer.add_callback(_mark_complete(trainer.args.save_total_limit))
+    trainer.args.save_total_limit = None
     if last and (not recipe.is_file() or recipe.read_text() != described):
         raise InputError(f"{run.checkpoints} holds checkpoints of another run: delete it, or choose another output")
     if last:
@@ -265,15 +266,29 @@ def _is_complete(checkpoint: Path) -> bool:
     return checkpoint.name.removeprefix("checkpoint-").isdecimal() and (checkpoint / _COMPLETE).is_file()
 
 
-def _mark_complete() -> "TrainerCallback":
+def _mark_complete(keep: int | None) -> "TrainerCallback":
+    from accelerate import PartialState
     from transformers import TrainerCallback
 
     class MarkComplete(TrainerCallback):
-        """transformers resumes from a checkpoint that was cut off; ours has a file written last."""
+        """transformers resumes from a checkpoint that was cut off; ours has a file written last.
+
+        It also removes old ones before that: a kill there would leave none that is whole. So they go afterwards.
+        """
 
         def on_save(self, args, state, control, **kwargs):
-            if state.is_world_process_zero:
-                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+            PartialState().wait_for_everyone()
+            if not state.is_world_process_zero:
+                return
+            folder = Path(args.output_dir)
+            newest = folder / f"checkpoint-{state.global_step}"
+            (newest / _COMPLETE).touch()
+            kept = {newest, Path(state.best_model_checkpoint or newest)}
+            whole = sorted(filter(_is_complete, folder.glob("checkpoint-*")), key=_step)
+            for old in whole[:-keep] if keep else []:
+                if old not in kept:
+                    (old / _COMPLETE).unlink()  # first, so that what an interruption leaves is not taken for whole
+                    shutil.rmtree(old)
 
     return MarkComplete()
 

@@ -118,8 +118,14 @@ def _merged(path, base: str, model_class: type[LatentCausalLMMixin], hub: dict, 
 
     # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
     config = model_class.config_class.from_pretrained(path, **hub)
+    # Training may have quantized the base; its files are not, and merging into coarse weights would lose the adapter.
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
     of_base = {name: value for name, value in kwargs.items() if name != "revision"}
-    model, loaded = _load_weights(base, model_class, config=config, **of_base)
+    try:
+        model, loaded = _load_weights(base, model_class, config=config, **of_base)
+    except InputError as error:
+        raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
     _assert_complete(base, loaded)
     merged = PeftModel.from_pretrained(model, str(path), **hub).merge_and_unload().eval()
     merged.requires_grad_(True).model.freeze_vision()

@@ -191,6 +191,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
     accepts_loss_kwargs = False
     # See `dift_loss`. Where processes hold a part of the head's weights each, all must run it equally often.
     tiled_loss = True
+    # Whether training keeps the running length of targets, for `latent_norm="match"`.
+    tracks_target_norm = True
 
     def forward(
         self,
@@ -258,7 +260,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             "mm_encoder_outputs": mm_encoder_outputs,
         }
         vision = {name: value for name, value in vision.items() if value is not None}
-        if latent_targets is not None and self.training and self.config.latent_norm == "match":
+        tracks = self.training and self.tracks_target_norm and self.config.latent_norm == "match"
+        if latent_targets is not None and tracks:
             self.config.latent_target_norm = running_norm(self.config.latent_target_norm, latent_targets)
         if latent_targets is not None and latent_embeds is None:
             latent_embeds = latent_targets.flatten(0, 1)

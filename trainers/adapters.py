@@ -12,7 +12,7 @@ def fitted_adapter(adapter: PeftConfig | None, config: PreTrainedConfig) -> Peft
     """An adapter as a model with latents needs it, where it leaves things open.
 
     One of LoRA then reaches all linear layers of the language model, spares the vision tower, whose features are
-    targets, and trains the embeddings of the three latent tokens as well, which no backbone knows.
+    targets, and trains the rows of the three latent tokens as well, in the embeddings and in a head of its own.
 
     Args:
         adapter (`peft.PeftConfig`, *optional*): What it says itself stays; one of another kind stays as it is.
@@ -26,6 +26,8 @@ def fitted_adapter(adapter: PeftConfig | None, config: PreTrainedConfig) -> Peft
     if adapter.exclude_modules is None:
         missing["exclude_modules"] = _TOWER
     if adapter.modules_to_save is None and adapter.trainable_token_indices is None:
-        tokens = [config.latent_start_token_id, config.latent_token_id, config.latent_end_token_id]
-        missing["trainable_token_indices"] = sorted(tokens)
+        tokens = sorted([config.latent_start_token_id, config.latent_token_id, config.latent_end_token_id])
+        # A head of its own starts them at the mean of all tokens, whose score is never the largest.
+        tied = config.tie_word_embeddings
+        missing["trainable_token_indices"] = tokens if tied else {"embed_tokens": tokens, "lm_head": tokens}
     return replace(adapter, **missing)

@@ -9,6 +9,16 @@ from trl import SFTConfig
 from ..modeling.errors import InputError
 from ..modeling.latent_configuration import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
 
+# Fields of TRL and transformers that the DIFT loss or its collator cannot follow, and their one value.
+_ONLY = {
+    "assistant_only_loss": False,
+    "average_tokens_across_devices": True,
+    "completion_only_loss": None,
+    "eval_packing": None,
+    "label_smoothing_factor": 0.0,
+    "loss_type": "nll",
+    "pad_to_multiple_of": None,
+}
 SELF_FEEDINGS = ("none", "parallel", "sequential")
 
 
@@ -163,6 +173,14 @@ class DIFTConfig(SFTConfig):
         for name, least in (("self_feed_passes", 1), ("self_feed_gradient", 0), ("eval_generations", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}: give {least} or more")
+        for name in ("ce_loss_weight", "sim_loss_weight"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)!r}: give a number of 0 or more")
+        for name, only in _ONLY.items():
+            if getattr(self, name) != only:
+                raise InputError(f"{name} is {getattr(self, name)!r}, which DIFT cannot follow: leave it at {only!r}")
+        if self.teacher_forcing and self.self_feeding == "none":
+            raise InputError("teacher_forcing is a part of self-feeding: set self_feeding to parallel or sequential")
         for name in ("teacher_forcing", "teacher_forcing_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give a share between 0 and 1")

@@ -22,21 +22,33 @@ class DIFTMetrics:
         self._sums: torch.Tensor | None = None
         self._since = time.perf_counter()
 
-    def add(self, outputs, tokens: torch.Tensor, share: float) -> None:
+    def restart(self) -> None:
+        """Forget the batches and the time since the last log."""
+        self._sums, self._since = None, time.perf_counter()
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count so much of the time since the last log."""
+        self._since += seconds
+
+    def add(self, outputs, tokens: torch.Tensor, share: float | None = None) -> None:
         """Count a batch.
 
         Args:
             outputs ([`LatentCausalLMOutput`]): What the model returned.
             tokens (`torch.Tensor`): Number of the batch's tokens, without padding.
-            share (`float`): What part of an optimizer step the batch is.
+            share (`float`, *optional*): What part of an optimizer step the batch is, if its losses are parts of the
+                step's; without it they are means, and every supervised token and every image weighs alike.
         """
         nothing = torch.zeros(1, self.latent_size, device=tokens.device)
         cosine = nothing[:0] if outputs.cosine is None else outputs.cosine
         norm_ratio = nothing[:0] if outputs.norm_ratio is None else outputs.norm_ratio
+        ce_share, sim_share = (share, share) if share is not None else (outputs.supervised_tokens, len(cosine))
+        ce_weight, sim_weight = (1, 1) if share is not None else (ce_share, sim_share)
         counted = (
-            share,
-            outputs.ce_loss.detach(),
-            outputs.sim_loss.detach(),
+            ce_share,
+            sim_share,
+            outputs.ce_loss.detach() * ce_weight,
+            outputs.sim_loss.detach() * sim_weight,
             tokens,
             outputs.supervised_tokens,
             outputs.correct_tokens,
@@ -58,9 +70,13 @@ class DIFTMetrics:
         if self._sums is None:
             return {}
         sums = self.accelerator.gather(self._sums[None]).sum(0).tolist()
-        steps, ce, sim, tokens, supervised, correct, images, norm_ratio, *cosine = sums
+        ce_share, sim_share, ce, sim, tokens, supervised, correct, images, norm_ratio, *cosine = sums
         now = time.perf_counter()
-        metrics = {"ce_loss": ce / steps, "sim_loss": sim / steps, "mean_token_accuracy": correct / max(supervised, 1)}
+        metrics = {
+            "ce_loss": ce / ce_share if ce_share else 0.0,
+            "sim_loss": sim / sim_share if sim_share else 0.0,
+            "mean_token_accuracy": correct / max(supervised, 1),
+        }
         if images:
             metrics |= {f"cosine_{index}": value / images for index, value in enumerate(cosine, start=1)}
             metrics["norm_ratio"] = norm_ratio / images

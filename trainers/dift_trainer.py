@@ -1,6 +1,7 @@
 """DIFT: supervised training in which a model learns to imagine."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from trl.models import unwrap_model_for_generation
 
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
+from ..modeling.processing import decode_image, encode_imagery
 from ..modeling.self_feeding import SelfFeeding
 from .adapters import fitted_adapter
 from .dift_collator import DIFTCollator
@@ -27,6 +29,8 @@ from .row_lengths import row_lengths
 from .sharding import check_sharding, weights_are_sharded, whole
 from .tied_embeddings import sparse_input_gradient
 from .unwrapped import unwrapped
+
+_ROWS_FOR_NORM = 64
 
 
 class DIFTTrainer(SFTTrainer):
@@ -69,23 +73,28 @@ class DIFTTrainer(SFTTrainer):
         **kwargs,
     ):
         if weights_are_sharded(args):
-            check_sharding(args, [rows for rows in (train_dataset, eval_dataset) if isinstance(rows, Dataset)])
+            held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
+            check_sharding(args, [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)])
             model.tiled_loss = False
         model.model.freeze_vision()
         for name in ("ce_loss_weight", "sim_loss_weight", "latent_loss", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
                 setattr(model.config, name, getattr(args, name))
         kwargs.setdefault("data_collator", _collator(model, args, processing_class))
-        datasets = [
-            _prepared(rows, model, args, processing_class) if isinstance(rows, Dataset) else rows
-            for rows in (train_dataset, eval_dataset)
-        ]
+        _start_target_norm(model, processing_class, train_dataset)
+        train_dataset = _prepared(train_dataset, model, args, processing_class)
+        if isinstance(eval_dataset, dict):
+            eval_dataset = {
+                name: _prepared(rows, model, args, processing_class) for name, rows in eval_dataset.items()
+            }
+        else:
+            eval_dataset = _prepared(eval_dataset, model, args, processing_class)
         super().__init__(
             model,
             args=args,
             processing_class=processing_class,
-            train_dataset=datasets[0],
-            eval_dataset=datasets[1],
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
             peft_config=fitted_adapter(peft_config, model.config),
             **kwargs,
         )
@@ -93,6 +102,9 @@ class DIFTTrainer(SFTTrainer):
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True
         self._images_in_batch: torch.Tensor | None = None
+        self._eval_prefix = "eval"
+        if self.compute_metrics is not None:
+            raise InputError("compute_metrics would see the logits of one position: evaluate reports its own metrics")
         self._measured = {mode: DIFTMetrics(self.accelerator, model.config.latent_size) for mode in ("train", "eval")}
 
     def train(self, *args, **kwargs):
@@ -154,13 +166,13 @@ class DIFTTrainer(SFTTrainer):
         feeding = self._feeding(_images(inputs))
         if self.args.pack_rows:
             inputs = packed(inputs, unwrapped(self.accelerator, model).model.get_rope_index)
-        counts, shares = {}, 1
-        if num_items_in_batch is not None:
+        counts, shares, step_share = {}, 1, None
+        if num_items_in_batch is not None and self.model.training:
             counts = {"num_items_in_batch": num_items_in_batch, "num_images_in_batch": self._images_in_batch}
             # Processes are averaged afterwards, while the counts are those of all of them.
             shares = self.accelerator.num_processes
+            step_share = 1 / (shares * self.current_gradient_accumulation_steps)
         outputs = model(**inputs, **feeding, **counts, use_cache=False, logits_to_keep=1)
-        step_share = 1 / (shares * self.current_gradient_accumulation_steps) if counts else 1
         self._measured[self._mode].add(outputs, tokens, step_share)
         loss = outputs.loss * shares
         return (loss, outputs) if return_outputs else loss
@@ -183,12 +195,18 @@ class DIFTTrainer(SFTTrainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
+        started = time.perf_counter()
+        self._measured["eval"].restart()
+        self._eval_prefix = metric_key_prefix
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, str):  # one of several, by its name
+            rows = self.eval_dataset[rows]
         if self.args.eval_generations and isinstance(rows, Dataset):
             said = {f"{metric_key_prefix}_{name}": share for name, share in self._free_running(rows).items()}
             self.log(said)
             metrics.update(said)
+        self._measured["train"].leave_out(time.perf_counter() - started)
         return metrics
 
     def _free_running(self, rows: Dataset) -> dict[str, float]:
@@ -217,7 +235,12 @@ class DIFTTrainer(SFTTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""
-        self._metrics[self._mode].update({name: [value] for name, value in self._measured[self._mode].read().items()})
+        measured = self._measured[self._mode].read()
+        self._metrics[self._mode].update({name: [value] for name, value in measured.items()})
+        if self._mode == "eval" and measured and f"{self._eval_prefix}_loss" in logs:
+            # In the place of a mean over batches, which depends on their size.
+            weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
+            logs[f"{self._eval_prefix}_loss"] = sum(weighted)
         super().log(logs, start_time)
 
     @property
@@ -232,13 +255,43 @@ def _collator(model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixi
     )
 
 
-def _prepared(rows: Dataset, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin) -> Dataset:
+def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: Dataset | None) -> None:
+    """Measure the targets' length on the first rows, once, so that it is one however steps are cut up."""
+    if model.config.latent_norm != "match":
+        return
+    model.tracks_target_norm = False
+    if model.config.latent_target_norm is not None or not isinstance(rows, Dataset):
+        return
+    regions = model.config.latent_pooling == "region"
+    lengths = []
+    for row in undecoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
+        images = [decode_image(image) for image in row["imagery"]]
+        masks = [decode_image(mask) for mask in row["imagery_masks"] or ()] if regions else None
+        if images:
+            with whole(model.model.visual):
+                targets = model.imagery_targets(**encode_imagery(processor, images, masks).to(model.device))
+            lengths.append(targets.float().norm(dim=-1).flatten())
+    if lengths:
+        model.config.latent_target_norm = torch.cat(lengths).mean().item()
+
+
+def _prepared(
+    rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin
+) -> Dataset | None:
     """Rows whose pictures wait for the collator, with what is to be known of them before the first step."""
+    precompute = args.precompute_targets or args.precompute_videos
+    if rows is None or not isinstance(rows, Dataset):
+        if rows is not None and (precompute or args.train_sampling_strategy == "group_by_length"):
+            raise InputError(
+                "rows that stream cannot be looked through first: leave out precompute_targets, precompute_videos and "
+                "group_by_length, or load them whole"
+            )
+        return rows
     rows = undecoded(rows)
     if args.train_sampling_strategy == "group_by_length" and args.length_column_name not in rows.column_names:
         lengths = row_lengths(rows, processor, model.config.latent_size)
         rows = rows.add_column(args.length_column_name, lengths)
-    if args.precompute_targets or args.precompute_videos:
+    if precompute:
         precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
         with whole(model.model.visual):
             cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ..modeling.atomic import atomic_path
+from ..modeling.errors import InputError
 from ..modeling.processing import conversation_text, decode_image, encode, encode_imagery, row_clip
 from .rollouts import EncodedVideo, encode_videos
 
@@ -53,12 +54,17 @@ class FeatureCache:
         """The rows with a column that names the file of their imagery's targets, each computed unless it is there."""
         config = self.model.config
         regions = config.latent_pooling == "region"
+        if regions and "imagery_masks" not in rows.column_names:
+            raise InputError(
+                'rows have no imagery_masks, which the pooling "region" needs: build the data anew, or choose another '
+                "latent_pooling"
+            )
         settings = f"{self.processor.image_processor.to_json_string()} {config.latent_size} {config.latent_pooling}"
         columns = ["imagery", *(["imagery_masks"] if regions else [])]
 
         def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
             images = [decode_image(image) for row in some for image in row["imagery"]]
-            masks = [decode_image(mask) for row in some for mask in row["imagery_masks"]] if regions else None
+            masks = [decode_image(mask) for row in some for mask in row["imagery_masks"] or ()] if regions else None
             if not images:
                 return [{} for _ in some]
             batch = encode_imagery(self.processor, images, masks).to(self.device)
@@ -94,8 +100,10 @@ class FeatureCache:
         needed = rows.select_columns(inputs)
         known = hashlib.sha256(f"{column} {self._tower} {settings}".encode()).hexdigest()
         files = [str(self.folder / name[:2] / f"{name}.safetensors") for name in _names(needed, known)]
-        absent = {file: number for number, file in enumerate(files) if not os.path.exists(file)}
-        mine = list(absent.items())[state.process_index :: state.num_processes]
+        # Each process has its share of all files: what is absent changes while others look.
+        unique = list({file: number for number, file in enumerate(files)}.items())
+        share = unique[state.process_index :: state.num_processes]
+        mine = [(file, number) for file, number in share if not os.path.exists(file)]
         tower = self.model.model.visual
         home = next(tower.parameters()).device
         tower.to(self.device)
@@ -109,6 +117,11 @@ class FeatureCache:
                 bar.update(len(some))
         tower.to(home)
         state.wait_for_everyone()
+        if not all(map(os.path.exists, files)):
+            raise InputError(
+                f"features that another process has kept are not in {self.folder}: give feature_cache a folder that "
+                "all machines share"
+            )
         return rows.add_column(column, files)
 
 
@@ -136,8 +149,8 @@ def _names(rows: Dataset, known: str) -> list[str]:
     for row in rows:
         digest = hashlib.sha256(known.encode())
         for column, values in row.items():
-            digest.update(f"{column} {len(values)}".encode())
-            for value in values:
+            digest.update(f"{column} {len(values or ())}".encode())
+            for value in values or ():
                 digest.update(_content(value) if isinstance(value, Mapping) else repr(value).encode())
         names.append(digest.hexdigest())
     return names

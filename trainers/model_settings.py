@@ -7,6 +7,8 @@ import torch
 from accelerate import PartialState
 from trl import ModelConfig, get_quantization_config
 
+from ..modeling.errors import InputError
+
 
 @dataclass
 class ModelSettings(ModelConfig):
@@ -19,6 +21,10 @@ class ModelSettings(ModelConfig):
     def load_arguments(self) -> dict[str, Any]:
         """Arguments of `load_model`."""
         arguments: dict[str, Any] = {"dtype": self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)}
+        if self.model_name_or_path is not None:
+            raise InputError(f"model_name_or_path is {self.model_name_or_path}: name the model with `model`")
+        if self.model_revision != "main":
+            arguments["revision"] = self.model_revision
         if self.attn_implementation is not None:
             arguments["attn_implementation"] = self.attn_implementation
         quantization = get_quantization_config(self)

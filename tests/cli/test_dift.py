@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.fourd_cot import write_dataset
 from fourdthinker.modeling import load_model
+from fourdthinker.modeling.errors import InputError
 
 SETTINGS = {
     "per_device_train_batch_size": 2,
@@ -150,6 +151,24 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_pa
     assert losses[0] == losses[1]
 
 
+def test_old_checkpoints_go_when_the_new_one_is_whole(recipe, tmp_path, monkeypatch):
+    saving = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, "max_steps": 3}
+    checkpoints, stock = tmp_path / "out-checkpoints", shutil.rmtree
+
+    def interrupted(path, *args, **kwargs):
+        if Path(path).name == "checkpoint-1":
+            raise KeyboardInterrupt
+        stock(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        assert main(["dift", "--config", str(recipe(**saving))]) == 130
+    whole = {path.parent.name for path in checkpoints.glob("*/complete")}
+    assert whole == {"checkpoint-2"} and (checkpoints / "checkpoint-1").is_dir()
+    assert main(["dift", "--config", str(recipe(**saving))]) == 0
+    assert [path.name for path in checkpoints.glob("checkpoint-*")] == ["checkpoint-3"]
+
+
 @pytest.mark.slow
 def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
     lines = []
@@ -230,9 +249,26 @@ def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(adapter, tiny
     rows = (before[table] != after[table]).any(1).nonzero()[:, 0].tolist()
     config = model.config
     assert rows == sorted([config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id])
+    assert not any(weight.requires_grad for weight in model.model.visual.parameters())
+    assert all(weight.requires_grad for weight in model.model.language_model.parameters())
     assert config.latent_norm == "match" and config.latent_target_norm > 0, "the configuration travels with it"
     card = (adapter / "README.md").read_text()
     assert str(tiny_model_folder) in card
+
+
+def test_an_adapter_of_a_quantized_base_opens_on_the_base_as_it_is(adapter):
+    file = adapter / "config.json"
+    quantized = {"load_in_4bit": True, "quant_method": "bitsandbytes"}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": quantized}))
+    model, _ = load_model(adapter)
+    assert not hasattr(model.config, "quantization_config")
+
+
+def test_an_adapter_whose_base_is_gone_says_so(adapter):
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "/gone/model"}))
+    with pytest.raises(InputError, match="is an adapter of /gone/model, which cannot be read here"):
+        load_model(adapter)
 
 
 def test_training_goes_on_from_an_adapter(adapter, recipe, tmp_path):

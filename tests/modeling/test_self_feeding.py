@@ -76,6 +76,17 @@ def test_both_ways_give_the_latents_that_a_row_would_decode(tiny_model, batch, f
     assert right.nonzero()[:, 0].tolist() == [0, 8]
 
 
+@torch.no_grad()
+def test_the_first_pass_knows_nothing_of_the_imagery(tiny_model, batch, fed):
+    pads = batch["input_ids"] == tiny_model.config.latent_token_id
+    embedding = tiny_model.get_input_embeddings()(batch["input_ids"][pads])
+    plain = tiny_model.model(
+        **{name: value for name, value in batch.items() if name != "labels"}, latent_embeds=embedding
+    )
+    expected = plain.last_hidden_state[:, :-1][pads[:, 1:]]
+    torch.testing.assert_close(fed(SelfFeeding(1))[0], expected, atol=1e-5, rtol=0)
+
+
 def test_the_sequential_way_runs_every_word_once(fed, batch, tiny_model):
     columns = [row.nonzero()[:, 0].tolist() for row in batch["input_ids"] == tiny_model.config.latent_token_id]
     longest = [max(row[0] for row in columns if row), 1, 1, 1]

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainingArguments
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.processing import decode_image, encode_imagery
 from fourdthinker.modeling.self_feeding import SelfFeeding
 from fourdthinker.trainers import DIFTCollator, DIFTConfig, DIFTTrainer
 
@@ -207,7 +208,16 @@ def uneven_rows(make_dift_row):
     return [make_dift_row(number, number % 4) for number in range(8)]
 
 
-@pytest.mark.parametrize("settings", [{}, PARALLEL], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        PARALLEL,
+        {**PARALLEL, "self_feed_gradient": 2, "latent_norm": "match"},
+        {"self_feeding": "sequential", "self_feed_gradient": 2},
+    ],
+    ids=str,
+)
 def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, settings):
     logs, weights = [], []
     for size in (8, 1, 2):
@@ -234,7 +244,9 @@ def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, s
     ids=str,
 )
 def test_rows_are_worth_the_same_packed_and_padded_on_either_side(make_trainer, uneven_rows, settings, way):
-    plain, other = (make_trainer(uneven_rows[:4], **settings, **changes) for changes in ({}, way))
+    # Two seconds a frame: other than what a processor takes for granted.
+    rows = [{**row, "timestamps": [4 * time for time in row["timestamps"]]} for row in uneven_rows[:4]]
+    plain, other = (make_trainer(rows, **settings, **changes) for changes in ({}, way))
     torch.testing.assert_close(loss_of(other), loss_of(plain), atol=1e-5, rtol=0)
     expected, got = gradients(plain), gradients(other)
     for name, gradient in expected.items():
@@ -383,6 +395,41 @@ def test_evaluation_measures_the_same_loss(make_trainer, rows):
     assert measured["eval_sim_loss"] == pytest.approx(outputs.sim_loss.item(), rel=1e-5)
 
 
+def test_evaluation_does_not_depend_on_its_batches(make_trainer, uneven_rows):
+    measured = []
+    for size in (1, 3, 8):
+        trainer = make_trainer(uneven_rows, per_device_eval_batch_size=size, eval_generations=0)
+        measured.append(trainer.evaluate(trainer.train_dataset))
+        names = ("eval_loss", "eval_ce_loss", "eval_sim_loss", "eval_cosine_1", "eval_mean_token_accuracy")
+        assert {name: measured[-1][name] for name in names} == pytest.approx(
+            {name: measured[0][name] for name in names}, abs=1e-5
+        )
+    assert measured[0]["eval_loss"] == pytest.approx(
+        0.1 * measured[0]["eval_ce_loss"] + measured[0]["eval_sim_loss"], abs=1e-5
+    )
+
+
+def test_each_of_several_held_out_sets_is_answered(make_trainer, rows, dift_dataset):
+    trainer = make_trainer(rows, eval_generations=2, eval_max_new_tokens=4)
+    trainer.eval_dataset = {"easy": dift_dataset(rows[:2]), "hard": dift_dataset(rows[1:])}
+    measured = trainer.evaluate()
+    assert {"eval_easy_accuracy", "eval_hard_accuracy", "eval_easy_loss", "eval_hard_loss"} <= measured.keys()
+
+
+def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_trainer, rows):
+    trainer = make_trainer(rows, latent_norm="match", self_feeding="parallel", eval_generations=0)
+    images = [image for row in trainer.train_dataset for image in row["imagery"]]
+    assert len(images) == 6
+    targets = trainer.model.imagery_targets(
+        **encode_imagery(trainer.processing_class, list(map(decode_image, images)))
+    )
+    length = targets.norm(dim=-1).mean().item()
+    assert trainer.model.config.latent_target_norm == pytest.approx(length, rel=1e-5)
+    trainer.evaluate(trainer.train_dataset)
+    trainer.train()
+    assert trainer.model.config.latent_target_norm == pytest.approx(length, rel=1e-5), "one length for all steps"
+
+
 def test_evaluation_tells_what_the_model_says_on_its_own(make_trainer, rows):
     trainer = make_trainer(rows, eval_generations=2, eval_max_new_tokens=12, per_device_eval_batch_size=2)
     said = trainer.evaluate(trainer.train_dataset)
@@ -408,7 +455,11 @@ def test_dropped_imagery_never_enters(make_trainer, rows):
         ({"self_feed_gradient": -1}, "self_feed_gradient is -1"),
         ({"self_feeding": "both"}, "self_feeding is 'both': choose one of none, parallel, sequential"),
         ({"self_feeding": "sequential", "pack_rows": True}, "pack_rows with sequential self-feeding"),
-        ({"teacher_forcing": 1.5}, "teacher_forcing is 1.5"),
+        ({**PARALLEL, "teacher_forcing": 1.5}, "teacher_forcing is 1.5"),
+        ({"teacher_forcing": 0.5}, "teacher_forcing is a part of self-feeding"),
+        ({"ce_loss_weight": -1}, "ce_loss_weight is -1"),
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor is 0.1, which DIFT cannot follow"),
+        ({"average_tokens_across_devices": False}, "average_tokens_across_devices"),
         ({"latent_loss": "l2"}, "latent_loss is 'l2'"),
         ({"padding_side": "both"}, "padding_side is 'both'"),
         ({"max_length": 512}, "max_length"),

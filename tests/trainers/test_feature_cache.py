@@ -1,12 +1,15 @@
 """Features of the frozen tower, computed once: the same training, fewer passes, and nothing stale."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 
 from fourdthinker.modeling import load_model
+from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 from fourdthinker.trainers.feature_cache import FeatureCache
 from fourdthinker.trainers.pictures import undecoded
@@ -95,3 +98,58 @@ def test_another_tower_has_features_of_its_own(tiny_model_folder, dift_dataset, 
             with torch.no_grad():
                 next(model.model.visual.parameters()).mul_(1.5)
     assert len(set.union(*found)) == 3 * len(rows)
+
+
+def test_whatever_features_follow_from_is_in_their_name(tiny_model_folder, dift_dataset, rows, tmp_path):
+    """Another size of pictures, number of latents or mask: none may be answered with what was kept before."""
+    model, processor = load_model(tiny_model_folder)
+    dataset, found = undecoded(dift_dataset(rows)), []
+
+    def keep(name, data=dataset):
+        cache = FeatureCache(model, processor, tmp_path)
+        kept = cache.with_videos(data) if name == "videos" else cache.with_targets(data)
+        found.append(frozenset(kept["video_features_file" if name == "videos" else "latent_targets_file"]))
+
+    keep("targets")
+    keep("videos")
+    processor.image_processor.size["longest_edge"] //= 2
+    keep("targets")
+    processor.video_processor.size["longest_edge"] //= 2
+    keep("videos")
+    model.config.latent_size = 2
+    keep("targets")
+    model.config.latent_pooling = "region"
+    keep("targets")
+    masked = [{**row, "imagery_masks": [mask.point(lambda _: 0) for mask in row["imagery_masks"]]} for row in rows]
+    for row in masked:
+        for mask in row["imagery_masks"]:
+            mask.putpixel((0, 0), 255)
+    keep("targets", undecoded(dift_dataset(masked)))
+    assert len(set(found)) == len(found)
+
+
+def test_processes_share_the_work_whatever_the_others_have_written(
+    tiny_model_folder, dift_dataset, rows, tmp_path, monkeypatch
+):
+    model, processor = load_model(tiny_model_folder)
+    dataset = undecoded(dift_dataset(rows))
+    told = PartialState()._shared_state  # what accelerate knows of the processes there are
+    monkeypatch.setitem(told, "num_processes", 2)
+    for process in (0, 1):
+        monkeypatch.setitem(told, "process_index", process)
+        cache = FeatureCache(model, processor, tmp_path)
+        if process == 0:
+            with pytest.raises(InputError, match="folder that all machines share"):
+                cache.with_videos(dataset)  # alone, as with folders that are not shared
+            assert 0 < len(list(tmp_path.rglob("*.safetensors"))) < len(rows)
+        else:
+            assert all(map(os.path.exists, cache.with_videos(dataset)["video_features_file"]))
+
+
+def test_rows_without_masks_are_named_before_the_first_step(make_trainer, rows):
+    trainer, _ = make_trainer(rows)
+    dataset = trainer.train_dataset.remove_columns("imagery_masks")
+    trainer.model.config.latent_pooling = "region"
+    cache = FeatureCache(trainer.model, trainer.processing_class, trainer.args.feature_cache)
+    with pytest.raises(InputError, match="imagery_masks"):
+        cache.with_targets(dataset)

@@ -12,7 +12,7 @@ BLOCK = LATENT_START + LATENT_PAD * 4 + LATENT_END
 def test_counts_and_shares(tiny_model, tiny_processor, make_dift_row, monkeypatch):
     said = [
         f"<think>I see {BLOCK} and {BLOCK}.</think><answer>B. Pan Right</answer>",
-        f"<think>I see {LATENT_START}{LATENT_PAD}",
+        f"<think>I see {LATENT_START}{LATENT_PAD}{LATENT_END}",
         "<think>Nothing.</think><answer>A</answer>",
         "<answer>B</answer>",
         None,
