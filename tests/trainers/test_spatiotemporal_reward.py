@@ -4,9 +4,13 @@ import math
 from functools import partial
 
 import pytest
+from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as Picture
 
+from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import format_spatial_state
+from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 from fourdthinker.trainers.rewards import spatiotemporal_reward
 
 OPTIONS = ["1.0 m", "2.0 m", "3.0 m", "4.0 m"]  # the right one is C
@@ -262,3 +266,38 @@ def test_a_million_characters_are_read(completion):
     # No clock: were one step of the reading quadratic, this would take the better part of an hour.
     total, _ = reward(completion)
     assert 0 <= total <= 1
+
+
+def test_the_trainer_takes_it_with_a_scale_and_logs_its_parts(tiny_model_folder, tmp_path):
+    model, processor = load_model(tiny_model_folder)
+    args = LatentGRPOConfig(
+        str(tmp_path),
+        per_device_train_batch_size=4,
+        num_generations=2,
+        max_completion_length=4,
+        max_steps=1,
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        save_strategy="no",
+    )
+    row = {
+        "question": "How far?",
+        "options": OPTIONS,
+        "answer": "C",
+        "frames": [Picture.new("RGB", (56, 56), (shade, 0, 0)) for shade in (0, 90)],
+        "timestamps": [0.0, 1.0],
+        "camera_centers": CAMERA,
+        "object_centers": OBJECT,
+    }
+    points = List(List(Value("float64")))
+    features = {"frames": List(Image()), "camera_centers": points, "object_centers": points}
+    features |= {"options": List(Value("string")), "timestamps": List(Value("float64"))}
+    features |= {"question": Value("string"), "answer": Value("string")}
+    rows = Dataset.from_list([row, {**row, "object_centers": None}], features=Features(features))
+    paid = partial(spatiotemporal_reward, center_scale="relative")
+    trainer = LatentGRPOTrainer(model, paid, args, rows, processing_class=processor)
+    trainer.train()
+    (entry,) = (entry for entry in trainer.state.log_history if "reward" in entry)
+    assert entry["rewards/spatiotemporal_reward/mean"] == 0  # a random model says nothing
+    assert [entry[f"rewards/spatiotemporal/{part}"] for part in ("accuracy", "format", "camera", "object")] == [0] * 4
