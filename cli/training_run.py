@@ -37,7 +37,7 @@ class Run:
         output (`Path`): Folder of the trained model.
         settings (`dict`): Fields of the trainer's configuration.
         eval_dataset (`str`, *optional*): Folder, Hub id or file of held-out rows; by default the dataset's test split.
-        image_root (`str`, *optional*): What relative picture names of a published JSONL file start from.
+        image_root (`str`, *optional*): What relative file names in a published JSONL file start from.
         on_bad_row (`str`): `"stop"` or `"skip"`.
     """
 
@@ -67,7 +67,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-root",
         metavar="DIR",
-        help="what relative picture names in a .jsonl file start from (default: the file's folder)",
+        help="what relative file names in a .jsonl file start from (default: the file's folder)",
     )
     parser.add_argument(
         "--on-bad-row",
@@ -183,7 +183,7 @@ def load_rows(dataset: str, configuration: str, split: str, image_root: str | No
         dataset (`str`): Folder or Hub id of rows, or a published `.jsonl` file, which is all of any split.
         configuration (`str`): `"dift"` or `"grpo"`.
         split (`str`): `"train"` or `"test"`.
-        image_root (`str`, *optional*): What relative picture names in a file start from.
+        image_root (`str`, *optional*): What relative file names in a file start from.
     """
     from datasets import load_dataset
 

@@ -8,10 +8,9 @@ from typing import Any
 from datasets import Dataset, Features, Image, List, Value
 
 from ..modeling.errors import InputError
+from ..modeling.processing import FRAMES_PER_SECOND
 from ..modeling.tokens import OPTION_LETTERS
-
-# Frames were extracted at one a second (4DThinker, preprocess); the files do not say when else.
-_SECONDS_A_FRAME = 1.0
+from .video_rows import VIDEO_COLUMN, with_video_frames
 
 _PROMPT = {
     "id": Value("string"),
@@ -24,7 +23,7 @@ _PROMPT = {
 }
 _FEATURES = {
     "dift": Features({**_PROMPT, "response": Value("string"), "imagery": List(Image(decode=False))}),
-    "grpo": Features(_PROMPT),
+    "grpo": Features({**_PROMPT, VIDEO_COLUMN: Value("string")}),
 }
 
 
@@ -33,13 +32,15 @@ def read_published(path: Path, configuration: str, root: Path | None = None) -> 
 
     Args:
         path (`Path`): For `dift` a line holds `id, text_input, text_output, image_input[], image_output[]`, for `grpo`
-            `Type, Question, A, B, C, D, Correct, frame_paths[]`.
+            `Type, Question, A, B, C, D, Correct`, and `frame_paths[]` or `video_path`; the frames win over the video.
         configuration (`str`): `"dift"` or `"grpo"`.
-        root (`Path`, *optional*): What relative picture names start from; by default the file's folder.
+        root (`Path`, *optional*): What relative file names start from; by default the file's folder.
 
     Returns:
         `datasets.Dataset`: Columns as of `load_dataset(..., configuration)`, without `source`, `facts` and the times
-        of the imagery. The pictures are file names, which need not exist; a frame is taken for every second.
+        of the imagery. The pictures are file names, which need not exist; a frame is taken for every second. Rows of
+        `grpo` have a column `video` as well: the file whose frames are decoded when the row is read, see
+        [`with_video_frames`], or nothing.
 
     Raises:
         InputError: If the file is missing, or a line is no JSON or lacks a field.
@@ -51,7 +52,8 @@ def read_published(path: Path, configuration: str, root: Path | None = None) -> 
     rows = [reader(fields, where, folder) for fields, where in _lines(path)]
     if not rows:
         raise InputError(f"{path} has no rows")
-    return Dataset.from_list(rows, features=_FEATURES[configuration])
+    found = Dataset.from_list(rows, features=_FEATURES[configuration])
+    return with_video_frames(found) if configuration == "grpo" else found
 
 
 def _lines(path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -82,7 +84,8 @@ def _pictures(names: list, folder: Path) -> list[dict]:
 def _clip(frames: list, folder: Path) -> dict:
     return {
         "frames": _pictures(frames, folder),
-        "timestamps": [number * _SECONDS_A_FRAME for number in range(len(frames))],
+        # Frames were extracted at one a second (4DThinker, preprocess); the files do not say when else.
+        "timestamps": [number / FRAMES_PER_SECOND for number in range(len(frames))],
     }
 
 
@@ -102,7 +105,7 @@ def _dift_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
 
 
 def _grpo_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
-    frames = _take(fields, "frame_paths", list, where)
+    frames, video = _frames_or_video(fields, where)
     answer = _take(fields, "Correct", str, where).strip().upper()
     if answer not in OPTION_LETTERS or len(answer) != 1:
         raise InputError(f"{where}: the field 'Correct' is {answer!r}, not one of {', '.join(OPTION_LETTERS)}")
@@ -113,4 +116,13 @@ def _grpo_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
         "options": [_take(fields, letter, str, where) for letter in OPTION_LETTERS],
         "answer": answer,
         **_clip(frames, folder),
+        VIDEO_COLUMN: str(folder / video) if video else None,
     }
+
+
+def _frames_or_video(fields: Mapping[str, Any], where: str) -> tuple[list, str]:
+    if fields.get("frame_paths"):
+        return _take(fields, "frame_paths", list, where), ""
+    if fields.get("video_path"):
+        return [], _take(fields, "video_path", str, where)
+    raise InputError(f"{where}: neither 'frame_paths' nor 'video_path' is given")

@@ -15,6 +15,9 @@ from .prompts import video_message
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
 MIN_PIXELS = 28 * 28
+# How the published evaluation samples a video: longer ones give so many frames, evenly spread.
+FRAMES_PER_SECOND = 1.0
+MAX_FRAMES = 50
 # Frames are fitted here. Versions of transformers that can cap them as well have announced to do so by default.
 NO_CAP = (
     {"cap_pixels_per_frame": False}
@@ -198,6 +201,8 @@ def readable(processor: ProcessorMixin, ids) -> str:
 
 
 __all__ = [
+    "FRAMES_PER_SECOND",
+    "MAX_FRAMES",
     "MAX_PIXELS",
     "MIN_PIXELS",
     "Clip",

@@ -14,6 +14,8 @@ LATENT_TOKENS = (LATENT_PAD, LATENT_START, LATENT_END)
 
 IMAGERY_MARK = "<output_image>"
 OPTION_LETTERS = "ABCD"
+# How MLLM-4D's reasoning opens a block that says where camera and object are in a frame.
+SPATIAL_STATE = "Spatial State (Frame "
 
 _BLOCK = re.compile(f"{re.escape(LATENT_START)}((?:{re.escape(LATENT_PAD)})*)(?:{re.escape(LATENT_END)})?")
 
@@ -65,3 +67,17 @@ def format_answer(letter: str, options: Sequence[str], form: AnswerForm = "lette
 def format_response(reasoning: str, letter: str, options: Sequence[str], form: AnswerForm = "letter") -> str:
     """A whole response: `<think>…</think><answer>B. …</answer>`."""
     return f"<think>{reasoning}</think><answer>{format_answer(letter, options, form)}</answer>"
+
+
+def format_spatial_state(frame: int, camera: Sequence[float] | None, thing: Sequence[float] | None) -> str:
+    """Where the camera's and an object's centre are in a frame, in metres, as MLLM-4D's reasoning says it.
+
+    Args:
+        frame (`int`): Number of the frame.
+        camera (`Sequence[float]`, *optional*): x, y and z of the camera's centre; without it the text says `null`.
+        thing (`Sequence[float]`, *optional*): The same of the object.
+    """
+    said = [
+        "null" if center is None else f"[{', '.join(f'{axis:.2f}' for axis in center)}]" for center in (camera, thing)
+    ]
+    return f"{SPATIAL_STATE}{frame}):\n- Camera Center: {said[0]}\n- Object Center: {said[1]}"

@@ -77,3 +77,22 @@ def tiny_processor(tiny_model_folder):
     from transformers import AutoProcessor
 
     return AutoProcessor.from_pretrained(tiny_model_folder)
+
+
+@pytest.fixture(scope="session")
+def make_video():
+    """Writes a video file of flat frames, each of its own brightness."""
+    import av
+    import numpy as np
+
+    def make(path, seconds, rate=4, shade=0, size=(64, 48)):
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=rate)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            for number in range(int(seconds * rate)):
+                picture = np.full((size[1], size[0], 3), (shade + 10 * number) % 240, dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+        return str(path)
+
+    return make

@@ -19,13 +19,15 @@ ON_BAD_ROW = ("stop", "skip")
 _ROWS_AT_ONCE = 1000
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _PICTURES = ("frames", "imagery")
+_VIDEO = "video"
 
 
 def usable_rows(rows: "Dataset", on_bad_row: str = "stop") -> "Dataset":
     """The rows that can be trained on.
 
     A row of a `dift` dataset must have as many imagery marks in its response as imagery frames, and end in its only
-    answer; every picture must be there, in the row or as a file. Pictures are not decoded for this.
+    answer; every picture must be there, in the row or as a file, and so must the video of a row that names one.
+    Nothing is decoded for this: a damaged file stops the run when its row comes, in a line that names it.
 
     Args:
         rows (`datasets.Dataset`): Rows of `dift` or `grpo`.
@@ -43,7 +45,7 @@ def usable_rows(rows: "Dataset", on_bad_row: str = "stop") -> "Dataset":
     if not bad:
         return rows
     told = f"{len(bad)} of {len(rows)} rows cannot be trained on"
-    identity = rows["id"]
+    identity = rows.with_format(None)["id"]  # as stored: reading a row may decode its video
     if on_bad_row == "stop":
         number, reason = next(iter(bad.items()))
         raise InputError(f"{told}; the first is {identity[number]}: {reason} (--on-bad-row skip leaves them out)")
@@ -57,10 +59,11 @@ def usable_rows(rows: "Dataset", on_bad_row: str = "stop") -> "Dataset":
 
 def _faults(rows: "Dataset") -> Iterator[tuple[int, str]]:
     """Number and reason of each bad row."""
-    columns = [name for name in ("response", *_PICTURES) if name in rows.column_names]
+    columns = [name for name in ("response", _VIDEO, *_PICTURES) if name in rows.column_names]
     start = 0
     for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
         checks = [_absent_files(table, name) for name in _PICTURES if name in columns]
+        checks.append(_nothing_to_see(table))
         if "response" in columns:
             checks.append(_wrong_response(table))
         for number in range(table.num_rows):
@@ -88,6 +91,22 @@ def _wrong_response(table: "pyarrow.Table") -> Callable[[int], str | None]:
     return check
 
 
+def _nothing_to_see(table: "pyarrow.Table") -> Callable[[int], str | None]:
+    import pyarrow.compute
+
+    frames = pyarrow.compute.list_value_length(table["frames"]).to_pylist()
+    videos = table[_VIDEO].to_pylist() if _VIDEO in table.column_names else [None] * table.num_rows
+
+    def check(number: int) -> str | None:
+        if frames[number]:
+            return None
+        if not videos[number]:
+            return "it has no frames"
+        return None if os.path.isfile(videos[number]) else f"its video is not there: {videos[number]}"
+
+    return check
+
+
 def _absent_files(table: "pyarrow.Table", name: str) -> Callable[[int], str | None]:
     import pyarrow.compute
 
@@ -108,8 +127,6 @@ def _absent_files(table: "pyarrow.Table", name: str) -> Callable[[int], str | No
                 known[path] = os.path.isfile(path)
             if empty[place] and not known[path]:
                 return f"{name} {place - ends[number] + 1} is not there: {path or 'neither bytes nor a file name'}"
-        if name == "frames" and ends[number] == ends[number + 1]:
-            return "it has no frames"
         return None
 
     return check

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,8 @@ from datasets import Dataset, Image, List
 from PIL import Image as Picture
 
 from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders import video_rows
+from fourdthinker.dataset_builders.video import read_frames
 from fourdthinker.modeling import load_model
 
 SETTINGS = {
@@ -98,6 +101,52 @@ def test_checkpoints_of_another_recipe_are_not_mixed_in(recipe, capsys):
     other = recipe(save_strategy="steps", save_steps=1, max_steps=1, beta=0.5)
     assert main(["grpo", "--config", str(other)]) == 2
     assert "holds checkpoints of another run" in capsys.readouterr().err
+
+
+@pytest.fixture
+def published(tmp_path, make_video):
+    """A published file: two rows with a video, one with frames, and one whose video is gone."""
+    asked = {"Type": "abs_dir", "Question": "Which way?", "A": "l", "B": "r", "C": "u", "D": "d", "Correct": "A"}
+    make_video(tmp_path / "first.mp4", 2)
+    make_video(tmp_path / "second.mp4", 3, shade=100)
+    for number in range(2):
+        Picture.new("RGB", (56, 56), (100 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    media = [
+        {"video_path": "first.mp4"},
+        {"video_path": "second.mp4"},
+        {"frame_paths": ["0.png", "1.png"]},
+        {"video_path": "gone.mp4"},
+    ]
+    lines = [{"id": f"row-{number}", **asked, **medium} for number, medium in enumerate(media)]
+    path = tmp_path / "published.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_published_files_with_videos_train_as_they_are(recipe, published, tmp_path, capsys, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        video_rows, "read_frames", lambda file, **how: decoded.append(Path(file).name) or read_frames(file, **how)
+    )
+    path = str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=6))
+    assert main(["grpo", "--config", path]) == 2
+    told = capsys.readouterr().err
+    assert "1 of 4 rows cannot be trained on; the first is row-3: its video is not there" in told
+    assert not (tmp_path / "out").exists()
+    assert main(["grpo", "--config", path, "--on-bad-row", "skip"]) == 0
+    log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]
+    assert [entry["step"] for entry in log if "reward" in entry] == [1]  # three prompts, two completions each
+    assert sorted(decoded) == ["first.mp4", "second.mp4"]
+
+
+def test_a_damaged_video_stops_the_run_in_one_line(recipe, published, tmp_path, capsys):
+    video = tmp_path / "second.mp4"
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    path = str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=6))
+    assert main(["grpo", "--config", path, "--on-bad-row", "skip"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("fourdthinker: error: row row-1: ") and "second.mp4" in error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

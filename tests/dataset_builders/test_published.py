@@ -51,6 +51,15 @@ def test_grpo_rows(written):
     assert (row["task"], row["question"], row["options"], row["answer"]) == ("abs_dir", "Which way?", [*"lrud"], "C")
 
 
+def test_grpo_rows_may_name_a_video_in_the_place_of_frames(written, tmp_path):
+    video = {k: v for k, v in GRPO.items() if k != "frame_paths"} | {"video_path": "b/clip.mp4"}
+    both = GRPO | {"video_path": "b/clip.mp4"}
+    empty = GRPO | {"frame_paths": [], "video_path": "/data/clip.mp4"}
+    stored = read_published(written(video, both, empty), "grpo", tmp_path / "root").with_format(None)
+    assert list(stored["video"]) == [str(tmp_path / "root/b/clip.mp4"), None, "/data/clip.mp4"]
+    assert [len(row["frames"]) for row in stored] == [len(row["timestamps"]) for row in stored] == [0, 2, 0]
+
+
 @pytest.mark.parametrize(
     ("rows", "configuration", "words"),
     [
@@ -61,6 +70,9 @@ def test_grpo_rows(written):
         ([{**GRPO, "Correct": "E"}], "grpo", "'Correct' is 'E'"),
         ([{**GRPO, "Correct": "AB"}], "grpo", "'Correct' is 'AB'"),
         ([{k: v for k, v in GRPO.items() if k != "D"}], "grpo", "'D' is missing"),
+        ([{**GRPO, "frame_paths": []}], "grpo", "neither 'frame_paths' nor 'video_path'"),
+        ([{**GRPO, "frame_paths": "b.jpg"}], "grpo", "'frame_paths' is missing or no list"),
+        ([{**GRPO, "frame_paths": None, "video_path": ["b.mp4"]}], "grpo", "'video_path' is missing or no text"),
         ([" "], "grpo", "has no rows"),
     ],
 )

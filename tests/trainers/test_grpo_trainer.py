@@ -1,5 +1,7 @@
 """4DRL scores what was rolled out: one log-prob at decoding and at scoring, and nothing from latent positions."""
 
+import math
+
 import pytest
 import torch
 from datasets import Dataset
@@ -46,6 +48,10 @@ def varied_reward(completions, completion_ids, **columns):
 
 def constant_reward(completions, **columns):
     return [0.5] * len(completions)
+
+
+def alternating_reward(completions, **columns):
+    return [float(number % 2) for number in range(len(completions))]
 
 
 class SpyingTrainer(LatentGRPOTrainer):
@@ -243,6 +249,51 @@ def test_kl_and_its_gradient_are_zero_at_the_reference(parts, tmp_path):
     assert away.item() > 1e-3
     away.backward()
     assert max(gradients_of(trainer.model)) > 1e-4
+
+
+def test_the_kl_term_pulls_towards_the_reference(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path, rewards=constant_reward, beta=1.0)
+    (batch,) = roll_out(trainer)
+    weights = list(trainer._base_model.model.language_model.parameters())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(0.02 * torch.randn_like(weight))
+    descent, losses = torch.optim.SGD(weights, lr=1e-3), []
+    for _ in range(4):
+        descent.zero_grad()
+        losses.append(trainer._compute_loss(trainer.model, batch))
+        losses[-1].backward()
+        descent.step()
+    assert losses == sorted(losses, reverse=True) and losses[0] - losses[-1] > 1e-3
+
+
+@pytest.mark.parametrize("latent_mask", ["pads_and_end", "all"])
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+def test_completions_of_nothing_but_latents_have_a_finite_loss(parts, tmp_path, latent_mask, loss_type):
+    model, _ = parts
+    model.lm_head.bias[model.config.latent_start_token_id] = 50.0
+    settings = {"latent_mask": latent_mask, "loss_type": loss_type, "max_completion_length": 4, "beta": 0.1}
+    trainer = make_trainer(parts, tmp_path, rewards=alternating_reward, **settings)
+    (batch,) = roll_out(trainer)
+    assert batch["advantages"].abs().min() > 0.1
+    assert text_mask(batch).sum() == (0 if latent_mask == "all" else 12)
+    loss = trainer._compute_loss(trainer.model, batch)
+    loss.backward()
+    assert torch.isfinite(loss) and all(map(math.isfinite, gradients_of(trainer.model)))
+    if latent_mask == "all":
+        assert loss == 0 and max(gradients_of(trainer.model)) == 0
+
+
+def test_groups_without_difference_or_reward_move_nothing(parts, tmp_path):
+    def mixed_reward(completions, answer, **columns):
+        # The first prompt has no answer to compare with, the second is always right, the third sometimes.
+        kinds = {"A": [None] * 4, "B": [1.0] * 4, "C": [0.0, 1.0, 0.0, 1.0]}
+        return [reward for letter in answer[::4] for reward in kinds[letter]]
+
+    trainer = make_trainer(parts, tmp_path, rewards=mixed_reward)
+    (batch,) = roll_out(trainer)
+    assert sorted(batch["advantages"].sign().tolist()) == [-1.0] * 2 + [0.0] * 8 + [1.0] * 2
 
 
 def test_gradient_reaches_the_text_through_latent_positions_but_not_the_tower(parts, tmp_path):

@@ -1,10 +1,8 @@
 """Rewards on hostile completions: what earns, and everything that must not."""
 
-import time
-
 import pytest
 
-from fourdthinker.trainers.rewards import accuracy_reward, format_reward
+from fourdthinker.trainers.rewards import accuracy_reward, format_reward, spatiotemporal_reward
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]  # the right one is B
 BLOCK = "<|latent_start|>" + "<|latent_pad|>" * 4 + "<|latent_end|>"
@@ -69,6 +67,7 @@ TABLE = [
     ("<think>a <|latent_start|>word<|latent_end|> b</think><answer>B</answer>", 1, 0),
     ("＜think＞a＜/think＞<answer>B</answer>", 1, 0),
     ("<THINK>a</THINK><answer>B</answer>", 1, 0),
+    ("<think>a <Think> b</think><answer>B</answer>", 1, 0),
     # nothing
     ("", 0, 0),
     ("B", 0, 0),
@@ -92,6 +91,9 @@ TABLE = [
     ("<think>a</think><answer>B</answer></answer>", 0, 0),
     ("<think>a</think></answer>B<answer>", 0, 0),
     ("<think>a</think><ANSWER>B</ANSWER>", 0, 0),
+    ("<think>a <ANSWER>C</ANSWER></think><answer>B</answer>", 0, 0),
+    ("<thinking>a</thinking><ANSWER>B</ANSWER>", 0, 0),
+    ("Based on the frames, Both move: B", 0, 0),
     ("<think>a</think>＜answer＞B＜/answer＞", 0, 0),
     ("<think>a</think><answer >B</answer >", 0, 0),
     ("<think>a</think>&lt;answer&gt;B&lt;/answer&gt;", 0, 0),
@@ -106,6 +108,10 @@ TABLE = [
 def test_hostile_completions(completion, accuracy, shape):
     assert accuracy_reward([completion], answer=["B"], options=[OPTIONS]) == [accuracy]
     assert format_reward([completion], answer=["B"], options=[OPTIONS]) == [shape]
+    # Not one of them says where anything is; a long reasoning may earn 0.02.
+    centers = {"camera_centers": [[[0.0] * 3] * 2], "object_centers": [None]}
+    (whole,) = spatiotemporal_reward([completion], answer=["B"], options=[OPTIONS], **centers)
+    assert whole == pytest.approx(0.6 * accuracy + 0.11 * shape, abs=0.01001)
 
 
 def test_the_table_is_as_long_as_promised():
@@ -156,8 +162,7 @@ def test_letters_are_enough_without_options_and_rows_without_answer_are_left_out
     ],
     ids=range(8),
 )
-def test_a_million_characters_take_no_time(completion):
-    begin = time.perf_counter()
-    accuracy_reward([completion], answer=["B"], options=[OPTIONS])
-    format_reward([completion])
-    assert time.perf_counter() - begin < 1.0
+def test_a_million_characters_are_read(completion):
+    # No clock: were one step of the reading quadratic, this would take the better part of an hour.
+    assert accuracy_reward([completion], answer=["B"], options=[OPTIONS])[0] in (0, 1)
+    assert format_reward([completion])[0] in (0, 1)

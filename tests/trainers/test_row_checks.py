@@ -65,6 +65,27 @@ def test_rows_of_grpo_need_their_frames_only(rows):
         usable_rows(prompts)
 
 
+def test_a_video_will_do_for_frames_and_is_not_decoded(tmp_path, caplog):
+    (tmp_path / "there.mp4").write_bytes(b"not looked into")
+    files = [str(tmp_path / "there.mp4"), str(tmp_path / "gone.mp4"), str(tmp_path), None]
+    features = Features({"id": Value("string"), "frames": List(Image()), "video": Value("string")})
+    named = [{"id": f"row-{number}", "frames": [], "video": file} for number, file in enumerate(files)]
+
+    def decoding(batch):
+        raise AssertionError("a row was read")
+
+    data = Dataset.from_list(named, features=features).with_transform(decoding)
+    with pytest.raises(InputError, match=r"3 of 4 .* the first is row-1: its video is not there: .*gone\.mp4"):
+        usable_rows(data)
+    with caplog.at_level(logging.WARNING):
+        left = usable_rows(data, "skip")
+    assert list(left.with_format(None)["id"]) == ["row-0"]
+    assert "row-2 is left out: its video is not there" in caplog.text
+    assert "row-3 is left out: it has no frames" in caplog.text
+    with pytest.raises(AssertionError, match="a row was read"):  # what is left is decoded as before
+        left[0]
+
+
 def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):
     make_dift_row(0)["frames"][0].save(tmp_path / "frame.png")
     data = rows({1: {"frames": [{"bytes": None, "path": str(tmp_path / "frame.png")}]}})
