@@ -81,7 +81,7 @@ def test_the_second_stage_goes_on_from_the_first():
     first, *_ = parsed(ROOT / "recipes" / "dift" / "eight_gpus.yaml")
     second, config, _ = parsed(ROOT / "recipes" / "dift" / "self_fed.yaml")
     assert second.model == str(first.output) != str(second.output)
-    assert config.self_feeding == "parallel" and config.eval_generations
+    assert config.self_feeding == "sequential" and config.eval_generations
 
 
 @pytest.mark.parametrize("path", ACCELERATE, ids=name)
