@@ -17,6 +17,16 @@ from .latent_rules import inject_latents
 from .position_rule import TEXT, qwen_positions, token_types
 from .self_feeding import OwnLatents, SelfFeeding
 
+# Arguments that say what stands at visual tokens.
+_VISION = (
+    "pixel_values",
+    "pixel_values_videos",
+    "image_grid_thw",
+    "video_grid_thw",
+    "second_per_grid_ts",
+    "mm_encoder_outputs",
+)
+
 
 @dataclass
 class LatentCausalLMOutput(CausalLMOutputWithPast):
@@ -52,6 +62,11 @@ class LatentModelMixin:
             name: frozenset(inspect.signature(getattr(stock, name)).parameters)
             for name in ("forward", "compute_3d_position_ids", "get_rope_index")
         }
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether `mm_encoder_outputs` may stand for pixels."""
+        return "mm_encoder_outputs" in self._known["forward"]
 
     def freeze_vision(self) -> None:
         """No gradient for the vision tower, whose features are targets; `visual.requires_grad_(True)` undoes it."""
@@ -320,7 +335,9 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         return output.to_tuple() if return_dict is False else output
 
     def _with_features(self, vision: dict[str, Any]) -> dict[str, Any]:
-        """Run the tower once for several passes."""
+        """Run the tower once for several passes, where the installed transformers takes features."""
+        if not self.model.takes_features:
+            return vision
         vision = dict(vision)
         features = dict(vision.get("mm_encoder_outputs", {}))
         if "pixel_values" in vision:
@@ -470,6 +487,5 @@ class _CachedSteps:
             use_cache=True,
             **self.context,
         )
-        vision = ("mm_encoder_outputs", "image_grid_thw", "video_grid_thw", "second_per_grid_ts")
-        self.context = {name: value for name, value in self.context.items() if name not in vision}
+        self.context = {name: value for name, value in self.context.items() if name not in _VISION}
         return self.model.fed_back(outputs.last_hidden_state[:, -1])
