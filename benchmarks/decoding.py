@@ -8,17 +8,14 @@ differ from row to row; the stock class says a plain token there instead.
 """
 
 import argparse
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
+from measuring import machine, medians, peak, printed_by
 from transformers import LogitsProcessor, Qwen2_5_VLForConditionalGeneration
 
 from fourdthinker.modeling import FourDThinkerConfig, FourDThinkerForConditionalGeneration
@@ -104,42 +101,18 @@ def decode(model: torch.nn.Module, rows: list[int], args: argparse.Namespace, ca
     return run
 
 
-def medians(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median seconds of each run, the runs by turns, after one that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
 def peak_memory(kind: str, argv: list[str]) -> tuple[float, float]:
     """Of a process that decodes 16 rows with one class: its memory before, and how much more that took, in MiB."""
-    done = subprocess.run(
-        [sys.executable, __file__, *argv, "--peak", kind], capture_output=True, text=True, check=True
-    )
-    before, peak = map(float, done.stdout.splitlines()[-1].split())
-    return before, peak - before
+    before, most = printed_by(__file__, [*argv, "--peak", kind])
+    return before, most - before
 
 
 def measure_peak(args: argparse.Namespace) -> None:
-    """Print resident memory before and at the peak of a warm run, as Linux counts it."""
+    """Print resident memory before and at the peak of a warm run."""
     args.prompt = 1024  # so that states kept of every layer would show
     run = decode(build(args.peak, args), list(range(16)), args)
     run()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = _status("VmRSS")
-    run()
-    print(before, _status("VmHWM"))
-
-
-def _status(field: str) -> float:
-    """MiB."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
-    return int(line.split()[1]) / 1024
+    print(*peak(run))
 
 
 def bandwidth(device: str) -> float:
@@ -176,9 +149,7 @@ def measure_accelerator(args: argparse.Namespace) -> None:
 
 def describe(args: argparse.Namespace) -> None:
     """Print the machine, the versions and the shape."""
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, {torch.get_num_threads()} threads, {args.device}, {args.dtype}")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}")
+    print(machine(args.device, args.dtype))
     shape = f"{args.layers} layers of {args.hidden}, vocabulary {args.vocabulary}, prompt {args.prompt}"
     print(f"{shape}, {args.tokens} new tokens, {args.repeats} runs\n")
 
