@@ -20,6 +20,7 @@ from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
 from ..modeling.tokens import show_latent_blocks
 from .adapters import fitted_adapter
+from .epoch_sampler import EpochSampler
 from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
 from .grpo_metrics import GRPOMetrics
 from .latent_scoring import LatentScorer, masked_tokens
@@ -27,6 +28,7 @@ from .reward_faults import telling
 from .rewards import accuracy_reward, format_reward
 from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts, until_end, video_inputs
 from .sampling import checked_sampling, own_defaults_put_by, sampling_config
+from .sharding import gather_for_features, weights_are_sharded
 from .unwrapped import unwrapped
 
 ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
@@ -139,6 +141,9 @@ class LatentGRPOTrainer(GRPOTrainer):
     def _base_model(self) -> PreTrainedModel:
         return unwrapped(self.accelerator, self.model)
 
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        return EpochSampler(super()._get_train_sampler(dataset), lambda: self.state.epoch)
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         # `rollout_func` gets prompts only. The rows are kept for it here, in the method that makes those prompts from
         # them and calls it once, in order. Frames inside the prompt instead would be copied for every row by TRL and
@@ -175,10 +180,16 @@ class LatentGRPOTrainer(GRPOTrainer):
         distinct, numbers = group_prompts(self._rows)
         encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
         with self._policy_for_sampling() as model:
+            gather_for_features(self._base_model)
             videos = encode_videos(model, encoded, self.args.freeze_vision)
             self._videos = [videos[number] for number in numbers]
             tokens = {key: encoded[key][numbers] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
-            output = model.generate(**tokens, **video_inputs(self._videos), generation_config=self.generation_config)
+            output = model.generate(
+                **tokens,
+                **video_inputs(self._videos),
+                generation_config=self.generation_config,
+                synced_gpus=weights_are_sharded(self.args),  # all processes take part in each other's steps
+            )
         return tokens, output
 
     @contextmanager
