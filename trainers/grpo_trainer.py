@@ -44,8 +44,8 @@ class LatentGRPOTrainer(GRPOTrainer):
     positions themselves take no part in the objective (see `latent_mask`).
 
     It meets TRL in four places: `rollout_func` with its `env_mask`, lists that travel with the batch, the call of
-    `model` inside `_get_per_token_logps_and_entropies`, and `_compute_loss`. `tests/trainers/test_trl_seams.py` names
-    the one that moved when a new TRL breaks it.
+    `model` inside `_get_per_token_logps_and_entropies`, and `_compute_loss`; and it adds to its sampler and its log.
+    `tests/trainers/test_trl_seams.py` names the place that moved when a new TRL breaks it.
 
     Args:
         model ([`FourDThinkerForConditionalGeneration`] or `PeftModel`):
@@ -105,11 +105,8 @@ class LatentGRPOTrainer(GRPOTrainer):
             # DIFT has taught the latent tokens; and TRL's head cannot read one that is tied to trained embeddings.
             peft_config = fitted_adapter(peft_config, model.config, new_tokens=False)
         adapted = isinstance(model, PeftModel) or peft_config is not None
-        if args.beta and not adapted and not isinstance(model, str) and not model.config._name_or_path:
-            raise InputError(
-                f"beta is {args.beta}, and the reference model is read from the folder that the model came from: save "
-                "the model and load it with `load_model`, or set beta to 0"
-            )
+        if args.beta and not adapted and not isinstance(model, str):
+            _check_reference(model, args.beta)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             _check_columns(name, dataset)
         self._rows: list[dict[str, Any]] = []
@@ -125,14 +122,9 @@ class LatentGRPOTrainer(GRPOTrainer):
             rollout_func=self._roll_out,
             **kwargs,
         )
-        policy = self._base_model
-        policy.model.visual.requires_grad_(not args.freeze_vision)
-        self.generation_config = sampling_config(self.generation_config, policy)
-        with own_defaults_put_by(policy):  # as in a rollout
-            sampled = checked_sampling(policy, self.generation_config, args)
-        if self.is_world_process_zero():
-            print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
-        rules = LatentRules.from_config(policy.config)
+        self._base_model.model.visual.requires_grad_(not args.freeze_vision)
+        self._settle_sampling()
+        rules = LatentRules.from_config(self._base_model.config)
         self._measured = {mode: GRPOMetrics(self.accelerator, rules) for mode in ("train", "eval")}
         # As many as TRL keeps to log.
         self._shown: deque[list[dict[str, str]]] = deque(maxlen=args.generation_batch_size)
@@ -140,6 +132,15 @@ class LatentGRPOTrainer(GRPOTrainer):
     @property
     def _base_model(self) -> PreTrainedModel:
         return unwrapped(self.accelerator, self.model)
+
+    def _settle_sampling(self) -> None:
+        """Say what rollouts sample with, once it is checked."""
+        policy = self._base_model
+        self.generation_config = sampling_config(self.generation_config, policy)
+        with own_defaults_put_by(policy):  # as in a rollout
+            sampled = checked_sampling(policy, self.generation_config, self.args)
+        if self.is_world_process_zero():
+            print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
         return EpochSampler(super()._get_train_sampler(dataset), lambda: self.state.epoch)
@@ -246,6 +247,14 @@ class LatentGRPOTrainer(GRPOTrainer):
         if scorer.scored != len(self._latents):
             raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._latents)} rows it carried")
         return scores
+
+
+def _check_reference(model: PreTrainedModel, beta: float) -> None:
+    if not model.config._name_or_path:
+        raise InputError(
+            f"beta is {beta}, and the reference model is read from the folder that the model came from: save the "
+            "model and load it with `load_model`, or set beta to 0"
+        )
 
 
 def _check_columns(name: str, dataset: Any) -> None:

@@ -181,12 +181,18 @@ def test_two_processes_roll_out_their_own_prompts_and_draw_their_own_tokens(reci
 @pytest.mark.slow
 def test_sharded_weights_train_like_whole_ones(recipe, tmp_path, launch):
     """FSDP2: processes whose completions differ in length run every module equally often, the tower among them."""
+    model, processor = load_model(recipe_model(recipe()))
+    model.generation_config.eos_token_id = list(range(0, 256, 2))  # every fourth token ends a turn
+    model.save_pretrained(tmp_path / "brief")
+    processor.save_pretrained(tmp_path / "brief")
     # A large epsilon, so that Adam does not divide by next to nothing, which would magnify rounding.
-    settings = {**MOVING, "adam_epsilon": 0.01, "max_steps": 2, "log_completions": True}
+    settings = {**MOVING, "adam_epsilon": 0.01, "model": str(tmp_path / "brief"), "max_completion_length": 24}
     launch("grpo", recipe(**settings, output=str(tmp_path / "whole")))
     launch("grpo", recipe(**settings), sharded=True)
+    log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]
+    assert log[0]["completions/min_length"] < log[0]["completions/max_length"]
     whole, sharded = (load_model(tmp_path / name)[0].state_dict() for name in ("whole", "out"))
-    start = load_model(recipe_model(recipe()))[0].state_dict()
+    start = model.state_dict()
     assert max((whole[name] - start[name]).abs().max() for name in start) > 1e-3
     for name, weight in sharded.items():
         torch.testing.assert_close(weight, whole[name], atol=1e-5, rtol=0, msg=name)
