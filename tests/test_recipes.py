@@ -35,6 +35,20 @@ PUBLISHED = {
     "seed": 42,
     "self_feeding": "none",
 }
+# And those of 4DRL, without `top_p` and the length of completions, of which the recipes say why.
+PUBLISHED_4DRL = {
+    "num_generations": 8,
+    "temperature": 1.0,
+    "beta": 0.01,
+    "epsilon": 0.2,
+    "num_iterations": 1,
+    "reward_weights": [1.0, 0.2],
+    "num_train_epochs": 1,
+    "lr_scheduler_type": "linear",
+    "gradient_checkpointing": True,
+    "save_steps": 100,
+    "seed": 42,
+}
 
 
 def name(path: Path) -> str:
@@ -45,7 +59,7 @@ def parsed(path: Path) -> tuple:
     """What the command makes of a recipe. None asks for bf16 itself, so that a machine without GPU reads it too."""
     parser = argparse.ArgumentParser()
     add_run_arguments(parser)
-    config_class = LatentGRPOConfig if path.stem == "grpo" else DIFTConfig
+    config_class = LatentGRPOConfig if "grpo" in (path.stem, path.parent.name) else DIFTConfig
     run = read_run(parser.parse_args(["--config", str(path)]))
     return run, *build_config((config_class, ModelSettings), run)
 
@@ -82,6 +96,24 @@ def test_the_second_stage_goes_on_from_the_first():
     second, config, _ = parsed(ROOT / "recipes" / "dift" / "self_fed.yaml")
     assert second.model == str(first.output) != str(second.output)
     assert config.self_feeding == "sequential" and config.eval_generations
+
+
+@pytest.mark.parametrize(("recipe", "processes", "prompts"), [("eight_gpus", 8, 128), ("one_gpu", 1, 16)])
+def test_recipes_of_4drl_say_what_was_published(recipe, processes, prompts):
+    _, config, settings = parsed(ROOT / "recipes" / "grpo" / f"{recipe}.yaml")
+    assert {field: getattr(config, field) for field in PUBLISHED_4DRL} == PUBLISHED_4DRL
+    assert config.learning_rate == (1e-5 if settings.use_peft else 1e-6)
+    assert settings.use_peft == (recipe == "one_gpu")
+    at_once = config.per_device_train_batch_size
+    assert at_once * config.gradient_accumulation_steps * processes == prompts * config.num_generations
+    assert at_once * config.steps_per_generation == 64, "in a rollout, as published"
+
+
+def test_4drl_goes_on_from_dift():
+    for recipe in ("eight_gpus", "one_gpu"):
+        first, *_ = parsed(ROOT / "recipes" / "dift" / f"{recipe}.yaml")
+        second, *_ = parsed(ROOT / "recipes" / "grpo" / f"{recipe}.yaml")
+        assert second.model == str(first.output) != str(second.output)
 
 
 @pytest.mark.parametrize("path", ACCELERATE, ids=name)

@@ -1,5 +1,6 @@
 """Settings of 4DRL."""
 
+import math
 from dataclasses import dataclass, field
 
 from transformers.utils import is_torch_bf16_gpu_available
@@ -88,8 +89,21 @@ class LatentGRPOConfig(GRPOConfig):
         super().__post_init__()
         if self.latent_mask not in LATENT_MASKS:
             raise InputError(f"latent_mask is {self.latent_mask!r}: choose one of {', '.join(LATENT_MASKS)}")
+        self._check_saving()
         if self.use_vllm or self.use_transformers_continuous_batching:
             raise InputError(
                 "latents need the model's own generate, which feeds hidden states back: set use_vllm and "
                 "use_transformers_continuous_batching to false"
+            )
+
+    def _check_saving(self) -> None:
+        """A run that goes on from within the use of one rollout would roll out again, and end elsewhere."""
+        uses = self.steps_per_generation * self.num_iterations  # micro-batches that one rollout serves for
+        if self.save_strategy != "steps" or self.save_steps < 1:  # below, a share of the whole run
+            return
+        if self.save_steps * self.gradient_accumulation_steps % uses:
+            steps = math.lcm(uses, self.gradient_accumulation_steps) // self.gradient_accumulation_steps
+            raise InputError(
+                f"save_steps is {self.save_steps:g}, but completions serve for {steps} steps: set a multiple of it, "
+                "so that a run that goes on ends like an undisturbed one"
             )

@@ -1,27 +1,35 @@
 """4DRL: GRPO on completions that think in latents."""
 
+import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset, IterableDataset
 from peft import PeftModel
-from transformers import GenerationConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from ..modeling.errors import InputError
+from ..modeling.latent_generation import LatentGenerateOutput
+from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
+from ..modeling.tokens import show_latent_blocks
+from .adapters import fitted_adapter
+from .epoch_sampler import EpochSampler
 from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
+from .grpo_metrics import GRPOMetrics
 from .latent_scoring import LatentScorer, masked_tokens
+from .reward_faults import telling
 from .rewards import accuracy_reward, format_reward
 from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts, until_end, video_inputs
+from .sampling import checked_sampling, own_defaults_put_by, sampling_config
+from .sharding import gather_for_features, weights_are_sharded
 from .unwrapped import unwrapped
-
-logger = logging.get_logger(__name__)
 
 ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
 
@@ -36,14 +44,15 @@ class LatentGRPOTrainer(GRPOTrainer):
     positions themselves take no part in the objective (see `latent_mask`).
 
     It meets TRL in four places: `rollout_func` with its `env_mask`, lists that travel with the batch, the call of
-    `model` inside `_get_per_token_logps_and_entropies`, and `_compute_loss`. `tests/trainers/test_trl_seams.py` names
-    the one that moved when a new TRL breaks it.
+    `model` inside `_get_per_token_logps_and_entropies`, and `_compute_loss`; and it adds to its sampler and its log.
+    `tests/trainers/test_trl_seams.py` names the place that moved when a new TRL breaks it.
 
     Args:
         model ([`FourDThinkerForConditionalGeneration`] or `PeftModel`):
             The policy.
         reward_funcs (`list[Callable]`, *optional*):
-            Reward functions; [`accuracy_reward`] and [`format_reward`] by default.
+            Reward functions; [`accuracy_reward`] and [`format_reward`] by default. One that raises ends the run with
+            a line that names the completion and its row.
         args ([`LatentGRPOConfig`], *optional*):
             Settings.
         train_dataset (`Dataset`, *optional*):
@@ -52,8 +61,13 @@ class LatentGRPOTrainer(GRPOTrainer):
             Rows of the same kind.
         processing_class ([`~transformers.ProcessorMixin`]):
             The model's processor.
+        peft_config (`peft.PeftConfig`, *optional*):
+            Train an adapter, see [`fitted_adapter`]; switched off, it is the reference.
         kwargs:
-            Further arguments of [`~trl.GRPOTrainer`], such as `peft_config` and `callbacks`.
+            Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
+
+    Raises:
+        InputError: If columns are missing, or rollouts would not sample what the settings say.
 
     Example:
 
@@ -70,19 +84,29 @@ class LatentGRPOTrainer(GRPOTrainer):
 
     _tag_names = ["trl", "grpo", "4drl"]
 
-    def __init__(self, model, reward_funcs=None, args=None, train_dataset=None, eval_dataset=None, **kwargs: Any):
+    def __init__(
+        self,
+        model,
+        reward_funcs=None,
+        args=None,
+        train_dataset=None,
+        eval_dataset=None,
+        peft_config=None,
+        **kwargs: Any,
+    ):
         if reward_funcs is None:
             reward_funcs = [accuracy_reward, format_reward]
+        elif not isinstance(reward_funcs, list):
+            reward_funcs = [reward_funcs]
         args = args or LatentGRPOConfig("4drl")
-        count = len(reward_funcs) if isinstance(reward_funcs, list) else 1
-        if count != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
+        if len(reward_funcs) != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
             args.reward_weights = None  # the default is for the two published rewards; others weigh one each
-        adapted = isinstance(model, PeftModel) or kwargs.get("peft_config") is not None
-        if args.beta and not adapted and not isinstance(model, str) and not model.config._name_or_path:
-            raise InputError(
-                f"beta is {args.beta}, and the reference model is read from the folder that the model came from: save "
-                "the model and load it with `load_model`, or set beta to 0"
-            )
+        if not isinstance(model, str):
+            # DIFT has taught the latent tokens; and TRL's head cannot read one that is tied to trained embeddings.
+            peft_config = fitted_adapter(peft_config, model.config, new_tokens=False)
+        adapted = isinstance(model, PeftModel) or peft_config is not None
+        if args.beta and not adapted and not isinstance(model, str):
+            _check_reference(model, args.beta)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             _check_columns(name, dataset)
         self._rows: list[dict[str, Any]] = []
@@ -90,29 +114,36 @@ class LatentGRPOTrainer(GRPOTrainer):
         self._videos: list[EncodedVideo] = []
         super().__init__(
             model,
-            reward_funcs,
+            [telling(reward) for reward in reward_funcs],
             args,
             train_dataset,
             eval_dataset,
+            peft_config=peft_config,
             rollout_func=self._roll_out,
             **kwargs,
         )
         self._base_model.model.visual.requires_grad_(not args.freeze_vision)
-        self.generation_config = self._sampling_config()
-        logger.info(f"rollouts sample with {self.generation_config.to_diff_dict()}")
+        self._settle_sampling()
+        rules = LatentRules.from_config(self._base_model.config)
+        self._measured = {mode: GRPOMetrics(self.accelerator, rules) for mode in ("train", "eval")}
+        # As many as TRL keeps to log.
+        self._shown: deque[list[dict[str, str]]] = deque(maxlen=args.generation_batch_size)
 
     @property
     def _base_model(self) -> PreTrainedModel:
         return unwrapped(self.accelerator, self.model)
 
-    def _sampling_config(self) -> GenerationConfig:
-        """What TRL made of the arguments, with the visual placeholders banned: a sampled one would ask for pixels."""
-        sampling = deepcopy(self.generation_config)
-        config = self._base_model.config
-        placeholders = {config.image_token_id, config.video_token_id}
-        sampling.suppress_tokens = sorted(placeholders | set(sampling.suppress_tokens or ()))
-        sampling.return_dict_in_generate = True
-        return sampling
+    def _settle_sampling(self) -> None:
+        """Say what rollouts sample with, once it is checked."""
+        policy = self._base_model
+        self.generation_config = sampling_config(self.generation_config, policy)
+        with own_defaults_put_by(policy):  # as in a rollout
+            sampled = checked_sampling(policy, self.generation_config, self.args)
+        if self.is_world_process_zero():
+            print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        return EpochSampler(super()._get_train_sampler(dataset), lambda: self.state.epoch)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         # `rollout_func` gets prompts only. The rows are kept for it here, in the method that makes those prompts from
@@ -120,6 +151,8 @@ class LatentGRPOTrainer(GRPOTrainer):
         # would end up in its logs.
         self._rows = [{**row, "prompt": video_message(row["question"], row["options"])} for row in inputs]
         batch = super()._generate_and_score_completions(self._rows)
+        if self.log_completions:
+            self._show_blocks()
         # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
         return {**batch, "latents": self._latents, "videos": self._videos}
 
@@ -127,19 +160,14 @@ class LatentGRPOTrainer(GRPOTrainer):
         """TRL's `rollout_func`: one completion for each of the rows kept by `_generate_and_score_completions`."""
         if len(prompts) != len(self._rows):
             raise RuntimeError(f"TRL asks for {len(prompts)} completions of {len(self._rows)} rows")
-        distinct, numbers = group_prompts(self._rows)
-        encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
-        with self._policy_for_sampling() as model:
-            videos = encode_videos(model, encoded, self.args.freeze_vision)
-            self._videos = [videos[number] for number in numbers]
-            tokens = {key: encoded[key][numbers] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
-            output = model.generate(**tokens, **video_inputs(self._videos), generation_config=self.generation_config)
+        with self._measured[self._mode].timed("rollout"):
+            tokens, output = self._sampled()
         self._latents = output.latent_embeds
         rows = zip(tokens["input_ids"], tokens["attention_mask"].bool(), strict=True)
         prompt_ids = [ids[real].tolist() for ids, real in rows]
         generated = output.sequences[:, tokens["input_ids"].shape[1] :].tolist()
         completion_ids = [until_end(ids, self.eos_token_ids) for ids in generated]
-        self._log_blocks(completion_ids)
+        self._measured[self._mode].add(completion_ids)
         return {
             "prompt_ids": prompt_ids,
             "completion_ids": completion_ids,
@@ -148,13 +176,26 @@ class LatentGRPOTrainer(GRPOTrainer):
             "rollout_text": [self._readable(ids) for ids in completion_ids],
         }
 
+    def _sampled(self) -> tuple[dict[str, torch.Tensor], LatentGenerateOutput]:
+        """The rows' prompts as tokens, and what the policy sampled after them."""
+        distinct, numbers = group_prompts(self._rows)
+        encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
+        with self._policy_for_sampling() as model:
+            gather_for_features(self._base_model)
+            videos = encode_videos(model, encoded, self.args.freeze_vision)
+            self._videos = [videos[number] for number in numbers]
+            tokens = {key: encoded[key][numbers] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
+            output = model.generate(
+                **tokens,
+                **video_inputs(self._videos),
+                generation_config=self.generation_config,
+                synced_gpus=weights_are_sharded(self.args),  # all processes take part in each other's steps
+            )
+        return tokens, output
+
     @contextmanager
     def _policy_for_sampling(self) -> Iterator[PreTrainedModel]:
-        """The policy ready for `generate`, with nothing of its checkpoint's generation config in effect.
-
-        What a generation config leaves open is filled from the model's own: a checkpoint's penalty or word ban
-        would silently sample from another distribution than the one that is scored.
-        """
+        """The policy ready for `generate`, with nothing of its checkpoint's generation config in effect."""
         with (
             unwrap_model_for_generation(
                 self.model_wrapped,
@@ -163,13 +204,9 @@ class LatentGRPOTrainer(GRPOTrainer):
                 gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
             ) as model,
             torch.no_grad(),
+            own_defaults_put_by(self._base_model),
         ):
-            base = self._base_model
-            own, base.generation_config = base.generation_config, GenerationConfig()
-            try:
-                yield model
-            finally:
-                base.generation_config = own
+            yield model
 
     def _trained_tokens(self, ids: list[int]) -> list[int]:
         """TRL's `env_mask` of one completion: 1 at the policy's own tokens, 0 at latents."""
@@ -181,13 +218,22 @@ class LatentGRPOTrainer(GRPOTrainer):
         spoken = ids[:-1] if ids[-1] in self.eos_token_ids else ids
         return self.processing_class.tokenizer.decode(spoken, skip_special_tokens=False)
 
-    def _log_blocks(self, completion_ids: list[list[int]]) -> None:
-        start = self._base_model.config.latent_start_token_id
-        blocks = torch.tensor([float(ids.count(start)) for ids in completion_ids], device=self.accelerator.device)
-        blocks = self.accelerator.gather(blocks)
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["latents/blocks_per_completion"].append(blocks.mean().item())
-        metrics["latents/completions_with_blocks"].append((blocks > 0).float().mean().item())
+    def _show_blocks(self) -> None:
+        """Put notes of latent blocks into the completions that TRL logs, whose decoding drops special tokens."""
+        texts = gather_object([show_latent_blocks(row["rollout_text"]) for row in self._rows])
+        self._shown.extend([{"role": "assistant", "content": text}] for text in texts)
+        self._logs["completion"] = self._shown.copy()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's own, with what was measured since the last log, see [`GRPOMetrics`]."""
+        metrics = self._metrics[self._mode]
+        measured = self._measured[self._mode].read(metrics.get("step_time", ()))
+        metrics.update({name: [value] for name, value in measured.items()})
+        super().log(logs, start_time)
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
 
     def _compute_loss(self, model, inputs: dict[str, Any]) -> torch.Tensor:
         self._latents, self._videos = inputs["latents"], inputs["videos"]
@@ -196,10 +242,19 @@ class LatentGRPOTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any):
         # One override for the policy, the old policy and the reference (a copy, or the adapter switched off).
         scorer = LatentScorer(model, self._latents, self._videos, self._base_model.config, self.args.latent_mask)
-        scores = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
+        with self._measured[self._mode].timed("scoring"):
+            scores = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
         if scorer.scored != len(self._latents):
             raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._latents)} rows it carried")
         return scores
+
+
+def _check_reference(model: PreTrainedModel, beta: float) -> None:
+    if not model.config._name_or_path:
+        raise InputError(
+            f"beta is {beta}, and the reference model is read from the folder that the model came from: save the "
+            "model and load it with `load_model`, or set beta to 0"
+        )
 
 
 def _check_columns(name: str, dataset: Any) -> None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from accelerate.utils import parse_flag_from_env
 from datasets import Dataset
 from torch import nn
+from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import TrainingArguments
 
 from ..modeling.errors import InputError
@@ -62,3 +63,9 @@ def whole(module: nn.Module) -> AbstractContextManager:
     import deepspeed
 
     return deepspeed.zero.GatheredParameters(weights)
+
+
+def gather_for_features(model: nn.Module) -> None:
+    """Under FSDP, `get_video_features` puts the weights together that it needs, as calling the model itself does."""
+    if "get_video_features" not in vars(model):
+        register_fsdp_forward_method(model, "get_video_features")  # nothing elsewhere

@@ -19,7 +19,13 @@ _PANELS = (
         ("mean_token_accuracy", "eval_accuracy", "eval_rows_with_blocks", "eval_whole_blocks"),
     ),
     ("reward", ("reward", "rewards/accuracy_reward/mean", "rewards/format_reward/mean")),
-    ("latent blocks", ("latents/blocks_per_completion", "latents/completions_with_blocks")),
+    (
+        "latent blocks",
+        ("latents/blocks_per_completion", "latents/completions_with_blocks", "latents/whole_blocks"),
+    ),
+    ("shares: of completions and groups", ("completions/clipped_ratio", "frac_reward_zero_std")),
+    ("entropy and KL of the text", ("entropy", "kl")),
+    ("seconds of a step", ("step_time", "rollout_seconds", "scoring_seconds")),
     ("tokens a second", ("tokens_per_second",)),
     ("learning rate", ("learning_rate",)),
 )
@@ -69,4 +75,10 @@ def _curves(
 
 
 def _readable(name: str) -> str:
-    return name.removeprefix("rewards/").removesuffix("/mean").removeprefix("latents/").replace("_", " ")
+    return (
+        name.removeprefix("rewards/")
+        .removesuffix("/mean")
+        .removeprefix("latents/")
+        .removeprefix("completions/")
+        .replace("_", " ")
+    )

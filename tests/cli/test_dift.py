@@ -32,7 +32,6 @@ SETTINGS = {
     "report_to": "none",
     "save_strategy": "no",
 }
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 SELF_FED = {"self_feeding": "parallel", "self_feed_passes": 3}
 LORA = {"use_peft": True, "lora_r": 4, "lora_alpha": 8, "learning_rate": "1e-2"}
 
@@ -316,56 +315,15 @@ def test_trackers_get_what_is_logged(recipe, tmp_path):
         assert name in content
 
 
-def launch(tmp_path, accelerate, command, recipe):
-    """Run the command on a recipe in two processes, and return what they said."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--mixed_precision", "no"]
-    launcher += ["--main_process_port", "0", "--config_file", str(RECIPES / "accelerate" / f"{accelerate}.yaml")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launcher, *command, "dift", "--config", str(recipe)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
-def test_two_processes_give_one_folder_and_one_log(recipe, tmp_path, tiny_model_folder):
-    told = launch(tmp_path, "two_cpu_processes", ["-m", "fourdthinker.cli"], recipe(**SELF_FED))
+def test_two_processes_give_one_folder_and_one_log(recipe, tmp_path, tiny_model_folder, launch):
+    told = launch("dift", recipe(**SELF_FED))
     assert told.count("trained model in") == 1
     assert_trained(tmp_path / "out", tiny_model_folder)
 
 
-# accelerate shards weights on accelerators only, although torch does it on a CPU as well.
-SHARDED = """
-import sys
-
-from accelerate import DistributedType
-from accelerate.state import AcceleratorState, PartialState
-
-from fourdthinker.cli.main import main
-
-plain = AcceleratorState.__init__
-
-
-def sharded(self, *args, fsdp_plugin=None, **kwargs):
-    plain(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-    if fsdp_plugin is not None:
-        self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
-        self.fsdp_plugin = fsdp_plugin
-
-
-AcceleratorState.__init__ = sharded
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.slow
-def test_sharded_weights_train_resume_and_are_saved_whole(recipe, tmp_path):
+def test_sharded_weights_train_resume_and_are_saved_whole(recipe, tmp_path, launch):
     """FSDP2 on rows of which one has no imagery, against one process with all the weights."""
     rows = [make_row(number) for number in range(4)]
     rows[0] = {**rows[0], "response": "<answer>B. right</answer>", "imagery": [], "imagery_timestamps": []}
@@ -377,15 +335,13 @@ def test_sharded_weights_train_resume_and_are_saved_whole(recipe, tmp_path):
     settings |= {"adam_epsilon": 0.01, "learning_rate": 0.01, "save_strategy": "steps", "save_steps": 1}
     alone = recipe(**settings, output=str(tmp_path / "alone"), per_device_train_batch_size=2)
     assert main(["dift", "--config", str(alone)]) == 0
-    script = tmp_path / "sharded.py"
-    script.write_text(SHARDED)
     path = recipe(**settings, per_device_train_batch_size=1)
-    launch(tmp_path, "fsdp2", [str(script)], path)
+    launch("dift", path, sharded=True)
     # As if it had been killed while it saved the second step.
     first = load_model(tmp_path / "out")[0].state_dict()
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "out-checkpoints" / "checkpoint-2" / "complete").unlink()
-    told = launch(tmp_path, "fsdp2", [str(script)], path)
+    told = launch("dift", path, sharded=True)
     assert told.count("resuming from") == told.count("checkpoint-2 is not complete") == 1
     model, _ = load_model(tmp_path / "out")
     expected = load_model(tmp_path / "alone")[0].state_dict()

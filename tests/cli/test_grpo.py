@@ -2,9 +2,16 @@
 
 import io
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
+import torch
 import yaml
 from datasets import Dataset, Image, List
 from PIL import Image as Picture
@@ -25,6 +32,9 @@ SETTINGS = {
     "report_to": "none",
     "save_strategy": "no",
 }
+# A random model earns no reward; the entropy bonus gives every step a gradient that depends on its rollouts.
+MOVING = {"entropy_coef": 1.0, "learning_rate": 1e-2}
+LORA = {"use_peft": True, "lora_r": 4, "lora_alpha": 8}
 
 
 def png(shade):
@@ -38,6 +48,7 @@ def dataset(tmp_path):
     rows = Dataset.from_list(
         [
             {
+                "id": f"row-{number}",
                 "question": f"Which way, {number}?",
                 "options": ["left", "right", "up", "down"],
                 "answer": "A",
@@ -79,21 +90,135 @@ def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_p
     assert not list(out.glob("*.bin")) and not (tmp_path / "out-checkpoints").exists()
 
 
-def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path, tiny_model_folder):
-    # A random model earns no reward; the entropy bonus gives every step a gradient that depends on its rollouts.
-    path = str(recipe(save_strategy="steps", save_steps=1, max_steps=3, entropy_coef=1.0, learning_rate=1e-2))
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path, last):
+    """An epoch is two steps: the interruption falls within the first, between them, and within the second."""
+    path = str(recipe(save_strategy="steps", save_steps=1, max_steps=4, **MOVING))
     assert main(["grpo", "--config", path]) == 0
     weights = {name: weight.clone() for name, weight in load_model(tmp_path / "out")[0].state_dict().items()}
-    # What a kill during step 2 leaves behind: the checkpoint of step 1 and no output.
+    # What a kill during the next step leaves behind: the checkpoints until then and no output.
     (tmp_path / "out").rename(tmp_path / "undisturbed")
-    for late in ("checkpoint-2", "checkpoint-3"):
-        (tmp_path / "out-checkpoints" / late).rename(tmp_path / late)
+    for late in range(last + 1, 5):
+        (tmp_path / "out-checkpoints" / f"checkpoint-{late}").rename(tmp_path / f"checkpoint-{late}")
     assert main(["grpo", "--config", path]) == 0
     resumed = load_model(tmp_path / "out")[0].state_dict()
-    start = load_model(tmp_path / "checkpoint-2")[0].state_dict()
-    moved = max((weights[name] - start[name]).abs().max() for name in weights)
-    assert moved > 1e-3
+    start = load_model(tmp_path / f"checkpoint-{last + 1}")[0].state_dict()
+    assert last == 3 or max((weights[name] - start[name]).abs().max() for name in weights) > 1e-3
     assert max((weights[name] - resumed[name]).abs().max() for name in weights) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{}, LORA, {"gradient_accumulation_steps": 2, "num_iterations": 2, "save_steps": 2, "beta": 0.0}],
+    ids=str,
+)
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_path, capsys, settings):
+    saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 6, **MOVING, **settings}
+    assert main(["grpo", "--config", str(recipe(**saving, output=str(tmp_path / "undisturbed")))]) == 0
+    command = [sys.executable, "-m", "fourdthinker.cli", "grpo", "--config", str(recipe(**saving))]
+    checkpoints, second = tmp_path / "out-checkpoints", 2 * saving["save_steps"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        # As soon as the second appears, most likely before it is whole.
+        while process.poll() is None and not (checkpoints / f"checkpoint-{second}").exists():
+            time.sleep(0.005)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "out").exists()
+    # And one that certainly is not whole, of which transformers would take the weights and lose the rest.
+    torn = checkpoints / f"checkpoint-{second + saving['save_steps']}"
+    shutil.copytree(checkpoints / f"checkpoint-{saving['save_steps']}", torn)
+    for name in ("complete", "optimizer.pt"):
+        (torn / name).unlink()
+    assert main(["grpo", "--config", str(recipe(**saving))]) == 0
+    told = capsys.readouterr().err
+    assert f"{torn.name} is not complete" in told and "resuming from" in told
+    start, undisturbed, resumed = (
+        load_model(folder)[0].state_dict()
+        for folder in (recipe_model(recipe()), tmp_path / "undisturbed", tmp_path / "out")
+    )
+    for name, weight in undisturbed.items():
+        assert torch.equal(weight, resumed[name]), name
+    assert max((undisturbed[name] - start[name]).abs().max() for name in start) > 1e-3
+    losses = [
+        [entry["loss"] for entry in json.loads((tmp_path / name / "training_log.json").read_text())["log_history"][:6]]
+        for name in ("undisturbed", "out")
+    ]
+    assert losses[0] == losses[1]
+
+
+def recipe_model(path):
+    return yaml.safe_load(path.read_text())["model"]
+
+
+def test_checkpoints_within_the_use_of_one_rollout_are_refused(recipe, capsys):
+    path = recipe(save_strategy="steps", save_steps=3, num_iterations=2)
+    assert main(["grpo", "--config", str(path)]) == 2
+    assert "save_steps is 3, but completions serve for 2 steps" in capsys.readouterr().err
+
+
+def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(recipe, tmp_path, tiny_model_folder):
+    assert main(["grpo", "--config", str(recipe(**LORA, **MOVING, max_steps=1))]) == 0
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    before, after = (load_model(folder)[0].state_dict() for folder in (tiny_model_folder, tmp_path / "out"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "model.language_model.layers.0.mlp.down_proj.weight" in changed
+    assert not [name for name in changed if "visual" in name or "embed_tokens" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("completions", [2, 8])
+def test_two_processes_roll_out_their_own_prompts_and_draw_their_own_tokens(recipe, tmp_path, launch, completions):
+    """Two prompts for each process; and one prompt for both, which they must not answer alike."""
+    path = recipe(num_generations=completions, max_steps=1, log_completions=True, **MOVING)
+    told = launch("grpo", path)
+    assert told.count("trained model in") == told.count("rollouts sample with") == 1
+    table = tmp_path / "out-checkpoints" / "completions" / "completions_00001.parquet"
+    rows = pyarrow.parquet.read_table(table).to_pydict()
+    prompts = [json.dumps(prompt) for prompt in rows["prompt"]]
+    assert len(prompts) == 8 and len(set(prompts)) == 8 // completions
+    assert len({message["content"] for (message,) in rows["completion"]}) == 8
+    log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]
+    assert log[0]["rollout_seconds"] > 0 and load_model(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_sharded_weights_train_like_whole_ones(recipe, tmp_path, launch):
+    """FSDP2: processes whose completions differ in length run every module equally often, the tower among them."""
+    model, processor = load_model(recipe_model(recipe()))
+    model.generation_config.eos_token_id = list(range(0, 256, 2))  # every fourth token ends a turn
+    model.save_pretrained(tmp_path / "brief")
+    processor.save_pretrained(tmp_path / "brief")
+    # A large epsilon, so that Adam does not divide by next to nothing, which would magnify rounding.
+    settings = {**MOVING, "adam_epsilon": 0.01, "model": str(tmp_path / "brief"), "max_completion_length": 24}
+    launch("grpo", recipe(**settings, output=str(tmp_path / "whole")))
+    launch("grpo", recipe(**settings), sharded=True)
+    log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]
+    assert log[0]["completions/min_length"] < log[0]["completions/max_length"]
+    whole, sharded = (load_model(tmp_path / name)[0].state_dict() for name in ("whole", "out"))
+    start = model.state_dict()
+    assert max((whole[name] - start[name]).abs().max() for name in start) > 1e-3
+    for name, weight in sharded.items():
+        torch.testing.assert_close(weight, whole[name], atol=1e-5, rtol=0, msg=name)
+
+
+def test_a_prompt_whose_video_is_gone_stops_or_is_skipped(recipe, tmp_path, capsys):
+    lines = []
+    for number in range(4):
+        names = [f"frame-{number}-{index}.png" for index in range(2)]
+        for name in names:
+            (tmp_path / name).write_bytes(png(number)["bytes"])
+        answers = {**dict(zip("ABCD", ["left", "right", "up", "down"], strict=True)), "Correct": "A"}
+        lines.append({"Type": "abs_dir", "Question": f"Which way, {number}?", **answers, "frame_paths": names})
+    path = tmp_path / "published.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "frame-2-1.png").unlink()
+    run = ["grpo", "--config", str(recipe(dataset=str(path), max_steps=1))]
+    assert main(run) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "1 of 4 rows cannot be trained on; the first is" in error and "frames 2 is not there" in error
+    assert not (tmp_path / "out").exists()
+    assert main([*run, "--on-bad-row", "skip"]) == 0
+    assert load_model(tmp_path / "out")
 
 
 def test_checkpoints_of_another_recipe_are_not_mixed_in(recipe, capsys):

@@ -2,17 +2,23 @@
 
 import math
 
+import pyarrow.parquet
 import pytest
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from peft import LoraConfig
 from PIL import Image
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.latent_rules import LatentRules
+from fourdthinker.modeling.tokens import show_latent_blocks
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
+from fourdthinker.trainers.grpo_metrics import GRPOMetrics
 from fourdthinker.trainers.latent_scoring import LatentScorer
 from fourdthinker.trainers.rollouts import group_prompts, until_end
+from fourdthinker.trainers.sampling import checked_sampling
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]
 LORA = r".*language_model.*\.(q_proj|v_proj|gate_proj)"
@@ -68,7 +74,9 @@ class SpyingTrainer(LatentGRPOTrainer):
             del model.generate
         ids = batch["completion_ids"]
         logits = torch.stack(outputs[0].logits, dim=1)[:, : ids.shape[1]].float() / self.temperature
-        batch["decoded"] = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+        log_probs = logits.log_softmax(-1)
+        batch["decoded"] = log_probs.gather(-1, ids[..., None])[..., 0]
+        batch["decoded_entropy"] = -(log_probs.exp() * log_probs).sum(-1)
         return batch
 
     def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
@@ -178,6 +186,22 @@ def test_scoring_is_exact_with_lora_and_its_switched_off_reference(parts, tmp_pa
     text = text_mask(batch)
     torch.testing.assert_close(trainer.scored[0][text], batch["decoded"][text], atol=1e-4, rtol=0)
     torch.testing.assert_close(batch["ref_per_token_logps"][text], batch["decoded"][text], atol=1e-4, rtol=0)
+
+
+def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path, peft_config=LoraConfig(r=4), beta=0.1)
+    trained = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+    assert any("down_proj" in name for name in trained)
+    assert not [name for name in trained if "visual" in name or "embed_tokens" in name]
+    with torch.no_grad():
+        for weight in trained.values():
+            weight.add_(torch.randn_like(weight), alpha=0.1)
+    (batch,) = roll_out(trainer)
+    trainer._compute_loss(trainer.model, batch).backward()
+    text = text_mask(batch)
+    torch.testing.assert_close(trainer.scored[0][text], batch["decoded"][text], atol=1e-4, rtol=0)
+    assert (batch["ref_per_token_logps"] - batch["decoded"])[text].abs().max() > 1e-2, "the adapter is off in it"
+    assert all(weight.grad.abs().max() > 0 for weight in trained.values())
 
 
 def test_pad_embeddings_in_place_of_latents_score_another_context(parts, tmp_path):
@@ -340,6 +364,31 @@ def test_sampling_is_what_the_settings_say(parts, tmp_path):
     assert {**model.generation_config.to_dict(), "pad_token_id": None} == {**own, "pad_token_id": None}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("temperature", 0.5), ("max_new_tokens", 7), ("do_sample", False), ("top_k", 3)]
+)
+def test_sampling_that_the_settings_do_not_tell_is_refused(parts, tmp_path, field, value):
+    with pytest.raises(InputError, match=f"would sample with {field} {value}, while the settings say"):
+        make_trainer(parts, tmp_path, generation_kwargs={field: value})
+
+
+def test_what_a_checkpoint_brings_along_is_noticed_where_it_is_not_put_by(parts, tmp_path):
+    model, _ = parts
+    model.generation_config.min_p = 0.99
+    trainer = make_trainer(parts, tmp_path)
+    with pytest.raises(InputError, match="would sample with min_p 0.99, while the settings say None"):
+        checked_sampling(model, trainer.generation_config, trainer.args)
+
+
+def test_what_rollouts_sample_with_is_printed(parts, tmp_path, capsys):
+    model, _ = parts
+    model.generation_config.temperature = 1e-6
+    model.generation_config.repetition_penalty = 1.05
+    make_trainer(parts, tmp_path, temperature=0.9, generation_kwargs={"min_new_tokens": 2})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rollouts sample with")]
+    assert "temperature=0.9" in line and "repetition_penalty=1.0 " in line and "min_new_tokens=2" in line
+
+
 def test_a_placeholder_is_never_sampled(parts, tmp_path):
     model, _ = parts
     config = model.config
@@ -366,24 +415,39 @@ def test_rewards_see_the_rows_and_the_latent_tokens(parts, tmp_path):
     assert not any(text.endswith("<|im_end|>") for text in seen["rollout_text"])
 
 
-def test_training_moves_the_policy_and_logs_its_blocks(parts, tmp_path):
+def training(parts, tmp_path, **settings):
+    """A trainer that can run from a dataset, for two steps."""
+
+    def varied_reward(completions, completion_ids, rollout_text, log_extra, **columns):
+        log_extra("shown", [show_latent_blocks(text) for text in rollout_text])
+        return [len(ids) % 5 / 4 for ids in completion_ids]
+
     model, processor = parts
+    settings = {
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "max_completion_length": 24,
+        "max_steps": 2,
+        "learning_rate": 1e-2,
+        "beta": 0.0,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        **settings,
+    }
+    args = LatentGRPOConfig(str(tmp_path), **settings)
+    rows = Dataset.from_list(make_rows(4))
+    trainer = LatentGRPOTrainer(model, varied_reward, args, rows, processing_class=processor)
+    if trainer.ref_model is not None:
+        trainer.ref_model.lm_head.bias = torch.nn.Parameter(model.lm_head.bias.clone(), requires_grad=False)
+    return trainer
+
+
+def test_training_moves_the_policy_and_logs_its_blocks(parts, tmp_path):
+    model, _ = parts
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    args = LatentGRPOConfig(
-        str(tmp_path),
-        per_device_train_batch_size=8,
-        num_generations=4,
-        max_completion_length=24,
-        max_steps=2,
-        learning_rate=1e-2,
-        use_cpu=True,
-        bf16=False,
-        report_to="none",
-        save_strategy="no",
-    )
-    trainer = LatentGRPOTrainer(
-        model, varied_reward, args, Dataset.from_list(make_rows(4)), processing_class=processor
-    )
+    trainer = training(parts, tmp_path, beta=0.01)
     trainer.train()
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert any("language_model" in name for name in moved)
@@ -392,6 +456,107 @@ def test_training_moves_the_policy_and_logs_its_blocks(parts, tmp_path):
     assert len(entries) == 2
     assert all(torch.isfinite(torch.tensor(entry["loss"])) for entry in entries)
     assert entries[0]["latents/blocks_per_completion"] > 0
+
+
+def test_entropy_and_kl_are_means_over_the_text(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path, beta=0.1)
+    (batch,) = roll_out(trainer)
+    with torch.no_grad():
+        trainer._base_model.lm_head.bias[10:200] += 2.0  # away from the reference
+    trainer._compute_loss(trainer.model, batch)
+    text, (log_probs, entropies, _) = text_mask(batch), trainer.scored
+    assert 0 < text.sum() < batch["completion_mask"].sum(), "some of them are latents"
+    logged = trainer._metrics["train"]
+    assert logged["entropy"] == [pytest.approx(entropies[text].mean().item(), rel=1e-5)]
+    distance = batch["ref_per_token_logps"] - log_probs
+    kl = (distance.exp() - distance - 1)[text].mean().item()
+    assert kl > 1e-2 and logged["kl"] == [pytest.approx(kl, rel=1e-4)]
+
+
+def test_the_entropy_is_that_of_what_was_sampled_from(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path, temperature=0.7)
+    (batch,) = roll_out(trainer)
+    trainer._compute_loss(trainer.model, batch)
+    expected = batch["decoded_entropy"][text_mask(batch)].mean().item()
+    assert trainer._metrics["train"]["entropy"] == [pytest.approx(expected, rel=1e-4)]
+
+
+def test_a_step_tells_its_blocks_and_where_its_time_went(parts, tmp_path):
+    trainer = training(parts, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, beta=0.1)
+    trainer.train()
+    entries = [entry for entry in trainer.state.log_history if "reward" in entry]
+    assert [entry["step"] for entry in entries] == [1, 2]
+    for entry in entries:
+        assert {"kl", "entropy", "clip_ratio/region_mean", "completions/clipped_ratio"} <= entry.keys()
+        assert {"frac_reward_zero_std", "rewards/varied_reward/mean"} <= entry.keys()
+        assert 0 < entry["latents/whole_blocks"] <= 1 and entry["latents/completions_with_blocks"] <= 1
+        assert entry["rollout_seconds"] > 0 and entry["scoring_seconds"] > 0
+        assert entry["rollout_seconds"] + entry["scoring_seconds"] < entry["step_time"]
+        assert entry["tokens_per_second"] > 0
+
+
+def test_whole_blocks_are_counted_and_the_account_starts_anew():
+    rules = LatentRules(pad=1, start=2, end=3, size=2)
+    metrics = GRPOMetrics(Accelerator(cpu=True), rules)
+    metrics.add([[7, 2, 1, 1, 3, 8, 2, 1, 1, 3, 9], [7, 2, 1], [7, 8, 9, 9]])
+    with metrics.timed("rollout"):
+        pass
+    read = metrics.read([0.5, 1.0])
+    assert read["latents/blocks_per_completion"] == 1.0
+    assert read["latents/completions_with_blocks"] == pytest.approx(2 / 3)
+    assert read["latents/whole_blocks"] == pytest.approx(2 / 3)
+    assert read["tokens_per_second"] == pytest.approx(18 / 1.5)
+    assert metrics.read([]) == {}
+    metrics.add([[7, 9]])
+    assert "latents/whole_blocks" not in metrics.read([])
+
+
+def test_logged_completions_show_their_blocks(parts, tmp_path):
+    trainer = training(parts, tmp_path, log_completions=True, num_completions_to_print=1)
+    trainer.train()
+    table = pyarrow.parquet.read_table(tmp_path / "completions" / "completions_00001.parquet").to_pydict()
+    assert len(table["completion"]) == 8 and table["step"] == [1] * 8
+    said = [message["content"] for (message,) in table["completion"]]
+    assert any("[imagery 1: 4 latents]" in text for text in said)
+    assert not any("<|latent" in text for text in said)
+    assert [len(text) > 0 for text in said] == [True] * 8
+    assert table["shown"] == said, "each beside its own rewards"
+
+
+def test_evaluation_logs_the_same_numbers(parts, tmp_path):
+    trainer = training(parts, tmp_path, per_device_eval_batch_size=8, max_steps=1)
+    trainer.eval_dataset = Dataset.from_list(make_rows(2))
+    trainer.train()
+    measured = trainer.evaluate()
+    assert measured["eval_latents/blocks_per_completion"] > 0 and measured["eval_rollout_seconds"] > 0
+    assert "eval_tokens_per_second" not in measured
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        (lambda completions, answer, **columns: [1 / (letter != "B") for letter in answer], "ZeroDivisionError"),
+        (lambda completions, answer, **columns: [{"B": "2"}.get(letter, 0.0) for letter in answer], "it gave '2'"),
+        (lambda completions, answer, **columns: [torch.inf if a == "B" else None for a in answer], "it gave inf"),
+    ],
+)
+def test_a_reward_that_fails_names_the_completion_and_its_row(parts, tmp_path, reward, words):
+    trainer = make_trainer(parts, tmp_path, rewards=reward)
+    with pytest.raises(InputError, match=f"completion 5 of 12, of row clip-1, “.*”: .*{words}") as failure:
+        roll_out(trainer)
+    assert "\n" not in str(failure.value) and "<|latent" not in str(failure.value)
+    assert str(failure.value).startswith("reward <lambda> failed on")
+
+
+def test_a_reward_that_fails_on_all_at_once_says_so(parts, tmp_path):
+    def reward(completions, **columns):
+        if len(completions) > 1:
+            raise ValueError("one at a\ntime")
+        return [0.0]
+
+    trainer = make_trainer(parts, tmp_path, rewards=reward)
+    with pytest.raises(InputError, match="failed on 12 completions at once, though on none alone: ValueError: one at"):
+        roll_out(trainer)
 
 
 def test_rows_without_the_needed_columns_are_refused(parts, tmp_path):

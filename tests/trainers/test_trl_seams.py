@@ -5,9 +5,11 @@ import textwrap
 
 import pytest
 import torch
+import transformers
 import trl
+from transformers import GenerationMixin
 from trl import GRPOTrainer
-from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid, split_tensor_dict
+from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_pixel_values_by_grid, split_tensor_dict
 
 VERSION = f"in TRL {trl.__version__}"
 
@@ -76,6 +78,24 @@ def test_lists_travel_with_the_batch():
             f"lists are not shuffled and split like tensors {VERSION}"
         )
     assert sum(len(piece["latents"]) for piece in pieces) == 6
+
+
+def test_the_sampler_can_be_seeded_again():
+    names = ["data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed"]
+    assert parameters(RepeatSampler.__init__)[1:] == names, f"`RepeatSampler` takes other arguments {VERSION}"
+    assert "generator=self.generator" in source(RepeatSampler.__iter__), f"prompts are shuffled otherwise {VERSION}"
+    assert "RepeatSampler(" in source(GRPOTrainer._get_train_sampler), f"prompts have another sampler {VERSION}"
+
+
+def test_the_log_takes_completions_and_the_time_of_steps():
+    assert 'self._logs["completion"]' in source(GRPOTrainer.log), f"completions are logged from elsewhere {VERSION}"
+    assert '["step_time"].append' in source(GRPOTrainer.training_step), f"steps are timed otherwise {VERSION}"
+
+
+def test_the_effective_generation_config_can_be_asked_for():
+    assert parameters(GenerationMixin._prepare_generation_config)[:2] == ["self", "generation_config"], (
+        f"`_prepare_generation_config` changed in transformers {transformers.__version__}"
+    )
 
 
 def test_the_fused_head_calls_the_inner_model():

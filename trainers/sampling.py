@@ -1,0 +1,85 @@
+"""What rollouts sample from: the distribution of the settings, and nothing that a checkpoint brings along."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedModel
+from trl import GRPOConfig
+
+from ..modeling.errors import InputError
+
+# Fields that tell ids, formats and caches, and leave the distribution as it is.
+_HOUSEKEEPING = {
+    "bos_token_id",
+    "cache_implementation",
+    "disable_compile",
+    "eos_token_id",
+    "output_logits",
+    "pad_token_id",
+    "return_dict_in_generate",
+    "suppress_tokens",
+    "transformers_version",
+}
+
+
+def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel) -> GenerationConfig:
+    """What TRL made of the settings, with the visual placeholders banned: a sampled one would ask for pixels."""
+    sampling = deepcopy(trl_config)
+    placeholders = {model.config.image_token_id, model.config.video_token_id}
+    sampling.suppress_tokens = sorted(placeholders | set(sampling.suppress_tokens or ()))
+    sampling.return_dict_in_generate = True
+    return sampling
+
+
+@contextmanager
+def own_defaults_put_by(model: PreTrainedModel) -> Iterator[None]:
+    """Nothing of a model's own generation config is in effect for a while.
+
+    What a generation config leaves open is filled from the model's own: a checkpoint's penalty or word ban would
+    silently sample from another distribution than the one that is scored.
+    """
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def checked_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
+    """What `generate` would sample with now, which must be what the settings say.
+
+    Args:
+        model: The policy.
+        sampling (`GenerationConfig`): What rollouts hand to `generate`.
+        args ([`LatentGRPOConfig`]): The settings.
+
+    Returns:
+        `dict[str, Any]`: The fields that decide which tokens come, with their values.
+
+    Raises:
+        InputError: If one is not what the settings say. A completion is scored at `temperature` by the policy's own
+            distribution, so whatever else shapes it has to be asked for.
+    """
+    effective = model._prepare_generation_config(sampling)[0].to_dict()
+    with own_defaults_put_by(model):
+        untouched = model._prepare_generation_config(GenerationConfig())[0].to_dict()
+    asked = {
+        "do_sample": True,
+        "temperature": args.temperature,
+        "top_p": args.top_p,
+        "top_k": args.top_k,
+        "min_p": args.min_p,
+        "repetition_penalty": args.repetition_penalty,
+        "max_new_tokens": args.max_completion_length,
+    }
+    wanted = {**untouched, **(args.generation_kwargs or {}), **asked}
+    for name, value in effective.items():
+        if name not in _HOUSEKEEPING and value != wanted.get(name):
+            raise InputError(
+                f"rollouts would sample with {name} {value!r}, while the settings say {wanted.get(name)!r}: "
+                "completions would be scored by another distribution than the one they came from"
+            )
+    shaping = {name for name, value in effective.items() if value != untouched.get(name)} - _HOUSEKEEPING
+    return {name: effective[name] for name in [*asked, *sorted(shaping - asked.keys())]}
