@@ -194,20 +194,22 @@ class DIFTTrainer(SFTTrainer):
         return self.args.teacher_forcing * max(0.0, 1.0 - done / until) if until else 0.0
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
+        """TRL's own, whose time is not that of training."""
         started = time.perf_counter()
         self._measured["eval"].restart()
         self._eval_prefix = metric_key_prefix
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        if isinstance(rows, str):  # one of several, by its name
-            rows = self.eval_dataset[rows]
-        if self.args.eval_generations and isinstance(rows, Dataset):
-            said = {f"{metric_key_prefix}_{name}": share for name, share in self._free_running(rows).items()}
-            self.log(said)
-            metrics.update(said)
         self._measured["train"].leave_out(time.perf_counter() - started)
         return metrics
+
+    def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):
+        """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        rows = dataloader.dataset
+        if description == "Evaluation" and self.args.eval_generations and isinstance(rows, Dataset):
+            said = self._free_running(rows)
+            output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in said.items()})
+        return output
 
     def _free_running(self, rows: Dataset) -> dict[str, float]:
         asked = range(min(self.args.eval_generations, len(rows)))
