@@ -40,7 +40,7 @@ from fourdthinker.modeling.tokens import IMAGERY_MARK, LATENT_END, LATENT_PAD, L
 from fourdthinker.trainers import DIFTCollator
 from fourdthinker.trainers.feature_cache import FeatureCache
 from fourdthinker.trainers.pictures import undecoded
-from fourdthinker.trainers.tied_embeddings import sparse_input_gradient
+from fourdthinker.trainers.tied_embeddings import input_gradient_by_rows
 
 WIDTH, HEIGHT, TOKENS_A_GRID = 448, 252, 16 * 9  # of a frame, and of two of them
 IMAGERY, RESPONSE_TOKENS = 4, 200
@@ -268,7 +268,7 @@ class Training:
 
     def gradient(self, batch: dict[str, Any]) -> tuple[float, float]:
         """The loss, and the length of its gradient before it is clipped."""
-        with sparse_input_gradient(self.model, wanted=not self.plain):
+        with input_gradient_by_rows(self.model, wanted=not self.plain):
             loss = (plain_loss if self.plain else our_loss)(self.model, batch)
             loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, 1.0)

@@ -12,6 +12,7 @@ from .configuration_fourdthinker import FourDThinkerConfig
 
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .errors import InputError  # noqa: F401
+from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .latent_configuration import LatentConfigMixin  # noqa: F401
 from .latent_generation import LatentGenerationMixin  # noqa: F401
 from .latent_loss import dift_loss  # noqa: F401

@@ -3,29 +3,56 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from transformers import PreTrainedModel
 
 
 @contextmanager
-def sparse_input_gradient(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
-    """Give a tied embedding table the gradient of its inputs as rows, of which a batch has few.
+def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
+    """Add the gradient of a tied table's inputs to the head's in place, row by row, of which a batch has few.
 
-    They are added to the head's own gradient. As a matrix of the whole vocabulary they would take its memory again,
-    and the sum a third time. A table that is frozen, or the inputs' alone, stays as it is: its gradient would be
-    sparse itself, which optimizers refuse.
+    Autograd would make a matrix of the whole vocabulary of it, and another one of the sum. The numbers are the same
+    after `backward()`; `torch.autograd.grad` and hooks of the table's gradient see the head's part alone. A table
+    that is frozen, or the inputs' alone, stays as it is.
 
     Args:
         model: The model.
-        wanted (`bool`, *optional*, defaults to `True`): False changes nothing: gradients that processes exchange must
-            be of one kind.
+        wanted (`bool`, *optional*, defaults to `True`): False changes nothing: gradients that processes exchange
+            while they arise, or that an optimizer takes at once, must be whole.
     """
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head is not None and getattr(head, "weight", None) is getattr(table, "weight", table)
     if not (wanted and tied and table.weight.requires_grad):
         yield
         return
-    before, table.sparse = table.sparse, True
+    # Without an input that wants a gradient there is no way back; the table itself would make autograd wait for it.
+    anchor = torch.zeros((), requires_grad=True)
+    hook = table.register_forward_hook(
+        lambda table, given, embeddings: _AddedByRows.apply(anchor, embeddings.detach(), given[0], table)
+    )
     try:
         yield
     finally:
-        table.sparse = before
+        hook.remove()
+
+
+class _AddedByRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, anchor, embeddings, ids, table):
+        ctx.ids, ctx.table = ids, table
+        return embeddings.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        table = ctx.table
+        ids, places = ctx.ids.flatten().unique(return_inverse=True)
+        # A word may stand in a batch many times, and many small terms vanish in bfloat16.
+        rows = torch.zeros(len(ids), gradient.shape[-1], device=gradient.device)
+        rows.index_add_(0, places, gradient.flatten(0, -2).float())
+        if table.padding_idx is not None:
+            rows[ids == table.padding_idx] = 0.0
+        if table.weight.grad is None:
+            table.weight.grad = torch.zeros_like(table.weight)
+        table.weight.grad.index_add_(0, ids, rows.to(table.weight.dtype))
+        return None, None, None, None
