@@ -237,7 +237,8 @@ def test_a_row_that_ends_leaves_others_in_their_blocks(prompts, generate_at, tin
     for row in (1, 2):
         single = generate_at(prompts([row]), [steps[row]], processors=[EndAt(eos, None)], max_new_tokens=18)
         assert torch.equal(completion(output, inputs)[row], completion(single, prompts([row]))[0])
-        torch.testing.assert_close(output.latent_embeds[row], single.latent_embeds[0], atol=1e-5, rtol=0)
+        # As above: the second row feeds back eight latents.
+        torch.testing.assert_close(output.latent_embeds[row], single.latent_embeds[0], atol=2e-5, rtol=0)
 
 
 @pytest.fixture
