@@ -1,5 +1,6 @@
 """How the benchmarks measure time and memory, and say on what machine."""
 
+import ctypes
 import os
 import platform
 import statistics
@@ -31,6 +32,14 @@ def peak(run: Callable[[], object]) -> tuple[float, float]:
     before = _status("VmRSS")
     run()
     return before, _status("VmHWM")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what this process frees, for its next step: a virtual machine is slow to give pages again."""
+    trim_threshold, most_mapped = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    libc = ctypes.CDLL(None)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+    libc.mallopt(most_mapped, 0)
 
 
 def _status(field: str) -> float:
