@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -363,20 +361,13 @@ if trainer.is_world_process_zero():
 
 @pytest.mark.slow
 def test_two_processes_of_four_rows_are_one_of_eight(
-    make_trainer, uneven_rows, dift_dataset, tiny_model_folder, tmp_path
+    make_trainer, uneven_rows, dift_dataset, tiny_model_folder, tmp_path, in_two_processes
 ):
     fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
     fixed |= {"warmup_steps": 0, **ONE_STEP, "per_device_train_batch_size": 4}
-    script, rows, out = tmp_path / "train.py", tmp_path / "rows.parquet", tmp_path / "two"
-    script.write_text(SCRIPT)
+    rows, out = tmp_path / "rows.parquet", tmp_path / "two"
     dift_dataset(uneven_rows).to_parquet(rows)
-    # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices.
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    arguments = [str(script), str(tiny_model_folder), str(rows), str(out), json.dumps(fixed)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *arguments], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_processes(SCRIPT, tiny_model_folder, rows, out, json.dumps(fixed))
     trainer = make_trainer(uneven_rows, **ONE_STEP, per_device_train_batch_size=8)
     trainer.train()
     alone, both = trainer.state.log_history[0], json.loads((out / "log.json").read_text())[0]

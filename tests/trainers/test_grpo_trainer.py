@@ -219,6 +219,31 @@ def test_pad_embeddings_in_place_of_latents_score_another_context(parts, tmp_pat
     assert difference[before].max() < 1e-4
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_ratio_is_one_until_the_policy_moves(parts, tmp_path, steps):
+    """With one step a rollout TRL keeps no old log-probs and takes the policy's own; with two, an old pass gives them.
+    Both are those of decoding."""
+    trainer = make_trainer(parts, tmp_path, per_device_train_batch_size=12 // steps, steps_per_generation=steps)
+    batches = roll_out(trainer)
+    descent = torch.optim.SGD([weight for weight in trainer.model.parameters() if weight.requires_grad], lr=0.1)
+    ratios, losses = [], []
+    for batch in batches:
+        losses.append(trainer._compute_loss(trainer.model, batch))
+        assert ("old_per_token_logps" in batch) == (steps > 1)
+        text, sampled = text_mask(batch), batch["decoded"]
+        old = batch.get("old_per_token_logps", trainer.scored[0].detach())
+        torch.testing.assert_close(old[text], sampled[text], atol=1e-4, rtol=0)
+        ratios.append((trainer.scored[0] - old)[text].exp())
+        losses[-1].backward()
+        descent.step()
+    assert blocks(trainer, batches[0]).max() > 0
+    assert (ratios[0] - 1).abs().max() < (1e-5 if steps > 1 else 1e-12)
+    assert losses[0].item() == pytest.approx(-batches[0]["advantages"].mean().item(), abs=1e-5)
+    if steps > 1:
+        assert (ratios[1] - 1).abs().max() > 1e-2, "and no longer afterwards"
+    assert trainer._metrics["train"]["clip_ratio/region_mean"][0] == 0
+
+
 @pytest.mark.parametrize(("latent_mask", "masked"), [("pads_and_end", 2), ("all", 3)])
 def test_only_forced_tokens_are_masked(parts, tmp_path, latent_mask, masked):
     trainer = make_trainer(parts, tmp_path, latent_mask=latent_mask)
