@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .errors import InputError
@@ -14,18 +13,8 @@ from .latent_loss import dift_loss
 from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import inject_latents
-from .position_rule import TEXT, qwen_positions, token_types
-from .self_feeding import OwnLatents, SelfFeeding
-
-# Arguments that say what stands at visual tokens.
-_VISION = (
-    "pixel_values",
-    "pixel_values_videos",
-    "image_grid_thw",
-    "video_grid_thw",
-    "second_per_grid_ts",
-    "mm_encoder_outputs",
-)
+from .position_rule import qwen_positions, token_types
+from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
 
 
 @dataclass
@@ -369,7 +358,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         if feeding.passes is not None:
             latents.refine(predict, feeding.passes, feeding.gradient)
         else:
-            decoding, training = _CachedSteps(self, tokens, context), self.training
+            decoding, training = CachedSteps(self, tokens, context), self.training
             self.eval()  # or layers that recompute their activations would drop the cache
             try:
                 latents.decode(decoding.step, decoding.after_vision)
@@ -447,45 +436,3 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             return super().save_pretrained(save_directory, *args, **kwargs)
         finally:
             self.__class__ = wrapped
-
-
-class _CachedSteps:
-    """Decoding of rows that are known already, a stretch of columns at a time, each row at its own.
-
-    Args:
-        model: The outer model.
-        tokens (`dict`): Its `input_ids`, `attention_mask` and `position_ids`.
-        context (`dict`): Its other arguments; the vision among them goes with the first stretch.
-    """
-
-    def __init__(self, model: LatentCausalLMMixin, tokens: dict[str, torch.Tensor | None], context: dict[str, Any]):
-        self.model, self.context, self.ids = model, context, tokens["input_ids"]
-        mask = tokens.get("attention_mask")
-        self.mask = torch.ones_like(self.ids) if mask is None else mask
-        self.positions = tokens.get("position_ids")
-        if self.positions is None:
-            names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
-            grids = {name: context[name] for name in names if name in context}
-            self.positions, _ = model.model.get_rope_index(self.ids, attention_mask=self.mask, **grids)
-        seen = token_types(self.ids, model.config) != TEXT
-        numbered = torch.arange(1, self.ids.shape[1] + 1, device=self.ids.device)
-        self.after_vision = (seen * numbered).amax(1).clamp(min=1)
-        self._cache = DynamicCache(config=model.config.get_text_config())
-        self._cached = self.mask[:, :0]
-
-    def step(self, columns: torch.LongTensor, counts: torch.BoolTensor, latents: torch.Tensor) -> torch.Tensor:
-        """The states that would be fed back after these columns; see [`OwnLatents.decode`]."""
-        # What does not count is hidden from the rest; it only must not look like a pad or a picture.
-        ids = self.ids.gather(1, columns).masked_fill(~counts, self.model.config.latent_start_token_id)
-        self._cached = torch.cat([self._cached, self.mask.gather(1, columns) * counts], dim=1)
-        outputs = self.model.model(
-            input_ids=ids,
-            attention_mask=self._cached,
-            position_ids=self.positions.gather(2, columns.expand(len(self.positions), -1, -1)),
-            past_key_values=self._cache,
-            latent_embeds=latents if len(latents) else None,
-            use_cache=True,
-            **self.context,
-        )
-        self.context = {name: value for name, value in self.context.items() if name not in _VISION}
-        return self.model.fed_back(outputs.last_hidden_state[:, -1])

@@ -6,10 +6,23 @@ those that it predicts itself.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from transformers import DynamicCache, PreTrainedModel
 
 from .errors import InputError
+from .position_rule import TEXT, token_types
+
+# Arguments that say what stands at visual tokens.
+_VISION = (
+    "pixel_values",
+    "pixel_values_videos",
+    "image_grid_thw",
+    "video_grid_thw",
+    "second_per_grid_ts",
+    "mm_encoder_outputs",
+)
 
 
 @dataclass(frozen=True)
@@ -105,3 +118,45 @@ class OwnLatents:
             told = due & self.own
             self.fed[told] = states[self.rows[told]].to(self.fed.dtype)
             starts = ends
+
+
+class CachedSteps:
+    """Decoding of rows that are known already, a stretch of columns at a time, each row at its own.
+
+    Args:
+        model: The outer model.
+        tokens (`dict`): Its `input_ids`, `attention_mask` and `position_ids`.
+        context (`dict`): Its other arguments; the vision among them goes with the first stretch.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokens: dict[str, torch.Tensor | None], context: dict[str, Any]):
+        self.model, self.context, self.ids = model, context, tokens["input_ids"]
+        mask = tokens.get("attention_mask")
+        self.mask = torch.ones_like(self.ids) if mask is None else mask
+        self.positions = tokens.get("position_ids")
+        if self.positions is None:
+            names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+            grids = {name: context[name] for name in names if name in context}
+            self.positions, _ = model.model.get_rope_index(self.ids, attention_mask=self.mask, **grids)
+        seen = token_types(self.ids, model.config) != TEXT
+        numbered = torch.arange(1, self.ids.shape[1] + 1, device=self.ids.device)
+        self.after_vision = (seen * numbered).amax(1).clamp(min=1)
+        self._cache = DynamicCache(config=model.config.get_text_config())
+        self._cached = self.mask[:, :0]
+
+    def step(self, columns: torch.LongTensor, counts: torch.BoolTensor, latents: torch.Tensor) -> torch.Tensor:
+        """The states that would be fed back after these columns; see [`OwnLatents.decode`]."""
+        # What does not count is hidden from the rest; it only must not look like a pad or a picture.
+        ids = self.ids.gather(1, columns).masked_fill(~counts, self.model.config.latent_start_token_id)
+        self._cached = torch.cat([self._cached, self.mask.gather(1, columns) * counts], dim=1)
+        outputs = self.model.model(
+            input_ids=ids,
+            attention_mask=self._cached,
+            position_ids=self.positions.gather(2, columns.expand(len(self.positions), -1, -1)),
+            past_key_values=self._cache,
+            latent_embeds=latents if len(latents) else None,
+            use_cache=True,
+            **self.context,
+        )
+        self.context = {name: value for name, value in self.context.items() if name not in _VISION}
+        return self.model.fed_back(outputs.last_hidden_state[:, -1])

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from PIL import Image
 from transformers import BatchFeature, ProcessorMixin
 
 from ..modeling.errors import InputError
-from ..modeling.processing import conversation_text, decode_image, encode, encode_imagery, row_clip
+from ..modeling.processing import conversation_text, encode, row_clip
 from ..modeling.tokens import IMAGERY_MARK, LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
-from .rollouts import video_inputs
+from .rollouts import video_inputs, video_seconds
+from .row_imagery import encode_row_imagery
 
 IGNORED_LABEL = -100
 
@@ -73,19 +73,7 @@ class DIFTCollator:
         if TARGETS_COLUMN in rows[0]:
             kept = [read_targets(row[TARGETS_COLUMN]) for row in rows if len(row["imagery"])]
             return {"latent_targets": torch.cat(kept)} if kept else {}
-        images = [decode_image(image) for row in rows for image in row["imagery"]]
-        if not images:
-            return {}
-        return encode_imagery(self.processor, images, self._masks(rows) if self.masks else None)
-
-    def _masks(self, rows: Sequence[Mapping]) -> list[Image.Image]:
-        for row in rows:
-            if len(row.get("imagery_masks") or ()) != len(row["imagery"]):
-                raise InputError(
-                    f"row {row['id']} has not one of imagery_masks for each imagery frame, which the pooling "
-                    '"region" needs: build the data anew, or choose another latent_pooling'
-                )
-        return [decode_image(mask) for row in rows for mask in row["imagery_masks"]]
+        return encode_row_imagery(self.processor, rows, self.masks)
 
     def _conversation(self, row: Mapping, response: str) -> str:
         text = conversation_text(self.processor, row["question"], row["options"], response)
@@ -128,9 +116,6 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
 def _with_kept_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
     """The batch with the features of its videos in the place of their pixels."""
     grids = batch["video_grid_thw"].split(1)
-    seconds: Sequence[torch.Tensor | None] = [None] * len(files)
-    if "second_per_grid_ts" in batch:
-        seconds = torch.as_tensor(batch["second_per_grid_ts"]).split(1)
-    videos = [read_video(*row) for row in zip(files, grids, seconds, strict=True)]
+    videos = [read_video(*row) for row in zip(files, grids, video_seconds(batch), strict=True)]
     kept = {name: value for name, value in batch.items() if name != "pixel_values_videos"}
     return BatchFeature({**kept, **video_inputs(videos)})

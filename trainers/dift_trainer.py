@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from datasets import Dataset
 from peft import PeftConfig
 from transformers import PreTrainedModel, ProcessorMixin
@@ -15,7 +16,6 @@ from trl.models import unwrap_model_for_generation
 
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
-from ..modeling.processing import decode_image, encode_imagery
 from ..modeling.self_feeding import SelfFeeding
 from .adapters import fitted_adapter
 from .dift_collator import DIFTCollator
@@ -25,6 +25,7 @@ from .feature_cache import FeatureCache
 from .free_running import free_running_counts, free_running_shares
 from .pack_rows import packed
 from .pictures import undecoded
+from .row_imagery import encode_row_imagery
 from .row_lengths import row_lengths
 from .sharding import check_sharding, weights_are_sharded, whole
 from .tied_embeddings import sparse_input_gradient
@@ -102,7 +103,6 @@ class DIFTTrainer(SFTTrainer):
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True
         self._images_in_batch: torch.Tensor | None = None
-        self._eval_prefix = "eval"
         if self.compute_metrics is not None:
             raise InputError("compute_metrics would see the logits of one position: evaluate reports its own metrics")
         self._measured = {mode: DIFTMetrics(self.accelerator, model.config.latent_size) for mode in ("train", "eval")}
@@ -197,7 +197,6 @@ class DIFTTrainer(SFTTrainer):
         """TRL's own, whose time is not that of training."""
         started = time.perf_counter()
         self._measured["eval"].restart()
-        self._eval_prefix = metric_key_prefix
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         self._measured["train"].leave_out(time.perf_counter() - started)
         return metrics
@@ -205,8 +204,15 @@ class DIFTTrainer(SFTTrainer):
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):
         """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if description != "Evaluation":
+            return output
+        measured = self._measured["eval"].read()
+        self._metrics["eval"].update({name: [value] for name, value in measured.items()})
+        # In the place of a mean over batches, which depends on their size.
+        weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
+        output.metrics[f"{metric_key_prefix}_loss"] = sum(weighted)
         rows = dataloader.dataset
-        if description == "Evaluation" and self.args.eval_generations and isinstance(rows, Dataset):
+        if self.args.eval_generations and isinstance(rows, Dataset):
             said = self._free_running(rows)
             output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in said.items()})
         return output
@@ -239,10 +245,6 @@ class DIFTTrainer(SFTTrainer):
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""
         measured = self._measured[self._mode].read()
         self._metrics[self._mode].update({name: [value] for name, value in measured.items()})
-        if self._mode == "eval" and measured and f"{self._eval_prefix}_loss" in logs:
-            # In the place of a mean over batches, which depends on their size.
-            weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
-            logs[f"{self._eval_prefix}_loss"] = sum(weighted)
         super().log(logs, start_time)
 
     @property
@@ -267,11 +269,10 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
     regions = model.config.latent_pooling == "region"
     lengths = []
     for row in undecoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
-        images = [decode_image(image) for image in row["imagery"]]
-        masks = [decode_image(mask) for mask in row["imagery_masks"] or ()] if regions else None
-        if images:
+        batch = encode_row_imagery(processor, [row], regions)
+        if batch:
             with whole(model.model.visual):
-                targets = model.imagery_targets(**encode_imagery(processor, images, masks).to(model.device))
+                targets = model.imagery_targets(**send_to_device(batch, model.device))
             lengths.append(targets.float().norm(dim=-1).flatten())
     if lengths:
         model.config.latent_target_norm = torch.cat(lengths).mean().item()

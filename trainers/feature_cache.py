@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import send_to_device
 from datasets import Dataset
 from huggingface_hub.constants import HF_HOME
 from safetensors.torch import load_file, save_file
@@ -15,8 +16,9 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
-from ..modeling.processing import conversation_text, decode_image, encode, encode_imagery, row_clip
+from ..modeling.processing import conversation_text, encode, row_clip
 from .rollouts import EncodedVideo, encode_videos
+from .row_imagery import encode_row_imagery
 
 TARGETS_COLUMN, VIDEO_COLUMN = "latent_targets_file", "video_features_file"
 _ROWS_AT_ONCE = 16
@@ -63,12 +65,10 @@ class FeatureCache:
         columns = ["imagery", *(["imagery_masks"] if regions else [])]
 
         def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
-            images = [decode_image(image) for row in some for image in row["imagery"]]
-            masks = [decode_image(mask) for row in some for mask in row["imagery_masks"] or ()] if regions else None
-            if not images:
+            batch = encode_row_imagery(self.processor, some, regions)
+            if not batch:
                 return [{} for _ in some]
-            batch = encode_imagery(self.processor, images, masks).to(self.device)
-            targets = self.model.imagery_targets(**batch)
+            targets = self.model.imagery_targets(**send_to_device(batch, self.device))
             return [{"targets": part} for part in targets.split([len(row["imagery"]) for row in some])]
 
         return self._kept(rows, TARGETS_COLUMN, columns, settings, compute)
@@ -97,9 +97,11 @@ class FeatureCache:
         compute: Callable[[Sequence[Mapping]], list[dict[str, torch.Tensor]]],
     ) -> Dataset:
         state = PartialState()
-        needed = rows.select_columns(inputs)
+        needed = rows.select_columns(["id", *inputs])
         known = hashlib.sha256(f"{column} {self._tower} {settings}".encode()).hexdigest()
-        files = [str(self.folder / name[:2] / f"{name}.safetensors") for name in _names(needed, known)]
+        files = [
+            str(self.folder / name[:2] / f"{name}.safetensors") for name in _names(rows.select_columns(inputs), known)
+        ]
         # Each process has its share of all files: what is absent changes while others look.
         unique = list({file: number for number, file in enumerate(files)}.items())
         share = unique[state.process_index :: state.num_processes]

@@ -73,10 +73,16 @@ def encode_videos(model: PreTrainedModel, encoded: Mapping[str, torch.Tensor], f
         parts = [{"features": one, "deepstack": deep} for one, deep in zip(output.pooler_output, inner, strict=True)]
     else:
         parts = [{"pixels": one} for one in pixels.split(grids.prod(-1).tolist())]
-    seconds: list[torch.Tensor | None] = [None] * len(parts)
-    if "second_per_grid_ts" in encoded:
-        seconds = list(torch.as_tensor(encoded["second_per_grid_ts"], device=grids.device).split(1))
+    seconds = video_seconds(encoded)
     return [EncodedVideo(grids[row : row + 1], seconds[row], **part) for row, part in enumerate(parts)]
+
+
+def video_seconds(encoded: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor | None]:
+    """For each video of a batch the seconds that one temporal grid spans, `(1,)`, if the family has them."""
+    grids = encoded["video_grid_thw"]
+    if "second_per_grid_ts" not in encoded:
+        return [None] * len(grids)
+    return torch.as_tensor(encoded["second_per_grid_ts"], device=grids.device).split(1)
 
 
 def video_inputs(videos: Sequence[EncodedVideo]) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
+from fourdthinker.modeling import load_model
+from fourdthinker.trainers import DIFTConfig, DIFTTrainer
+
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Tilt Down"]
 
 FEATURES = Features(
@@ -80,3 +83,19 @@ def in_two_processes(tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
 
     return run
+
+
+@pytest.fixture
+def make_dift_trainer(tiny_model_folder, dift_dataset, tmp_path):
+    """A DIFT trainer of the tiny model on some rows, on the CPU; `prepare` gets the model before the trainer does."""
+
+    def make(rows, prepare=None, **settings):
+        model, processor = load_model(tiny_model_folder)
+        if prepare is not None:
+            prepare(model)
+        fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+        settings = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0, **settings}
+        args = DIFTConfig(str(tmp_path / "out"), **fixed, **settings)
+        return DIFTTrainer(model, args=args, train_dataset=dift_dataset(rows), processing_class=processor)
+
+    return make

@@ -10,25 +10,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
-from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import decode_image, encode_imagery
 from fourdthinker.modeling.self_feeding import SelfFeeding
-from fourdthinker.trainers import DIFTCollator, DIFTConfig, DIFTTrainer
+from fourdthinker.trainers import DIFTCollator, DIFTConfig
 
 PARALLEL = {"self_feeding": "parallel", "self_feed_passes": 2}
 
 
 @pytest.fixture
-def make_trainer(tiny_model_folder, dift_dataset, tmp_path):
-    def make(rows, **settings):
-        model, processor = load_model(tiny_model_folder)
-        fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
-        settings = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0, **settings}
-        args = DIFTConfig(str(tmp_path / "out"), **fixed, **settings)
-        return DIFTTrainer(model, args=args, train_dataset=dift_dataset(rows), processing_class=processor)
-
-    return make
+def make_trainer(make_dift_trainer):
+    return make_dift_trainer
 
 
 @pytest.fixture

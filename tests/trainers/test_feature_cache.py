@@ -10,21 +10,22 @@ from accelerate import PartialState
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 from fourdthinker.trainers.feature_cache import FeatureCache
 from fourdthinker.trainers.pictures import undecoded
 
 
 @pytest.fixture
-def make_trainer(tiny_model_folder, dift_dataset, tmp_path):
+def make_trainer(make_dift_trainer, tmp_path):
+    """A trainer and a list that grows with every pass of its tower."""
+
     def make(rows, **settings):
-        model, processor = load_model(tiny_model_folder)
-        fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
-        settings = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0, **settings}
-        args = DIFTConfig(str(tmp_path / "out"), feature_cache=str(tmp_path / "cache"), **fixed, **settings)
         towers = []
-        model.model.visual.register_forward_hook(lambda *_: towers.append(1))
-        trainer = DIFTTrainer(model, args=args, train_dataset=dift_dataset(rows), processing_class=processor)
+        trainer = make_dift_trainer(
+            rows,
+            prepare=lambda model: model.model.visual.register_forward_hook(lambda *_: towers.append(1)),
+            feature_cache=str(tmp_path / "cache"),
+            **settings,
+        )
         return trainer, towers
 
     return make

@@ -1,0 +1,34 @@
+"""The imagery of dataset rows as the model takes it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import ProcessorMixin
+
+from ..modeling.errors import InputError
+from ..modeling.processing import encode_imagery, row_pictures
+
+
+def encode_row_imagery(processor: ProcessorMixin, rows: Sequence[Mapping], masks: bool = False) -> Mapping[str, Any]:
+    """What `encode_imagery` gives for all imagery of some rows, row after row; nothing if they have none.
+
+    Args:
+        processor: A Qwen2.5-VL or Qwen3-VL processor.
+        rows (`Sequence[Mapping]`): Columns `id` and `imagery`, and with `masks` also `imagery_masks`.
+        masks (`bool`, *optional*, defaults to `False`): Add the masks, for `latent_pooling="region"`.
+
+    Raises:
+        InputError: If a picture cannot be decoded, or masks are asked for and a row has not one for each imagery
+            frame.
+    """
+    images = [image for row in rows for image in row_pictures(row, "imagery")]
+    if not images:
+        return {}
+    for row in rows if masks else ():
+        if len(row.get("imagery_masks") or ()) != len(row["imagery"]):
+            raise InputError(
+                f"row {row['id']} has not one of imagery_masks for each imagery frame, which the pooling "
+                '"region" needs: build the data anew, or choose another latent_pooling'
+            )
+    regions = [mask for row in rows for mask in row_pictures(row, "imagery_masks")] if masks else None
+    return encode_imagery(processor, images, regions)
