@@ -76,7 +76,7 @@ def row_pictures(row: Mapping, column: str) -> list[Image.Image]:
             where = f"row {row['id']}: " if "id" in row else ""
             named = f" ({file})" if file else ""
             raise InputError(
-                f"{where}{column} {number}{named} cannot be decoded ({error}): make the file anew, or leave the row out"
+                f"{where}{column} {number}{named} cannot be decoded ({error}): make it anew, or leave the row out"
             ) from error
     return pictures
 
