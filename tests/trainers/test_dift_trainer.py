@@ -397,6 +397,14 @@ def test_each_of_several_held_out_sets_is_answered(make_trainer, rows, dift_data
     trainer.eval_dataset = {"easy": dift_dataset(rows[:2]), "hard": dift_dataset(rows[1:])}
     measured = trainer.evaluate()
     assert {"eval_easy_accuracy", "eval_hard_accuracy", "eval_easy_loss", "eval_hard_loss"} <= measured.keys()
+    for name, held_out in trainer.eval_dataset.items():
+        alone = trainer.evaluate(held_out)
+        parts = [f"eval_{part}" for part in (*PARTS, "cosine_1", "norm_ratio", "mean_token_accuracy", "loss")]
+        apart = {part: measured[part.replace("eval_", f"eval_{name}_")] for part in parts}
+        assert apart == pytest.approx({part: alone[part] for part in parts}, rel=1e-6)
+    assert "eval_ce_loss" not in measured, "whose would it be?"
+    logged = [entry for entry in trainer.state.log_history if "eval_hard_ce_loss" in entry]
+    assert len(logged) == 1 and logged[0]["eval_hard_ce_loss"] == measured["eval_hard_ce_loss"]
 
 
 def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_trainer, rows):
