@@ -36,6 +36,20 @@ def fitted_adapter(adapter: PeftConfig | None, config: PreTrainedConfig, new_tok
     return replace(adapter, **missing)
 
 
+def why_tokens_stay(model: PreTrainedModel, sharded: bool) -> str | None:
+    """Why scoring by TRL's fused head would not see the rows of single tokens that an adapter trains; or nothing.
+
+    Args:
+        model: The model without an adapter.
+        sharded (`bool`): Whether its weights are spread over processes, see [`weights_are_sharded`].
+    """
+    if getattr(model.get_output_embeddings(), "bias", None) is not None:
+        return "the head has a bias, which PEFT would leave out"
+    if sharded:
+        return "weights are sharded (FSDP or ZeRO-3), and PEFT puts trained rows into whole tables alone"
+    return None
+
+
 def head_without_bias(model: PreTrainedModel) -> None:
     """Let a head whose rows of some tokens are trained say that it has no bias.
 

@@ -1,5 +1,6 @@
 """4DRL: GRPO on completions that think in latents."""
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from ..modeling.latent_generation import LatentGenerateOutput
 from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
 from ..modeling.tokens import show_latent_blocks
-from .adapters import fitted_adapter, head_without_bias
+from .adapters import fitted_adapter, head_without_bias, why_tokens_stay
 from .bad_loss import bad_scores, check_loss
 from .epoch_sampler import EpochSampler
 from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
@@ -32,6 +33,8 @@ from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts
 from .sampling import checked_sampling, own_defaults_put_by, sampling_config
 from .sharding import gather_for_features, weights_are_sharded
 from .unwrapped import unwrapped
+
+logger = logging.getLogger(__name__)
 
 _NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is to draw from NaN
 ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
@@ -66,7 +69,8 @@ class LatentGRPOTrainer(GRPOTrainer):
             The model's processor.
         peft_config (`peft.PeftConfig`, *optional*):
             Train an adapter, see [`fitted_adapter`]; switched off, it is the reference. The embeddings of the latent
-            tokens are trained with it, the start token's score among them, which is the policy's own.
+            tokens are trained with it, the start token's score among them, which is the policy's own; except, with a
+            warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
         kwargs:
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
@@ -106,9 +110,10 @@ class LatentGRPOTrainer(GRPOTrainer):
         if len(reward_funcs) != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
             args.reward_weights = None  # the default is for the two published rewards; others weigh one each
         if not isinstance(model, str):
-            # PEFT trains rows of a head without its bias; no backbone has one.
-            biased = getattr(model.get_output_embeddings(), "bias", None) is not None
-            peft_config = fitted_adapter(peft_config, model.config, new_tokens=not biased)
+            reason = why_tokens_stay(model, weights_are_sharded(args))
+            peft_config = fitted_adapter(peft_config, model.config, new_tokens=reason is None)
+            if reason and peft_config is not None:
+                logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
         adapted = isinstance(model, PeftModel) or peft_config is not None
         if args.beta and not adapted and not isinstance(model, str):
             _check_reference(model, args.beta)

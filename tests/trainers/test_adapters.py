@@ -7,7 +7,7 @@ from peft import IA3Config, LoraConfig, get_peft_model
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.adapters import fitted_adapter
+from fourdthinker.trainers.adapters import fitted_adapter, why_tokens_stay
 
 
 @pytest.fixture
@@ -84,6 +84,11 @@ def test_a_reference_is_not_looked_for_in_an_adapter(tiny_model_folder, adapted,
     args = LatentGRPOConfig(str(tmp_path / "out"), use_cpu=True, bf16=False, beta=0.1, report_to="none")
     with pytest.raises(InputError, match="the reference model cannot be read from .*first, which holds an adapter"):
         LatentGRPOTrainer(model, args=args, processing_class=processor)
+
+
+def test_rows_of_tokens_are_scored_where_the_table_is_whole(tiny_model):
+    assert why_tokens_stay(tiny_model, sharded=False) is None
+    assert "weights are sharded" in why_tokens_stay(tiny_model, sharded=True)
 
 
 def test_what_an_adapter_says_itself_stays(tiny_model):

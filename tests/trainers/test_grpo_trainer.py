@@ -189,8 +189,10 @@ def test_scoring_is_exact_with_lora_and_its_switched_off_reference(parts, tmp_pa
     torch.testing.assert_close(batch["ref_per_token_logps"][text], batch["decoded"][text], atol=1e-4, rtol=0)
 
 
-def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(parts, tmp_path):
+def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(parts, tmp_path, caplog):
     trainer = make_trainer(parts, tmp_path, peft_config=LoraConfig(r=4), beta=0.1)
+    (warned,) = [entry.getMessage() for entry in caplog.records if "latent tokens as they are" in entry.getMessage()]
+    assert "the head has a bias" in warned
     trained = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
     assert any("down_proj" in name for name in trained)
     assert not [name for name in trained if "visual" in name or "embed_tokens" in name]
