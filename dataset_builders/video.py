@@ -81,6 +81,21 @@ def read_frames(
     return Clip(frames, timestamps)
 
 
+def check_video(path: str | os.PathLike) -> None:
+    """Look whether a file is a video whose first frame can be decoded. Its length costs nothing.
+
+    Raises:
+        InputError: If the file is missing, no video, or damaged where this sees it; damage further in, or an end that
+            is cut off behind a whole header, shows in [`read_frames`] alone.
+    """
+    path = Path(path)
+    with _open(path) as container:
+        stream = _video_stream(path, container)
+        first = next(container.decode(stream), None)
+    if first is None or first.is_corrupt:
+        raise InputError(f"{path} holds no frame that can be decoded; {_REMEDY}.")
+
+
 def _check_times(
     path: Path, times: Sequence[float], timestamps: Sequence[float], tolerance: float, seconds: float
 ) -> None:
@@ -142,13 +157,18 @@ class _Contents:
         return self.last - self.first
 
 
-def _scan(path: Path, container: av.container.InputContainer) -> _Contents:
-    """Read all packets without decoding them, and compare with what the header promised."""
+def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
         raise InputError(f"{path} holds no video stream; give a file with pictures, not sound alone.")
     stream = container.streams.video[0]
     if stream.codec_context.width * stream.codec_context.height > _MAX_FRAME_PIXELS:
         raise InputError(f"{path} has frames of {stream.width} x {stream.height} pixels; scale it down to 8K or less.")
+    return stream
+
+
+def _scan(path: Path, container: av.container.InputContainer) -> _Contents:
+    """Read all packets without decoding them, and compare with what the header promised."""
+    stream = _video_stream(path, container)
     packets, shown, ends = 0, [], [0.0]
     for packet in container.demux():
         moment = packet.dts if packet.pts is None else packet.pts

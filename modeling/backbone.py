@@ -80,7 +80,8 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
 
     Args:
         path (`str` or `os.PathLike`): A folder, or a model's name on the Hub. One of an adapter (PEFT) that was
-            trained on such a model gives that model with the adapter merged into it.
+            trained on such a model gives that model with the adapter merged into it; one that was trained on such
+            an adapter, with both.
         kwargs: Arguments of `from_pretrained` (`dtype`, `device_map`, …).
 
     Returns:
@@ -113,22 +114,37 @@ def _base_of_adapter(path: str | os.PathLike, hub: dict) -> str | None:
     return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
 
 
-def _merged(path, base: str, model_class: type[LatentCausalLMMixin], hub: dict, kwargs: dict) -> PreTrainedModel:
+def _merged(
+    path: str | os.PathLike,
+    base: str,
+    model_class: type[LatentCausalLMMixin],
+    hub: dict,
+    kwargs: dict,
+    config: PreTrainedConfig | None = None,
+) -> PreTrainedModel:
     from peft import PeftModel  # only here: everything else in this room does without
 
-    # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
-    config = model_class.config_class.from_pretrained(path, **hub)
-    # Training may have quantized the base; its files are not, and merging into coarse weights would lose the adapter.
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
+    if config is None:
+        # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
+        config = model_class.config_class.from_pretrained(path, **hub)
+        # Training may have quantized the base; its files are not, and merging into coarse weights would lose the
+        # adapter.
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
     of_base = {name: value for name, value in kwargs.items() if name != "revision"}
-    try:
-        model, loaded = _load_weights(base, model_class, config=config, **of_base)
-    except InputError as error:
-        raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
-    _assert_complete(base, loaded)
+    below = _base_of_adapter(base, {}) if Path(base).is_dir() or not Path(base).is_absolute() else None
+    if below is not None:  # an adapter that was trained on another
+        model = _merged(base, below, model_class, {}, of_base, config)
+    else:
+        try:
+            model, loaded = _load_weights(base, model_class, config=config, **of_base)
+        except InputError as error:
+            raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
+        _assert_complete(base, loaded)
     merged = PeftModel.from_pretrained(model, str(path), **hub).merge_and_unload().eval()
     merged.requires_grad_(True).model.freeze_vision()
+    # Not its base: an adapter that is trained on this one belongs to both, and so does a reference model.
+    merged.name_or_path = merged.config._name_or_path = str(path)
     return merged
 
 

@@ -1,6 +1,7 @@
 """Frames, timestamps and a question made into model input: the one way that training, RL and evaluation share."""
 
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ MIN_PIXELS = 28 * 28
 # How the published evaluation samples a video: longer ones give so many frames, evenly spread.
 FRAMES_PER_SECOND = 1.0
 MAX_FRAMES = 50
+# What PIL raises at a picture that it cannot read: a foreign or cut off file, a broken chunk, a forged size.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 # Frames are fitted here. Versions of transformers that can cap them as well have announced to do so by default.
 NO_CAP = (
     {"cap_pixels_per_frame": False}
@@ -58,9 +61,29 @@ def decode_image(image: Image.Image | Mapping) -> Image.Image:
     return image.convert("RGB")
 
 
+def row_pictures(row: Mapping, column: str) -> list[Image.Image]:
+    """The RGB pictures of one column of a dataset row.
+
+    Raises:
+        InputError: If a picture cannot be decoded; the line names the row, the picture and its file.
+    """
+    pictures = []
+    for number, picture in enumerate(row[column], start=1):
+        try:
+            pictures.append(decode_image(picture))
+        except UNREADABLE as error:
+            file = picture.get("path") if isinstance(picture, Mapping) else getattr(picture, "filename", None)
+            where = f"row {row['id']}: " if "id" in row else ""
+            named = f" ({file})" if file else ""
+            raise InputError(
+                f"{where}{column} {number}{named} cannot be decoded ({error}): make it anew, or leave the row out"
+            ) from error
+    return pictures
+
+
 def row_clip(row: Mapping) -> Clip:
-    """The clip of a dataset row (columns `frames` and `timestamps`)."""
-    return Clip([decode_image(frame) for frame in row["frames"]], list(row["timestamps"]))
+    """The clip of a dataset row (columns `frames` and `timestamps`); raises as [`row_pictures`] does."""
+    return Clip(row_pictures(row, "frames"), list(row["timestamps"]))
 
 
 def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS, side_multiple: int = 28) -> Image.Image:
@@ -214,4 +237,5 @@ __all__ = [
     "pixel_limits",
     "readable",
     "row_clip",
+    "row_pictures",
 ]

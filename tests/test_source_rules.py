@@ -28,6 +28,8 @@ STAYS_HERE = {("backbone.py", "peft")}
 ROW_MODELING = {"tokens", "prompts", "errors", "atomic", "processing"}
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}
+# And of the builders: what tells a damaged video from a sound one.
+VIDEO_FILES = {"video"}
 # The one documented exception (CONTRIBUTING.md): the benchmark of the rendered world renders its own questions.
 LAZY_EXCEPTIONS = {("eval_tasks/fourd_world.py", "dataset_builders")}
 
@@ -160,7 +162,8 @@ def allowed(room: str, target: str, module: str) -> bool:
     if target == room or room in ("hub_cards", "cli", "benchmarks"):
         return True
     if room == "trainers":
-        return target == "modeling" or (target == "eval_tasks" and module in ANSWERING)
+        shared = {"eval_tasks": ANSWERING, "dataset_builders": VIDEO_FILES}
+        return target == "modeling" or module in shared.get(target, ())
     if room == "dataset_builders":
         return target == "modeling" and module in ROW_MODELING
     if room == "eval_tasks":

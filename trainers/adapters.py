@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from peft import LoraConfig, PeftConfig
-from transformers import PreTrainedConfig
+from peft.utils import TrainableTokensWrapper
+from transformers import PreTrainedConfig, PreTrainedModel
 
 _TOWER = r"(^|.*\.)visual\..*"
 
@@ -33,3 +34,28 @@ def fitted_adapter(adapter: PeftConfig | None, config: PreTrainedConfig, new_tok
         tied = config.tie_word_embeddings
         missing["trainable_token_indices"] = tokens if tied else {"embed_tokens": tokens, "lm_head": tokens}
     return replace(adapter, **missing)
+
+
+def why_tokens_stay(model: PreTrainedModel, sharded: bool) -> str | None:
+    """Why scoring by TRL's fused head would not see the rows of single tokens that an adapter trains; or nothing.
+
+    Args:
+        model: The model without an adapter.
+        sharded (`bool`): Whether its weights are spread over processes, see [`weights_are_sharded`].
+    """
+    if getattr(model.get_output_embeddings(), "bias", None) is not None:
+        return "the head has a bias, which PEFT would leave out"
+    if sharded:
+        return "weights are sharded (FSDP or ZeRO-3), and PEFT puts trained rows into whole tables alone"
+    return None
+
+
+def head_without_bias(model: PreTrainedModel) -> None:
+    """Let a head whose rows of some tokens are trained say that it has no bias.
+
+    TRL's fused head reads `weight` and `bias`. PEFT's wrapper of such a head answers the first, with the trained rows
+    in it or, switched off, without; of the second it knows nothing, and reading it is an error.
+    """
+    head = model.get_output_embeddings()
+    if isinstance(head, TrainableTokensWrapper) and head.original_module.bias is None:
+        head.register_parameter("bias", None)

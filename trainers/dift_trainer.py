@@ -14,10 +14,10 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTTrainer
 from trl.models import unwrap_model_for_generation
 
-from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
 from ..modeling.self_feeding import SelfFeeding
 from .adapters import fitted_adapter
+from .bad_loss import check_loss
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
 from .dift_metrics import DIFTMetrics
@@ -139,19 +139,8 @@ class DIFTTrainer(SFTTrainer):
                 f"{int(lengths[longest])} tokens: set a smaller per_device_train_batch_size with more "
                 "gradient_accumulation_steps, or gradient_checkpointing"
             ) from error
-        if not torch.isfinite(loss):
-            raise InputError(self._told_of_bad_loss(float(loss), ids))
+        check_loss(self, loss, ids)
         return loss
-
-    def _told_of_bad_loss(self, loss: float, ids: list[str]) -> str:
-        step = self.state.global_step + 1
-        file = Path(self.args.output_dir) / f"loss-{step}-{self.args.process_index}.json"
-        with atomic_path(file) as temporary:
-            temporary.write_text(json.dumps({"step": step, "loss": str(loss), "ids": ids}) + "\n", encoding="utf-8")
-        return (
-            f"the loss of step {step} is {loss}: the ids of its rows are in {file}; look at them, or lower the "
-            "learning rate"
-        )
 
     def compute_loss(
         self,
@@ -207,10 +196,11 @@ class DIFTTrainer(SFTTrainer):
         if description != "Evaluation":
             return output
         measured = self._measured["eval"].read()
-        self._metrics["eval"].update({name: [value] for name, value in measured.items()})
         # In the place of a mean over batches, which depends on their size.
         weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
-        output.metrics[f"{metric_key_prefix}_loss"] = sum(weighted)
+        measured["loss"] = sum(weighted)
+        # TRL's own way to log them would name those of several held-out sets alike.
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in measured.items()})
         rows = dataloader.dataset
         if self.args.eval_generations and isinstance(rows, Dataset):
             said = self._free_running(rows)

@@ -42,6 +42,9 @@ class LatentGRPOConfig(GRPOConfig):
             Weight of the KL term towards the initial model. 0 saves the memory of a reference model.
         loss_type (`str`, *optional*, defaults to `"grpo"`):
             How token losses are averaged: `"grpo"` is the mean over each completion, then over completions.
+        disable_dropout (`bool`, *optional*, defaults to `True`):
+            Rollouts and scoring passes would each drop other units (PEFT's `lora_dropout` among them), and the
+            log-probs of one would not be those of the other.
         max_completion_length (`int`, *optional*, defaults to `1024`):
             Longest completion in tokens; a latent counts as one.
         bf16 (`bool`, *optional*):
@@ -76,6 +79,10 @@ class LatentGRPOConfig(GRPOConfig):
     loss_type: str = field(
         default="grpo",
         metadata={"help": "How token losses are averaged; 'grpo': within each completion, then over completions."},
+    )
+    disable_dropout: bool = field(
+        default=True,
+        metadata={"help": "Without dropout, an adapter's too: a completion is scored as it was rolled out."},
     )
     max_completion_length: int | None = field(
         default=1024, metadata={"help": "Longest completion in tokens; a latent counts as one."}

@@ -1,5 +1,6 @@
 """4DRL: GRPO on completions that think in latents."""
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset, IterableDataset
 from peft import PeftModel
 from transformers import PreTrainedModel
+from transformers.utils.peft_utils import find_adapter_config_file
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
@@ -19,7 +21,8 @@ from ..modeling.latent_generation import LatentGenerateOutput
 from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
 from ..modeling.tokens import show_latent_blocks
-from .adapters import fitted_adapter
+from .adapters import fitted_adapter, head_without_bias, why_tokens_stay
+from .bad_loss import bad_scores, check_loss
 from .epoch_sampler import EpochSampler
 from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
 from .grpo_metrics import GRPOMetrics
@@ -31,6 +34,9 @@ from .sampling import checked_sampling, own_defaults_put_by, sampling_config
 from .sharding import gather_for_features, weights_are_sharded
 from .unwrapped import unwrapped
 
+logger = logging.getLogger(__name__)
+
+_NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is to draw from NaN
 ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
 
 
@@ -62,7 +68,9 @@ class LatentGRPOTrainer(GRPOTrainer):
         processing_class ([`~transformers.ProcessorMixin`]):
             The model's processor.
         peft_config (`peft.PeftConfig`, *optional*):
-            Train an adapter, see [`fitted_adapter`]; switched off, it is the reference.
+            Train an adapter, see [`fitted_adapter`]; switched off, it is the reference. The embeddings of the latent
+            tokens are trained with it, the start token's score among them, which is the policy's own; except, with a
+            warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
         kwargs:
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
@@ -102,8 +110,10 @@ class LatentGRPOTrainer(GRPOTrainer):
         if len(reward_funcs) != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
             args.reward_weights = None  # the default is for the two published rewards; others weigh one each
         if not isinstance(model, str):
-            # DIFT has taught the latent tokens; and TRL's head cannot read one that is tied to trained embeddings.
-            peft_config = fitted_adapter(peft_config, model.config, new_tokens=False)
+            reason = why_tokens_stay(model, weights_are_sharded(args))
+            peft_config = fitted_adapter(peft_config, model.config, new_tokens=reason is None)
+            if reason and peft_config is not None:
+                logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
         adapted = isinstance(model, PeftModel) or peft_config is not None
         if args.beta and not adapted and not isinstance(model, str):
             _check_reference(model, args.beta)
@@ -112,6 +122,7 @@ class LatentGRPOTrainer(GRPOTrainer):
         self._rows: list[dict[str, Any]] = []
         self._latents: list[torch.Tensor] = []
         self._videos: list[EncodedVideo] = []
+        self._ids: list[str] = []  # of the rows whose loss is computed
         super().__init__(
             model,
             [telling(reward) for reward in reward_funcs],
@@ -122,6 +133,7 @@ class LatentGRPOTrainer(GRPOTrainer):
             rollout_func=self._roll_out,
             **kwargs,
         )
+        head_without_bias(self._base_model)
         self._base_model.model.visual.requires_grad_(not args.freeze_vision)
         self._settle_sampling()
         rules = LatentRules.from_config(self._base_model.config)
@@ -154,7 +166,10 @@ class LatentGRPOTrainer(GRPOTrainer):
         if self.log_completions:
             self._show_blocks()
         # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
-        return {**batch, "latents": self._latents, "videos": self._videos}
+        return {**batch, "latents": self._latents, "videos": self._videos, "ids": self._row_ids()}
+
+    def _row_ids(self) -> list[str]:
+        return [str(row.get("id", row["question"])) for row in self._rows]
 
     def _roll_out(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's `rollout_func`: one completion for each of the rows kept by `_generate_and_score_completions`."""
@@ -185,12 +200,17 @@ class LatentGRPOTrainer(GRPOTrainer):
             videos = encode_videos(model, encoded, self.args.freeze_vision)
             self._videos = [videos[number] for number in numbers]
             tokens = {key: encoded[key][numbers] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
-            output = model.generate(
-                **tokens,
-                **video_inputs(self._videos),
-                generation_config=self.generation_config,
-                synced_gpus=weights_are_sharded(self.args),  # all processes take part in each other's steps
-            )
+            try:
+                output = model.generate(
+                    **tokens,
+                    **video_inputs(self._videos),
+                    generation_config=self.generation_config,
+                    synced_gpus=weights_are_sharded(self.args),  # all processes take part in each other's steps
+                )
+            except RuntimeError as error:
+                if _NO_PROBABILITIES not in str(error):
+                    raise
+                raise bad_scores(self, self._row_ids()) from error
         return tokens, output
 
     @contextmanager
@@ -235,8 +255,18 @@ class LatentGRPOTrainer(GRPOTrainer):
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
 
+    def training_step(self, model, inputs: Any, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
+        """TRL's own; one that cannot go on says at which rows.
+
+        Raises:
+            InputError: If the loss is not finite, which would make every weight so, or a rollout cannot be sampled.
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        check_loss(self, loss, self._ids)
+        return loss
+
     def _compute_loss(self, model, inputs: dict[str, Any]) -> torch.Tensor:
-        self._latents, self._videos = inputs["latents"], inputs["videos"]
+        self._latents, self._videos, self._ids = inputs["latents"], inputs["videos"], inputs["ids"]
         return super()._compute_loss(model, inputs)
 
     def _get_per_token_logps_and_entropies(self, model, *args: Any, **kwargs: Any):
@@ -250,10 +280,16 @@ class LatentGRPOTrainer(GRPOTrainer):
 
 
 def _check_reference(model: PreTrainedModel, beta: float) -> None:
-    if not model.config._name_or_path:
+    folder = model.config._name_or_path
+    if not folder:
         raise InputError(
             f"beta is {beta}, and the reference model is read from the folder that the model came from: save the "
             "model and load it with `load_model`, or set beta to 0"
+        )
+    if find_adapter_config_file(folder) is not None:
+        raise InputError(
+            f"beta is {beta}, and the reference model cannot be read from {folder}, which holds an adapter alone: "
+            "train an adapter on it, or save the model that `load_model` gives and load that, or set beta to 0"
         )
 
 

@@ -1,12 +1,16 @@
 """Rows looked through before the first step, so that a bad one does not end a run in the middle."""
 
+import functools
 import logging
 import os
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from ..modeling.errors import InputError
+from ..modeling.processing import UNREADABLE
 from ..modeling.tokens import IMAGERY_MARK
 
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ logger = logging.getLogger(__name__)
 ON_BAD_ROW = ("stop", "skip")
 _ROWS_AT_ONCE = 1000
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_PICTURES = ("frames", "imagery")
+_PICTURES = ("frames", "imagery", "imagery_masks")
 _VIDEO = "video"
 
 
@@ -26,8 +30,10 @@ def usable_rows(rows: "Dataset", on_bad_row: str = "stop") -> "Dataset":
     """The rows that can be trained on.
 
     A row of a `dift` dataset must have as many imagery marks in its response as imagery frames, and end in its only
-    answer; every picture must be there, in the row or as a file, and so must the video of a row that names one.
-    Nothing is decoded for this: a damaged file stops the run when its row comes, in a line that names it.
+    answer; every picture must be there, in the row or as a file, and so must the video of a row that names one. Of a
+    picture its header is read, and of a video the header and the first frame: what is no picture, no video or cut off
+    that early is a bad row. Damage further in is not looked for, which would cost a decoding of everything: it stops
+    the run when its row comes, in a line that names it.
 
     Args:
         rows (`datasets.Dataset`): Rows of `dift` or `grpo`.
@@ -62,7 +68,7 @@ def _faults(rows: "Dataset") -> Iterator[tuple[int, str]]:
     columns = [name for name in ("response", _VIDEO, *_PICTURES) if name in rows.column_names]
     start = 0
     for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
-        checks = [_absent_files(table, name) for name in _PICTURES if name in columns]
+        checks = [_unreadable_pictures(table, name) for name in _PICTURES if name in columns]
         checks.append(_nothing_to_see(table))
         if "response" in columns:
             checks.append(_wrong_response(table))
@@ -100,33 +106,57 @@ def _nothing_to_see(table: "pyarrow.Table") -> Callable[[int], str | None]:
     def check(number: int) -> str | None:
         if frames[number]:
             return None
-        if not videos[number]:
-            return "it has no frames"
-        return None if os.path.isfile(videos[number]) else f"its video is not there: {videos[number]}"
+        return _video_fault(videos[number]) if videos[number] else "it has no frames"
 
     return check
 
 
-def _absent_files(table: "pyarrow.Table", name: str) -> Callable[[int], str | None]:
+@functools.lru_cache(maxsize=1)  # the rows of a video often stand together
+def _video_fault(file: str) -> str | None:
+    from ..dataset_builders.video import check_video
+
+    if not os.path.isfile(file):
+        return f"its video is not there: {file}"
+    try:
+        check_video(file)
+    except InputError as error:
+        return f"its video is damaged: {error}"
+    return None
+
+
+def _unreadable_pictures(table: "pyarrow.Table", name: str) -> Callable[[int], str | None]:
     import pyarrow.compute
 
     column = table[name].combine_chunks()
     lengths = pyarrow.compute.list_value_length(column).to_pylist()
     pictures: Any = pyarrow.compute.list_flatten(column)
-    empty = pictures.field("bytes").is_null().to_pylist()
-    paths = pictures.field("path").to_pylist()
+    contents, paths = pictures.field("bytes"), pictures.field("path").to_pylist()
     ends = [0]
     for length in lengths:
         ends.append(ends[-1] + (length or 0))
-    known: dict[str | None, bool] = {None: False}
+    known: dict[str, str | None] = {}
 
     def check(number: int) -> str | None:
         for place in range(ends[number], ends[number + 1]):
-            path = paths[place]
-            if empty[place] and path not in known:
-                known[path] = os.path.isfile(path)
-            if empty[place] and not known[path]:
-                return f"{name} {place - ends[number] + 1} is not there: {path or 'neither bytes nor a file name'}"
+            content, path = contents[place], paths[place]
+            if content.is_valid:
+                fault = _picture_fault(pyarrow.BufferReader(content.as_buffer()))
+            elif path is None:
+                fault = "is not there: neither bytes nor a file name"
+            else:
+                if path not in known:
+                    known[path] = _picture_fault(path) if os.path.isfile(path) else f"is not there: {path}"
+                fault = known[path]
+            if fault:
+                return f"{name} {place - ends[number] + 1} {fault}"
         return None
 
     return check
+
+
+def _picture_fault(file: Any) -> str | None:
+    try:
+        with Image.open(file):
+            return None
+    except UNREADABLE:
+        return f"is no picture, or damaged: {file}" if isinstance(file, str) else "is no picture, or damaged"

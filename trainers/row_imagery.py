@@ -6,7 +6,7 @@ from typing import Any
 from transformers import ProcessorMixin
 
 from ..modeling.errors import InputError
-from ..modeling.processing import decode_image, encode_imagery
+from ..modeling.processing import encode_imagery, row_pictures
 
 
 def encode_row_imagery(processor: ProcessorMixin, rows: Sequence[Mapping], masks: bool = False) -> Mapping[str, Any]:
@@ -18,9 +18,10 @@ def encode_row_imagery(processor: ProcessorMixin, rows: Sequence[Mapping], masks
         masks (`bool`, *optional*, defaults to `False`): Add the masks, for `latent_pooling="region"`.
 
     Raises:
-        InputError: If masks are asked for, and a row has not one for each imagery frame.
+        InputError: If a picture cannot be decoded, or masks are asked for and a row has not one for each imagery
+            frame.
     """
-    images = [decode_image(image) for row in rows for image in row["imagery"]]
+    images = [image for row in rows for image in row_pictures(row, "imagery")]
     if not images:
         return {}
     for row in rows if masks else ():
@@ -29,5 +30,5 @@ def encode_row_imagery(processor: ProcessorMixin, rows: Sequence[Mapping], masks
                 f"row {row['id']} has not one of imagery_masks for each imagery frame, which the pooling "
                 '"region" needs: build the data anew, or choose another latent_pooling'
             )
-    regions = [decode_image(mask) for row in rows for mask in row["imagery_masks"] or ()] if masks else None
+    regions = [mask for row in rows for mask in row_pictures(row, "imagery_masks")] if masks else None
     return encode_imagery(processor, images, regions)

@@ -162,7 +162,12 @@ def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(recipe, tmp_p
     before, after = (load_model(folder)[0].state_dict() for folder in (tiny_model_folder, tmp_path / "out"))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert "model.language_model.layers.0.mlp.down_proj.weight" in changed
-    assert not [name for name in changed if "visual" in name or "embed_tokens" in name]
+    assert not [name for name in changed if "visual" in name]
+    config = load_model(tiny_model_folder)[0].config
+    latent = {config.latent_start_token_id, config.latent_token_id, config.latent_end_token_id}
+    table = "model.language_model.embed_tokens.weight"
+    moved = set((before[table] != after[table]).any(1).nonzero()[:, 0].tolist())
+    assert config.latent_start_token_id in moved and moved <= latent
 
 
 @pytest.mark.slow
@@ -264,13 +269,34 @@ def test_published_files_with_videos_train_as_they_are(recipe, published, tmp_pa
     assert sorted(decoded) == ["first.mp4", "second.mp4"]
 
 
-def test_a_damaged_video_stops_the_run_in_one_line(recipe, published, tmp_path, capsys):
+@pytest.fixture
+def two_videos(recipe, published):
+    """The published rows without the one whose video is gone, and a recipe for one epoch of them."""
+    published.write_text("\n".join(published.read_text().splitlines()[:3]))
+    return str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=4))
+
+
+def test_a_damaged_video_stops_the_run_or_is_skipped(two_videos, tmp_path, capsys):
     video = tmp_path / "second.mp4"
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
-    path = str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=6))
-    assert main(["grpo", "--config", path, "--on-bad-row", "skip"]) == 2
+    assert main(["grpo", "--config", two_videos]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("fourdthinker: error: row row-1: ") and "second.mp4" in error
+    assert "1 of 3 rows cannot be trained on; the first is row-1: its video is damaged: " in error
+    assert "second.mp4" in error and "--on-bad-row skip" in error
+    assert not (tmp_path / "out").exists()
+    assert main(["grpo", "--config", two_videos, "--on-bad-row", "skip"]) == 0
+    assert load_model(tmp_path / "out")
+
+
+def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_path, capsys):
+    video = tmp_path / "second.mp4"
+    whole = video.read_bytes()
+    index = whole.index(b"moov") - 4  # the pictures stand before it
+    video.write_bytes(whole[: index - 60] + bytes(60) + whole[index:])
+    for skip in ([], ["--on-bad-row", "skip"]):
+        assert main(["grpo", "--config", two_videos, *skip, "--set", "per_device_train_batch_size=6"]) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("fourdthinker: error: row row-1: ") and "second.mp4" in error
     assert not (tmp_path / "out").exists()
 
 

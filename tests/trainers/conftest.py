@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from datasets import Dataset, Features, List, Value
@@ -61,6 +65,24 @@ def make_dift_row():
 def family(request):
     """What is true of training holds for each family of models."""
     return request.param
+
+
+@pytest.fixture
+def in_two_processes(tmp_path):
+    """Runs a script in two processes on the CPU."""
+
+    def run(script, *arguments):
+        file = tmp_path / "script.py"
+        file.write_text(script)
+        # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices.
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        command += ["--main_process_port", "0", str(file), *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    return run
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig
+from peft import IA3Config, LoraConfig, get_peft_model
 
 from fourdthinker.modeling import load_model
-from fourdthinker.trainers import DIFTConfig, DIFTTrainer
-from fourdthinker.trainers.adapters import fitted_adapter
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
+from fourdthinker.trainers.adapters import fitted_adapter, why_tokens_stay
 
 
 @pytest.fixture
@@ -41,6 +42,53 @@ def test_a_head_of_its_own_learns_the_latent_tokens_too(untied_folder, dift_data
     for table in ("lm_head.weight", "model.language_model.embed_tokens.weight"):
         changed = (merged[table] != before[table]).any(1).nonzero()[:, 0].tolist()
         assert set(changed) <= set(tokens) and config.latent_start_token_id in changed, table
+
+
+@pytest.fixture
+def adapted(tmp_path):
+    """Saves an adapter of random weights on the model in a folder, and gives its folder and what it says."""
+
+    def adapt(folder, name):
+        model, processor = load_model(folder)
+        ids = torch.arange(20, 40)[None]
+        torch.manual_seed(len(name))
+        fitted = fitted_adapter(LoraConfig(r=2, init_lora_weights=False), model.config)
+        adapter = get_peft_model(model, fitted).eval()
+        with torch.no_grad():
+            for weight in adapter.parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn_like(weight), alpha=0.1)
+            said = adapter(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        for part in (adapter, model.config, processor):
+            part.save_pretrained(tmp_path / name)
+        return tmp_path / name, ids, said
+
+    return adapt
+
+
+def test_an_adapter_that_was_trained_on_an_adapter_opens_with_both(tiny_model_folder, adapted):
+    """As 4DRL's after DIFT's; and what TRL takes for a reference is not the model below them."""
+    first, ids, before = adapted(tiny_model_folder, "first")
+    second, _, said = adapted(first, "the second")
+    model, _ = load_model(second)
+    with torch.no_grad():
+        again = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    torch.testing.assert_close(again, said, atol=1e-4, rtol=1e-4)
+    assert (said - before).abs().max() > 1e-2
+    assert model.config._name_or_path == model.name_or_path == str(second)
+
+
+def test_a_reference_is_not_looked_for_in_an_adapter(tiny_model_folder, adapted, tmp_path):
+    folder, _, _ = adapted(tiny_model_folder, "first")
+    model, processor = load_model(folder)
+    args = LatentGRPOConfig(str(tmp_path / "out"), use_cpu=True, bf16=False, beta=0.1, report_to="none")
+    with pytest.raises(InputError, match="the reference model cannot be read from .*first, which holds an adapter"):
+        LatentGRPOTrainer(model, args=args, processing_class=processor)
+
+
+def test_rows_of_tokens_are_scored_where_the_table_is_whole(tiny_model):
+    assert why_tokens_stay(tiny_model, sharded=False) is None
+    assert "weights are sharded" in why_tokens_stay(tiny_model, sharded=True)
 
 
 def test_what_an_adapter_says_itself_stays(tiny_model):

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -355,20 +353,13 @@ if trainer.is_world_process_zero():
 
 @pytest.mark.slow
 def test_two_processes_of_four_rows_are_one_of_eight(
-    make_trainer, uneven_rows, dift_dataset, tiny_model_folder, tmp_path
+    make_trainer, uneven_rows, dift_dataset, tiny_model_folder, tmp_path, in_two_processes
 ):
     fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
     fixed |= {"warmup_steps": 0, **ONE_STEP, "per_device_train_batch_size": 4}
-    script, rows, out = tmp_path / "train.py", tmp_path / "rows.parquet", tmp_path / "two"
-    script.write_text(SCRIPT)
+    rows, out = tmp_path / "rows.parquet", tmp_path / "two"
     dift_dataset(uneven_rows).to_parquet(rows)
-    # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices.
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    arguments = [str(script), str(tiny_model_folder), str(rows), str(out), json.dumps(fixed)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *arguments], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_processes(SCRIPT, tiny_model_folder, rows, out, json.dumps(fixed))
     trainer = make_trainer(uneven_rows, **ONE_STEP, per_device_train_batch_size=8)
     trainer.train()
     alone, both = trainer.state.log_history[0], json.loads((out / "log.json").read_text())[0]
@@ -406,6 +397,14 @@ def test_each_of_several_held_out_sets_is_answered(make_trainer, rows, dift_data
     trainer.eval_dataset = {"easy": dift_dataset(rows[:2]), "hard": dift_dataset(rows[1:])}
     measured = trainer.evaluate()
     assert {"eval_easy_accuracy", "eval_hard_accuracy", "eval_easy_loss", "eval_hard_loss"} <= measured.keys()
+    for name, held_out in trainer.eval_dataset.items():
+        alone = trainer.evaluate(held_out)
+        parts = [f"eval_{part}" for part in (*PARTS, "cosine_1", "norm_ratio", "mean_token_accuracy", "loss")]
+        apart = {part: measured[part.replace("eval_", f"eval_{name}_")] for part in parts}
+        assert apart == pytest.approx({part: alone[part] for part in parts}, rel=1e-6)
+    assert "eval_ce_loss" not in measured, "whose would it be?"
+    logged = [entry for entry in trainer.state.log_history if "eval_hard_ce_loss" in entry]
+    assert len(logged) == 1 and logged[0]["eval_hard_ce_loss"] == measured["eval_hard_ce_loss"]
 
 
 def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_trainer, rows):

@@ -1,5 +1,6 @@
 """4DRL scores what was rolled out: one log-prob at decoding and at scoring, and nothing from latent positions."""
 
+import json
 import math
 
 import pyarrow.parquet
@@ -188,8 +189,10 @@ def test_scoring_is_exact_with_lora_and_its_switched_off_reference(parts, tmp_pa
     torch.testing.assert_close(batch["ref_per_token_logps"][text], batch["decoded"][text], atol=1e-4, rtol=0)
 
 
-def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(parts, tmp_path):
+def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(parts, tmp_path, caplog):
     trainer = make_trainer(parts, tmp_path, peft_config=LoraConfig(r=4), beta=0.1)
+    (warned,) = [entry.getMessage() for entry in caplog.records if "latent tokens as they are" in entry.getMessage()]
+    assert "the head has a bias" in warned
     trained = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
     assert any("down_proj" in name for name in trained)
     assert not [name for name in trained if "visual" in name or "embed_tokens" in name]
@@ -202,6 +205,51 @@ def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(p
     torch.testing.assert_close(trainer.scored[0][text], batch["decoded"][text], atol=1e-4, rtol=0)
     assert (batch["ref_per_token_logps"] - batch["decoded"])[text].abs().max() > 1e-2, "the adapter is off in it"
     assert all(weight.grad.abs().max() > 0 for weight in trained.values())
+
+
+@pytest.fixture(params=["tied", "untied"])
+def plain_parts(tiny_model_folder, request):
+    """A model that opens blocks and ends turns often without a bias: its states point where these tokens' rows do."""
+    model, processor = load_model(tiny_model_folder)
+    if request.param == "untied":
+        model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, 0] = 20.0
+        model.lm_head.weight[:, 0] = 20.0
+        model.lm_head.weight[model.config.latent_start_token_id, 0] += 1.2
+        model.lm_head.weight[processor.tokenizer.eos_token_id, 0] += 0.9
+    return model, processor
+
+
+def test_an_adapters_dropout_is_off(parts, tmp_path):
+    """What is scored would be another network than the one that rolled out, and so would the reference."""
+    lora = LoraConfig(target_modules=LORA, r=4, lora_dropout=0.5, init_lora_weights=False)
+    trainer = make_trainer(parts, tmp_path, peft_config=lora)
+    (batch,) = roll_out(trainer)
+    trainer._compute_loss(trainer.model, batch)
+    text = text_mask(batch)
+    torch.testing.assert_close(trainer.scored[0][text], batch["decoded"][text], atol=1e-4, rtol=0)
+
+
+def test_an_adapter_trains_the_latent_tokens_and_scores_them_exactly(plain_parts, tmp_path):
+    trainer = make_trainer(plain_parts, tmp_path, peft_config=LoraConfig(r=4), beta=0.1)
+    rows = {name: weight for name, weight in trainer.model.named_parameters() if "trainable_tokens_delta" in name}
+    assert len(rows) == (1 if trainer._base_model.config.tie_word_embeddings else 2)
+    with torch.no_grad():
+        for weight in rows.values():
+            weight.add_(torch.randn_like(weight), alpha=0.1)
+    (batch,) = roll_out(trainer)
+    trainer._compute_loss(trainer.model, batch).backward()
+    text = text_mask(batch)
+    assert blocks(trainer, batch).max() > 0
+    torch.testing.assert_close(trainer.scored[0][text], batch["decoded"][text], atol=1e-4, rtol=0)
+    assert (batch["ref_per_token_logps"] - batch["decoded"])[text].abs().max() > 1e-2, "they are off in it"
+    config = trainer._base_model.config
+    tokens = sorted([config.latent_start_token_id, config.latent_token_id, config.latent_end_token_id])
+    start = tokens.index(config.latent_start_token_id)
+    for name, weight in rows.items():
+        assert weight.grad.shape[0] == 3 and weight.grad[start].abs().max() > 0, name
 
 
 def test_pad_embeddings_in_place_of_latents_score_another_context(parts, tmp_path):
@@ -217,6 +265,31 @@ def test_pad_embeddings_in_place_of_latents_score_another_context(parts, tmp_pat
     assert difference[after].max() > 1e-3
     before = (batch["completion_ids"] == model.config.latent_token_id).cumsum(-1) == 0
     assert difference[before].max() < 1e-4
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_ratio_is_one_until_the_policy_moves(parts, tmp_path, steps):
+    """With one step a rollout TRL keeps no old log-probs and takes the policy's own; with two, an old pass gives them.
+    Both are those of decoding."""
+    trainer = make_trainer(parts, tmp_path, per_device_train_batch_size=12 // steps, steps_per_generation=steps)
+    batches = roll_out(trainer)
+    descent = torch.optim.SGD([weight for weight in trainer.model.parameters() if weight.requires_grad], lr=0.1)
+    ratios, losses = [], []
+    for batch in batches:
+        losses.append(trainer._compute_loss(trainer.model, batch))
+        assert ("old_per_token_logps" in batch) == (steps > 1)
+        text, sampled = text_mask(batch), batch["decoded"]
+        old = batch.get("old_per_token_logps", trainer.scored[0].detach())
+        torch.testing.assert_close(old[text], sampled[text], atol=1e-4, rtol=0)
+        ratios.append((trainer.scored[0] - old)[text].exp())
+        losses[-1].backward()
+        descent.step()
+    assert blocks(trainer, batches[0]).max() > 0
+    assert (ratios[0] - 1).abs().max() < (1e-5 if steps > 1 else 1e-12)
+    assert losses[0].item() == pytest.approx(-batches[0]["advantages"].mean().item(), abs=1e-5)
+    if steps > 1:
+        assert (ratios[1] - 1).abs().max() > 1e-2, "and no longer afterwards"
+    assert trainer._metrics["train"]["clip_ratio/region_mean"][0] == 0
 
 
 @pytest.mark.parametrize(("latent_mask", "masked"), [("pads_and_end", 2), ("all", 3)])
@@ -557,6 +630,34 @@ def test_a_reward_that_fails_on_all_at_once_says_so(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, rewards=reward)
     with pytest.raises(InputError, match="failed on 12 completions at once, though on none alone: ValueError: one at"):
         roll_out(trainer)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_before_its_step(parts, tmp_path):
+    trainer = training(parts, tmp_path, max_steps=3, save_strategy="steps", save_steps=1)
+    before = []
+
+    def overflow(module, inputs, output):
+        if torch.is_grad_enabled() and trainer.state.global_step == 1:
+            before.append({name: weight.clone() for name, weight in trainer.model.named_parameters()})
+            output.last_hidden_state.data.fill_(float("nan"))
+
+    trainer._base_model.model.register_forward_hook(overflow)
+    with pytest.raises(InputError, match="the loss of step 2 is nan: the ids of its rows are in .*loss-2-0.json"):
+        trainer.train()
+    told = json.loads((tmp_path / "loss-2-0.json").read_text())
+    assert told["step"] == 2 and len(told["ids"]) == 8 and len(set(told["ids"])) == 2
+    assert set(told["ids"]) < {f"clip-{number}" for number in range(4)}
+    assert all(torch.equal(weight, before[0][name]) for name, weight in trainer.model.named_parameters())
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
+
+
+def test_a_rollout_of_a_broken_policy_ends_the_run_in_one_line(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path)
+    with torch.no_grad():
+        trainer._base_model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(InputError, match="the policy's scores are no numbers in the rollout of step 1: .*loss-1-0"):
+        roll_out(trainer)
+    assert json.loads((tmp_path / "loss-1-0.json").read_text())["ids"][::4] == ["clip-0", "clip-1", "clip-2"]
 
 
 def test_rows_without_the_needed_columns_are_refused(parts, tmp_path):

@@ -1,0 +1,46 @@
+"""A loss that is no number ends a run before its weights are none either."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import Trainer
+
+from ..modeling.atomic import atomic_path
+from ..modeling.errors import InputError
+
+
+def check_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None:
+    """End the run if the loss of a batch is not finite, before the optimizer's step.
+
+    Args:
+        trainer (`Trainer`): Whose step it is.
+        loss (`torch.Tensor` of shape `()`): The loss of a batch.
+        ids (`Sequence[str]`): The ids of its rows.
+
+    Raises:
+        InputError: If it is NaN or infinite. A file in the folder of the checkpoints then holds the ids.
+    """
+    if not torch.isfinite(loss):
+        raise InputError(
+            f"the loss of step {trainer.state.global_step + 1} is {float(loss)}: the ids of its rows are in "
+            f"{_written(trainer, str(float(loss)), ids)}; look at them, or lower the learning rate"
+        )
+
+
+def bad_scores(trainer: Trainer, ids: Sequence[str]) -> InputError:
+    """The same for a rollout that cannot be sampled, because what the policy says next has no probabilities."""
+    return InputError(
+        f"the policy's scores are no numbers in the rollout of step {trainer.state.global_step + 1}: the ids of its "
+        f"rows are in {_written(trainer, 'no scores', ids)}; go on from a checkpoint before that, with a lower "
+        "learning rate"
+    )
+
+
+def _written(trainer: Trainer, loss: str, ids: Sequence[str]) -> Path:
+    step = trainer.state.global_step + 1
+    file = Path(trainer.args.output_dir) / f"loss-{step}-{trainer.args.process_index}.json"
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps({"step": step, "loss": loss, "ids": list(ids)}) + "\n", encoding="utf-8")
+    return file
