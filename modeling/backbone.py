@@ -109,26 +109,38 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
 
 def _base_of_adapter(path: str | os.PathLike, hub: dict) -> str | None:
     """The model that an adapter was trained on; none if the path holds no adapter."""
-    file = find_adapter_config_file(path, **hub)
+    try:
+        file = find_adapter_config_file(path, **hub)
+    except OSError:  # a folder that is gone, and no name for the Hub: whoever reads its weights says so
+        return None
     return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
 
 
-def _merged(path, base: str, model_class: type[LatentCausalLMMixin], hub: dict, kwargs: dict) -> PreTrainedModel:
+def _merged(
+    path, base: str, model_class: type[LatentCausalLMMixin], hub: dict, kwargs: dict, config=None
+) -> PreTrainedModel:
     from peft import PeftModel  # only here: everything else in this room does without
 
     # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
-    config = model_class.config_class.from_pretrained(path, **hub)
+    config = config or model_class.config_class.from_pretrained(path, **hub)
     # Training may have quantized the base; its files are not, and merging into coarse weights would lose the adapter.
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     of_base = {name: value for name, value in kwargs.items() if name != "revision"}
+    hub_of_base = _hub_arguments(of_base)
     try:
-        model, loaded = _load_weights(base, model_class, config=config, **of_base)
+        further = _base_of_adapter(base, hub_of_base)
+        if further is None:
+            model, loaded = _load_weights(base, model_class, config=config, **of_base)
+            _assert_complete(base, loaded)
+        else:  # one stage's adapter on top of another's
+            model = _merged(base, further, model_class, hub_of_base, of_base, config)
     except InputError as error:
         raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
-    _assert_complete(base, loaded)
     merged = PeftModel.from_pretrained(model, str(path), **hub).merge_and_unload().eval()
     merged.requires_grad_(True).model.freeze_vision()
+    # An adapter trained on top names what it was trained on by this, and it is not the base alone.
+    merged.name_or_path = merged.config._name_or_path = str(path)
     return merged
 
 
