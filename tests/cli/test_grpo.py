@@ -293,6 +293,8 @@ def test_a_damaged_video_stops_the_run_in_one_line(recipe, published, tmp_path, 
         ({"rewards": ["spatiotemporal_reward"]}, "train_dataset has no column camera_centers, object_centers"),
         ({"center_scale": "inches"}, "invalid choice: 'inches'"),
         ({"dataset": "no/such/folder"}, "cannot read train rows for 'grpo' from no/such/folder"),
+        ({"dataset": "x.jsonl", "dataset_config": "mllm4d_grpo"}, "which has no rows for 'mllm4d_grpo'"),
+        ({"dataset_config": "mllm4d_grpo"}, "cannot read train rows for 'mllm4d_grpo'"),
         ({"model": None}, "no model given"),
     ],
 )
