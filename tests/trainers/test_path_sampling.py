@@ -11,7 +11,7 @@ from fourdthinker.trainers.path_sampling import sample_paths
 
 @pytest.fixture
 def parts(tiny_model_folder):
-    """A model that opens a latent block at every other word, and penalises nothing but in its own settings."""
+    """A model that would write latent blocks and nothing else, with sampling settings of its own."""
     model, processor = load_model(tiny_model_folder)
     bias = torch.zeros(model.lm_head.out_features)
     bias[model.config.latent_start_token_id] = 12.0
