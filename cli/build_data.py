@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
 WORLD = "world"
 WORLD_QUESTIONS = 100
+# What a folder of either kind of question holds.
+CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--held-out", type=int, help="world: test questions of each task (default: a quarter of the training ones)"
     )
     parser.add_argument(
+        "--questions",
+        choices=("motion", "mllm4d"),
+        default="motion",
+        help="world: which way camera and objects move, with imagery (default), or MLLM-4D's seven kinds, which say "
+        "where they are, for its three stages",
+    )
+    parser.add_argument(
         "--answer",
         choices=("letter", "text"),
         default="letter",
@@ -57,6 +66,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--held-out goes with --source world: rows of videos are all for training")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
+    if args.questions != "motion" and args.source != WORLD:
+        raise InputError("--questions goes with --source world: of videos no object's place is known")
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
     skipped: list[tuple[Path, str]] = []
@@ -81,8 +92,9 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
     questions = args.clips or WORLD_QUESTIONS
     with atomic_dir(output) as folder:
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
-        card = partial(_card, "the rendered world", "apache-2.0")
-        return build_world(folder, sizes, args.seed, args.workers, args.answer, card)
+        card = partial(write_card, "the rendered world", "apache-2.0")
+        names = CONFIGURATIONS[args.questions]
+        return build_world(folder, sizes, args.seed, args.workers, args.answer, card, names)
 
 
 def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", list[tuple[Path, str]]]:
@@ -107,7 +119,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", li
         grpo = write_dataset({"grpo": {"train": _stored_rows(folder / "dift")}}, folder)
         written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
         # The videos' own terms hold for their frames.
-        (folder / "README.md").write_text(_card(source.name or "videos", None, written), encoding="utf-8")
+        (folder / "README.md").write_text(write_card(source.name or "videos", None, written), encoding="utf-8")
     return written, skipped
 
 
@@ -121,7 +133,8 @@ def _stored_rows(folder: Path) -> Iterator[dict]:
     yield from stored
 
 
-def _card(source: str, license: str | None, written: "Written") -> str:
+def write_card(source: str, license: str | None, written: "Written") -> str:
+    """The text of a dataset's card."""
     from ..hub_cards import dataset_card
 
     return str(dataset_card(written.files, written.counts, license=license, sources=[source]))

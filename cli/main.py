@@ -25,6 +25,7 @@ COMMANDS = {
     "build-data": Command("build_data", "turn videos or the rendered world into 4D chain-of-thought rows"),
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
+    "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
     "eval": Command("eval", "score a model on a benchmark"),
     "demo": Command("demo", "do it all once on the rendered world and print the table"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),

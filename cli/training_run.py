@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TRAINING_LOG, TRAINING_PLOT = "training_log.json", "training.png"
 _PLACES = ("model", "dataset", "output")
 _COMPLETE = "complete"
-_ROW_SETTINGS = ("eval_dataset", "image_root", "on_bad_row")
+_ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
 
 
 @dataclasses.dataclass
@@ -36,6 +36,7 @@ class Run:
         dataset (`str`): Folder or Hub id of the rows.
         output (`Path`): Folder of the trained model.
         settings (`dict`): Fields of the trainer's configuration.
+        dataset_config (`str`, *optional*): One of the dataset's configurations; by default the stage's own.
         eval_dataset (`str`, *optional*): Folder, Hub id or file of held-out rows; by default the dataset's test split.
         image_root (`str`, *optional*): What relative file names in a published JSONL file start from.
         on_bad_row (`str`): `"stop"` or `"skip"`.
@@ -45,6 +46,7 @@ class Run:
     dataset: str
     output: Path
     settings: dict[str, Any]
+    dataset_config: str | None = None
     eval_dataset: str | None = None
     image_root: str | None = None
     on_bad_row: str = "stop"
@@ -61,6 +63,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
     parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows, or a published .jsonl file")
     parser.add_argument("--output", help="folder to write; one that exists is replaced when training has ended")
+    parser.add_argument(
+        "--dataset-config", metavar="NAME", help="which of the dataset's configurations (default: the stage's own)"
+    )
     parser.add_argument(
         "--eval-dataset", help="held-out rows, if eval_strategy asks for them (default: the test split)"
     )
@@ -88,11 +93,12 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
 
     Args:
         args (`argparse.Namespace`): What `add_run_arguments` asked for.
-        configuration (`str`): `"dift"` or `"grpo"`.
+        configuration (`str`): `"dift"` or `"grpo"`, unless the run names another.
         classes (`Callable`): Gives the trainer's configuration class and the trainer, once the arguments are read:
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
+    configuration = job.dataset_config or configuration
     from trl import get_peft_config
 
     from ..modeling import load_model
@@ -181,7 +187,7 @@ def load_rows(dataset: str, configuration: str, split: str, image_root: str | No
 
     Args:
         dataset (`str`): Folder or Hub id of rows, or a published `.jsonl` file, which is all of any split.
-        configuration (`str`): `"dift"` or `"grpo"`.
+        configuration (`str`): A name that the dataset's card gives; of a file `"dift"` or `"grpo"`.
         split (`str`): `"train"` or `"test"`.
         image_root (`str`, *optional*): What relative file names in a file start from.
     """
@@ -192,6 +198,8 @@ def load_rows(dataset: str, configuration: str, split: str, image_root: str | No
     if dataset.endswith(".jsonl"):
         from ..dataset_builders.published import read_published
 
+        if configuration not in ("dift", "grpo"):
+            raise InputError(f"{dataset} is a published file, which has no rows for {configuration!r}")
         return read_published(Path(dataset), configuration, Path(image_root) if image_root else None)
     try:
         rows = load_dataset(dataset, configuration, split=split)

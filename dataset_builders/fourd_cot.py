@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,18 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..modeling.errors import InputError
 from ..modeling.tokens import AnswerForm
-from .rows import DIFT_FEATURES, GRPO_FEATURES, OPTIONAL_COLUMNS
+from .mllm4d_rows import mllm4d_rows
+from .rows import DIFT_FEATURES, GRPO_FEATURES, MLLM4D_FEATURES, OPTIONAL_COLUMNS
 from .world_rows import world_rows
 
 # What each configuration keeps of the rows: its columns, and the tasks it is limited to.
-_COLUMNS = {"dift": DIFT_FEATURES, "grpo": GRPO_FEATURES, "camera": DIFT_FEATURES, "object": DIFT_FEATURES}
+_COLUMNS = {
+    "dift": DIFT_FEATURES,
+    "grpo": GRPO_FEATURES,
+    "camera": DIFT_FEATURES,
+    "object": DIFT_FEATURES,
+    **MLLM4D_FEATURES,
+}
 _ONLY_TASK = {"camera": "camera_motion", "object": "object_motion"}
 
 Rows = Iterable[Mapping]
@@ -45,7 +52,10 @@ class FourDCoTConfig(datasets.BuilderConfig):
 
 
 class FourDCoT(datasets.GeneratorBasedBuilder):
-    """Builds `dift`, `grpo`, `camera` and `object` rows of the rendered world, or of rows that are passed in.
+    """Builds rows of the rendered world, or of rows that are passed in.
+
+    The configurations are `dift`, `grpo`, `camera` and `object`; and of MLLM-4D's questions `mllm4d_sft`,
+    `mllm4d_cold_start` and `mllm4d_grpo`, one for each stage.
 
     Args:
         rows (`Mapping[str, Iterable[Mapping]]`, *optional*): Rows of each split, in place of the rendered world.
@@ -80,12 +90,9 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
 
     def _world(self) -> dict[str, Rows]:
         config = self.config
-        counts = {"train": (config.questions, _train_seed(config.name, config.seed)), "test": (config.held_out, 0)}
-        return {
-            split: world_rows(split, count, split_seed, config.workers, config.answer_form)
-            for split, (count, split_seed) in counts.items()
-            if count
-        }
+        counts = {"train": config.questions, "test": config.held_out}
+        rendered = partial(_world_split, config.name, workers=config.workers, answer_form=config.answer_form)
+        return {split: rendered(split, count, config.seed) for split, count in counts.items() if count}
 
     def _generate_examples(self, rows: Rows) -> Iterator[tuple[str, dict]]:
         wanted = _ONLY_TASK.get(self.config.name)
@@ -149,8 +156,9 @@ def build_world(
     workers: int = 1,
     answer_form: AnswerForm = "letter",
     card: Callable[[Written], str] | None = None,
+    configurations: Sequence[str] = ("dift", "grpo"),
 ) -> Written:
-    """Render the world and write it as a `dift` and a `grpo` dataset.
+    """Render the world and write it as a dataset, by default of the configurations `dift` and `grpo`.
 
     Args:
         folder (`Path`): An existing folder.
@@ -159,22 +167,32 @@ def build_world(
         workers (`int`, *optional*, defaults to 1): Rendering processes.
         answer_form (`str`, *optional*, defaults to `"letter"`): As in [`FourDCoTConfig`].
         card (`Callable`, *optional*): As in [`write_dataset`].
+        configurations (`Sequence[str]`, *optional*): Names of [`FourDCoT`]'s.
     """
-    rendered = partial(world_rows, workers=workers, answer_form=answer_form)
-    # The held-out rows are the same in both, so they are rendered once.
-    held_out = list(rendered("test", clips["test"])) if "test" in clips else None
-    rows: dict[str, dict[str, Rows]] = {"dift": {}, "grpo": {}}
+    rendered = partial(_world_split, workers=workers, answer_form=answer_form)
+    # The held-out rows of the two are the same, so they are rendered once.
+    shared = list(rendered("dift", "test", clips["test"], 0)) if "test" in clips and "dift" in configurations else None
+    rows: dict[str, dict[str, Rows]] = {name: {} for name in configurations}
     for name, splits in rows.items():
         if "train" in clips:
-            splits["train"] = rendered("train", clips["train"], _train_seed(name, seed))
-        if held_out is not None:
-            splits["test"] = held_out
+            splits["train"] = rendered(name, "train", clips["train"], seed)
+        if "test" in clips:
+            splits["test"] = (
+                shared if shared and name in ("dift", "grpo") else rendered(name, "test", clips["test"], 0)
+            )
     return write_dataset(rows, folder, card)
 
 
-def _train_seed(name: str, seed: int) -> int:
-    """GRPO learns from other clips than DIFT, from which the answers are known by heart."""
-    return 2 * seed + (name == "grpo")
+def _world_split(
+    name: str, split: str, count: int, seed: int, workers: int, answer_form: AnswerForm
+) -> Iterator[dict]:
+    """The rendered rows of a configuration's split."""
+    if name in MLLM4D_FEATURES:
+        yield from mllm4d_rows(split, count, name.removeprefix("mllm4d_"), seed, workers, answer_form)
+        return
+    # GRPO learns from other clips than DIFT, from which the answers are known by heart.
+    of_stage = 2 * seed + (name == "grpo") if split == "train" else 0
+    yield from world_rows(split, count, of_stage, workers, answer_form)
 
 
 def _prepare(builder: FourDCoT, folder: str) -> None:

@@ -28,3 +28,12 @@ DIFT_FEATURES = Features(
         "imagery_masks": List(Image()),
     }
 )
+
+# Where camera and object are in the two frames that a question is about, as `spatiotemporal_reward` takes it: for each
+# frame [x, y, z] in metres, in the axes of the camera at the first of them, or null.
+_CENTERS = {name: List(List(Value("float64"))) for name in ("camera_centers", "object_centers")}
+MLLM4D_FEATURES = {
+    "mllm4d_sft": Features({**DIFT_FEATURES, **_CENTERS}),
+    "mllm4d_cold_start": Features({**DIFT_FEATURES, **_CENTERS}),
+    "mllm4d_grpo": Features({**GRPO_FEATURES, **_CENTERS}),
+}

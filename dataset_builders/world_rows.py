@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import get_context
 
 import numpy as np
@@ -25,6 +25,8 @@ _CLIPS_A_SEED = 2**24
 _SEEDS = 2**16  # times `_CLIPS_A_SEED`: the distance of two ranges
 _CLIPS_A_TASK = 16
 
+Candidates = Callable[[WorldClip, int], list[tuple[str, str, dict]]]
+
 
 def world_rows(
     split: str, per_task: int, seed: int = 0, workers: int = 1, answer_form: AnswerForm = "letter"
@@ -45,26 +47,61 @@ def world_rows(
     Raises:
         InputError: If the split is not one of these, or a number is out of range.
     """
+    wanted = {
+        "camera_motion": spread(CAMERA_LABELS, per_task),
+        "object_motion": spread(OBJECT_LABELS, per_task),
+    }
+    for row in balanced_rows(split, wanted, _motion_questions, seed, workers):
+        yield _with_response(row, answer_form)
+
+
+def balanced_rows(
+    split: str, wanted: Mapping[str, Mapping[str, int]], candidates: Candidates, seed: int = 0, workers: int = 1
+) -> Iterator[dict]:
+    """Rows from clip after clip, until there are as many of each label as wanted.
+
+    Args:
+        split (`str`): `"train"` or `"test"`; they share no clip.
+        wanted (`Mapping[str, Mapping[str, int]]`): For each task, how many rows of each label.
+        candidates (`Callable`): Every question that a clip can answer, from the clip and its seed: task, label of the
+            right answer, row. A function of a module, since other processes call it.
+        seed (`int`, *optional*, defaults to 0): Another seed gives other clips.
+        workers (`int`, *optional*, defaults to 1): Rendering processes; the rows do not depend on it.
+
+    Raises:
+        InputError: If the split is not one of these, or a number is out of range.
+    """
     if split not in ("train", "test"):
         raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
     if not 0 <= seed < _SEEDS:
         raise InputError(f"the rendered world has clips for the seeds 0 to {_SEEDS - 1}, not for {seed}")
-    if per_task < 0:
-        raise InputError(f"there cannot be {per_task} questions")
-    wanted = {
-        "camera_motion": Counter(_spread(CAMERA_LABELS, per_task)),
-        "object_motion": Counter(_spread(OBJECT_LABELS, per_task)),
-    }
+    left = {task: Counter(labels) for task, labels in wanted.items()}
     first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
-    with tqdm(total=2 * per_task, desc=f"{split} rows", unit="row") as bar:
-        for candidates in _rendered(first, workers):
-            for task in wanted:
-                row = _most_wanted(candidates, task, wanted[task])
+    total = sum(counts.total() for counts in left.values())
+    with tqdm(total=total, desc=f"{split} rows", unit="row") as bar:
+        for offered in _rendered(first, workers, candidates):
+            for task, counts in left.items():
+                row = _most_wanted(offered, task, counts)
                 if row is not None:
                     bar.update()
-                    yield _with_response(row, answer_form)
-            if not any(left.total() for left in wanted.values()):
+                    yield row
+            if not any(counts.total() for counts in left.values()):
                 return
+
+
+def spread(labels: Sequence[str], total: int) -> dict[str, int]:
+    """As many rows of each label, as far as their number allows.
+
+    Raises:
+        InputError: If the number is negative.
+    """
+    if total < 0:
+        raise InputError(f"there cannot be {total} questions")
+    return {label: total // len(labels) + (number < total % len(labels)) for number, label in enumerate(labels)}
+
+
+def _motion_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
+    return clip_candidates(clip, clip_facts(clip), f"world-{seed}", np.random.default_rng([seed, 1]))
 
 
 def clip_candidates(
@@ -136,10 +173,6 @@ def _with_response(row: dict, answer_form: AnswerForm) -> dict:
     return {**kept, "response": checked_response(*told, answer_form)}
 
 
-def _spread(labels: tuple[str, ...], total: int) -> dict[str, int]:
-    return {label: total // len(labels) + (number < total % len(labels)) for number, label in enumerate(labels)}
-
-
 def _most_wanted(candidates: list[tuple[str, str, dict]], task: str, wanted: Counter) -> dict | None:
     """The row of a task whose answer is still short the most; takes it off the account."""
     open_ones = [(label, row) for kind, label, row in candidates if kind == task and wanted[label] > 0]
@@ -150,7 +183,7 @@ def _most_wanted(candidates: list[tuple[str, str, dict]], task: str, wanted: Cou
     return row
 
 
-def _rendered(first_seed: int, workers: int) -> Iterator[list[tuple[str, str, dict]]]:
+def _rendered(first_seed: int, workers: int, candidates: Candidates) -> Iterator[list[tuple[str, str, dict]]]:
     """Candidates of one clip after the other, rendered ahead by `workers` processes."""
     batches = (
         range(first_seed + start, first_seed + start + _CLIPS_A_TASK)
@@ -158,19 +191,15 @@ def _rendered(first_seed: int, workers: int) -> Iterator[list[tuple[str, str, di
     )
     if workers <= 1:
         for seeds in batches:
-            yield from _render_batch(seeds)
+            yield from _render_batch(seeds, candidates)
         return
     with get_context("spawn").Pool(workers) as pool:
-        pending = [pool.apply_async(_render_batch, (next(batches),)) for _ in range(2 * workers)]
+        pending = [pool.apply_async(_render_batch, (next(batches), candidates)) for _ in range(2 * workers)]
         for seeds in batches:
             yield from pending.pop(0).get()
-            pending.append(pool.apply_async(_render_batch, (seeds,)))
+            pending.append(pool.apply_async(_render_batch, (seeds, candidates)))
 
 
-def _render_batch(seeds: range) -> list[list[tuple[str, str, dict]]]:
+def _render_batch(seeds: range, candidates: Candidates) -> list[list[tuple[str, str, dict]]]:
     with World() as world:
-        made = []
-        for seed in seeds:
-            clip = world.clip(seed)
-            made.append(clip_candidates(clip, clip_facts(clip), f"world-{seed}", np.random.default_rng([seed, 1])))
-        return made
+        return [candidates(world.clip(seed), seed) for seed in seeds]

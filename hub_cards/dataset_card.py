@@ -13,7 +13,7 @@ COLUMNS = {
     "source": "the video or scene it was made from",
     "task": "kind of question",
     "question": "the question, without options",
-    "options": "four option texts, without letters",
+    "options": "four option texts, or three, without letters",
     "answer": "letter of the right option",
     "frames": "frames of the clip, as images",
     "timestamps": "seconds from the start, one a frame",
@@ -25,6 +25,17 @@ DIFT_COLUMNS = {
     "imagery_timestamps": "seconds from the start, one a mark",
     "imagery_masks": "where the imagined frame shows what is meant, white on black, one a mark",
 }
+# Where rows of MLLM-4D's questions differ.
+MLLM4D_COLUMNS = {
+    "camera_centers": "where the camera is in the two frames asked about: for each [x, y, z] in metres, right, down "
+    "and forward of the camera in the first, or null where the answer does not need it",
+    "object_centers": "the same of the object",
+    "response": "the answer alone (`mllm4d_sft`), or after reasoning in five steps (`mllm4d_cold_start`)",
+}
+_MLLM4D = (
+    "MLLM-4D's seven kinds of question about where camera and object are in two frames of a clip, and how that "
+    "changes. The answers follow from geometry. There is no imagery: the columns for it are empty."
+)
 
 
 def dataset_card(
@@ -53,6 +64,7 @@ def dataset_card(
         `huggingface_hub.DatasetCard`
     """
     n_rows = n_rows or {}
+    of_mllm4d = all(config.startswith("mllm4d_") for config in configs)
     data = DatasetCardData(
         license=license,
         pretty_name=one_line(name),
@@ -74,12 +86,12 @@ def dataset_card(
         "dataset_card.md.jinja",
         header=data.to_yaml(),
         name=name,
-        description=description,
+        description=description or (_MLLM4D if of_mllm4d else None),
         license=license,
         sources=list(sources),
         configs=configs,
         n_rows=n_rows,
-        columns=COLUMNS,
+        columns=COLUMNS | MLLM4D_COLUMNS if of_mllm4d else COLUMNS,
         dift_columns=DIFT_COLUMNS if "dift" in configs else {},
         location=location,
     )

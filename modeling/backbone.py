@@ -110,7 +110,10 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
 
 def _base_of_adapter(path: str | os.PathLike, hub: dict) -> str | None:
     """The model that an adapter was trained on; none if the path holds no adapter."""
-    file = find_adapter_config_file(path, **hub)
+    try:
+        file = find_adapter_config_file(path, **hub)
+    except OSError:  # a folder that is gone, and no name for the Hub: whoever reads its weights says so
+        return None
     return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
 
 
@@ -124,23 +127,22 @@ def _merged(
 ) -> PreTrainedModel:
     from peft import PeftModel  # only here: everything else in this room does without
 
-    if config is None:
-        # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
-        config = model_class.config_class.from_pretrained(path, **hub)
-        # Training may have quantized the base; its files are not, and merging into coarse weights would lose the
-        # adapter.
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
+    # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
+    config = config or model_class.config_class.from_pretrained(path, **hub)
+    # Training may have quantized the base; its files are not, and merging into coarse weights would lose the adapter.
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
     of_base = {name: value for name, value in kwargs.items() if name != "revision"}
-    below = _base_of_adapter(base, {}) if Path(base).is_dir() or not Path(base).is_absolute() else None
-    if below is not None:  # an adapter that was trained on another
-        model = _merged(base, below, model_class, {}, of_base, config)
-    else:
-        try:
+    hub_of_base = _hub_arguments(of_base)
+    try:
+        further = _base_of_adapter(base, hub_of_base)
+        if further is None:
             model, loaded = _load_weights(base, model_class, config=config, **of_base)
-        except InputError as error:
-            raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
-        _assert_complete(base, loaded)
+            _assert_complete(base, loaded)
+        else:  # an adapter that was trained on another
+            model = _merged(base, further, model_class, hub_of_base, of_base, config)
+    except InputError as error:
+        raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
     merged = PeftModel.from_pretrained(model, str(path), **hub).merge_and_unload().eval()
     merged.requires_grad_(True).model.freeze_vision()
     # Not its base: an adapter that is trained on this one belongs to both, and so does a reference model.

@@ -54,8 +54,9 @@ def noted_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
 
 
 def format_options(options: Sequence[str]) -> str:
-    """One line an option, with its letter."""
-    return "\n".join(f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, options, strict=True))
+    """One line an option, with its letter; four of them, or fewer."""
+    letters = OPTION_LETTERS[: len(options)]
+    return "\n".join(f"{letter}. {option}" for letter, option in zip(letters, options, strict=True))
 
 
 def format_answer(letter: str, options: Sequence[str], form: AnswerForm = "letter") -> str:
@@ -78,6 +79,6 @@ def format_spatial_state(frame: int, camera: Sequence[float] | None, thing: Sequ
         thing (`Sequence[float]`, *optional*): The same of the object.
     """
     said = [
-        "null" if center is None else f"[{', '.join(f'{axis:.2f}' for axis in center)}]" for center in (camera, thing)
+        "null" if center is None else f"[{', '.join(f'{axis:z.2f}' for axis in center)}]" for center in (camera, thing)
     ]
     return f"{SPATIAL_STATE}{frame}):\n- Camera Center: {said[0]}\n- Object Center: {said[1]}"

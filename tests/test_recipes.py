@@ -51,6 +51,25 @@ PUBLISHED_4DRL = {
 }
 
 
+# And those of MLLM-4D's three stages (its launch scripts, and what the paper alone says); steps and batches see below.
+PUBLISHED_MLLM4D = {
+    "sft": {"learning_rate": 2e-5, "lr_scheduler_type": "cosine", "warmup_steps": 0.01, "num_train_epochs": 1},
+    "cold_start": {"learning_rate": 2e-5, "lr_scheduler_type": "cosine", "warmup_steps": 0.03, "num_train_epochs": 1},
+    "grpo": {
+        "learning_rate": 1e-4,
+        "beta": 0.001,
+        "num_generations": 12,
+        "temperature": 1.0,
+        "max_completion_length": 4096,
+        "max_steps": 15000,
+        "rewards": ["spatiotemporal_reward"],
+        "center_scale": "metric",
+    },
+}
+MLLM4D = ROOT / "recipes" / "mllm4d"
+MLLM4D_GPUS = {"sft": 8, "cold_start": 4, "grpo": 6}
+
+
 def name(path: Path) -> str:
     return path.relative_to(ROOT / "recipes").as_posix()
 
@@ -61,7 +80,10 @@ def parsed(path: Path) -> tuple:
     add_run_arguments(parser)
     config_class = LatentGRPOConfig if "grpo" in (path.stem, path.parent.name) else DIFTConfig
     run = read_run(parser.parse_args(["--config", str(path)]))
-    return run, *build_config((config_class, ModelSettings), run)
+    with pytest.MonkeyPatch.context() as patch:
+        if path == MLLM4D / "grpo.yaml":  # its groups are spread over its GPUs, so it is no recipe for one process
+            patch.setattr(LatentGRPOConfig, "world_size", MLLM4D_GPUS["grpo"])
+        return run, *build_config((config_class, ModelSettings), run)
 
 
 @pytest.mark.parametrize("path", RUNS, ids=name)
@@ -114,6 +136,27 @@ def test_4drl_goes_on_from_dift():
         first, *_ = parsed(ROOT / "recipes" / "dift" / f"{recipe}.yaml")
         second, *_ = parsed(ROOT / "recipes" / "grpo" / f"{recipe}.yaml")
         assert second.model == str(first.output) != str(second.output)
+
+
+@pytest.mark.parametrize("stage", PUBLISHED_MLLM4D)
+def test_recipes_of_mllm4d_say_what_was_published(stage):
+    run, config, settings = parsed(MLLM4D / f"{stage}.yaml")
+    assert {field: getattr(config, field) for field in PUBLISHED_MLLM4D[stage]} == PUBLISHED_MLLM4D[stage]
+    assert run.dataset_config == f"mllm4d_{stage}" and settings.use_peft and config.gradient_checkpointing
+    at_once = config.per_device_train_batch_size * MLLM4D_GPUS[stage] * config.gradient_accumulation_steps
+    if stage == "grpo":
+        assert at_once == config.generation_batch_size == 24 and not config.latents
+        return
+    assert at_once == {"sft": 64, "cold_start": 32}[stage] and config.drop_imagery and config.pack_rows
+    assert (settings.lora_r, settings.lora_alpha) == (128, 256)
+    assert settings.lora_target_modules == ["q_proj", "k_proj", "v_proj", "o_proj"]
+
+
+@pytest.mark.parametrize("folder", [MLLM4D, MLLM4D / "demo"], ids=["published", "demo"])
+def test_stages_of_mllm4d_go_on_from_each_other(folder):
+    runs = [parsed(folder / f"{stage}.yaml")[0] for stage in PUBLISHED_MLLM4D]
+    assert [run.model for run in runs[1:]] == [str(run.output) for run in runs[:-1]]
+    assert len({run.output for run in runs}) == 3
 
 
 @pytest.mark.parametrize("path", ACCELERATE, ids=name)

@@ -7,9 +7,10 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
 from ..modeling.errors import InputError
+from .reward_choice import check_rewards
+from .spatiotemporal_reward import CENTER_SCALES
 
 LATENT_MASKS = ("pads_and_end", "all")
-PUBLISHED_REWARD_WEIGHTS = (1.0, 0.2)
 
 
 @dataclass
@@ -32,12 +33,24 @@ class LatentGRPOConfig(GRPOConfig):
         freeze_vision (`bool`, *optional*, defaults to `True`):
             Keep the vision tower as it is. Its features are then computed once for each prompt of a step and shared
             by all completions and scoring passes. Otherwise each pass encodes the pixels itself.
+        latents (`bool`, *optional*, defaults to `True`):
+            Whether completions may imagine. `False` bans the start token in rollouts, so that they are text alone.
+
+    > Parameters that control rewards
+
+    Args:
+        rewards (`list[str]`, *optional*):
+            Names of the reward functions, of `trainers/rewards.py`: by default `accuracy_reward` and `format_reward`,
+            as published. Functions that are handed to the trainer itself take their place.
+        center_scale (`str`, *optional*, defaults to `"metric"`):
+            How [`spatiotemporal_reward`] measures distances: `"metric"`, as published, or `"relative"`.
 
     > Parameters whose defaults differ from TRL's
 
     Args:
-        reward_weights (`list[float]`, *optional*, defaults to `[1.0, 0.2]`):
-            Weights of the reward functions: accuracy and format, as published.
+        reward_weights (`list[float]`, *optional*):
+            Weights of the reward functions: by default 1 and 0.2 for accuracy and format, as published, and 1 for each
+            of any others.
         beta (`float`, *optional*, defaults to `0.01`):
             Weight of the KL term towards the initial model. 0 saves the memory of a reference model.
         loss_type (`str`, *optional*, defaults to `"grpo"`):
@@ -68,9 +81,22 @@ class LatentGRPOConfig(GRPOConfig):
             "False to train it; every pass then encodes the pixels."
         },
     )
+    latents: bool = field(
+        default=True, metadata={"help": "Whether completions may imagine; False makes them text alone."}
+    )
+    rewards: list[str] | None = field(
+        default=None, metadata={"help": "Names of the reward functions; by default accuracy_reward and format_reward."}
+    )
+    center_scale: str = field(
+        default="metric",
+        metadata={
+            "help": "How spatiotemporal_reward measures distances: 'metric', as published, or 'relative'.",
+            "choices": list(CENTER_SCALES),
+        },
+    )
     reward_weights: list[float] | None = field(
-        default_factory=lambda: list(PUBLISHED_REWARD_WEIGHTS),
-        metadata={"help": "Weights of the reward functions; by default 1.0 for accuracy and 0.2 for format."},
+        default=None,
+        metadata={"help": "Weights of the reward functions; by default 1 for each, and 0.2 for the format alone."},
     )
     beta: float = field(
         default=0.01,
@@ -96,6 +122,10 @@ class LatentGRPOConfig(GRPOConfig):
         super().__post_init__()
         if self.latent_mask not in LATENT_MASKS:
             raise InputError(f"latent_mask is {self.latent_mask!r}: choose one of {', '.join(LATENT_MASKS)}")
+        if self.center_scale not in CENTER_SCALES:
+            raise InputError(f"center_scale is {self.center_scale!r}: choose one of {', '.join(CENTER_SCALES)}")
+        if self.rewards is not None:
+            check_rewards(self.rewards, self.reward_weights)
         self._check_saving()
         if self.use_vllm or self.use_transformers_continuous_batching:
             raise InputError(

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
+from trl.trainer.utils import get_callable_name
 
 from ..modeling.errors import InputError
 from ..modeling.latent_generation import LatentGenerateOutput
@@ -24,14 +25,21 @@ from ..modeling.tokens import show_latent_blocks
 from .adapters import fitted_adapter, head_without_bias, why_tokens_stay
 from .bad_loss import bad_scores, check_loss
 from .epoch_sampler import EpochSampler
-from .grpo_config import PUBLISHED_REWARD_WEIGHTS, LatentGRPOConfig
+from .grpo_config import LatentGRPOConfig
 from .grpo_metrics import GRPOMetrics
 from .latent_scoring import LatentScorer, masked_tokens
+from .reward_choice import (
+    PUBLISHED_REWARD_WEIGHTS,
+    PUBLISHED_REWARDS,
+    check_weights,
+    chosen_rewards,
+    reward_columns,
+)
 from .reward_faults import telling
-from .rewards import accuracy_reward, format_reward
 from .rollouts import EncodedVideo, encode_prompts, encode_videos, group_prompts, until_end, video_inputs
 from .sampling import checked_sampling, own_defaults_put_by, sampling_config
 from .sharding import gather_for_features, weights_are_sharded
+from .spatiotemporal_reward import CENTER_COLUMNS
 from .unwrapped import unwrapped
 
 logger = logging.getLogger(__name__)
@@ -57,8 +65,8 @@ class LatentGRPOTrainer(GRPOTrainer):
         model ([`FourDThinkerForConditionalGeneration`] or `PeftModel`):
             The policy.
         reward_funcs (`list[Callable]`, *optional*):
-            Reward functions; [`accuracy_reward`] and [`format_reward`] by default. One that raises ends the run with
-            a line that names the completion and its row.
+            Reward functions; by default those that the settings name, [`accuracy_reward`] and [`format_reward`] if
+            they name none. One that raises ends the run with a line that names the completion and its row.
         args ([`LatentGRPOConfig`], *optional*):
             Settings.
         train_dataset (`Dataset`, *optional*):
@@ -102,13 +110,17 @@ class LatentGRPOTrainer(GRPOTrainer):
         peft_config=None,
         **kwargs: Any,
     ):
+        args = args or LatentGRPOConfig("4drl")
+        columns = ROW_COLUMNS
         if reward_funcs is None:
-            reward_funcs = [accuracy_reward, format_reward]
+            names = tuple(args.rewards or PUBLISHED_REWARDS)
+            reward_funcs = chosen_rewards(names, args.center_scale)
+            columns = (*ROW_COLUMNS, *reward_columns(names))
+            if names == PUBLISHED_REWARDS and args.reward_weights is None:
+                args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
         elif not isinstance(reward_funcs, list):
             reward_funcs = [reward_funcs]
-        args = args or LatentGRPOConfig("4drl")
-        if len(reward_funcs) != 2 and args.reward_weights == list(PUBLISHED_REWARD_WEIGHTS):
-            args.reward_weights = None  # the default is for the two published rewards; others weigh one each
+        check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
         if not isinstance(model, str):
             reason = why_tokens_stay(model, weights_are_sharded(args))
             peft_config = fitted_adapter(peft_config, model.config, new_tokens=reason is None)
@@ -118,7 +130,7 @@ class LatentGRPOTrainer(GRPOTrainer):
         if args.beta and not adapted and not isinstance(model, str):
             _check_reference(model, args.beta)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
-            _check_columns(name, dataset)
+            _check_columns(name, dataset, columns)
         self._rows: list[dict[str, Any]] = []
         self._latents: list[torch.Tensor] = []
         self._videos: list[EncodedVideo] = []
@@ -148,7 +160,7 @@ class LatentGRPOTrainer(GRPOTrainer):
     def _settle_sampling(self) -> None:
         """Say what rollouts sample with, once it is checked."""
         policy = self._base_model
-        self.generation_config = sampling_config(self.generation_config, policy)
+        self.generation_config = sampling_config(self.generation_config, policy, self.args.latents)
         with own_defaults_put_by(policy):  # as in a rollout
             sampled = checked_sampling(policy, self.generation_config, self.args)
         if self.is_world_process_zero():
@@ -293,9 +305,11 @@ def _check_reference(model: PreTrainedModel, beta: float) -> None:
         )
 
 
-def _check_columns(name: str, dataset: Any) -> None:
+def _check_columns(name: str, dataset: Any, columns: Sequence[str]) -> None:
     if not isinstance(dataset, (Dataset, IterableDataset)) or dataset.column_names is None:
         return  # nothing, or several datasets, or a stream that does not tell: a wrong row fails when it comes
-    missing = [column for column in ROW_COLUMNS if column not in dataset.column_names]
+    missing = [column for column in columns if column not in dataset.column_names]
     if missing:
-        raise InputError(f"{name} has no column {', '.join(missing)}: give it rows of load_dataset(folder, 'grpo')")
+        states = set(missing) <= set(CENTER_COLUMNS)
+        source = "`build-data --questions mllm4d`" if states else "load_dataset(folder, 'grpo')"
+        raise InputError(f"{name} has no column {', '.join(missing)}: give it rows of {source}")

@@ -24,11 +24,19 @@ _HOUSEKEEPING = {
 }
 
 
-def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel) -> GenerationConfig:
-    """What TRL made of the settings, with the visual placeholders banned: a sampled one would ask for pixels."""
+def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel, latents: bool = True) -> GenerationConfig:
+    """What TRL made of the settings, with the visual placeholders banned: a sampled one would ask for pixels.
+
+    Args:
+        trl_config (`GenerationConfig`): What it made.
+        model: The policy.
+        latents (`bool`, *optional*, defaults to `True`): `False` bans the token that opens a latent block as well.
+    """
     sampling = deepcopy(trl_config)
-    placeholders = {model.config.image_token_id, model.config.video_token_id}
-    sampling.suppress_tokens = sorted(placeholders | set(sampling.suppress_tokens or ()))
+    banned = {model.config.image_token_id, model.config.video_token_id}
+    if not latents:
+        banned.add(model.config.latent_start_token_id)
+    sampling.suppress_tokens = sorted(banned | set(sampling.suppress_tokens or ()))
     sampling.return_dict_in_generate = True
     return sampling
 

@@ -18,6 +18,7 @@ Centers = tuple[Point | None, Point | None]
 
 WEIGHTS = {"accuracy": 0.6, "format": 0.2, "camera": 0.1, "object": 0.1}
 CENTER_SCALES = ("metric", "relative")
+CENTER_COLUMNS = ("camera_centers", "object_centers")
 NEAREST = 1.0  # metres: with the relative scale, an error about something nearer counts as if it were so far away
 _TAGGED, _LOCATED, _EXPLAINED = 0.5, 0.4, 0.1
 _SHORT_REASONING = 20  # letters and digits

@@ -10,7 +10,7 @@ from ..reasoning import describe_camera, describe_object, place
 from .scene import project
 from .world import WorldClip
 
-_SEEN_PIXELS_SHARE = 8 / 56**2
+SEEN_PIXELS_SHARE = 8 / 56**2  # of the picture, below which an object does not show
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,19 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
                 start=place(first, first_depth),
                 end=place(last, last_depth),
                 column=float(first),
-                seen=bool((shares >= _SEEN_PIXELS_SHARE).all()),
+                seen=bool((shares >= SEEN_PIXELS_SHARE).all()),
             )
         )
     strengths = camera_strengths(clip.camera_to_world, clip.timestamps)
     degrees = {label: round(float(value), 2) for label, value in strengths.items() if value > 0.005}
     labels = camera_labels(clip.camera_to_world, clip.timestamps)
     return ClipFacts(labels, degrees, sorted(objects, key=lambda thing: thing.column))
+
+
+def visible_points(clip: WorldClip, frame: int, index: int) -> np.ndarray:
+    """What is seen of an object in a frame, from depth and pose: world points in metres, shape `(n, 3)`."""
+    rows, columns = np.nonzero(clip.masks[frame] == index)
+    rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(clip.intrinsics).T
+    local = rays * clip.depth[frame][rows, columns, None]
+    pose = clip.camera_to_world[frame]
+    return local @ pose[:3, :3].T + pose[:3, 3]

@@ -7,6 +7,8 @@ import pytest
 from datasets import load_dataset
 
 from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders.rows import MLLM4D_FEATURES
+from fourdthinker.dataset_builders.spatiotemporal_questions import KINDS
 from fourdthinker.modeling.tokens import IMAGERY_MARK
 
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
@@ -49,6 +51,22 @@ def test_world_becomes_a_dataset(tmp_path, capsys):
     assert all(told.endswith(ending) for told, ending in zip(rows["response"], endings, strict=True))
 
 
+def test_world_becomes_a_dataset_for_each_stage_of_mllm4d(tmp_path, capsys):
+    pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
+    output = tmp_path / "data"
+    command = ["build-data", "--source", "world", "--questions", "mllm4d", "--output", str(output), "--clips", "1"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    card = (output / "README.md").read_text()
+    for name, features in MLLM4D_FEATURES.items():
+        assert f"{name}, train: 7 rows" in told and f"{name}, test: 7 rows" in told
+        rows = load_dataset(str(output), name, split="test", cache_dir=tmp_path / "cache")
+        assert rows.features == features and set(rows["task"]) == set(KINDS)
+        assert all(f"`{column}`" in card for column in rows.column_names if "imagery" not in column)
+        if name != "mllm4d_grpo":
+            assert {"Spatial State" in response for response in rows["response"]} == {name == "mllm4d_cold_start"}
+
+
 def fails(capsys, arguments, words):
     assert main(["build-data", *map(str, arguments)]) == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
@@ -67,5 +85,6 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--frames", 1], "at least 2")
     fails(capsys, ["--source", bad, "--output", output, "--clips", 0], "--clips")
     fails(capsys, ["--source", bad, "--output", output, "--answer", "text"], "--source world")
+    fails(capsys, ["--source", bad, "--output", output, "--questions", "mllm4d"], "--source world")
     fails(capsys, ["--source", empty, "--output", bad], "exists already")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty"]

@@ -270,10 +270,17 @@ def test_an_adapter_whose_base_is_gone_says_so(adapter):
         load_model(adapter)
 
 
-def test_training_goes_on_from_an_adapter(adapter, recipe, tmp_path):
-    path = recipe(model=str(adapter), output=str(tmp_path / "further"))
+def test_an_adapter_on_top_of_an_adapter_opens_with_both(adapter, recipe, tmp_path, tiny_model_folder):
+    """Stages that each train an adapter, one after the other."""
+    still = {**LORA, "learning_rate": 0.0, "model": str(adapter), "output": str(tmp_path / "further")}
+    path = recipe(**still)
     assert main(["dift", "--config", str(path)]) == 0
-    assert load_model(tmp_path / "further")
+    below, both = (load_model(folder)[0].state_dict() for folder in (adapter, tmp_path / "further"))
+    assert all(torch.equal(below[name], both[name]) for name in below), "the second stage learned nothing"
+    start = load_model(tiny_model_folder)[0].state_dict()
+    assert any(not torch.equal(start[name], both[name]) for name in start), "nor was the first lost"
+    card = (tmp_path / "further" / "README.md").read_text()
+    assert str(adapter) in card
 
 
 def test_flags_stand_for_settings(recipe, tmp_path):

@@ -309,7 +309,18 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"latent_mask": "none"}, "invalid choice: 'none'"),
         ({"num_generations": 3}, "must be divisible by num_generations"),
         ({"use_vllm": True}, "set use_vllm"),
+        (
+            {"rewards": ["speed_reward"]},
+            "rewards has 'speed_reward': choose from accuracy_reward, format_reward",
+        ),
+        ({"rewards": ["format_reward"] * 2}, "name at least one, and each once"),
+        ({"rewards": ["format_reward"], "reward_weights": [1, 2]}, "reward_weights [1.0, 2.0] do not fit the rewards"),
+        ({"reward_weights": [1, 2, 3]}, "do not fit the rewards accuracy_reward, format_reward: give one weight"),
+        ({"rewards": ["spatiotemporal_reward"]}, "train_dataset has no column camera_centers, object_centers"),
+        ({"center_scale": "inches"}, "invalid choice: 'inches'"),
         ({"dataset": "no/such/folder"}, "cannot read train rows for 'grpo' from no/such/folder"),
+        ({"dataset": "x.jsonl", "dataset_config": "mllm4d_grpo"}, "which has no rows for 'mllm4d_grpo'"),
+        ({"dataset_config": "mllm4d_grpo"}, "cannot read train rows for 'mllm4d_grpo'"),
         ({"model": None}, "no model given"),
     ],
 )

@@ -676,6 +676,46 @@ def test_default_rewards_and_their_weights(parts, tmp_path):
     assert make_trainer(parts, tmp_path).reward_weights.tolist() == [1.0]
 
 
+def test_rewards_are_chosen_by_name(parts, tmp_path):
+    model, processor = parts
+    given = {"train_dataset": Dataset.from_list([{**make_rows(1)[0], "camera_centers": None, "object_centers": None}])}
+
+    def trainer(**settings):
+        args = LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none", **settings)
+        return LatentGRPOTrainer(model, args=args, processing_class=processor, **given)
+
+    paid = trainer(rewards=["spatiotemporal_reward"], center_scale="relative")
+    assert paid.reward_func_names == ["spatiotemporal_reward"] and paid.reward_weights.tolist() == [1.0]
+    assert paid.reward_funcs[0].__wrapped__.keywords == {"center_scale": "relative"}
+    both = trainer(rewards=["spatiotemporal_reward", "format_reward"], reward_weights=[0.5, 2.0])
+    assert both.reward_weights.tolist() == [0.5, 2.0]
+    assert trainer(rewards=["spatiotemporal_reward", "format_reward"]).reward_weights.tolist() == [1.0, 1.0]
+    # Named one by one they weigh as by default.
+    torch.testing.assert_close(
+        trainer(rewards=["accuracy_reward", "format_reward"]).reward_weights, torch.tensor([1.0, 0.2])
+    )
+    given["train_dataset"] = Dataset.from_list(make_rows(1))
+    with pytest.raises(InputError, match="no column camera_centers, object_centers: give it .*--questions mllm4d"):
+        trainer(rewards=["spatiotemporal_reward"])
+
+
+def test_weights_that_do_not_fit_are_refused(parts, tmp_path):
+    with pytest.raises(InputError, match=r"reward_weights \[1.0, 2.0\] do not fit the rewards varied_reward"):
+        make_trainer(parts, tmp_path, reward_weights=[1.0, 2.0])
+
+
+def test_without_latents_completions_are_text_alone(parts, tmp_path):
+    """The model's head is biased towards the start token, so that every second completion would hold a block."""
+    start = parts[0].config.latent_start_token_id
+    shares = []
+    for latents in (True, False):
+        trainer = make_trainer(parts, tmp_path, latents=latents)
+        (batch,) = roll_out(trainer)
+        assert (torch.cat(batch["latents"]).numel() > 0) == latents
+        shares.append((batch["completion_ids"] == start).any(1).float().mean().item())
+    assert shares[0] > 0.3 and shares[1] == 0
+
+
 def test_latents_of_other_rows_are_refused(parts):
     model, _ = parts
     ids = torch.tensor([[1, model.config.latent_token_id]])

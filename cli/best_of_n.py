@@ -1,0 +1,175 @@
+"""`fourdthinker best-of-n`: sample reasoning, score it, and keep the best as rows of a cold start."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..modeling.errors import InputError
+from .build_data import write_card
+from .device import chosen_device
+from .new_folder import new_folder
+from .training_run import load_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..trainers.best_of_n import ScoredRow
+
+SUMMARY = "sample reasoning paths, score them by the ST-reward, keep the best as rows"
+CONFIGURATION = "mllm4d_cold_start"  # of the rows that are written
+_SAMPLING = {"n": 3, "temperature": 1.0, "max_new_tokens": 1024, "batch_size": 8, "seed": 0}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    origin = parser.add_mutually_exclusive_group(required=True)
+    origin.add_argument("--model", metavar="DIR", help="sample paths from this model")
+    origin.add_argument(
+        "--paths", metavar="FILE.jsonl", help="score these paths: one JSON object a line, with `id` and `paths`"
+    )
+    parser.add_argument("--dataset", required=True, help="folder or Hub id of rows with true centres")
+    parser.add_argument("--dataset-config", default="mllm4d_grpo", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
+    parser.add_argument(
+        "--threshold",
+        nargs="+",
+        default=[],
+        metavar="[TYPE=]REWARD",
+        help="least reward of a path that is kept, for one type of question or for all (default: the mean of the "
+        "type's best rewards)",
+    )
+    parser.add_argument("--limit", type=int, help="only the first LIMIT rows")
+    parser.add_argument(
+        "--center-scale",
+        choices=("metric", "relative"),
+        default="metric",
+        help="how the reward measures distances (default: metric)",
+    )
+    parser.add_argument("--n", type=int, help=f"with --model: paths for each row (default: {_SAMPLING['n']})")
+    parser.add_argument("--temperature", type=float, help="with --model: of sampling (default: 1)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, help=f"with --model: longest path (default: {_SAMPLING['max_new_tokens']})"
+    )
+    parser.add_argument("--batch-size", type=int, help="with --model: rows sampled at once (default: 8)")
+    parser.add_argument("--seed", type=int, help="with --model: of sampling (default: 0)")
+    parser.add_argument("--device", help="with --model: where to run (default: the first GPU if there is one)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the rows that were kept, and print how many of each type they are."""
+    output = new_folder(args.output)
+    sampling = _sampling(args)
+    given = _thresholds(args.threshold)
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    from ..trainers.best_of_n import format_choice, score_paths, settled_thresholds
+    from ..trainers.paths_file import read_paths
+
+    rows = _rows(args)
+    ids = rows["id"]
+    file = Path(args.paths) if args.paths else output.with_name(f"{output.name}-paths.jsonl")
+    if args.model:
+        _sample(args, rows, file, sampling)
+    paths = read_paths(file, set(ids))
+    columns = rows.remove_columns("frames")
+    scored = {
+        number: score_paths(columns[number], paths[identity], args.center_scale)
+        for number, identity in enumerate(ids)
+        if identity in paths
+    }
+    thresholds = settled_thresholds(list(scored.values()), given)
+    print(format_choice(list(scored.values()), thresholds))
+    if len(scored) < len(rows):
+        print(f"{len(rows) - len(scored)} rows have no path")
+    kept = {number: row for number, row in scored.items() if row.reaches(thresholds[row.task])}
+    if not kept:
+        raise InputError("no path reaches its threshold, so nothing was written: lower it with --threshold")
+    _write(output, rows, kept, args.model or args.paths)
+    print(f"{len(kept)} rows written to {output}")
+
+
+def _sampling(args: argparse.Namespace) -> dict:
+    """What paths are sampled with, checked before anything is loaded."""
+    named = {name: getattr(args, name) for name in _SAMPLING}
+    for name, value in {**named, "device": args.device}.items():
+        if args.paths and value is not None:
+            raise InputError(f"--{name.replace('_', '-')} goes with --model: paths of a file are there already")
+    sampling = {name: default if named[name] is None else named[name] for name, default in _SAMPLING.items()}
+    for name in ("n", "max_new_tokens", "batch_size"):
+        if sampling[name] < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {sampling[name]}")
+    if not 0 < sampling["temperature"] < float("inf"):
+        raise InputError(f"--temperature must be positive, got {sampling['temperature']}")
+    return sampling
+
+
+def _thresholds(given: Sequence[str]) -> dict[str | None, float]:
+    """The threshold of each type that has one of its own; under `None` that of all."""
+    thresholds: dict[str | None, float] = {}
+    for item in given:
+        task, equals, value = item.rpartition("=")
+        try:
+            reward = float(value)
+        except ValueError:
+            reward = -1.0
+        if not 0 <= reward <= 1 or (equals and not task):
+            raise InputError(f"--threshold {item}: write a reward between 0 and 1, or TYPE=REWARD")
+        thresholds[task if equals else None] = reward
+    return thresholds
+
+
+def _rows(args: argparse.Namespace) -> "Dataset":
+    from ..dataset_builders.rows import MLLM4D_FEATURES
+
+    rows = load_rows(args.dataset, args.dataset_config, "train")
+    missing = [name for name in MLLM4D_FEATURES["mllm4d_grpo"] if name not in rows.column_names]
+    if missing:
+        raise InputError(
+            f"{args.dataset} has no column {', '.join(missing)}: give it rows of `build-data --questions mllm4d`"
+        )
+    return rows.select(range(min(args.limit or len(rows), len(rows))))
+
+
+def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Mapping) -> None:
+    """Sample the paths of the rows that have none in the file yet."""
+    from tqdm import tqdm
+
+    from ..modeling import load_model
+    from ..trainers.path_sampling import sample_paths
+    from ..trainers.paths_file import SampledPaths
+
+    settings = dict(sampling)
+    batch_size, seed = settings.pop("batch_size"), settings["seed"]
+    sampled = SampledPaths(file, {"model": args.model, **settings})
+    numbers = [number for number, identity in enumerate(rows["id"]) if identity not in sampled.done]
+    device = chosen_device(args.device)
+    model, processor = load_model(args.model)
+    model.to(device)
+    with tqdm(total=len(rows), initial=len(sampled.done), desc="sampling", unit="row", file=sys.stderr) as bar:
+        for start in range(0, len(numbers), batch_size):
+            batch = [rows[number] for number in numbers[start : start + batch_size]]
+            paths = sample_paths(
+                model,
+                processor,
+                batch,
+                settings["n"],
+                settings["temperature"],
+                settings["max_new_tokens"],
+                seed=seed + numbers[start],  # so that a run that goes on draws what an undisturbed one would
+            )
+            sampled.add([row["id"] for row in batch], paths)
+            bar.update(len(batch))
+
+
+def _write(output: Path, rows: "Dataset", kept: Mapping[int, "ScoredRow"], origin: str) -> None:
+    from ..dataset_builders.fourd_cot import write_dataset
+    from ..modeling.atomic import atomic_dir
+
+    without: dict[str, list] = {"imagery": [], "imagery_timestamps": [], "imagery_masks": []}
+    chosen = ({**rows[number], **without, "response": row.best} for number, row in kept.items())
+    with atomic_dir(output) as folder:
+        card = partial(write_card, f"the best reasoning of {origin}", None)
+        write_dataset({CONFIGURATION: {"train": chosen}}, folder, card)

@@ -1,0 +1,160 @@
+"""`fourdthinker best-of-n`: from rows and a model, or a file of paths, to rows that the cold start trains on."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from datasets import load_dataset
+from PIL import Image
+
+from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders.fourd_cot import write_dataset
+from fourdthinker.modeling import load_model
+from fourdthinker.modeling.tokens import format_spatial_state
+
+OPTIONS = ["1.00 m", "2.00 m", "3.00 m", "4.00 m"]
+CENTERS = [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]
+TASKS = ("camera_distance", "camera_direction")
+
+
+def make_row(number):
+    draw = np.random.default_rng(number)
+    return {
+        "id": f"row-{number}",
+        "source": "test",
+        "task": TASKS[number % 2],
+        "question": f"How far, {number}?",
+        "options": OPTIONS,
+        "answer": "B",
+        "frames": [Image.fromarray(draw.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(2)],
+        "timestamps": [0.0, 0.5],
+        "facts": "{}",
+        "camera_centers": CENTERS,
+        "object_centers": [None, None],
+    }
+
+
+def path(answer="B", end=CENTERS[1]):
+    states = f"{format_spatial_state(0, CENTERS[0], None)}\nLater:\n{format_spatial_state(1, end, None)}"
+    return f"<think>It moves on. {states}</think><answer>{answer}</answer>"
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_dataset({"mllm4d_grpo": {"train": [make_row(number) for number in range(6)]}}, folder)
+    return folder
+
+
+@pytest.fixture
+def best_of_n(tmp_path, dataset):
+    def run(*arguments, output="best"):
+        places = ["--dataset", str(dataset), "--output", str(tmp_path / output)]
+        return main(["best-of-n", *places, *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Paths of all rows but one: of camera_distance 1.0 and 0.4 at best, of camera_direction 1.0 three times."""
+    file = tmp_path / "paths.jsonl"
+    told = {"row-0": [path("A"), path()], "row-2": [path("A"), "C"], **{f"row-{n}": [path()] for n in (1, 3, 5)}}
+    file.write_text("".join(json.dumps({"id": identity, "paths": some}) + "\n" for identity, some in told.items()))
+    return file
+
+
+def ids(folder, tmp_path):
+    rows = load_dataset(str(folder), "mllm4d_cold_start", split="train", cache_dir=str(tmp_path / "cache"))
+    return rows["id"], rows
+
+
+def test_paths_of_a_file_are_filtered_into_rows(best_of_n, paths, tmp_path, dataset, capsys):
+    assert best_of_n("--paths", paths) == 0
+    told = capsys.readouterr().out
+    table = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.startswith(("cam", "all"))}
+    assert table == {
+        "camera_direction": ["3", "3", "1.000", "1.000", "1.000"],
+        "camera_distance": ["2", "1", "0.700", "0.450", "0.700"],
+        "all": ["5", "4", "0.686", "0.880"],
+    }
+    assert "1 rows have no path" in told and f"4 rows written to {tmp_path / 'best'}" in told
+    kept, rows = ids(tmp_path / "best", tmp_path)
+    assert kept == ["row-0", "row-1", "row-3", "row-5"]
+    assert set(rows["response"]) == {path()} and rows["imagery"] == [[]] * 4
+    assert rows[0]["camera_centers"] == CENTERS and rows[0]["object_centers"] == [None, None]
+    given = load_dataset(str(dataset), "mllm4d_grpo", split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows[0]["frames"][0].tobytes() == given[0]["frames"][0].tobytes()
+
+
+def test_thresholds_hold_for_their_type(best_of_n, paths, tmp_path):
+    assert best_of_n("--paths", paths, "--threshold", 0.9, "camera_distance=0.4") == 0
+    assert ids(tmp_path / "best", tmp_path)[0] == ["row-0", "row-1", "row-2", "row-3", "row-5"]
+
+
+def test_the_cold_start_trains_on_what_is_kept(best_of_n, paths, tmp_path, tiny_model_folder):
+    assert best_of_n("--paths", paths) == 0
+    recipe = {"model": str(tiny_model_folder), "dataset": str(tmp_path / "best"), "output": str(tmp_path / "out")}
+    recipe |= {"dataset_config": "mllm4d_cold_start", "drop_imagery": True, "per_device_train_batch_size": 2}
+    recipe |= {"max_steps": 1, "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no"}
+    (tmp_path / "cold.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["dift", "--config", str(tmp_path / "cold.yaml")]) == 0
+    assert load_model(tmp_path / "out")
+
+
+SAMPLED = ("--n", 2, "--max-new-tokens", 6, "--batch-size", 4)
+
+
+def test_a_model_samples_paths_that_are_kept_beside(best_of_n, tmp_path, tiny_model_folder, capsys):
+    """A random model says nothing that earns; what it said stays, for another threshold."""
+    assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2
+    printed = capsys.readouterr()
+    assert "all" in printed.out and "no path reaches its threshold, so nothing was written" in printed.err
+    file = tmp_path / "best-paths.jsonl"
+    lines = file.read_text().splitlines()
+    sampled = [json.loads(line) for line in lines]
+    assert [line["id"] for line in sampled] == [f"row-{number}" for number in range(6)]
+    texts = [text for line in sampled for text in line["paths"]]
+    assert len(texts) == 12 and len(set(texts)) > 6, "sampled, not greedy"
+    assert not [text for text in texts if "<|latent" in text]
+    assert not (tmp_path / "best").exists()
+
+    # What an interruption leaves: the first batch. The run goes on with the second, as if nothing had been.
+    file.write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
+    assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2
+    assert file.read_text().splitlines() == lines
+    assert best_of_n("--model", tiny_model_folder, *SAMPLED, "--seed", 1) == 2
+    assert "sampled otherwise" in capsys.readouterr().err
+    # The same file with a path that earns.
+    with file.open("a") as more:
+        more.write(json.dumps({"id": "row-3", "path": path()}) + "\n")
+    assert best_of_n("--paths", file) == 0
+    assert ids(tmp_path / "best", tmp_path)[0] == ["row-3"]
+
+
+def test_bad_input_ends_in_one_line(best_of_n, paths, tmp_path, dataset, capsys):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    row = make_row(0)
+    write_dataset({"grpo": {"train": [row]}}, plain)
+    model = ("--model", tmp_path / "nowhere")
+    for arguments, words in [
+        (["--paths", tmp_path / "nowhere.jsonl"], "cannot read"),
+        (["--paths", paths, "--threshold", "2"], "--threshold 2: write a reward between 0 and 1"),
+        (["--paths", paths, "--threshold", "nan"], "--threshold nan: write a reward"),
+        (["--paths", paths, "--threshold", "speed=0.5"], "'speed', but the rows are of camera_direction, camera_dist"),
+        (["--paths", paths, "--n", 2], "--n goes with --model"),
+        (["--paths", paths, "--limit", 0], "--limit must be at least 1"),
+        (["--paths", paths, "--dataset", plain, "--dataset-config", "grpo"], "has no column camera_centers, object_c"),
+        (["--paths", paths, "--dataset-config", "grpo"], "cannot read train rows for 'grpo'"),
+        (["--paths", paths, "--output", dataset], "exists already"),
+        ([*model, "--n", 0], "--n must be at least 1"),
+        ([*model, "--temperature", 0], "--temperature must be positive"),
+        (model, "there is no model folder"),
+    ]:
+        assert best_of_n(*arguments) == 2, arguments
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("fourdthinker: error: ") and words in error, error
+    assert not (tmp_path / "best").exists() and not (tmp_path / "best-paths.jsonl").exists()

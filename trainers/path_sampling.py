@@ -1,0 +1,52 @@
+"""Reasoning paths sampled from a model, without latents."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
+
+from ..modeling.processing import readable
+from .rollouts import encode_prompts
+from .sampling import own_defaults_put_by, sampling_config
+
+
+def sample_paths(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    rows: Sequence[Mapping],
+    paths: int,
+    temperature: float = 1.0,
+    max_new_tokens: int = 1024,
+    seed: int = 0,
+) -> list[list[str]]:
+    """Sample responses to a batch of rows, of text alone: nothing could stand for their latents in training.
+
+    Args:
+        model: A model with latents, on its device.
+        processor: Its processor.
+        rows (`Sequence[Mapping]`): Rows with `question`, `options`, `frames` and `timestamps`.
+        paths (`int`): How many for each row.
+        temperature (`float`, *optional*, defaults to 1.0): Of the whole distribution, nothing of it cut off.
+        max_new_tokens (`int`, *optional*, defaults to 1024): Longest response.
+        seed (`int`, *optional*, defaults to 0): The same gives the same responses for the same batch.
+
+    Returns:
+        `list[list[str]]`: For each row its responses.
+    """
+    own = model.generation_config
+    asked = GenerationConfig(
+        do_sample=True,
+        temperature=temperature,
+        top_p=1.0,
+        top_k=0,
+        max_new_tokens=max_new_tokens,
+        num_return_sequences=paths,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=own.pad_token_id,
+    )
+    inputs = encode_prompts(processor, rows).to(model.device)
+    torch.manual_seed(seed)
+    with own_defaults_put_by(model), torch.no_grad():
+        output = model.generate(**inputs, generation_config=sampling_config(asked, model, latents=False))
+    texts = [readable(processor, ids) for ids in output.sequences[:, inputs["input_ids"].shape[1] :]]
+    return [texts[start : start + paths] for start in range(0, len(texts), paths)]

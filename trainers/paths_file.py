@@ -1,0 +1,98 @@
+"""Files of reasoning paths: one JSON object a line, with the row's `id` and its `paths`."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..modeling.errors import InputError
+
+# MLLM-4D tags reasoning by another word.
+_TAGS = {"<thinking>": "<think>", "</thinking>": "</think>"}
+
+
+def read_paths(path: Path, ids: Collection[str]) -> dict[str, list[str]]:
+    """The paths of each row that has some.
+
+    Args:
+        path (`Path`): A line holds `id` and `paths[]`, or `path` for a single one; lines of one row add up. MLLM-4D's
+            `<thinking>` is read as `<think>`.
+        ids (`Collection[str]`): The rows that there are.
+
+    Raises:
+        InputError: If the file is missing or has none, or a line is no such object or of no row.
+    """
+    found: dict[str, list[str]] = {}
+    for number, fields in enumerate(_lines(path), start=1):
+        where = f"{path}, line {number}"
+        told = [fields["path"]] if "path" in fields else fields.get("paths")
+        if not isinstance(told, list) or not told or not all(isinstance(text, str) for text in told):
+            raise InputError(f"{where}: 'paths' is missing or no list of texts")
+        identity = fields.get("id")
+        if not isinstance(identity, str) or identity not in ids:
+            raise InputError(f"{where}: the dataset has no row {identity!r}")
+        found.setdefault(identity, []).extend(map(in_our_tags, told))
+    if not found:
+        raise InputError(f"{path} has no paths")
+    return found
+
+
+def in_our_tags(text: str) -> str:
+    """A path whose reasoning stands in `<think>`, without white space around it."""
+    for theirs, ours in _TAGS.items():
+        text = text.replace(theirs, ours)
+    return text.strip()
+
+
+class SampledPaths:
+    """A file that sampled paths are added to, from which an interrupted run goes on.
+
+    Args:
+        path (`Path`): The file, new or of the same run. A line that an interruption tore is removed.
+        settings (`Mapping[str, Any]`): What paths are sampled with, kept in each line.
+
+    Raises:
+        InputError: If the file holds paths that were sampled otherwise.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]):
+        self.path, self.settings = path, dict(settings)
+        self.done: set[str] = set()
+        if not path.exists():
+            return
+        whole, newline, _ = path.read_bytes().rpartition(b"\n")
+        path.write_bytes(whole + newline)
+        for fields in _lines(path):
+            if fields.get("sampled_with") != self.settings:
+                raise InputError(
+                    f"{path} holds paths that were sampled otherwise: score them with --paths, or remove that file"
+                )
+            self.done.add(str(fields.get("id")))
+
+    def add(self, ids: Sequence[str], paths: Sequence[Sequence[str]]) -> None:
+        """Write the paths of some rows at once."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            json.dumps({"id": identity, "paths": list(told), "sampled_with": self.settings}, ensure_ascii=False)
+            for identity, told in zip(ids, paths, strict=True)
+        ]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+        self.done.update(ids)
+
+
+def _lines(path: Path) -> list[dict]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: this is no JSON ({error})") from error
+        if not isinstance(fields, dict):
+            raise InputError(f"{path}, line {number}: this is no JSON object")
+        lines.append(fields)
+    return lines
