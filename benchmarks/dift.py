@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from datasets import Dataset, disable_progress_bars
-from measuring import keep_freed_memory, machine, medians, peak, printed_by
+from measuring import machine, medians, peak, printed_by
 from PIL import Image
 from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedModel, ProcessorMixin, Qwen2_5_VLForConditionalGeneration
@@ -349,7 +349,8 @@ def print_times(trainings: dict[str, Training], lengths: list[int]) -> None:
             side: partial(trainings["plain" if side == "plain" else "ours"].step, collated)
             for side, collated in batches.items()
         }
-        taken = medians(runs, args.repeats)
+        # As in training; by turns each would find the memory that the one before gave back.
+        taken = medians(runs, args.repeats, by_turns=False)
         seconds = [f"{taken[side]:.2f}" if side in taken else "–" for side in SIDES]
         ratio = f"{taken['plain'] / taken['ours']:.2f}" if "plain" in taken else "–"
         speeds = [f"{length / taken[side]:.0f}" if side in taken else "–" for side in ("plain", "ours")]
@@ -409,8 +410,6 @@ def main() -> None:
     if args.peak:
         print(*step_memory(Training(args.peak, args), args.lengths[0]))
         return
-    if args.device == "cpu":
-        keep_freed_memory()
     trainings = {side: Training(side, args) for side in ("plain", "ours")}
     describe(trainings["ours"])
     print_times(trainings, args.lengths)

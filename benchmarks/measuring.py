@@ -1,6 +1,5 @@
 """How the benchmarks measure time and memory, and say on what machine."""
 
-import ctypes
 import os
 import platform
 import statistics
@@ -14,15 +13,15 @@ import torch
 import transformers
 
 
-def medians(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each run, the runs by turns, after one that is not counted."""
+def medians(runs: Mapping[str, Callable[[], object]], repeats: int, by_turns: bool = True) -> dict[str, float]:
+    """Median seconds of each run, the runs by turns or one after the other, after one of each that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
+    rounds = [(name, turn) for turn in range(repeats + 1) for name in runs]
+    for name, turn in rounds if by_turns else sorted(rounds, key=lambda one: list(runs).index(one[0])):
+        started = time.perf_counter()
+        runs[name]()
+        if turn:
+            seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -32,14 +31,6 @@ def peak(run: Callable[[], object]) -> tuple[float, float]:
     before = _status("VmRSS")
     run()
     return before, _status("VmHWM")
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what this process frees, for its next step: a virtual machine is slow to give pages again."""
-    trim_threshold, most_mapped = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
-    libc = ctypes.CDLL(None)
-    libc.mallopt(trim_threshold, 2**31 - 1)
-    libc.mallopt(most_mapped, 0)
 
 
 def _status(field: str) -> float:
