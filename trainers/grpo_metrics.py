@@ -11,6 +11,20 @@ from accelerate import Accelerator
 from ..modeling.latent_rules import LatentRules
 
 
+def equal_groups(rewards: torch.Tensor, weights: torch.Tensor, size: int) -> float:
+    """Share of groups whose completions all earned the same, which no policy learns from.
+
+    TRL compares a group's standard deviation with 0, which in fp32 that of eight times 1.2 is not.
+
+    Args:
+        rewards (`torch.Tensor` of shape `(completions, rewards)`): What each reward gave; NaN where it gave nothing.
+        weights (`torch.Tensor` of shape `(rewards,)`): Of the rewards.
+        size (`int`): Completions of a group, which stand together.
+    """
+    earned = (rewards * weights.to(rewards.device)).nansum(1).view(-1, size)
+    return torch.isclose(earned, earned[:, :1]).all(1).float().mean().item()
+
+
 class GRPOMetrics:
     """Counts and seconds since the last log.
 

@@ -26,7 +26,7 @@ from .adapters import fitted_adapter, head_without_bias, why_tokens_stay
 from .bad_loss import bad_scores, check_loss
 from .epoch_sampler import EpochSampler
 from .grpo_config import LatentGRPOConfig
-from .grpo_metrics import GRPOMetrics
+from .grpo_metrics import GRPOMetrics, equal_groups
 from .latent_scoring import LatentScorer, masked_tokens
 from .reward_choice import (
     PUBLISHED_REWARD_WEIGHTS,
@@ -135,6 +135,7 @@ class LatentGRPOTrainer(GRPOTrainer):
         self._latents: list[torch.Tensor] = []
         self._videos: list[EncodedVideo] = []
         self._ids: list[str] = []  # of the rows whose loss is computed
+        self._equal_groups = 0.0
         super().__init__(
             model,
             [telling(reward) for reward in reward_funcs],
@@ -175,10 +176,17 @@ class LatentGRPOTrainer(GRPOTrainer):
         # would end up in its logs.
         self._rows = [{**row, "prompt": video_message(row["question"], row["options"])} for row in inputs]
         batch = super()._generate_and_score_completions(self._rows)
+        self._metrics[self._mode]["frac_reward_zero_std"][-1] = self._equal_groups
         if self.log_completions:
             self._show_blocks()
         # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
         return {**batch, "latents": self._latents, "videos": self._videos, "ids": self._row_ids()}
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        size = self.num_generations if self._mode == "train" else self.num_generations_eval
+        self._equal_groups = equal_groups(rewards, self.reward_weights, size)
+        return rewards
 
     def _row_ids(self) -> list[str]:
         return [str(row.get("id", row["question"])) for row in self._rows]

@@ -554,6 +554,21 @@ def test_the_entropy_is_that_of_what_was_sampled_from(parts, tmp_path):
     assert trainer._metrics["train"]["entropy"] == [pytest.approx(expected, rel=1e-4)]
 
 
+def test_groups_that_all_earned_the_same_are_counted(parts, tmp_path):
+    """Six times 1.2: the deviation that TRL computes of them is 1e-7 in fp32, and counts for one."""
+
+    def mostly_equal(completions, **columns):
+        return [1.0] * (len(completions) - 2) + [None, 0.5]
+
+    def form(completions, **columns):
+        return [1.0] * len(completions)
+
+    settings = {"num_generations": 6, "reward_weights": [1.0, 0.2]}
+    trainer = make_trainer(parts, tmp_path, rewards=[mostly_equal, form], **settings)
+    roll_out(trainer, prompts=2)
+    assert trainer._metrics["train"]["frac_reward_zero_std"] == [0.5]
+
+
 def test_a_step_tells_its_blocks_and_where_its_time_went(parts, tmp_path):
     trainer = training(parts, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, beta=0.1)
     trainer.train()
