@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..modeling.errors import InputError
-from ..modeling.processing import UNREADABLE
 from ..modeling.tokens import IMAGERY_MARK
 
 if TYPE_CHECKING:
@@ -155,6 +154,8 @@ def _unreadable_pictures(table: "pyarrow.Table", name: str) -> Callable[[int], s
 
 
 def _picture_fault(file: Any) -> str | None:
+    from ..modeling.processing import UNREADABLE
+
     try:
         with Image.open(file):
             return None
