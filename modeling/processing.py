@@ -62,27 +62,30 @@ def decode_image(image: Image.Image | Mapping) -> Image.Image:
 
 
 def row_pictures(row: Mapping, column: str) -> list[Image.Image]:
-    """The RGB pictures of one column of a dataset row.
+    """The RGB pictures of one column of a dataset row; raises as [`row_picture`] does."""
+    return [row_picture(row, column, number) for number in range(len(row[column] or ()))]
+
+
+def row_picture(row: Mapping, column: str, number: int) -> Image.Image:
+    """One of them, counted from 0.
 
     Raises:
-        InputError: If a picture cannot be decoded; the line names the row, the picture and its file.
+        InputError: If it cannot be decoded; the line names the row, the picture and its file.
     """
-    pictures = []
-    for number, picture in enumerate(row[column], start=1):
-        try:
-            pictures.append(decode_image(picture))
-        except UNREADABLE as error:
-            file = picture.get("path") if isinstance(picture, Mapping) else getattr(picture, "filename", None)
-            where = f"row {row['id']}: " if "id" in row else ""
-            named = f" ({file})" if file else ""
-            raise InputError(
-                f"{where}{column} {number}{named} cannot be decoded ({error}): make it anew, or leave the row out"
-            ) from error
-    return pictures
+    picture = row[column][number]
+    try:
+        return decode_image(picture)
+    except UNREADABLE as error:
+        file = picture.get("path") if isinstance(picture, Mapping) else getattr(picture, "filename", None)
+        where = f"row {row['id']}: " if "id" in row else ""
+        named = f" ({file})" if file else ""
+        raise InputError(
+            f"{where}{column} {number + 1}{named} cannot be decoded ({error}): make it anew, or leave the row out"
+        ) from error
 
 
 def row_clip(row: Mapping) -> Clip:
-    """The clip of a dataset row (columns `frames` and `timestamps`); raises as [`row_pictures`] does."""
+    """The clip of a dataset row (columns `frames` and `timestamps`); raises as [`row_picture`] does."""
     return Clip(row_pictures(row, "frames"), list(row["timestamps"]))
 
 
@@ -237,5 +240,6 @@ __all__ = [
     "pixel_limits",
     "readable",
     "row_clip",
+    "row_picture",
     "row_pictures",
 ]

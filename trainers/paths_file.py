@@ -1,6 +1,7 @@
 """Files of reasoning paths: one JSON object a line, with the row's `id` and its `paths`."""
 
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,7 @@ class SampledPaths:
         self.done: set[str] = set()
         if not path.exists():
             return
-        whole, newline, _ = path.read_bytes().rpartition(b"\n")
-        path.write_bytes(whole + newline)
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
         for fields in _lines(path):
             if fields.get("sampled_with") != self.settings:
                 raise InputError(
@@ -83,16 +83,18 @@ class SampledPaths:
 
 def _lines(path: Path) -> list[dict]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            lines = list(file)  # not `splitlines`, which also ends one at what a text may hold, such as U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            fields = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: this is no JSON ({error})") from error
-        if not isinstance(fields, dict):
-            raise InputError(f"{path}, line {number}: this is no JSON object")
-        lines.append(fields)
-    return lines
+    return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _object(line: str, where: str) -> dict:
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{where}: this is no JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{where}: this is no JSON object")
+    return fields

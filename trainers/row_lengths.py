@@ -7,7 +7,7 @@ from datasets import Dataset
 from PIL import Image
 from transformers import ProcessorMixin
 
-from ..modeling.processing import conversation_text, fit_frame, pixel_limits, row_pictures
+from ..modeling.processing import conversation_text, fit_frame, pixel_limits, row_picture
 from ..modeling.tokens import IMAGERY_MARK
 
 _FRAMES_A_GRID = 2
@@ -26,8 +26,7 @@ def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> l
     def length(row: Mapping) -> int:
         text = conversation_text(processor, row["question"], row["options"], row["response"])
         latents = row["response"].count(IMAGERY_MARK) * latent_size
-        (first,) = row_pictures({**row, "frames": row["frames"][:1]}, "frames")
-        frame: Image.Image = fit_frame(first, limit, side)
+        frame: Image.Image = fit_frame(row_picture(row, "frames", 0), limit, side)
         tokens_a_grid = ceil(frame.width / side) * ceil(frame.height / side)
         grids = ceil(len(row["frames"]) / _FRAMES_A_GRID)
         # One of the words stands for the video.

@@ -146,3 +146,10 @@ def test_a_file_of_samples_goes_on_after_a_torn_line(tmp_path):
     assert read_paths(file, {"a", "b", "c"}) == {"a": ["x", "y"], "b": ["z", "ü"], "c": ["v", "w"]}
     with pytest.raises(InputError, match="sampled otherwise: score them with --paths"):
         SampledPaths(file, {**settings, "n": 3})
+
+
+def test_sampled_paths_may_hold_any_character(tmp_path):
+    text = "<think>one\u2028two\x85three</think>"
+    SampledPaths(tmp_path / "paths.jsonl", {"n": 1}).add(["row-0"], [[text]])
+    assert SampledPaths(tmp_path / "paths.jsonl", {"n": 1}).done == {"row-0"}
+    assert read_paths(tmp_path / "paths.jsonl", {"row-0"}) == {"row-0": [text]}
