@@ -38,30 +38,15 @@ from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "demo" / "grpo.yaml"
 BEFORE = "DIFT"
+EARNED = {
+    "accuracy": "rewards/accuracy_reward/mean",
+    "format": "rewards/format_reward/mean",
+    "equal groups": "frac_reward_zero_std",
+}
 ENDS = 10  # steps at either end of a training whose rewards are told
 NORMAL = statistics.NormalDist().inv_cdf(0.975)
 # Student's t at 97.5 %, by degrees of freedom.
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
-
-class WatchedTrainer(LatentGRPOTrainer):
-    """The trainer as it is; keeps what each step's completions earned.
-
-    TRL's own `frac_reward_zero_std` takes groups for unequal whose completions all earn 1.2: their deviation in
-    float32 is 1e-7, not zero.
-    """
-
-    def __init__(self, *args, **kwargs):
-        self.earned: list[dict[str, float]] = []
-        super().__init__(*args, **kwargs)
-
-    def _calculate_rewards(self, *args, **kwargs):
-        rewards = super()._calculate_rewards(*args, **kwargs)
-        groups = rewards.unflatten(0, (-1, self.num_generations))
-        accuracy, form = rewards.mean(0).tolist()
-        equal = (groups == groups[:, :1]).all(-1).all(-1).float().mean().item()
-        self.earned.append({"accuracy": accuracy, "format": form, "equal groups": equal})
-        return rewards
 
 
 def train(model, processor, rows, args: argparse.Namespace, seed: int) -> list[dict[str, float]]:
@@ -69,10 +54,11 @@ def train(model, processor, rows, args: argparse.Namespace, seed: int) -> list[d
     with tempfile.TemporaryDirectory() as folder:
         run = Run(args.model, args.data, Path(folder) / "run", {**args.settings, "seed": seed})
         (config,) = build_config((LatentGRPOConfig,), run)
-        trainer = WatchedTrainer(model, args=config, train_dataset=rows, processing_class=processor)
+        trainer = LatentGRPOTrainer(model, args=config, train_dataset=rows, processing_class=processor)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return trainer.earned
+    steps = [entry for entry in trainer.state.log_history if "reward" in entry]
+    return [{name: step[logged] for name, logged in EARNED.items()} for step in steps]
 
 
 def right_answers(model, processor, rows, args: argparse.Namespace) -> list[int]:
@@ -139,14 +125,13 @@ def span(mean: float, half: float) -> str:
 
 def training_table(runs: Mapping[str, Mapping]) -> str:
     """What completions earned at either end of each training."""
-    names = ("accuracy", "format", "equal groups")
-    lines = [f"| run | {' | '.join(f'{name}, first {ENDS} | last {ENDS}' for name in names)} | minutes |"]
-    lines.append(f"|{'---|' * (2 * len(names) + 2)}")
+    lines = [f"| run | {' | '.join(f'{name}, first {ENDS} | last {ENDS}' for name in EARNED)} | minutes |"]
+    lines.append(f"|{'---|' * (2 * len(EARNED) + 2)}")
     for run_name, run in runs.items():
         if run_name == BEFORE:
             continue
         ends = (run["earned"][:ENDS], run["earned"][-ENDS:])
-        cells = [f"{statistics.mean(step[name] for step in end):.3f}" for name in names for end in ends]
+        cells = [f"{statistics.mean(step[name] for step in end):.3f}" for name in EARNED for end in ends]
         lines.append(f"| {run_name} | {' | '.join(cells)} | {run['seconds'] / 60:.1f} |")
     return "\n".join(lines)
 

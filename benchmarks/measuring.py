@@ -16,8 +16,12 @@ import transformers
 def medians(runs: Mapping[str, Callable[[], object]], repeats: int, by_turns: bool = True) -> dict[str, float]:
     """Median seconds of each run, the runs by turns or one after the other, after one of each that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    rounds = [(name, turn) for turn in range(repeats + 1) for name in runs]
-    for name, turn in rounds if by_turns else sorted(rounds, key=lambda one: list(runs).index(one[0])):
+    turns = range(repeats + 1)
+    if by_turns:
+        order = [(name, turn) for turn in turns for name in runs]
+    else:
+        order = [(name, turn) for name in runs for turn in turns]
+    for name, turn in order:
         started = time.perf_counter()
         runs[name]()
         if turn:

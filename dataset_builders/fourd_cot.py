@@ -169,17 +169,15 @@ def build_world(
         card (`Callable`, *optional*): As in [`write_dataset`].
         configurations (`Sequence[str]`, *optional*): Names of [`FourDCoT`]'s.
     """
-    rendered = partial(_world_split, workers=workers, answer_form=answer_form)
-    # The held-out rows of the two are the same, so they are rendered once.
-    shared = list(rendered("dift", "test", clips["test"], 0)) if "test" in clips and "dift" in configurations else None
-    rows: dict[str, dict[str, Rows]] = {name: {} for name in configurations}
-    for name, splits in rows.items():
-        if "train" in clips:
-            splits["train"] = rendered(name, "train", clips["train"], seed)
-        if "test" in clips:
-            splits["test"] = (
-                shared if shared and name in ("dift", "grpo") else rendered(name, "test", clips["test"], 0)
-            )
+    rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form)
+    rows: dict[str, dict[str, Rows]] = {
+        name: {split: rendered(name, split, count) for split, count in clips.items()} for name in configurations
+    }
+    # The held-out rows of all but MLLM-4D's are the same, so they are rendered once.
+    alike = [splits for name, splits in rows.items() if name not in MLLM4D_FEATURES and "test" in splits]
+    held_out = list(alike[0]["test"]) if alike else []
+    for splits in alike:
+        splits["test"] = held_out
     return write_dataset(rows, folder, card)
 
 

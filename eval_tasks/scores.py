@@ -60,9 +60,7 @@ def format_scores(scores: Mapping, title: str = "") -> str:
     header = ("task", "n", "correct", "accuracy", "95 % interval", "chance", "unparsed", "missing")
     entries = [*scores["tasks"].items(), ("all", scores)]
     table = [header, *(_cells(name, numbers) for name, numbers in entries)]
-    widths = [max(len(cells[column]) for cells in table) for column in range(len(header))]
-    lines = ["  ".join(_align(cells, widths)) for cells in table]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines = aligned(table)
     lines.append(f"answers read by the {scores['policy']} policy; unparsed and missing rows count as wrong")
     return "\n".join([title, *lines] if title else lines)
 
@@ -81,9 +79,14 @@ def format_comparison(rows: Sequence[tuple[str, Sequence[Mapping]]], tasks: Sequ
     header = ("", *(f"{task} (n = {numbers['n']})" for task, numbers in zip(tasks, first, strict=True)))
     chance = ("chance", *(f"{100 * numbers['chance']:.1f} %" for numbers in first))
     table = [header, chance, *((label, *map(_with_interval, entries)) for label, entries in rows)]
-    widths = [max(len(cells[column]) for cells in table) for column in range(len(header))]
-    lines = ["  ".join(_align(cells, widths)) for cells in table]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join(aligned(table))
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a plain table, a rule under the first: names to the left, everything else to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join((cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:]))) for cells in table]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
 def _with_interval(numbers: Mapping) -> str:
@@ -132,7 +135,3 @@ def _cells(name: str, numbers: Mapping) -> tuple[str, ...]:
         str(numbers["parse_failures"]),
         str(numbers["missing"]),
     )
-
-
-def _align(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]

@@ -8,6 +8,7 @@ the threshold.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..eval_tasks.scores import aligned
 from ..modeling.errors import InputError
 from ..modeling.tokens import IMAGERY_MARK
 from .completion_text import well_formed_reasoning
@@ -98,6 +99,4 @@ def format_choice(scored: Sequence[ScoredRow], thresholds: Mapping[str, float]) 
                 f"{sum(row.best_reward for row in rows) / len(rows):.3f}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) for cells in table]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join(aligned(table))
