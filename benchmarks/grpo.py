@@ -5,9 +5,9 @@
 
 A step is all from prompts to new weights, with 8 completions for each of 8 prompts: rolling out, rewarding, scoring by
 reference and policy, and the update (backward, clipping, AdamW, and what is left over). Our side runs the frozen tower
-once for each prompt and rolls all rows out together. The plain side runs it for each completion, in the rollout and
-whenever it is scored, and rolls out one row at a time. Completions all have one length, so that both sides do the same
-work, and both must give one batch the same scores before they are measured.
+and the prompt once for all its completions and rolls all rows out together. The plain side runs both for each
+completion, in the rollout and whenever it is scored, and rolls out one row at a time. Completions all have one length,
+so that both sides do the same work, and both must give one batch the same scores before they are measured.
 """
 
 import argparse
@@ -83,10 +83,11 @@ class OurTrainer(LatentGRPOTrainer):
 
 
 class PlainTrainer(OurTrainer):
-    """Nothing shared: pixels go with every completion, and each is rolled out alone."""
+    """Nothing shared: pixels and prompt go with every completion, and each is rolled out alone."""
 
     def __init__(self, model, *, args, **kwargs: Any):
         args.freeze_vision = False  # so that every pass gets pixels
+        args.share_prompts = False
         super().__init__(model, args=args, **kwargs)
         self._base_model.model.visual.requires_grad_(False)
 
@@ -162,13 +163,13 @@ def make_model(shape: str, args: argparse.Namespace, folder: Path) -> Path:
 def make_trainer(side: str, model: Path, shape: str, args: argparse.Namespace, steps: int, folder: Path) -> OurTrainer:
     """A trainer of a side for a number of steps, at the same weights and rows as the other's."""
     completions = args.prompts * args.completions
+    policy, processor = load_model(model, dtype=torch.float32)
     config = LatentGRPOConfig(
         str(folder / side),
         per_device_train_batch_size=min(args.at_once, completions),
         gradient_accumulation_steps=-(-completions // args.at_once),
         num_generations=args.completions,
         max_completion_length=args.length,
-        generation_kwargs={"min_new_tokens": args.length},
         max_steps=steps,
         model_init_kwargs={"dtype": args.dtype},  # of the reference
         gradient_checkpointing=args.accelerator,
@@ -178,9 +179,10 @@ def make_trainer(side: str, model: Path, shape: str, args: argparse.Namespace, s
         save_strategy="no",
         seed=0,
     )
-    policy, processor = load_model(model, dtype=torch.float32)
     rows = make_rows(args.prompts, CLIPS[shape])
-    return SIDES[side](policy, args=config, train_dataset=rows, processing_class=processor)
+    trainer = SIDES[side](policy, args=config, train_dataset=rows, processing_class=processor)
+    trainer.generation_config.suppress_tokens += trainer.eos_token_ids  # completions of one length
+    return trainer
 
 
 def check_the_same(trainers: dict[str, OurTrainer], clip: tuple[int, int, int], args: argparse.Namespace) -> None:

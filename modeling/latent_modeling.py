@@ -70,6 +70,7 @@ class LatentModelMixin:
         inputs_embeds: torch.Tensor | None = None,
         latent_embeds: torch.Tensor | None = None,
         mm_token_type_ids: torch.IntTensor | None = None,
+        states_to_keep: torch.LongTensor | None = None,
         **kwargs,
     ):
         """The stock forward, with latents in the place of the embeddings at latent pads.
@@ -78,6 +79,9 @@ class LatentModelMixin:
             latent_embeds (`torch.Tensor`, *optional*): Packed or dense latents, see [`inject_latents`].
             mm_token_type_ids (`torch.IntTensor` of shape `(batch, length)`, *optional*):
                 0 text, 1 image, 2 video; rebuilt from the ids where absent.
+            states_to_keep (`torch.LongTensor` of shape `(kept,)`, *optional*):
+                Positions whose states are wanted, counted row after row; `last_hidden_state` is then
+                `(1, kept, hidden)`.
             kwargs: As in transformers, like the other arguments.
         """
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
@@ -101,7 +105,7 @@ class LatentModelMixin:
                 position_ids = counted.expand(3, input_ids.shape[0], -1)
             # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
             input_ids = None
-        return super().forward(
+        outputs = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -110,6 +114,10 @@ class LatentModelMixin:
             **self._known_to("forward", types),
             **kwargs,
         )
+        if states_to_keep is not None:
+            states = outputs.last_hidden_state.flatten(0, 1)
+            outputs.last_hidden_state = states.index_select(0, states_to_keep.to(states.device))[None]
+        return outputs
 
     def _known_to(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Those of `arguments` that the stock class's method names."""

@@ -28,7 +28,7 @@ from .pictures import undecoded
 from .row_imagery import encode_row_imagery
 from .row_lengths import row_lengths
 from .sharding import check_sharding, weights_are_sharded, whole
-from .tied_embeddings import input_gradient_by_rows
+from .tied_embeddings import gradients_wait, input_gradient_by_rows
 from .unwrapped import unwrapped
 
 _ROWS_FOR_NORM = 64
@@ -109,7 +109,7 @@ class DIFTTrainer(SFTTrainer):
 
     def train(self, *args, **kwargs):
         """TRL's own, with less memory for a tied embedding's gradient, see [`input_gradient_by_rows`]."""
-        with input_gradient_by_rows(unwrapped(self.accelerator, self.model), _gradients_wait(self.args)):
+        with input_gradient_by_rows(unwrapped(self.accelerator, self.model), gradients_wait(self.args)):
             return super().train(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
@@ -240,13 +240,6 @@ class DIFTTrainer(SFTTrainer):
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
-
-
-def _gradients_wait(args: DIFTConfig) -> bool:
-    """Whether gradients are left alone from when they arise until the way back is over."""
-    one_process = args.world_size == 1 and args.n_gpu <= 1
-    engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile
-    return one_process and not engine and not args.optim.endswith("layerwise")
 
 
 def _collator(model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin) -> DIFTCollator:

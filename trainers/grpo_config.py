@@ -33,6 +33,9 @@ class LatentGRPOConfig(GRPOConfig):
         freeze_vision (`bool`, *optional*, defaults to `True`):
             Keep the vision tower as it is. Its features are then computed once for each prompt of a step and shared
             by all completions and scoring passes. Otherwise each pass encodes the pixels itself.
+        share_prompts (`bool`, *optional*, defaults to `True`):
+            Compute a prompt once for those of its completions that one pass scores, where the attention is `"sdpa"`
+            or `"eager"`. Rows of a step are put in order for it. The numbers are the same.
         latents (`bool`, *optional*, defaults to `True`):
             Whether completions may imagine. `False` bans the start token in rollouts, so that they are text alone.
 
@@ -80,6 +83,10 @@ class LatentGRPOConfig(GRPOConfig):
             "help": "Keep the vision tower fixed and compute its features once for each prompt of a step. Set to "
             "False to train it; every pass then encodes the pixels."
         },
+    )
+    share_prompts: bool = field(
+        default=True,
+        metadata={"help": "Compute a prompt once for those of its completions that one pass scores."},
     )
     latents: bool = field(
         default=True, metadata={"help": "Whether completions may imagine; False makes them text alone."}

@@ -1,14 +1,18 @@
 """Scoring completions with the latents that were rolled out, through TRL's own log-prob pass."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
+from ..modeling.latent_loss import IGNORED_LABEL
 from ..modeling.latent_rules import LatentRules
 from ..modeling.position_rule import token_types
+from .head_tiles import narrow_head_tiles
 from .rollouts import EncodedVideo, video_inputs
+from .shared_prompts import MASKED_ATTENTION, SharedRows, best_number_together, rows_by_prompt
 
 
 def masked_tokens(ids: torch.LongTensor, config: PretrainedConfig, latent_mask: str) -> torch.BoolTensor:
@@ -29,15 +33,19 @@ class LatentScorer:
 
     TRL only calls it there: with `input_ids`, `attention_mask` and `labels`, a chunk of rows at a time, in order. Each
     call is passed on with what TRL does not carry: the rows' latents at their pads (without them a pad stands for its
-    own token embedding, and the text after it is scored in another context than it was sampled in), their videos,
-    and labels of -100 at latent positions, which makes log-prob and entropy there exactly 0.
+    own token embedding, and the text after it is scored in another context than it was sampled in) and their videos.
+    A prompt that several of the rows share is computed once, see [`SharedRows`]. Only the states that predict a token
+    of the policy's own go through the head; log-prob and entropy are exactly 0 at all other positions, those of
+    latents among them.
 
     Args:
         model: The policy or the reference, wrapped or not.
         latents (`list[torch.Tensor]`): `(latents of the row, hidden)` for every row that will be scored.
-        videos (`list[EncodedVideo]`): Their videos.
-        config: The model's configuration.
+        videos (`list[EncodedVideo]`): Their videos; rows with one object have one prompt.
+        inner: The model inside the wrappers, see [`unwrapped`], of the same configuration.
+        completion_length (`int`): Columns at the end of TRL's rows that hold completions.
         latent_mask (`str`): Which latent tokens get no label, see [`masked_tokens`].
+        share_prompts (`bool`, *optional*, defaults to `True`): False computes each row by itself.
     """
 
     def __init__(
@@ -45,36 +53,100 @@ class LatentScorer:
         model: Any,
         latents: Sequence[torch.Tensor],
         videos: Sequence[EncodedVideo],
-        config: PretrainedConfig,
+        inner: PreTrainedModel,
+        completion_length: int,
         latent_mask: str,
+        share_prompts: bool = True,
     ):
         self.model = model
         self.latents = latents
         self.videos = videos
-        self.config = config
+        self.inner = inner
+        self.completion_length = completion_length
         self.latent_mask = latent_mask
+        self.share_prompts = share_prompts
         self.scored = 0
 
-    def __call__(self, **inputs: Any) -> Any:
+    def __call__(
+        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor, labels: torch.LongTensor, **inputs: Any
+    ) -> Any:
         """Score the next rows: call the model with TRL's `inputs` and everything that belongs to those rows."""
-        ids = inputs["input_ids"]
-        rows = slice(self.scored, self.scored + len(ids))
+        rows = slice(self.scored, self.scored + len(input_ids))
         self.scored = rows.stop
-        self._check(ids, rows)
-        inputs.update(video_inputs(self.videos[rows]))
-        inputs["mm_token_type_ids"] = token_types(ids, self.config)
-        latents = torch.cat(list(self.latents[rows]))
-        if len(latents):
-            inputs["latent_embeds"] = latents.to(ids.device)
-        unlabelled = masked_tokens(ids, self.config, self.latent_mask)
-        inputs["labels"] = inputs["labels"].masked_fill(unlabelled, -100)
-        return self.model(**inputs)
-
-    def _check(self, ids: torch.Tensor, rows: slice) -> None:
-        pads = (ids == self.config.latent_token_id).sum(-1).tolist()
-        recorded = [len(latents) for latents in self.latents[rows]]
-        if pads != recorded:
-            raise RuntimeError(
-                f"rows {rows.start} to {rows.stop - 1} hold {pads} latent pads, but {recorded} latents were rolled "
-                "out for them: the rows that are scored are not the ones that were carried"
+        latents, videos = self.latents[rows], self.videos[rows]
+        pads = input_ids == self.inner.config.latent_token_id
+        _check(pads, latents, rows)
+        groups = self._groups(input_ids, videos)
+        if len(groups) < len(input_ids):
+            layout = SharedRows.of(attention_mask, input_ids.shape[1] - self.completion_length, groups)
+            order = [row for group in groups for row in group]
+            # A row that TRL leaves out (`mask_truncated_completions`) has no tokens here, so no pads either.
+            latents = [latents[row][attention_mask[row, pads[row]].bool()] for row in order]
+            tokens = self._shared(layout, input_ids, attention_mask, videos)
+            videos = [videos[group[0]] for group in groups]
+            places = layout.places
+        else:
+            tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
+            places = torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)
+        fed = torch.cat(list(latents))
+        if len(fed):
+            tokens["latent_embeds"] = fed.to(input_ids.device)
+        unlabelled = masked_tokens(input_ids, self.inner.config, self.latent_mask)
+        labels = labels.masked_fill(unlabelled, IGNORED_LABEL)[:, 1:]
+        labelled = labels != IGNORED_LABEL
+        # TRL's head leaves out positions without a label on some devices only, and a prompt with its video is long.
+        states_to_keep = places[:, :-1][labelled]
+        with narrow_head_tiles(input_ids.device, len(states_to_keep)):
+            outputs = self.model(
+                **tokens,
+                **video_inputs(videos),
+                **inputs,
+                mm_token_type_ids=token_types(tokens["input_ids"], self.inner.config),
+                shift_labels=labels[labelled][None],
+                states_to_keep=states_to_keep,
             )
+        for name in ("log_probs", "entropy"):
+            if outputs.get(name) is not None:
+                outputs[name] = outputs[name].new_zeros(labels.shape).masked_scatter(labelled, outputs[name])
+        return outputs
+
+    def _groups(self, ids: torch.LongTensor, videos: Sequence[EncodedVideo]) -> list[list[int]]:
+        """Rows that are computed behind one prompt."""
+        text = self.inner.config.get_text_config()
+        if not self.share_prompts or text._attn_implementation not in MASKED_ATTENTION:
+            return [[row] for row in range(len(ids))]
+        prompt = ids.shape[1] - self.completion_length
+        together = partial(best_number_together, prompt, self.completion_length, text.hidden_size)
+        return rows_by_prompt(videos, together)
+
+    def _shared(
+        self,
+        layout: SharedRows,
+        ids: torch.LongTensor,
+        mask: torch.Tensor,
+        videos: Sequence[EncodedVideo],
+    ) -> dict[str, torch.Tensor]:
+        """The model's arguments for rows behind common prompts, each token at the position that it has in its row."""
+        given = video_inputs(videos)
+        grids = {name: given[name] for name in ("video_grid_thw", "second_per_grid_ts") if name in given}
+        positions, _ = self.inner.model.get_rope_index(ids, attention_mask=mask, **grids)
+        seen = layout.attention()
+        if self.inner.config.get_text_config()._attn_implementation == "eager":  # which adds it to the scores
+            dtype = self.inner.dtype
+            seen = torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+        return {
+            # Padding only must not look like a latent pad or a picture.
+            "input_ids": layout.taken(ids, padding=self.inner.config.latent_start_token_id),
+            "attention_mask": seen,
+            "position_ids": layout.taken(positions.to(ids.device)),
+        }
+
+
+def _check(pads: torch.BoolTensor, latents: Sequence[torch.Tensor], rows: slice) -> None:
+    found = pads.sum(-1).tolist()
+    recorded = [len(one) for one in latents]
+    if found != recorded:
+        raise RuntimeError(
+            f"rows {rows.start} to {rows.stop - 1} hold {found} latent pads, but {recorded} latents were rolled "
+            "out for them: the rows that are scored are not the ones that were carried"
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
+from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorMixin
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from ..modeling.processing import conversation_text, encode, row_clip
@@ -99,6 +99,36 @@ def video_inputs(videos: Sequence[EncodedVideo]) -> dict[str, Any]:
         )
         inputs["mm_encoder_outputs"] = {"video": features}
     return inputs
+
+
+def prefilled(
+    model: Any,
+    inner: PreTrainedModel,
+    tokens: Mapping[str, torch.Tensor],
+    videos: Sequence[EncodedVideo],
+    numbers: Sequence[int],
+) -> dict[str, Any]:
+    """What lets `generate` go on behind prompts that were computed once, however many rows share them.
+
+    Args:
+        model: The model, wrapped or not.
+        inner: The model inside the wrappers, see [`unwrapped`].
+        tokens (`Mapping[str, torch.Tensor]`): The distinct prompts, left-padded, each `(prompts, length)`.
+        videos (`Sequence[EncodedVideo]`): Their videos.
+        numbers (`Sequence[int]`): For each row the number of its prompt.
+
+    Returns:
+        `dict`: `past_key_values` with a row for each of `numbers`, of all but the prompt's last token, from which
+        `generate` starts.
+    """
+    cache = DynamicCache(config=inner.config.get_text_config())
+    begun = {name: values[:, :-1] for name, values in tokens.items()}
+    model(**begun, **video_inputs(videos), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    rows = torch.tensor(numbers, device=tokens["input_ids"].device)
+    cache.batch_select_indices(rows)
+    # Where transformers keeps how far a row's positions are ahead of its length.
+    inner.model.rope_deltas = inner.model.rope_deltas[rows.to(inner.model.rope_deltas.device)]
+    return {"past_key_values": cache}
 
 
 def until_end(ids: Sequence[int], ends: Sequence[int]) -> list[int]:

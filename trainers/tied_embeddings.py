@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainingArguments
+
+from .sharding import weights_are_sharded
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
     Args:
         model: The model.
         wanted (`bool`, *optional*, defaults to `True`): False changes nothing: gradients that processes exchange
-            while they arise, or that an optimizer takes at once, must be whole.
+            while they arise, or that an optimizer takes at once, must be whole; see [`gradients_wait`].
     """
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head is not None and getattr(head, "weight", None) is getattr(table, "weight", table)
@@ -34,6 +36,13 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
         yield
     finally:
         hook.remove()
+
+
+def gradients_wait(args: TrainingArguments) -> bool:
+    """Whether gradients are left alone from when they arise until the way back is over."""
+    one_process = args.world_size == 1 and args.n_gpu <= 1
+    engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile
+    return one_process and not engine and not args.optim.endswith("layerwise")
 
 
 class _AddedByRows(torch.autograd.Function):

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from peft import LoraConfig
 from PIL import Image
+from trl.trainer.utils import shuffle_sequence_dict
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
@@ -160,6 +161,8 @@ def blocks(trainer, batch):
         {"beta": 0.1},
         {"latent_mask": "all"},
         {"mask_truncated_completions": True},
+        {"share_prompts": False},
+        {"cache_implementation": "static"},
     ],
     ids=str,
 )
@@ -309,7 +312,7 @@ def test_only_forced_tokens_are_masked(parts, tmp_path, latent_mask, masked):
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
 def test_logits_at_latent_positions_do_not_matter(parts, tmp_path, loss_type):
-    trainer = make_trainer(parts, tmp_path, loss_type=loss_type, beta=0.1)
+    trainer = make_trainer(parts, tmp_path, loss_type=loss_type, beta=0.1, share_prompts=False)
     (batch,) = roll_out(trainer)
     loss = trainer._compute_loss(trainer.model, batch).item()
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
@@ -319,9 +322,9 @@ def test_logits_at_latent_positions_do_not_matter(parts, tmp_path, loss_type):
 
     def loss_with_noise_at(places):
         def disturb(module, inputs, output):
-            output.last_hidden_state = output.last_hidden_state + 10 * places[..., None]
+            return output + 10 * places[..., None]
 
-        with_hook = trainer._base_model.model.register_forward_hook(disturb)
+        with_hook = trainer._base_model.model.language_model.norm.register_forward_hook(disturb)
         try:
             return trainer._compute_loss(trainer.model, batch).item()
         finally:
@@ -400,6 +403,65 @@ def test_gradient_reaches_the_text_through_latent_positions_but_not_the_tower(pa
     model = trainer._base_model
     assert all(parameter.grad is None for parameter in model.model.visual.parameters())
     assert model.model.language_model.layers[0].self_attn.k_proj.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"gradient_checkpointing": True},
+        {"freeze_vision": False},
+        {"mask_truncated_completions": True},
+        {"temperature": 0.7},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_shared_prompt_changes_no_score_and_no_gradient(parts, tmp_path, settings, attention):
+    parts[0].set_attn_implementation(attention)
+    trainer = make_trainer(parts, tmp_path, beta=0.1, **settings)
+    (batch,) = roll_out(trainer)
+    batch = shuffle_sequence_dict(batch)  # the rows of a prompt need not stand together
+    found = {}
+    for share in (True, False):
+        trainer.args.share_prompts = share
+        trainer.model.zero_grad()
+        trainer._compute_loss(trainer.model, batch).backward()
+        gradients = {name: weight.grad for name, weight in trainer.model.named_parameters() if weight.grad is not None}
+        found[share] = torch.stack(trainer.scored[:2]).detach(), gradients
+    torch.testing.assert_close(found[True][0], found[False][0], atol=2e-5, rtol=0)
+    assert found[True][1].keys() == found[False][1].keys()
+    largest = max(gradient.abs().max() for gradient in found[False][1].values())
+    for name, gradient in found[False][1].items():
+        torch.testing.assert_close(found[True][1][name], gradient, atol=1e-5 * float(largest), rtol=1e-3, msg=name)
+
+
+def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=3)
+    policy, seen = trainer._base_model, []
+    policy.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["inputs_embeds"].shape[:2]), with_kwargs=True
+    )
+    slices = roll_out(trainer)
+    rows, length = seen[0]
+    assert (rows, length) == (3, slices[0]["prompt_ids"].shape[1] - 1)  # the rollout, and each of its steps behind it
+    assert set(seen[1:]) == {(12, 1)}
+    for batch in slices:  # shuffled by TRL, and put together again
+        seen.clear()
+        trainer._compute_loss(trainer.model, batch)
+        prompt = int(batch["prompt_mask"][0].sum())
+        assert seen == [(1, prompt + int(batch["completion_mask"].sum()))]
+
+
+@pytest.mark.parametrize(("attention", "rows"), [("sdpa", 3), ("flash_attention_2", 12)])
+def test_prompts_are_shared_where_attention_takes_any_mask(parts, tmp_path, attention, rows):
+    trainer = make_trainer(parts, tmp_path)
+    (batch,) = roll_out(trainer)
+    trainer._base_model.config.get_text_config()._attn_implementation = attention
+    scorer = LatentScorer(dict, batch["latents"], batch["videos"], trainer._base_model, 24, "pads_and_end")
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    assert len(scorer(input_ids=ids, attention_mask=mask, labels=ids)["input_ids"]) == rows
 
 
 def test_a_training_tower_gets_a_gradient(parts, tmp_path):
@@ -734,9 +796,9 @@ def test_without_latents_completions_are_text_alone(parts, tmp_path):
 def test_latents_of_other_rows_are_refused(parts):
     model, _ = parts
     ids = torch.tensor([[1, model.config.latent_token_id]])
-    scorer = LatentScorer(model, [torch.zeros(2, 8)], [], model.config, "all")
+    scorer = LatentScorer(model, [torch.zeros(2, 8)], [], model, 3, "all")
     with pytest.raises(RuntimeError, match="not the ones that were carried"):
-        scorer(input_ids=ids, labels=ids)
+        scorer(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids)
 
 
 def test_equal_neighbours_are_one_prompt():

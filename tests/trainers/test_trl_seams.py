@@ -9,6 +9,7 @@ import transformers
 import trl
 from transformers import GenerationMixin
 from trl import GRPOTrainer
+from trl.kernels import ChunkedLogProbFunction
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_pixel_values_by_grid, split_tensor_dict
 
 VERSION = f"in TRL {trl.__version__}"
@@ -110,3 +111,29 @@ def test_the_fused_head_calls_the_inner_model():
     assert 'backbone_attr = "base_model"' in text and "backbone_outputs.last_hidden_state" in text, (
         f"the fused head no longer calls the inner model, where latents are injected {VERSION}"
     )
+
+
+def test_the_fused_head_takes_chosen_states_with_their_labels():
+    text = source(trl.trainer.utils.add_fused_lm_head)
+    assert "labels = shift_labels" in text and "hidden_states = backbone_outputs.last_hidden_state\n" in text, (
+        f"the fused head shifts labels that are shifted already {VERSION}"
+    )
+
+
+def test_the_fused_heads_tiles_are_as_wide_as_a_constant_says():
+    utils = trl.trainer.utils
+    assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768, f"tiles have another width {VERSION}: measure it on a CPU again"
+    assert source(utils.add_fused_lm_head).count("_CHUNKED_LOGPROB_CHUNK_SIZE") == 1, (
+        f"the width of tiles is set otherwise {VERSION}"
+    )
+    head = torch.randn(50, 4)
+    states, labels = torch.randn(3, 4), torch.tensor([0, 20, 49])
+    scores = {width: ChunkedLogProbFunction.apply(states, head, None, labels, 1.0, width)[0] for width in (7, 50)}
+    torch.testing.assert_close(scores[7], scores[50], atol=1e-6, rtol=1e-6)
+
+
+def test_completions_are_buffered_in_slices():
+    text = source(GRPOTrainer._prepare_inputs)
+    assert "self._buffered_inputs = [" in text, f"completions are kept otherwise {VERSION}"
+    taken = "self._buffered_inputs[self._step % self.args.steps_per_generation]"
+    assert taken in text, f"slices are taken in another order {VERSION}"

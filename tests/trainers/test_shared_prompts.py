@@ -1,0 +1,71 @@
+"""Completions behind a common prompt: each token keeps what it sees, and each row its step."""
+
+import pytest
+import torch
+
+from fourdthinker.trainers.shared_prompts import SharedRows, best_number_together, prompts_together, rows_by_prompt
+
+
+class Prompt:
+    """Told apart by identity alone, as videos are."""
+
+
+FIRST, SECOND = Prompt(), Prompt()
+# Two columns of prompt, padded on the left, and three of completions, padded on the right.
+MASK = torch.tensor([[1, 1, 1, 1, 0], [0, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+IDS = torch.tensor([[10, 11, 12, 13, 0], [0, 20, 21, 0, 0], [10, 11, 14, 15, 16], [10, 11, 0, 0, 0]])
+GROUPS = [[0, 2, 3], [1]]
+
+
+@pytest.fixture
+def layout():
+    return SharedRows.of(MASK, 2, GROUPS)
+
+
+def test_a_prompt_stands_once_before_its_completions(layout):
+    assert layout.taken(IDS, padding=99).tolist() == [[10, 11, 12, 13, 14, 15, 16], [20, 21, 99, 99, 99, 99, 99]]
+    positions = torch.stack([IDS, IDS + 100])
+    assert layout.taken(positions)[1, 0].tolist() == [110, 111, 112, 113, 114, 115, 116]
+
+
+def test_every_token_is_found_again_and_sees_what_it_saw_in_its_row(layout):
+    seen, ids = layout.attention().flatten(0, 2), layout.taken(IDS)
+    tokens = ids.shape[1]
+    for row, column in MASK.nonzero().tolist():
+        place = int(layout.places[row, column])
+        group = ids[place // tokens]
+        assert group[place % tokens] == IDS[row, column]
+        assert group[seen[place]].tolist() == IDS[row, : column + 1][MASK[row, : column + 1].bool()].tolist()
+
+
+def test_rows_of_a_prompt_are_found_wherever_they_stand():
+    prompts = [FIRST, SECOND, FIRST, FIRST, FIRST, FIRST]
+    assert rows_by_prompt(prompts) == [[0, 2, 3, 4, 5], [1]]
+    assert rows_by_prompt(prompts, lambda rows: 2) == [[0, 2], [3, 4], [5], [1]]
+    assert rows_by_prompt(prompts, lambda rows: min(rows, 4)) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
+
+
+@pytest.mark.parametrize(("prompt", "completion", "hidden"), [(1200, 1024, 2048), (140, 1024, 128), (379, 64, 512)])
+def test_as_many_stand_together_as_cost_the_least(prompt, completion, hidden):
+    def cost(together):
+        tokens = prompt + together * completion
+        return (12 * hidden**2 * tokens + 2 * hidden * tokens**2) / together
+
+    best = min(range(1, 9), key=cost)
+    found = best_number_together(prompt, completion, hidden, 8)
+    assert cost(found) <= 1.02 * cost(best)
+    assert (prompt < completion / 2) == (found == 1)
+
+
+def test_rows_move_within_their_step_alone():
+    videos = [[FIRST, SECOND], [SECOND, FIRST], [SECOND, FIRST], [FIRST, SECOND]]
+    slices = [
+        {"ids": torch.tensor([2 * n, 2 * n + 1]), "videos": pair, "names": [f"{2 * n}", f"{2 * n + 1}"], "none": None}
+        | {"tokens": torch.tensor(7)}
+        for n, pair in enumerate(videos)
+    ]
+    moved = prompts_together(slices, window=2)
+    assert [piece["ids"].tolist() for piece in moved] == [[0, 3], [1, 2], [4, 7], [5, 6]]
+    assert [piece["names"] for piece in moved] == [["0", "3"], ["1", "2"], ["4", "7"], ["5", "6"]]
+    assert all(len({id(video) for video in piece["videos"]}) == 1 for piece in moved)
+    assert all(piece["tokens"] == 7 and piece["none"] is None for piece in moved)

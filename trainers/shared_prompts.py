@@ -1,0 +1,143 @@
+"""Completions behind their common prompt in one row, so that a prompt is computed once for all of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+# Attention that takes a mask of any pattern.
+MASKED_ATTENTION = ("sdpa", "eager")
+_PADDING = -1
+
+
+def rows_by_prompt(prompts: Sequence[Any], together: Callable[[int], int] = lambda rows: rows) -> list[list[int]]:
+    """Numbers of the rows of each prompt, by first appearance.
+
+    Args:
+        prompts (`Sequence`): For each row an object that the rows of its prompt alone share.
+        together (`Callable`, *optional*): From a prompt's number of rows to how many of them may stand together.
+    """
+    rows: dict[int, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows.setdefault(id(prompt), []).append(row)
+    groups = []
+    for some in rows.values():
+        parts = math.ceil(len(some) / together(len(some)))
+        size = math.ceil(len(some) / parts)
+        groups += [some[start : start + size] for start in range(0, len(some), size)]
+    return groups
+
+
+def best_number_together(prompt: int, completion: int, hidden: int, rows: int) -> int:
+    """How many of a prompt's completions cost the least in one row.
+
+    A row of `n` has `T = prompt + n · completion` tokens. A layer of about `12 · hidden²` weights (Kaplan et al.,
+    arXiv 2001.08361, table 1) multiplies as often for each token, and `2 · hidden` times for each of `T²` pairs, those
+    that the mask hides among them. Divided by `n`, that is least at
+    `n² = prompt · (prompt + 6 · hidden) / completion²`.
+
+    Args:
+        prompt, completion (`int`): Their tokens.
+        hidden (`int`): Width of the model.
+        rows (`int`): How many completions there are.
+
+    Returns:
+        `int`: From 1 to `rows`.
+    """
+    best = math.sqrt(prompt * (prompt + 6 * hidden)) / max(completion, 1)
+    return min(max(round(best), 1), rows)
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows of a batch laid out anew: each prompt once, and behind it its completions, blind to each other.
+
+    Attributes:
+        sources (`torch.LongTensor` of shape `(groups, tokens)`): For each token its place in the batch, counted row
+            after row.
+        segments (`torch.LongTensor` of shape `(groups, tokens)`): 0 for the prompt, then 1 and up for its
+            completions; -1 is padding.
+        places (`torch.LongTensor` of shape `(batch, length)`): For each token of the batch its place in the new
+            layout, counted likewise; 0 for padding.
+    """
+
+    sources: torch.LongTensor
+    segments: torch.LongTensor
+    places: torch.LongTensor
+
+    @classmethod
+    def of(cls, mask: torch.Tensor, prompt_width: int, groups: Sequence[Sequence[int]]) -> "SharedRows":
+        """Lay out a batch.
+
+        Args:
+            mask (`torch.Tensor` of shape `(batch, length)`): 1 at tokens that count. The first `prompt_width` columns
+                are those of the prompts.
+            prompt_width (`int`): Columns of the prompts.
+            groups (`Sequence[Sequence[int]]`): Numbers of the rows that share a prompt.
+        """
+        length, mask = mask.shape[1], mask.bool()
+        sources, segments = [], []
+        for rows in groups:
+            parts = [mask[rows[0], :prompt_width].nonzero().flatten() + rows[0] * length]
+            for row in rows:
+                parts.append(mask[row, prompt_width:].nonzero().flatten() + prompt_width + row * length)
+            sources.append(torch.cat(parts))
+            segments.append(torch.cat([torch.full_like(part, number) for number, part in enumerate(parts)]))
+        sources = pad_sequence(sources, batch_first=True)
+        segments = pad_sequence(segments, batch_first=True, padding_value=_PADDING)
+        real = segments != _PADDING
+        places = torch.zeros(mask.numel(), dtype=torch.long, device=mask.device)
+        places[sources[real]] = torch.arange(sources.numel(), device=mask.device).view(sources.shape)[real]
+        places = places.view(mask.shape)
+        for rows in groups:
+            places[list(rows), :prompt_width] = places[rows[0], :prompt_width]
+        return cls(sources, segments, places)
+
+    def taken(self, values: torch.Tensor, padding: int = 0) -> torch.Tensor:
+        """Values `(..., batch, length)` of the batch in the new layout, `(..., groups, tokens)`."""
+        return values.flatten(-2)[..., self.sources].masked_fill(self.segments == _PADDING, padding)
+
+    def attention(self) -> torch.BoolTensor:
+        """Who sees whom, `(groups, 1, tokens, tokens)`: each token its prompt and its own completion so far."""
+        keys, queries = self.segments[:, None, :], self.segments[:, :, None]
+        allowed = (keys == queries) | (keys == 0)
+        return allowed.tril()[:, None]
+
+
+def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict[str, Any]]:
+    """Move rows between the slices of a step until those of a prompt stand together.
+
+    A step adds up the gradients of its slices, whatever the order of their rows.
+
+    Args:
+        slices (`Sequence[dict]`): Equally long pieces of a batch: tensors and lists with one entry a row, and scalars;
+            `videos` tells prompts apart.
+        window (`int`): Slices of one step. Rows stay within their step.
+    """
+    moved = []
+    for start in range(0, len(slices), window):
+        step = slices[start : start + window]
+        order = list(chain.from_iterable(rows_by_prompt([video for piece in step for video in piece["videos"]])))
+        columns = {name: _ordered([piece[name] for piece in step], order) for name in step[0]}
+        size = len(step[0]["videos"])
+        for number in range(len(step)):
+            rows = slice(number * size, (number + 1) * size)
+            moved.append({name: values[rows] if _has_rows(values) else values for name, values in columns.items()})
+    return moved
+
+
+def _has_rows(values: Any) -> bool:
+    return isinstance(values, list) or (isinstance(values, torch.Tensor) and values.dim() > 0)
+
+
+def _ordered(pieces: list[Any], order: list[int]) -> Any:
+    if not _has_rows(pieces[0]):
+        return pieces[0]
+    if isinstance(pieces[0], torch.Tensor):
+        return torch.cat(pieces)[order]
+    whole = [entry for piece in pieces for entry in piece]
+    return [whole[row] for row in order]
