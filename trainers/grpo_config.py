@@ -34,8 +34,9 @@ class LatentGRPOConfig(GRPOConfig):
             Keep the vision tower as it is. Its features are then computed once for each prompt of a step and shared
             by all completions and scoring passes. Otherwise each pass encodes the pixels itself.
         share_prompts (`bool`, *optional*, defaults to `True`):
-            Compute a prompt once for those of its completions that one pass scores, where the attention is `"sdpa"`
-            or `"eager"`. Rows of a step are put in order for it. The numbers are the same.
+            Compute a prompt once for all its completions in a rollout, and once for those that one scoring pass holds
+            where the attention is `"sdpa"` or `"eager"`. The completions of a prompt are put into one pass for it,
+            unless the loss depends on which rows a pass holds (`loss_type="bnpo"`, entropy terms).
         latents (`bool`, *optional*, defaults to `True`):
             Whether completions may imagine. `False` bans the start token in rollouts, so that they are text alone.
 
@@ -86,7 +87,7 @@ class LatentGRPOConfig(GRPOConfig):
     )
     share_prompts: bool = field(
         default=True,
-        metadata={"help": "Compute a prompt once for those of its completions that one pass scores."},
+        metadata={"help": "Compute a prompt once for all its completions in a rollout or a scoring pass."},
     )
     latents: bool = field(
         default=True, metadata={"help": "Whether completions may imagine; False makes them text alone."}

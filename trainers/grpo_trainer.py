@@ -48,7 +48,7 @@ from .rollouts import (
 )
 from .sampling import checked_sampling, own_defaults_put_by, sampling_config
 from .sharding import gather_for_features, weights_are_sharded
-from .shared_prompts import prompts_together
+from .shared_prompts import order_is_free, prompts_together, shares_prompts
 from .spatiotemporal_reward import CENTER_COLUMNS
 from .tied_embeddings import gradients_wait, input_gradient_by_rows
 from .unwrapped import unwrapped
@@ -232,8 +232,8 @@ class LatentGRPOTrainer(GRPOTrainer):
             self._videos = [videos[number] for number in numbers]
             prompts = {key: encoded[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
             tokens = {key: values[numbers] for key, values in prompts.items()}
-            if self.args.share_prompts and self.args.cache_implementation is None:
-                seen = prefilled(model, self._base_model, prompts, videos, numbers)
+            if self.args.share_prompts and self.generation_config.cache_implementation is None:
+                seen = prefilled(self._base_model, prompts, videos, numbers)
             else:
                 seen = video_inputs(self._videos)
             try:
@@ -310,7 +310,7 @@ class LatentGRPOTrainer(GRPOTrainer):
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
         fresh = self._buffered_inputs is not before
-        if not (fresh and self.args.share_prompts):
+        if not (fresh and self.args.share_prompts and shares_prompts(self._base_model) and order_is_free(self.args)):
             return inputs
         # TRL has shuffled the completions over the slices of a step.
         self._buffered_inputs = prompts_together(self._buffered_inputs, self.args.gradient_accumulation_steps)
@@ -328,7 +328,7 @@ class LatentGRPOTrainer(GRPOTrainer):
             model,
             self._latents,
             self._videos,
-            self._base_model,
+            unwrapped(self.accelerator, model),
             logits_to_keep,
             self.args.latent_mask,
             self.args.share_prompts,

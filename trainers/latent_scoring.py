@@ -11,8 +11,8 @@ from ..modeling.latent_loss import IGNORED_LABEL
 from ..modeling.latent_rules import LatentRules
 from ..modeling.position_rule import token_types
 from .head_tiles import narrow_head_tiles
-from .rollouts import EncodedVideo, video_inputs
-from .shared_prompts import MASKED_ATTENTION, SharedRows, best_number_together, rows_by_prompt
+from .rollouts import EncodedVideo, video_grids, video_inputs
+from .shared_prompts import SharedRows, best_number_together, row_cost, rows_by_prompt, shares_prompts
 
 
 def masked_tokens(ids: torch.LongTensor, config: PretrainedConfig, latent_mask: str) -> torch.BoolTensor:
@@ -34,15 +34,15 @@ class LatentScorer:
     TRL only calls it there: with `input_ids`, `attention_mask` and `labels`, a chunk of rows at a time, in order. Each
     call is passed on with what TRL does not carry: the rows' latents at their pads (without them a pad stands for its
     own token embedding, and the text after it is scored in another context than it was sampled in) and their videos.
-    A prompt that several of the rows share is computed once, see [`SharedRows`]. Only the states that predict a token
-    of the policy's own go through the head; log-prob and entropy are exactly 0 at all other positions, those of
-    latents among them.
+    A prompt that several of the rows share is computed once, if that is less work, see [`SharedRows`]. Only the states
+    that predict a token of the policy's own go through the head; log-prob and entropy are exactly 0 at all other
+    positions, those of latents among them.
 
     Args:
         model: The policy or the reference, wrapped or not.
         latents (`list[torch.Tensor]`): `(latents of the row, hidden)` for every row that will be scored.
         videos (`list[EncodedVideo]`): Their videos; rows with one object have one prompt.
-        inner: The model inside the wrappers, see [`unwrapped`], of the same configuration.
+        inner: The same inside its wrappers, see [`unwrapped`].
         completion_length (`int`): Columns at the end of TRL's rows that hold completions.
         latent_mask (`str`): Which latent tokens get no label, see [`masked_tokens`].
         share_prompts (`bool`, *optional*, defaults to `True`): False computes each row by itself.
@@ -74,25 +74,19 @@ class LatentScorer:
         rows = slice(self.scored, self.scored + len(input_ids))
         self.scored = rows.stop
         latents, videos = self.latents[rows], self.videos[rows]
-        pads = input_ids == self.inner.config.latent_token_id
+        config = self.inner.config
+        pads = input_ids == config.latent_token_id
         _check(pads, latents, rows)
-        groups = self._groups(input_ids, videos)
+        tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
+        places = torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)
+        groups = self._groups(input_ids, attention_mask, videos)
         if len(groups) < len(input_ids):
-            layout = SharedRows.of(attention_mask, input_ids.shape[1] - self.completion_length, groups)
-            order = [row for group in groups for row in group]
+            layout = SharedRows.of(attention_mask, self._prompt_width(input_ids), groups)
+            tokens, places = self._shared(layout, input_ids, attention_mask, videos), layout.places
             # A row that TRL leaves out (`mask_truncated_completions`) has no tokens here, so no pads either.
-            latents = [latents[row][attention_mask[row, pads[row]].bool()] for row in order]
-            tokens = self._shared(layout, input_ids, attention_mask, videos)
+            latents = [latents[row][attention_mask[row, pads[row]].bool()] for group in groups for row in group]
             videos = [videos[group[0]] for group in groups]
-            places = layout.places
-        else:
-            tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
-            places = torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)
-        fed = torch.cat(list(latents))
-        if len(fed):
-            tokens["latent_embeds"] = fed.to(input_ids.device)
-        unlabelled = masked_tokens(input_ids, self.inner.config, self.latent_mask)
-        labels = labels.masked_fill(unlabelled, IGNORED_LABEL)[:, 1:]
+        labels = labels.masked_fill(masked_tokens(input_ids, config, self.latent_mask), IGNORED_LABEL)[:, 1:]
         labelled = labels != IGNORED_LABEL
         # TRL's head leaves out positions without a label on some devices only, and a prompt with its video is long.
         states_to_keep = places[:, :-1][labelled]
@@ -101,7 +95,9 @@ class LatentScorer:
                 **tokens,
                 **video_inputs(videos),
                 **inputs,
-                mm_token_type_ids=token_types(tokens["input_ids"], self.inner.config),
+                mm_token_type_ids=token_types(tokens["input_ids"], config),
+                # Given even if there are none: processes that hold a part of the weights each must take one way.
+                latent_embeds=torch.cat(list(latents)).to(input_ids.device),
                 shift_labels=labels[labelled][None],
                 states_to_keep=states_to_keep,
             )
@@ -110,26 +106,26 @@ class LatentScorer:
                 outputs[name] = outputs[name].new_zeros(labels.shape).masked_scatter(labelled, outputs[name])
         return outputs
 
-    def _groups(self, ids: torch.LongTensor, videos: Sequence[EncodedVideo]) -> list[list[int]]:
-        """Rows that are computed behind one prompt."""
-        text = self.inner.config.get_text_config()
-        if not self.share_prompts or text._attn_implementation not in MASKED_ATTENTION:
-            return [[row] for row in range(len(ids))]
-        prompt = ids.shape[1] - self.completion_length
-        together = partial(best_number_together, prompt, self.completion_length, text.hidden_size)
-        return rows_by_prompt(videos, together)
+    def _prompt_width(self, ids: torch.LongTensor) -> int:
+        return ids.shape[1] - self.completion_length
+
+    def _groups(self, ids: torch.LongTensor, mask: torch.Tensor, videos: Sequence[EncodedVideo]) -> list[list[int]]:
+        """Rows that are computed behind one prompt: by themselves, where nothing is gained."""
+        alone = [[row] for row in range(len(ids))]
+        if not (self.share_prompts and shares_prompts(self.inner)):
+            return alone
+        prompt, hidden = self._prompt_width(ids), self.inner.config.get_text_config().hidden_size
+        groups = rows_by_prompt(videos, partial(best_number_together, prompt, self.completion_length, hidden))
+        said = mask[:, prompt:].sum(1).tolist()
+        longest = max(prompt + sum(said[row] for row in group) for group in groups)
+        gained = len(groups) * row_cost(longest, hidden) < len(ids) * row_cost(ids.shape[1], hidden)
+        return groups if gained else alone
 
     def _shared(
-        self,
-        layout: SharedRows,
-        ids: torch.LongTensor,
-        mask: torch.Tensor,
-        videos: Sequence[EncodedVideo],
+        self, layout: SharedRows, ids: torch.LongTensor, mask: torch.Tensor, videos: Sequence[EncodedVideo]
     ) -> dict[str, torch.Tensor]:
         """The model's arguments for rows behind common prompts, each token at the position that it has in its row."""
-        given = video_inputs(videos)
-        grids = {name: given[name] for name in ("video_grid_thw", "second_per_grid_ts") if name in given}
-        positions, _ = self.inner.model.get_rope_index(ids, attention_mask=mask, **grids)
+        positions, _ = self.inner.model.get_rope_index(ids, attention_mask=mask, **video_grids(videos))
         seen = layout.attention()
         if self.inner.config.get_text_config()._attn_implementation == "eager":  # which adds it to the scores
             dtype = self.inner.dtype

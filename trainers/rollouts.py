@@ -85,11 +85,17 @@ def video_seconds(encoded: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor 
     return torch.as_tensor(encoded["second_per_grid_ts"], device=grids.device).split(1)
 
 
+def video_grids(videos: Sequence[EncodedVideo]) -> dict[str, torch.Tensor]:
+    """Those of the model's keyword arguments for rows with these videos that tell positions."""
+    grids = {"video_grid_thw": torch.cat([video.grid_thw for video in videos])}
+    if videos[0].seconds_per_grid is not None:
+        grids["second_per_grid_ts"] = torch.cat([video.seconds_per_grid for video in videos])
+    return grids
+
+
 def video_inputs(videos: Sequence[EncodedVideo]) -> dict[str, Any]:
     """The model's keyword arguments for rows with these videos."""
-    inputs: dict[str, Any] = {"video_grid_thw": torch.cat([video.grid_thw for video in videos])}
-    if videos[0].seconds_per_grid is not None:
-        inputs["second_per_grid_ts"] = torch.cat([video.seconds_per_grid for video in videos])
+    inputs: dict[str, Any] = video_grids(videos)
     if videos[0].features is None:
         inputs["pixel_values_videos"] = torch.cat([video.pixels for video in videos])
     else:
@@ -102,8 +108,7 @@ def video_inputs(videos: Sequence[EncodedVideo]) -> dict[str, Any]:
 
 
 def prefilled(
-    model: Any,
-    inner: PreTrainedModel,
+    model: PreTrainedModel,
     tokens: Mapping[str, torch.Tensor],
     videos: Sequence[EncodedVideo],
     numbers: Sequence[int],
@@ -111,8 +116,7 @@ def prefilled(
     """What lets `generate` go on behind prompts that were computed once, however many rows share them.
 
     Args:
-        model: The model, wrapped or not.
-        inner: The model inside the wrappers, see [`unwrapped`].
+        model: The model inside its wrappers, as PEFT's own `generate` calls it: what decodes must compute the prompt.
         tokens (`Mapping[str, torch.Tensor]`): The distinct prompts, left-padded, each `(prompts, length)`.
         videos (`Sequence[EncodedVideo]`): Their videos.
         numbers (`Sequence[int]`): For each row the number of its prompt.
@@ -121,13 +125,13 @@ def prefilled(
         `dict`: `past_key_values` with a row for each of `numbers`, of all but the prompt's last token, from which
         `generate` starts.
     """
-    cache = DynamicCache(config=inner.config.get_text_config())
+    cache = DynamicCache(config=model.config.get_text_config())
     begun = {name: values[:, :-1] for name, values in tokens.items()}
     model(**begun, **video_inputs(videos), past_key_values=cache, use_cache=True, logits_to_keep=1)
-    rows = torch.tensor(numbers, device=tokens["input_ids"].device)
+    rows = torch.tensor(numbers)  # not on a device: a model's layers may lie on several
     cache.batch_select_indices(rows)
     # Where transformers keeps how far a row's positions are ahead of its length.
-    inner.model.rope_deltas = inner.model.rope_deltas[rows.to(inner.model.rope_deltas.device)]
+    model.model.rope_deltas = model.model.rope_deltas[rows]
     return {"past_key_values": cache}
 
 

@@ -8,10 +8,25 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+from trl import GRPOConfig
 
 # Attention that takes a mask of any pattern.
-MASKED_ATTENTION = ("sdpa", "eager")
+_MASKED_ATTENTION = ("sdpa", "eager")
 _PADDING = -1
+
+
+def shares_prompts(model: PreTrainedModel) -> bool:
+    """Whether the layers of a model take a mask by which completions share a prompt."""
+    text = model.config.get_text_config()
+    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
+    return text._attn_implementation in _MASKED_ATTENTION and not sliding
+
+
+def order_is_free(args: GRPOConfig) -> bool:
+    """Whether a step's gradient is the same whichever rows its passes hold: whether none takes a mean of its own."""
+    entropy_terms = args.top_entropy_quantile < 1.0 or args.entropy_coef or args.use_adaptive_entropy
+    return args.loss_type != "bnpo" and not entropy_terms
 
 
 def rows_by_prompt(prompts: Sequence[Any], together: Callable[[int], int] = lambda rows: rows) -> list[list[int]]:
@@ -32,12 +47,16 @@ def rows_by_prompt(prompts: Sequence[Any], together: Callable[[int], int] = lamb
     return groups
 
 
+def row_cost(tokens: int, hidden: int) -> int:
+    """Multiplications of a layer for a row: about `12 · hidden²` weights (Kaplan et al., arXiv 2001.08361, table 1)
+    times its tokens, and `2 · hidden` times its pairs of tokens, those that a mask hides among them."""
+    return 12 * hidden**2 * tokens + 2 * hidden * tokens**2
+
+
 def best_number_together(prompt: int, completion: int, hidden: int, rows: int) -> int:
     """How many of a prompt's completions cost the least in one row.
 
-    A row of `n` has `T = prompt + n · completion` tokens. A layer of about `12 · hidden²` weights (Kaplan et al.,
-    arXiv 2001.08361, table 1) multiplies as often for each token, and `2 · hidden` times for each of `T²` pairs, those
-    that the mask hides among them. Divided by `n`, that is least at
+    A row of `n` has `T = prompt + n · completion` tokens. Its [`row_cost`] divided by `n` is least at
     `n² = prompt · (prompt + 6 · hidden) / completion²`.
 
     Args:
@@ -116,8 +135,11 @@ def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict
     Args:
         slices (`Sequence[dict]`): Equally long pieces of a batch: tensors and lists with one entry a row, and scalars;
             `videos` tells prompts apart.
-        window (`int`): Slices of one step. Rows stay within their step.
+        window (`int`): Slices of one step. Rows stay within their step. Where neither number of slices divides the
+            other, steps begin anywhere, and all stays as it is.
     """
+    if len(slices) % window and window % len(slices):
+        return list(slices)
     moved = []
     for start in range(0, len(slices), window):
         step = slices[start : start + window]

@@ -42,7 +42,8 @@ def gradients_wait(args: TrainingArguments) -> bool:
     """Whether gradients are left alone from when they arise until the way back is over."""
     one_process = args.world_size == 1 and args.n_gpu <= 1
     engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile
-    return one_process and not engine and not args.optim.endswith("layerwise")
+    at_once = args.optim.endswith("layerwise") or "lomo" in args.optim
+    return one_process and not engine and not at_once
 
 
 class _AddedByRows(torch.autograd.Function):

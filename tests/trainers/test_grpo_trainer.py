@@ -6,10 +6,12 @@ import math
 import pyarrow.parquet
 import pytest
 import torch
+import trl
 from accelerate import Accelerator
 from datasets import Dataset
 from peft import LoraConfig
 from PIL import Image
+from transformers import TrainerCallback
 from trl.trainer.utils import shuffle_sequence_dict
 
 from fourdthinker.modeling import load_model
@@ -18,8 +20,9 @@ from fourdthinker.modeling.latent_rules import LatentRules
 from fourdthinker.modeling.tokens import show_latent_blocks
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 from fourdthinker.trainers.grpo_metrics import GRPOMetrics
+from fourdthinker.trainers.head_tiles import narrow_head_tiles
 from fourdthinker.trainers.latent_scoring import LatentScorer
-from fourdthinker.trainers.rollouts import group_prompts, until_end
+from fourdthinker.trainers.rollouts import EncodedVideo, group_prompts, until_end
 from fourdthinker.trainers.sampling import checked_sampling
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]
@@ -124,6 +127,8 @@ def make_trainer(parts, tmp_path, rewards=varied_reward, prompts=3, peft_config=
     )
     if trainer.ref_model is not None:  # it was read from the folder, which knows no bias
         trainer.ref_model.lm_head.bias = torch.nn.Parameter(model.lm_head.bias.clone(), requires_grad=False)
+    if trainer.args.gradient_checkpointing:  # as `train` does
+        trainer.model.gradient_checkpointing_enable(trainer.args.gradient_checkpointing_kwargs)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
     return trainer
@@ -163,6 +168,7 @@ def blocks(trainer, batch):
         {"mask_truncated_completions": True},
         {"share_prompts": False},
         {"cache_implementation": "static"},
+        {"generation_kwargs": {"cache_implementation": "static"}},
     ],
     ids=str,
 )
@@ -453,15 +459,81 @@ def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
         assert seen == [(1, prompt + int(batch["completion_mask"].sum()))]
 
 
+def handed_to_the_model(trainer, batch):
+    """What a scorer calls the policy with for a whole batch."""
+    policy, width = trainer._base_model, batch["completion_ids"].shape[1]
+    scorer = LatentScorer(dict, batch["latents"], batch["videos"], policy, width, "pads_and_end")
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    return scorer(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100))
+
+
 @pytest.mark.parametrize(("attention", "rows"), [("sdpa", 3), ("flash_attention_2", 12)])
 def test_prompts_are_shared_where_attention_takes_any_mask(parts, tmp_path, attention, rows):
     trainer = make_trainer(parts, tmp_path)
     (batch,) = roll_out(trainer)
     trainer._base_model.config.get_text_config()._attn_implementation = attention
-    scorer = LatentScorer(dict, batch["latents"], batch["videos"], trainer._base_model, 24, "pads_and_end")
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    assert len(scorer(input_ids=ids, attention_mask=mask, labels=ids)["input_ids"]) == rows
+    assert len(handed_to_the_model(trainer, batch)["input_ids"]) == rows
+
+
+def test_prompts_are_not_shared_where_layers_look_back_a_stretch_alone(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path)
+    (batch,) = roll_out(trainer)
+    text = trainer._base_model.config.get_text_config()
+    text.layer_types = ["full_attention", "sliding_attention"]
+    assert len(handed_to_the_model(trainer, batch)["input_ids"]) == 12
+
+
+@pytest.mark.parametrize(("said", "groups"), [(5, [[0], [1, 2]]), (50, [[0], [1], [2]])])
+def test_prompts_are_not_shared_where_that_is_more_work(parts, said, groups):
+    """One row is padded to the length of the two that could stand together."""
+    first, second = (EncodedVideo(torch.ones(1, 3, dtype=torch.long)) for _ in range(2))
+    scorer = LatentScorer(parts[0], [], [], parts[0], 50, "pads_and_end")
+    mask = torch.ones(3, 100, dtype=torch.long)
+    mask[:, 50 + said :] = 0
+    assert scorer._groups(torch.zeros_like(mask), mask, [first, second, second]) == groups
+
+
+def test_a_pass_without_latents_takes_the_same_way(parts, tmp_path):
+    """Where processes hold a part of the weights each, one that looks up other embeddings would leave them waiting."""
+    trainer = make_trainer(parts, tmp_path, latents=False)
+    (batch,) = roll_out(trainer)
+    assert handed_to_the_model(trainer, batch)["latent_embeds"].shape == (0, parts[0].config.text_config.hidden_size)
+
+
+def test_the_head_works_in_narrow_tiles_on_a_cpu(parts, tmp_path):
+    trainer, widths = make_trainer(parts, tmp_path), []
+    (batch,) = roll_out(trainer)
+    fused = trainer._base_model.forward
+
+    def watched(*args, **kwargs):
+        widths.append(trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE)
+        return fused(*args, **kwargs)
+
+    trainer._base_model.forward = watched
+    trainer._compute_loss(trainer.model, batch)
+    scored = int(text_mask(batch).sum())
+    assert 4 * scored * widths[-1] <= 8 * 2**20 < 4 * scored * (widths[-1] + 1)
+    assert trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
+    with narrow_head_tiles(torch.device("cuda"), scored):
+        assert trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
+
+
+def test_a_tied_tables_inputs_are_added_by_rows_while_training(parts, tmp_path):
+    model, hooks = parts[0], []
+    table = model.get_input_embeddings()
+    model.lm_head.weight = table.weight
+    trainer = training(parts, tmp_path, max_steps=1, gradient_checkpointing=False)
+    before = len(table._forward_hooks)
+
+    class Watching(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            hooks.append(len(table._forward_hooks))
+
+    trainer.add_callback(Watching())
+    trainer.train()
+    assert hooks == [before + 1]
+    assert len(table._forward_hooks) == before
 
 
 def test_a_training_tower_gets_a_gradient(parts, tmp_path):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from fourdthinker.trainers.shared_prompts import SharedRows, best_number_together, prompts_together, rows_by_prompt
+from fourdthinker.trainers import LatentGRPOConfig
+from fourdthinker.trainers.shared_prompts import (
+    SharedRows,
+    best_number_together,
+    order_is_free,
+    prompts_together,
+    row_cost,
+    rows_by_prompt,
+)
 
 
 class Prompt:
@@ -48,8 +56,7 @@ def test_rows_of_a_prompt_are_found_wherever_they_stand():
 @pytest.mark.parametrize(("prompt", "completion", "hidden"), [(1200, 1024, 2048), (140, 1024, 128), (379, 64, 512)])
 def test_as_many_stand_together_as_cost_the_least(prompt, completion, hidden):
     def cost(together):
-        tokens = prompt + together * completion
-        return (12 * hidden**2 * tokens + 2 * hidden * tokens**2) / together
+        return row_cost(prompt + together * completion, hidden) / together
 
     best = min(range(1, 9), key=cost)
     found = best_number_together(prompt, completion, hidden, 8)
@@ -69,3 +76,20 @@ def test_rows_move_within_their_step_alone():
     assert [piece["names"] for piece in moved] == [["0", "3"], ["1", "2"], ["4", "7"], ["5", "6"]]
     assert all(len({id(video) for video in piece["videos"]}) == 1 for piece in moved)
     assert all(piece["tokens"] == 7 and piece["none"] is None for piece in moved)
+    assert prompts_together(slices[:3], window=2) == slices[:3]  # the second step would begin in the third slice
+
+
+@pytest.mark.parametrize(
+    ("settings", "free"),
+    [
+        ({}, True),
+        ({"loss_type": "dapo"}, True),
+        ({"loss_type": "bnpo"}, False),
+        ({"top_entropy_quantile": 0.2}, False),
+        ({"entropy_coef": 0.01}, False),
+        ({"use_adaptive_entropy": True}, False),
+    ],
+    ids=str,
+)
+def test_rows_stay_where_a_pass_takes_a_mean_of_its_own(tmp_path, settings, free):
+    assert order_is_free(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)) == free
