@@ -163,7 +163,6 @@ def make_model(shape: str, args: argparse.Namespace, folder: Path) -> Path:
 def make_trainer(side: str, model: Path, shape: str, args: argparse.Namespace, steps: int, folder: Path) -> OurTrainer:
     """A trainer of a side for a number of steps, at the same weights and rows as the other's."""
     completions = args.prompts * args.completions
-    policy, processor = load_model(model, dtype=torch.float32)
     config = LatentGRPOConfig(
         str(folder / side),
         per_device_train_batch_size=min(args.at_once, completions),
@@ -179,6 +178,7 @@ def make_trainer(side: str, model: Path, shape: str, args: argparse.Namespace, s
         save_strategy="no",
         seed=0,
     )
+    policy, processor = load_model(model, dtype=torch.float32)
     rows = make_rows(args.prompts, CLIPS[shape])
     trainer = SIDES[side](policy, args=config, train_dataset=rows, processing_class=processor)
     trainer.generation_config.suppress_tokens += trainer.eos_token_ids  # completions of one length

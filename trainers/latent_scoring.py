@@ -1,7 +1,6 @@
 """Scoring completions with the latents that were rolled out, through TRL's own log-prob pass."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -115,7 +114,7 @@ class LatentScorer:
         if not (self.share_prompts and shares_prompts(self.inner)):
             return alone
         prompt, hidden = self._prompt_width(ids), self.inner.config.get_text_config().hidden_size
-        groups = rows_by_prompt(videos, partial(best_number_together, prompt, self.completion_length, hidden))
+        groups = rows_by_prompt(videos, best_number_together(prompt, self.completion_length, hidden))
         said = mask[:, prompt:].sum(1).tolist()
         longest = max(prompt + sum(said[row] for row in group) for group in groups)
         gained = len(groups) * row_cost(longest, hidden) < len(ids) * row_cost(ids.shape[1], hidden)

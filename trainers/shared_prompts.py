@@ -1,7 +1,7 @@
 """Completions behind their common prompt in one row, so that a prompt is computed once for all of them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 from trl import GRPOConfig
+from trl.trainer.utils import split_tensor_dict
 
 # Attention that takes a mask of any pattern.
 _MASKED_ATTENTION = ("sdpa", "eager")
@@ -29,19 +30,19 @@ def order_is_free(args: GRPOConfig) -> bool:
     return args.loss_type != "bnpo" and not entropy_terms
 
 
-def rows_by_prompt(prompts: Sequence[Any], together: Callable[[int], int] = lambda rows: rows) -> list[list[int]]:
+def rows_by_prompt(prompts: Sequence[Any], at_most: int | None = None) -> list[list[int]]:
     """Numbers of the rows of each prompt, by first appearance.
 
     Args:
         prompts (`Sequence`): For each row an object that the rows of its prompt alone share.
-        together (`Callable`, *optional*): From a prompt's number of rows to how many of them may stand together.
+        at_most (`int`, *optional*): How many may stand together; a prompt with more has several equal groups.
     """
     rows: dict[int, list[int]] = {}
     for row, prompt in enumerate(prompts):
         rows.setdefault(id(prompt), []).append(row)
     groups = []
     for some in rows.values():
-        parts = math.ceil(len(some) / together(len(some)))
+        parts = math.ceil(len(some) / (at_most or len(some)))
         size = math.ceil(len(some) / parts)
         groups += [some[start : start + size] for start in range(0, len(some), size)]
     return groups
@@ -53,7 +54,7 @@ def row_cost(tokens: int, hidden: int) -> int:
     return 12 * hidden**2 * tokens + 2 * hidden * tokens**2
 
 
-def best_number_together(prompt: int, completion: int, hidden: int, rows: int) -> int:
+def best_number_together(prompt: int, completion: int, hidden: int) -> int:
     """How many of a prompt's completions cost the least in one row.
 
     A row of `n` has `T = prompt + n · completion` tokens. Its [`row_cost`] divided by `n` is least at
@@ -62,13 +63,12 @@ def best_number_together(prompt: int, completion: int, hidden: int, rows: int) -
     Args:
         prompt, completion (`int`): Their tokens.
         hidden (`int`): Width of the model.
-        rows (`int`): How many completions there are.
 
     Returns:
-        `int`: From 1 to `rows`.
+        `int`: 1 or more.
     """
     best = math.sqrt(prompt * (prompt + 6 * hidden)) / max(completion, 1)
-    return min(max(round(best), 1), rows)
+    return max(round(best), 1)
 
 
 @dataclass(frozen=True)
@@ -145,21 +145,14 @@ def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict
         step = slices[start : start + window]
         order = list(chain.from_iterable(rows_by_prompt([video for piece in step for video in piece["videos"]])))
         columns = {name: _ordered([piece[name] for piece in step], order) for name in step[0]}
-        size = len(step[0]["videos"])
-        for number in range(len(step)):
-            rows = slice(number * size, (number + 1) * size)
-            moved.append({name: values[rows] if _has_rows(values) else values for name, values in columns.items()})
+        moved += split_tensor_dict(columns, len(step))
     return moved
 
 
-def _has_rows(values: Any) -> bool:
-    return isinstance(values, list) or (isinstance(values, torch.Tensor) and values.dim() > 0)
-
-
 def _ordered(pieces: list[Any], order: list[int]) -> Any:
-    if not _has_rows(pieces[0]):
-        return pieces[0]
-    if isinstance(pieces[0], torch.Tensor):
+    if isinstance(pieces[0], list):
+        whole = list(chain.from_iterable(pieces))
+        return [whole[row] for row in order]
+    if isinstance(pieces[0], torch.Tensor) and pieces[0].dim() > 0:
         return torch.cat(pieces)[order]
-    whole = [entry for piece in pieces for entry in piece]
-    return [whole[row] for row in order]
+    return pieces[0]

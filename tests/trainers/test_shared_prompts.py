@@ -49,8 +49,8 @@ def test_every_token_is_found_again_and_sees_what_it_saw_in_its_row(layout):
 def test_rows_of_a_prompt_are_found_wherever_they_stand():
     prompts = [FIRST, SECOND, FIRST, FIRST, FIRST, FIRST]
     assert rows_by_prompt(prompts) == [[0, 2, 3, 4, 5], [1]]
-    assert rows_by_prompt(prompts, lambda rows: 2) == [[0, 2], [3, 4], [5], [1]]
-    assert rows_by_prompt(prompts, lambda rows: min(rows, 4)) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
+    assert rows_by_prompt(prompts, at_most=2) == [[0, 2], [3, 4], [5], [1]]
+    assert rows_by_prompt(prompts, at_most=4) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
 
 
 @pytest.mark.parametrize(("prompt", "completion", "hidden"), [(1200, 1024, 2048), (140, 1024, 128), (379, 64, 512)])
@@ -59,7 +59,7 @@ def test_as_many_stand_together_as_cost_the_least(prompt, completion, hidden):
         return row_cost(prompt + together * completion, hidden) / together
 
     best = min(range(1, 9), key=cost)
-    found = best_number_together(prompt, completion, hidden, 8)
+    found = min(best_number_together(prompt, completion, hidden), 8)
     assert cost(found) <= 1.02 * cost(best)
     assert (prompt < completion / 2) == (found == 1)
 
