@@ -15,6 +15,7 @@ from transformers.generation import GenerateDecoderOnlyOutput
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.utils import ModelOutput
 
+from .cache_name import CACHE_NAME, rename_cache
 from .errors import InputError
 from .latent_rules import LatentRules
 from .position_rule import token_types
@@ -145,6 +146,7 @@ class LatentGenerationMixin:
         if self.training and any(getattr(module, "gradient_checkpointing", False) for module in self.modules()):
             raise InputError("gradient checkpointing drops the cache in training mode: call model.eval() to generate")
         rules = LatentRules.from_config(self.config, latent_size)
+        kwargs = rename_cache(kwargs)
         ids = kwargs.get("input_ids", inputs)
         feedback = LatentFeedback(rules, self._feeding(latent_transform), self._prompt_latents(rules, ids, kwargs))
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
@@ -169,7 +171,7 @@ class LatentGenerationMixin:
             embeds = kwargs.get("inputs_embeds")
             counts = [0] * (1 if embeds is None else embeds.shape[0])
         else:
-            cache = kwargs.get("past_key_values")
+            cache = kwargs.get(CACHE_NAME)
             past = 0 if cache is None else cache.get_seq_length()
             new = ids[:, past:] if ids.shape[1] > past else ids
             counts = (new == rules.pad).sum(1).tolist()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from .cache_name import CACHE_NAME, pick_cache
 from .errors import InputError
 from .latent_generation import LatentGenerationMixin
 from .latent_loss import dift_loss
@@ -66,11 +67,12 @@ class LatentModelMixin:
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
-        past_key_values=None,
+        cache=None,
         inputs_embeds: torch.Tensor | None = None,
         latent_embeds: torch.Tensor | None = None,
         mm_token_type_ids: torch.IntTensor | None = None,
         states_to_keep: torch.LongTensor | None = None,
+        past_key_values=None,
         **kwargs,
     ):
         """The stock forward, with latents in the place of the embeddings at latent pads.
@@ -82,8 +84,10 @@ class LatentModelMixin:
             states_to_keep (`torch.LongTensor` of shape `(kept,)`, *optional*):
                 Positions whose states are wanted, counted row after row; `last_hidden_state` is then
                 `(1, kept, hidden)`.
+            past_key_values: The name of `cache` before transformers 5.24.
             kwargs: As in transformers, like the other arguments.
         """
+        cache = pick_cache(cache, past_key_values)
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
         if mm_token_type_ids is None and input_ids is not None and has_grid:
             mm_token_type_ids = token_types(input_ids, self.config)
@@ -94,12 +98,10 @@ class LatentModelMixin:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
-            past = 0 if past_key_values is None else past_key_values.get_seq_length()
+            past = 0 if cache is None else cache.get_seq_length()
             # Without ids the stock forward would take the last prompt's deltas for a text that has none.
             if position_ids is None and (has_grid or past):
-                position_ids = self._positions(
-                    input_ids, inputs_embeds, attention_mask, past_key_values, {**kwargs, **types}
-                )
+                position_ids = self._positions(input_ids, inputs_embeds, attention_mask, cache, {**kwargs, **types})
             if position_ids is None:
                 counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
                 position_ids = counted.expand(3, input_ids.shape[0], -1)
@@ -109,8 +111,8 @@ class LatentModelMixin:
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
+            **{CACHE_NAME: cache},
             **self._known_to("forward", types),
             **kwargs,
         )
@@ -123,16 +125,14 @@ class LatentModelMixin:
         """Those of `arguments` that the stock class's method names."""
         return {name: value for name, value in arguments.items() if name in self._known[method]}
 
-    def _positions(
-        self, input_ids, inputs_embeds, attention_mask, past_key_values, vision: dict
-    ) -> torch.LongTensor | None:
+    def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor | None:
         """The stock positions, for which the stock forward would need the ids."""
         names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
         return self.compute_3d_position_ids(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            **{CACHE_NAME: cache},
             **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
         )
 
@@ -211,7 +211,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
-        past_key_values=None,
+        cache=None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -233,6 +233,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         num_items_in_batch: int | torch.Tensor | None = None,
         num_images_in_batch: int | torch.Tensor | None = None,
         return_dict: bool | None = None,
+        past_key_values=None,
         **kwargs,
     ) -> LatentCausalLMOutput | tuple:
         """The stock forward with latents.
@@ -256,6 +257,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
                 As in transformers; the loss does not depend on it, so 1 saves the logits of a training step.
             num_items_in_batch, num_images_in_batch (`int` or `torch.Tensor`, *optional*): See [`dift_loss`].
+            past_key_values: The name of `cache` before transformers 5.24.
             kwargs: As in transformers, like the other arguments.
 
         Returns:
@@ -292,7 +294,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=pick_cache(cache, past_key_values),
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             mm_token_type_ids=mm_token_type_ids,
@@ -324,7 +326,7 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         output = LatentCausalLMOutput(
             **parts,
             logits=self.lm_head(states),
-            past_key_values=outputs.past_key_values,
+            **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             last_hidden_state=states,

@@ -8,9 +8,9 @@ from transformers import (
     Qwen2_5_VLModel,
 )
 
-from .configuration_fourdthinker import FourDThinkerConfig
-
 # transformers 5.2 copies from a local folder only the files that this one names itself.
+from .cache_name import CACHE_NAME  # noqa: F401
+from .configuration_fourdthinker import FourDThinkerConfig
 from .errors import InputError  # noqa: F401
 from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .latent_configuration import LatentConfigMixin  # noqa: F401

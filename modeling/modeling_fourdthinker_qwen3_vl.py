@@ -3,9 +3,9 @@
 from torch import nn
 from transformers import AutoModel, AutoModelForImageTextToText, Qwen3VLForConditionalGeneration, Qwen3VLModel
 
-from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
-
 # transformers 5.2 copies from a local folder only the files that this one names itself.
+from .cache_name import CACHE_NAME  # noqa: F401
+from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
 from .errors import InputError  # noqa: F401
 from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .latent_configuration import LatentConfigMixin  # noqa: F401

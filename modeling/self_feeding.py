@@ -153,7 +153,7 @@ class CachedSteps:
             input_ids=ids,
             attention_mask=self._cached,
             position_ids=self.positions.gather(2, columns.expand(len(self.positions), -1, -1)),
-            past_key_values=self._cache,
+            cache=self._cache,
             latent_embeds=latents if len(latents) else None,
             use_cache=True,
             **self.context,

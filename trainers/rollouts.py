@@ -122,17 +122,17 @@ def prefilled(
         numbers (`Sequence[int]`): For each row the number of its prompt.
 
     Returns:
-        `dict`: `past_key_values` with a row for each of `numbers`, of all but the prompt's last token, from which
+        `dict`: `cache` with a row for each of `numbers`, of all but the prompt's last token, from which
         `generate` starts.
     """
     cache = DynamicCache(config=model.config.get_text_config())
     begun = {name: values[:, :-1] for name, values in tokens.items()}
-    model(**begun, **video_inputs(videos), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    model(**begun, **video_inputs(videos), cache=cache, use_cache=True, logits_to_keep=1)
     rows = torch.tensor(numbers)  # not on a device: a model's layers may lie on several
     cache.batch_select_indices(rows)
     # Where transformers keeps how far a row's positions are ahead of its length.
     model.model.rope_deltas = model.model.rope_deltas[rows]
-    return {"past_key_values": cache}
+    return {"cache": cache}
 
 
 def until_end(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
