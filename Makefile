@@ -16,7 +16,7 @@ TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
 
-.PHONY: demo test check lint types style install test-wheel test-oldest clean
+.PHONY: demo test check lint types style install lock test-wheel test-oldest test-newest clean
 
 demo: install
 	$(BIN)/fourdthinker demo --output demo
@@ -46,8 +46,9 @@ style: install
 
 install: $(VENV)/.installed
 
-# Runs again when the requirements change; sources need no reinstall, the install is editable.
-$(VENV)/.installed: setup.cfg pyproject.toml
+# Exact versions that were tested together; `pip install` without make keeps the ranges of setup.cfg. Runs again when
+# either changes; sources need no reinstall, the install is editable.
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@if [ ! -x "$(BIN)/python" ]; then \
 		for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 			if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$python"; break; fi; \
@@ -59,26 +60,44 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 		echo "Making $(VENV) with $$("$$found" --version)"; \
 		"$$found" -m venv "$(VENV)" || { echo "no venv module: install it, e.g. apt install python3-venv" >&2; exit 1; }; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
+
+# Exact versions for the targets above, from the ranges of setup.cfg, for Python 3.11 to 3.13 and every extra.
+lock: install
+	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra all --upgrade --quiet --no-annotate \
+		--custom-compile-command "make lock" --output-file constraints.txt.new
+	mv constraints.txt.new constraints.txt
 
 # The whole suite against the built wheel, in an environment that never saw the checkout installed.
 test-wheel:
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(or $(PYTHON),python3) -m venv "$$folder/venv" && \
 	"$$folder/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$$folder" . && \
-	"$$folder/venv/bin/python" -m pip install --quiet "$$(ls "$$folder"/*.whl)[all]" && \
+	"$$folder/venv/bin/python" -m pip install --quiet -c constraints.txt "$$(ls "$$folder"/*.whl)[all]" && \
 	$(TEST_ENV) "$$folder/venv/bin/pytest" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
-# The model's tests against the oldest transformers that setup.cfg allows, laid over the environment.
-test-oldest: install .oldest/.installed
-	PYTHONPATH=.oldest $(PYTEST) -n $(WORKERS) --dist loadfile tests/modeling
+# The quick suite with the oldest versions that setup.cfg allows of the libraries whose internals we meet.
+OLDEST = transformers trl datasets huggingface_hub peft
+test-oldest: install
+	mkdir -p .oldest
+	for name in $(OLDEST); do sed -n "s/^ *$$name>=\([0-9.]*\).*/$$name==\1.*/p" setup.cfg; done > .oldest/constraints.txt
+	$(call test_in,.oldest,.[$(EXTRAS)] --constraint .oldest/constraints.txt)
 
-.oldest/.installed: setup.cfg
-	rm -rf .oldest
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .oldest \
-		"transformers==$$(sed -n 's/^ *transformers>=\([0-9.]*\).*/\1/p' setup.cfg).*"
-	@touch $@
+# The quick suite with the newest version of everything, past the upper bounds of setup.cfg. sam3 holds others back.
+NEWEST_EXTRAS = eval,data,world,serve,dev
+test-newest: install
+	mkdir -p .newest
+	sed -n 's/^ *\([a-z_-]*>=[0-9.]*\),<.*/\1/p' setup.cfg > .newest/overrides.txt
+	$(call test_in,.newest,.[$(NEWEST_EXTRAS)] --override .newest/overrides.txt)
+
+# $(call test_in,FOLDER,REQUIREMENTS): the quick suite in an environment of its own, made anew in FOLDER/venv.
+define test_in
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(1)/venv
+	$(BIN)/uv pip install --quiet --upgrade --python $(1)/venv/bin/python -e $(2)
+	$(1)/venv/bin/fourdthinker env
+	$(TEST_ENV) $(1)/venv/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_FLAGS)
+endef
 
 clean:
-	rm -rf .oldest .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .oldest .newest .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -28,6 +28,7 @@ COMMANDS = {
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
     "eval": Command("eval", "score a model on a benchmark"),
     "demo": Command("demo", "do it all once on the rendered world and print the table"),
+    "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),
 }
 

@@ -6,6 +6,8 @@ Names are imported when first used, so that `fourdthinker.modeling.tokens` and i
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .versions import warn_about_untested_versions
+
 if TYPE_CHECKING:
     from .backbone import from_backbone, load_model
     from .configuration_fourdthinker import FourDThinkerConfig
@@ -45,6 +47,8 @@ __all__ = [
     "from_backbone",
     "load_model",
 ]
+
+warn_about_untested_versions()
 
 
 def __getattr__(name: str):

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from fourdthinker.cli.main import COMMANDS
 
@@ -78,6 +80,39 @@ def test_extras_and_scripts():
     assert set(chosen) == extras - {"all"}
     scripts = distribution("fourdthinker").entry_points.select(group="console_scripts")
     assert {entry.name for entry in scripts} == {"fourdthinker", "lmms_eval"}
+
+
+def locked_versions() -> dict[str, list[Requirement]]:
+    """The lines of constraints.txt by package; one may have a line for each of several Python versions."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    locked = {}
+    for requirement in (Requirement(line) for line in lines if line and not line.startswith("#")):
+        locked.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return locked
+
+
+def test_lock_holds_an_exact_version_inside_each_range():
+    locked = locked_versions()
+    config = setup_cfg()
+    sections = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    lines = [line for section in sections for line in section.splitlines() if line and not line.startswith("#")]
+    for requirement in (Requirement(line) for line in lines):
+        if requirement.name == "fourdthinker":
+            continue
+        pins = locked.get(canonicalize_name(requirement.name))
+        assert pins, f"{requirement.name} is not in constraints.txt: run make lock"
+        for pin in pins:
+            (exact,) = pin.specifier
+            assert exact.operator == "==", pin
+            assert requirement.specifier.contains(exact.version), f"{pin} is outside {requirement}: run make lock"
+
+
+def test_lock_serves_every_supported_python():
+    for name, pins in locked_versions().items():
+        for python in ("3.11", "3.12", "3.13"):
+            environment = {"python_version": python, "python_full_version": f"{python}.5", "sys_platform": "linux"}
+            chosen = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
+            assert len(chosen) <= 1, f"{name} for Python {python}: {chosen}"
 
 
 def test_entry_points_lead_somewhere():
