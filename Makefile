@@ -93,7 +93,7 @@ test-newest: install
 
 # $(call test_in,FOLDER,REQUIREMENTS): the quick suite in an environment of its own, made anew in FOLDER/venv.
 define test_in
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(1)/venv
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(1)/venv
 	$(BIN)/uv pip install --quiet --upgrade --python $(1)/venv/bin/python -e $(2)
 	$(1)/venv/bin/fourdthinker env
 	$(TEST_ENV) $(1)/venv/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_FLAGS)
