@@ -8,6 +8,7 @@ import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .errors import InputError
+from .file_modes import share_weights_like_config
 from .latent_generation import LatentGenerationMixin
 from .latent_loss import dift_loss
 from .latent_norm import match_norm, running_norm
@@ -416,14 +417,18 @@ class LatentCausalLMMixin(LatentGenerationMixin):
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """transformers' own, which makes new parameters; the vision tower's are frozen again."""
+        """transformers' own, by default from safetensors alone, with the vision tower frozen again.
+
+        Opening pickled weights runs code from them.
+        """
+        kwargs.setdefault("use_safetensors", True)
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.model.freeze_vision()
         return loaded
 
     def save_pretrained(self, save_directory, *args, **kwargs):
-        """transformers' own; the folder then loads with `AutoModel` and `AutoModelForImageTextToText`, with our code.
+        """transformers' own; the folder then loads with the auto classes below, with our code.
 
         Weights keep the names of the modules. transformers would otherwise write those of the checkpoint that they
         came from, which it translates back for its own classes only.
@@ -437,10 +442,13 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             "AutoConfig": f"{config_class.__module__.split('.')[-1]}.{config_class.__name__}",
             "AutoModel": f"{file}.{own.__name__}",
             "AutoModelForImageTextToText": f"{file}.{own.__name__}",
+            "AutoModelForMultimodalLM": f"{file}.{own.__name__}",
         }
         kwargs.setdefault("save_original_format", False)
         self.__class__ = own
         try:
-            return super().save_pretrained(save_directory, *args, **kwargs)
+            saved = super().save_pretrained(save_directory, *args, **kwargs)
         finally:
             self.__class__ = wrapped
+        share_weights_like_config(save_directory)
+        return saved

@@ -4,6 +4,7 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLModel,
 )
@@ -12,6 +13,7 @@ from .configuration_fourdthinker import FourDThinkerConfig
 
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .errors import InputError  # noqa: F401
+from .file_modes import share_weights_like_config  # noqa: F401
 from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .latent_configuration import LatentConfigMixin  # noqa: F401
 from .latent_generation import LatentGenerationMixin  # noqa: F401
@@ -59,5 +61,5 @@ class FourDThinkerForConditionalGeneration(LatentCausalLMMixin, Qwen2_5_VLForCon
 FourDThinkerForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
 # A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
 if not __name__.startswith("transformers_modules."):
-    AutoModel.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)
-    AutoModelForImageTextToText.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)
+    for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        auto_class.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)

@@ -1,12 +1,19 @@
 """4DThinker on the Qwen3-VL family."""
 
 from torch import nn
-from transformers import AutoModel, AutoModelForImageTextToText, Qwen3VLForConditionalGeneration, Qwen3VLModel
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLModel,
+)
 
 from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
 
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .errors import InputError  # noqa: F401
+from .file_modes import share_weights_like_config  # noqa: F401
 from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .latent_configuration import LatentConfigMixin  # noqa: F401
 from .latent_generation import LatentGenerationMixin  # noqa: F401
@@ -43,7 +50,5 @@ class FourDThinkerQwen3VLForConditionalGeneration(LatentCausalLMMixin, Qwen3VLFo
 FourDThinkerQwen3VLForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
 # A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
 if not __name__.startswith("transformers_modules."):
-    AutoModel.register(FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True)
-    AutoModelForImageTextToText.register(
-        FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True
-    )
+    for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        auto_class.register(FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True)
