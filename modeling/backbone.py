@@ -103,7 +103,7 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
             f"`fourdthinker init --backbone {path}`"
         )
     processor = _load_processor(path, hub)
-    base = _base_of_adapter(path, hub)
+    base = base_of_adapter(path, hub)
     if base is None:
         model, loaded = _load_weights(path, model_class, **kwargs)
         _assert_complete(path, loaded)
@@ -111,10 +111,15 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
     return _merged(path, base, model_class, hub, kwargs), processor
 
 
-def _base_of_adapter(path: str | os.PathLike, hub: dict) -> str | None:
-    """The model that an adapter was trained on; none if the path holds no adapter."""
+def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | None:
+    """The model that an adapter was trained on; none if the path holds no adapter.
+
+    Args:
+        path (`str` or `os.PathLike`): A folder, or a name on the Hub.
+        hub (`dict`, *optional*): Arguments of `from_pretrained` that say which files are meant, such as `revision`.
+    """
     try:
-        file = find_adapter_config_file(path, **hub)
+        file = find_adapter_config_file(path, **(hub or {}))
     except OSError:  # a folder that is gone, and no name for the Hub: whoever reads its weights says so
         return None
     return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
@@ -139,7 +144,7 @@ def _merged(
     of_base = {name: value for name, value in kwargs.items() if name != "revision"}
     hub_of_base = _hub_arguments(of_base)
     try:
-        further = _base_of_adapter(base, hub_of_base)
+        further = base_of_adapter(base, hub_of_base)
         if further is None:
             model, loaded = _load_weights(base, model_class, config=config, **of_base)
             _assert_complete(base, loaded)

@@ -8,13 +8,13 @@ import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .errors import InputError
-from .file_modes import share_weights_like_config
 from .latent_generation import LatentGenerationMixin
 from .latent_loss import dift_loss
 from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import inject_latents
 from .position_rule import qwen_positions, token_types
+from .saving import SavingMixin
 from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
 
 
@@ -197,7 +197,7 @@ class LatentModelMixin:
         return self
 
 
-class LatentCausalLMMixin(LatentGenerationMixin):
+class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
     """Over the outer model, such as `Qwen2_5_VLForConditionalGeneration`: loss, targets, generation, saving."""
 
     # The loss is a mean over this micro-batch, so `Trainer` divides it by the accumulation steps.
@@ -417,38 +417,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """transformers' own, by default from safetensors alone, with the vision tower frozen again.
-
-        Opening pickled weights runs code from them.
-        """
-        kwargs.setdefault("use_safetensors", True)
+        """transformers' own, which makes new parameters; the vision tower's are frozen again."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.model.freeze_vision()
         return loaded
-
-    def save_pretrained(self, save_directory, *args, **kwargs):
-        """transformers' own; the folder then loads with the auto classes below, with our code.
-
-        Weights keep the names of the modules. transformers would otherwise write those of the checkpoint that they
-        came from, which it translates back for its own classes only.
-        """
-        # torch's sharding (FSDP2) puts a class of its own in front, whose code would be saved in the place of ours.
-        wrapped = type(self)
-        own = next(one for one in wrapped.__mro__ if not one.__module__.startswith("torch."))
-        file = own.__module__.split(".")[-1]
-        config_class = type(self.config)
-        self.config.auto_map = {
-            "AutoConfig": f"{config_class.__module__.split('.')[-1]}.{config_class.__name__}",
-            "AutoModel": f"{file}.{own.__name__}",
-            "AutoModelForImageTextToText": f"{file}.{own.__name__}",
-            "AutoModelForMultimodalLM": f"{file}.{own.__name__}",
-        }
-        kwargs.setdefault("save_original_format", False)
-        self.__class__ = own
-        try:
-            saved = super().save_pretrained(save_directory, *args, **kwargs)
-        finally:
-            self.__class__ = wrapped
-        share_weights_like_config(save_directory)
-        return saved

@@ -13,7 +13,6 @@ from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
 
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .errors import InputError  # noqa: F401
-from .file_modes import share_weights_like_config  # noqa: F401
 from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .latent_configuration import LatentConfigMixin  # noqa: F401
 from .latent_generation import LatentGenerationMixin  # noqa: F401
@@ -23,6 +22,7 @@ from .latent_norm import match_norm  # noqa: F401
 from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
 from .position_rule import token_types  # noqa: F401
+from .saving import SavingMixin  # noqa: F401
 from .self_feeding import SelfFeeding  # noqa: F401
 
 

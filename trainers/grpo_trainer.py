@@ -48,6 +48,7 @@ from .rollouts import (
     video_inputs,
 )
 from .sampling import checked_sampling, sampling_config
+from .saving import SavingTrainerMixin
 from .sharding import gather_for_features, weights_are_sharded
 from .shared_prompts import order_is_free, prompts_together, shares_prompts
 from .spatiotemporal_reward import CENTER_COLUMNS
@@ -60,7 +61,7 @@ _NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is
 ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
 
 
-class LatentGRPOTrainer(GRPOTrainer):
+class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
     r"""
     GRPO whose policy is scored on exactly the latents that it rolled out (4DRL of arXiv 2605.05997).
 
