@@ -309,6 +309,7 @@ def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
     from peft import PeftModel
 
     from ..hub_cards import model_card
+    from ..modeling.saving import share_weights_like_config
     from ..trainers.training_plot import write_training_plot
     from ..trainers.unwrapped import unwrapped
 
@@ -323,8 +324,8 @@ def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
     with atomic_dir(run.output) as folder:
         model.save_pretrained(folder, state_dict=weights)
         if isinstance(model, PeftModel):
-            (folder / "README.md").unlink(missing_ok=True)
-            unwrapped(trainer.accelerator, model).config.save_pretrained(folder)
+            unwrapped(trainer.accelerator, model).save_configuration(folder)
+            share_weights_like_config(folder)
         processor.save_pretrained(folder)
         (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
         write_training_plot(history, folder / TRAINING_PLOT)

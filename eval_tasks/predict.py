@@ -129,7 +129,7 @@ def greedy(
     latent_transform: Callable | None = None,
     streamer=None,
 ):
-    """`model.generate` as every answer is made here: greedy, whatever the checkpoint's own settings say.
+    """Greedy decoding by `model.generate`, whatever the checkpoint's own generation config says.
 
     Args:
         model (`FourDThinkerForConditionalGeneration`): The model.
@@ -140,19 +140,17 @@ def greedy(
     Returns:
         `LatentGenerateOutput`.
     """
-    return model.generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        repetition_penalty=1.0,
-        latent_transform=latent_transform,
-        streamer=streamer,
-        return_dict_in_generate=True,
-    )
+    from ..modeling.generation_settings import without_checkpoint_generation_config
+
+    with without_checkpoint_generation_config(model):
+        return model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            latent_transform=latent_transform,
+            streamer=streamer,
+            return_dict_in_generate=True,
+        )
 
 
 def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transform: Callable | None) -> list[str]:

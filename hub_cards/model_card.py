@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..modeling.errors import InputError
 from ..modeling.prompts import PROMPT_SUFFIX
+from .adapter_facts import adapter_chain, count_base_parameters
 from .rendering import is_hub_id, one_line, recipe_text, render
 
 PIPELINE_TAG = "video-text-to-text"
@@ -57,7 +58,7 @@ def model_card(
         base_model=base_model if base_model and is_hub_id(base_model) else None,
         datasets=[name for name in named if is_hub_id(name)] or None,
         pipeline_tag=PIPELINE_TAG,
-        library_name="transformers",
+        library_name="peft" if facts["adapter_of"] else "transformers",
         tags=list(TAGS),
         model_name=one_line(title) if results else None,
         eval_results=_eval_results(results) or None,
@@ -117,8 +118,11 @@ def _read_facts(folder: Path) -> dict:
         raise InputError(
             f"{folder} holds no saved model (config.json): give a folder that a training wrote"
         ) from error
+    below = adapter_chain(folder)
     return {
         "parameters": sum(_count_parameters(path) for path in sorted(folder.glob("*.safetensors"))),
+        "adapter_of": below,
+        "base_parameters": count_base_parameters(folder) if below else None,
         "latent_size": config.get("latent_size"),
         "position_rule": config.get("position_rule"),
         # Its processor takes `size` as the pixels of all frames together, the other family's as those of one.

@@ -20,10 +20,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
-    # mkstemp makes files private; the finished file gets the mode any other new file of this process would have.
-    temporary.chmod(0o666 & ~_umask())
     try:
         yield temporary
+        # mkstemp and safetensors make files private; the finished one gets the mode of any other new file.
+        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers.utils import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from .errors import InputError
@@ -13,6 +15,7 @@ from .latent_configuration import LATENT_FIELDS
 from .latent_modeling import LatentCausalLMMixin
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
 from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
+from .processing import pad_left
 from .tokens import LATENT_TOKENS
 
 # Model classes by the type of the stock checkpoint and by that of our own.
@@ -100,7 +103,7 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
             f"`fourdthinker init --backbone {path}`"
         )
     processor = _load_processor(path, hub)
-    base = _base_of_adapter(path, hub)
+    base = base_of_adapter(path, hub)
     if base is None:
         model, loaded = _load_weights(path, model_class, **kwargs)
         _assert_complete(path, loaded)
@@ -108,10 +111,15 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
     return _merged(path, base, model_class, hub, kwargs), processor
 
 
-def _base_of_adapter(path: str | os.PathLike, hub: dict) -> str | None:
-    """The model that an adapter was trained on; none if the path holds no adapter."""
+def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | None:
+    """The model that an adapter was trained on; none if the path holds no adapter.
+
+    Args:
+        path (`str` or `os.PathLike`): A folder, or a name on the Hub.
+        hub (`dict`, *optional*): Arguments of `from_pretrained` that say which files are meant, such as `revision`.
+    """
     try:
-        file = find_adapter_config_file(path, **hub)
+        file = find_adapter_config_file(path, **(hub or {}))
     except OSError:  # a folder that is gone, and no name for the Hub: whoever reads its weights says so
         return None
     return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
@@ -127,6 +135,7 @@ def _merged(
 ) -> PreTrainedModel:
     from peft import PeftModel  # only here: everything else in this room does without
 
+    _assert_adapter_is_safe(path, hub)
     # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
     config = config or model_class.config_class.from_pretrained(path, **hub)
     # Training may have quantized the base; its files are not, and merging into coarse weights would lose the adapter.
@@ -135,7 +144,7 @@ def _merged(
     of_base = {name: value for name, value in kwargs.items() if name != "revision"}
     hub_of_base = _hub_arguments(of_base)
     try:
-        further = _base_of_adapter(base, hub_of_base)
+        further = base_of_adapter(base, hub_of_base)
         if further is None:
             model, loaded = _load_weights(base, model_class, config=config, **of_base)
             _assert_complete(base, loaded)
@@ -175,17 +184,41 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
 def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[PreTrainedModel, dict]:
     try:
         return model_class.from_pretrained(path, output_loading_info=True, **kwargs)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable_weights(path, error) from error
+
+
+def _assert_adapter_is_safe(path: str | os.PathLike, hub: dict) -> None:
+    """Refuse an adapter without safetensors, whose pickle PEFT would open instead."""
+    name = "adapter_model.safetensors"
+    try:
+        if cached_file(path, name, _raise_exceptions_for_missing_entries=False, **hub) is None:
+            raise FileNotFoundError(f"no file named {name}")
     except OSError as error:
-        raise InputError(f"{path} has no readable weights ({_first_line(error)}): save the model there") from error
+        raise _unreadable_weights(path, error) from error
+
+
+def _unreadable_weights(path: str | os.PathLike, error: Exception) -> InputError:
+    folder = Path(path)
+    pickles = [] if any(folder.glob("*.safetensors")) else sorted(folder.glob("*.bin"))
+    if pickles or "use_safetensors" in str(error):  # transformers says so of a name on the Hub
+        named = f" ({pickles[0].name})" if pickles else ""
+        return InputError(
+            f"{path} has pickled weights{named}, and opening a pickle runs code from it: where its source is trusted, "
+            "load it with transformers and save it with `save_pretrained`, which writes safetensors"
+        )
+    return InputError(f"{path} has no readable weights ({_first_line(error)}): save the model there")
 
 
 def _load_processor(path: str | os.PathLike, hub: dict) -> ProcessorMixin:
     try:
-        return AutoProcessor.from_pretrained(path, **hub)
+        processor = AutoProcessor.from_pretrained(path, **hub)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} has no readable processor ({_first_line(error)}): save the processor there"
         ) from error
+    pad_left(getattr(processor, "tokenizer", processor))  # transformers 5.2 gives a tokenizer for a name on the Hub
+    return processor
 
 
 def _our_config(

@@ -15,6 +15,7 @@ from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import inject_latents
 from .position_rule import qwen_positions, token_types
+from .saving import SavingMixin
 from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
 
 
@@ -196,7 +197,7 @@ class LatentModelMixin:
         return self
 
 
-class LatentCausalLMMixin(LatentGenerationMixin):
+class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
     """Over the outer model, such as `Qwen2_5_VLForConditionalGeneration`: loss, targets, generation, saving."""
 
     # The loss is a mean over this micro-batch, so `Trainer` divides it by the accumulation steps.
@@ -423,26 +424,3 @@ class LatentCausalLMMixin(LatentGenerationMixin):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.model.freeze_vision()
         return loaded
-
-    def save_pretrained(self, save_directory, *args, **kwargs):
-        """transformers' own; the folder then loads with `AutoModel` and `AutoModelForImageTextToText`, with our code.
-
-        Weights keep the names of the modules. transformers would otherwise write those of the checkpoint that they
-        came from, which it translates back for its own classes only.
-        """
-        # torch's sharding (FSDP2) puts a class of its own in front, whose code would be saved in the place of ours.
-        wrapped = type(self)
-        own = next(one for one in wrapped.__mro__ if not one.__module__.startswith("torch."))
-        file = own.__module__.split(".")[-1]
-        config_class = type(self.config)
-        self.config.auto_map = {
-            "AutoConfig": f"{config_class.__module__.split('.')[-1]}.{config_class.__name__}",
-            "AutoModel": f"{file}.{own.__name__}",
-            "AutoModelForImageTextToText": f"{file}.{own.__name__}",
-        }
-        kwargs.setdefault("save_original_format", False)
-        self.__class__ = own
-        try:
-            return super().save_pretrained(save_directory, *args, **kwargs)
-        finally:
-            self.__class__ = wrapped

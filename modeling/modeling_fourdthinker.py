@@ -4,6 +4,7 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLModel,
 )
@@ -21,6 +22,7 @@ from .latent_norm import match_norm  # noqa: F401
 from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
 from .position_rule import token_types  # noqa: F401
+from .saving import SavingMixin  # noqa: F401
 from .self_feeding import SelfFeeding  # noqa: F401
 
 
@@ -59,5 +61,5 @@ class FourDThinkerForConditionalGeneration(LatentCausalLMMixin, Qwen2_5_VLForCon
 FourDThinkerForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
 # A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
 if not __name__.startswith("transformers_modules."):
-    AutoModel.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)
-    AutoModelForImageTextToText.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)
+    for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        auto_class.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)

@@ -1,7 +1,13 @@
 """4DThinker on the Qwen3-VL family."""
 
 from torch import nn
-from transformers import AutoModel, AutoModelForImageTextToText, Qwen3VLForConditionalGeneration, Qwen3VLModel
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLModel,
+)
 
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .cache_name import CACHE_NAME  # noqa: F401
@@ -16,6 +22,7 @@ from .latent_norm import match_norm  # noqa: F401
 from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
 from .position_rule import token_types  # noqa: F401
+from .saving import SavingMixin  # noqa: F401
 from .self_feeding import SelfFeeding  # noqa: F401
 
 
@@ -43,7 +50,5 @@ class FourDThinkerQwen3VLForConditionalGeneration(LatentCausalLMMixin, Qwen3VLFo
 FourDThinkerQwen3VLForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
 # A copy of this file that came with a checkpoint stays out of the registry, where it would answer for other ones.
 if not __name__.startswith("transformers_modules."):
-    AutoModel.register(FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True)
-    AutoModelForImageTextToText.register(
-        FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True
-    )
+    for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        auto_class.register(FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BatchFeature, ProcessorMixin, Qwen2VLVideoProcessor, Qwen3VLVideoProcessor
+from transformers import (
+    BatchFeature,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+    Qwen2VLVideoProcessor,
+    Qwen3VLVideoProcessor,
+)
 
 from .errors import InputError
 from .prompts import video_message
@@ -131,6 +137,14 @@ def conversation_text(
     return prompt if response is None else f"{prompt}{response}<|im_end|>\n"
 
 
+def pad_left(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Fill shorter rows of a batch on the left, here and wherever the tokenizer is opened after it was saved.
+
+    A row that is padded on its right generates after the padding, and another answer than alone.
+    """
+    tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"  # what is saved are the latter
+
+
 def encode(
     processor: ProcessorMixin, texts: Sequence[str], clips: Sequence[Clip], padding_side: str = "left"
 ) -> BatchFeature:
@@ -237,6 +251,7 @@ __all__ = [
     "encode",
     "encode_imagery",
     "fit_frame",
+    "pad_left",
     "pixel_limits",
     "readable",
     "row_clip",

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from .configuration_fourdthinker import FourDThinkerConfig
-from .processing import NO_CAP
+from .processing import NO_CAP, pad_left
 from .tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
@@ -94,6 +94,7 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in LATENT_TOKENS])
     tokenizer.eos_token = "<|im_end|>"
     tokenizer.chat_template = CHAT_TEMPLATE
+    pad_left(tokenizer)
     return tokenizer
 
 

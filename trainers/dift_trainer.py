@@ -27,6 +27,7 @@ from .pack_rows import packed
 from .pictures import undecoded
 from .row_imagery import encode_row_imagery
 from .row_lengths import row_lengths
+from .saving import SavingTrainerMixin
 from .sharding import check_sharding, weights_are_sharded, whole
 from .tied_embeddings import gradients_wait, input_gradient_by_rows
 from .unwrapped import unwrapped
@@ -34,7 +35,7 @@ from .unwrapped import unwrapped
 _ROWS_FOR_NORM = 64
 
 
-class DIFTTrainer(SFTTrainer):
+class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
     """TRL's [`~trl.SFTTrainer`] with the DIFT loss on rows that hold imagery.
 
     The vision tower is frozen: it gives the targets. Beside the published stage, which feeds the targets at the latent
@@ -224,12 +225,6 @@ class DIFTTrainer(SFTTrainer):
         if file.is_file():
             saved = json.loads(file.read_text(encoding="utf-8"))
             unwrapped(self.accelerator, self.model).config.latent_target_norm = saved.get("latent_target_norm")
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """TRL's own; an adapter gets the configuration beside it, where training has written."""
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:  # every process comes here where weights are sharded
-            unwrapped(self.accelerator, self.model).config.save_pretrained(output_dir or self.args.output_dir)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""

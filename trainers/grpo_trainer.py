@@ -19,6 +19,7 @@ from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import get_callable_name
 
 from ..modeling.errors import InputError
+from ..modeling.generation_settings import without_checkpoint_generation_config
 from ..modeling.latent_generation import LatentGenerateOutput
 from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
@@ -46,7 +47,8 @@ from .rollouts import (
     until_end,
     video_inputs,
 )
-from .sampling import checked_sampling, own_defaults_put_by, sampling_config
+from .sampling import checked_sampling, sampling_config
+from .saving import SavingTrainerMixin
 from .sharding import gather_for_features, weights_are_sharded
 from .shared_prompts import order_is_free, prompts_together, shares_prompts
 from .spatiotemporal_reward import CENTER_COLUMNS
@@ -59,7 +61,7 @@ _NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is
 ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
 
 
-class LatentGRPOTrainer(GRPOTrainer):
+class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
     r"""
     GRPO whose policy is scored on exactly the latents that it rolled out (4DRL of arXiv 2605.05997).
 
@@ -173,7 +175,7 @@ class LatentGRPOTrainer(GRPOTrainer):
         """Say what rollouts sample with, once it is checked."""
         policy = self._base_model
         self.generation_config = sampling_config(self.generation_config, policy, self.args.latents)
-        with own_defaults_put_by(policy):  # as in a rollout
+        with without_checkpoint_generation_config(policy):  # as in a rollout
             sampled = checked_sampling(policy, self.generation_config, self.args)
         if self.is_world_process_zero():
             print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
@@ -260,7 +262,7 @@ class LatentGRPOTrainer(GRPOTrainer):
                 gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
             ) as model,
             torch.no_grad(),
-            own_defaults_put_by(self._base_model),
+            without_checkpoint_generation_config(self._base_model),
         ):
             yield model
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 
+from ..modeling.generation_settings import without_checkpoint_generation_config
 from ..modeling.processing import readable
 from .rollouts import encode_prompts
-from .sampling import own_defaults_put_by, sampling_config
+from .sampling import sampling_config
 
 
 def sample_paths(
@@ -33,7 +34,6 @@ def sample_paths(
     Returns:
         `list[list[str]]`: For each row its responses.
     """
-    own = model.generation_config
     asked = GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -41,12 +41,10 @@ def sample_paths(
         top_k=0,
         max_new_tokens=max_new_tokens,
         num_return_sequences=paths,
-        eos_token_id=own.eos_token_id,
-        pad_token_id=own.pad_token_id,
     )
     inputs = encode_prompts(processor, rows).to(model.device)
     torch.manual_seed(seed)
-    with own_defaults_put_by(model), torch.no_grad():
+    with without_checkpoint_generation_config(model), torch.no_grad():
         output = model.generate(**inputs, generation_config=sampling_config(asked, model, latents=False))
     texts = [readable(processor, ids) for ids in output.sequences[:, inputs["input_ids"].shape[1] :]]
     return [texts[start : start + paths] for start in range(0, len(texts), paths)]

@@ -1,7 +1,5 @@
 """What rollouts sample from: the distribution of the settings, and nothing that a checkpoint brings along."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -9,6 +7,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from trl import GRPOConfig
 
 from ..modeling.errors import InputError
+from ..modeling.generation_settings import without_checkpoint_generation_config
 
 # Fields that tell ids, formats and caches, and leave the distribution as it is.
 _HOUSEKEEPING = {
@@ -41,20 +40,6 @@ def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel, latent
     return sampling
 
 
-@contextmanager
-def own_defaults_put_by(model: PreTrainedModel) -> Iterator[None]:
-    """Nothing of a model's own generation config is in effect for a while.
-
-    What a generation config leaves open is filled from the model's own: a checkpoint's penalty or word ban would
-    silently sample from another distribution than the one that is scored.
-    """
-    own, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
-
-
 def checked_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
     """What `generate` would sample with now, which must be what the settings say.
 
@@ -71,7 +56,7 @@ def checked_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: G
             distribution, so whatever else shapes it has to be asked for.
     """
     effective = model._prepare_generation_config(sampling)[0].to_dict()
-    with own_defaults_put_by(model):
+    with without_checkpoint_generation_config(model):
         untouched = model._prepare_generation_config(GenerationConfig())[0].to_dict()
     asked = {
         "do_sample": True,

@@ -1,6 +1,7 @@
 """`fourdthinker ask`: a question about a video, answered in words a reader can follow."""
 
 import json
+import shutil
 
 import av
 import numpy as np
@@ -81,6 +82,20 @@ def test_json_is_one_object(video, tiny_model_folder, capsys):
     told = json.loads(capsys.readouterr().out)
     assert set(told) == {"answer", "reasoning", "text", "blocks", "seconds"}
     assert set(told["seconds"]) == {"video", "model", "answer"} and min(told["seconds"].values()) > 0
+
+
+def test_the_answer_is_the_same_whatever_the_checkpoint_suggests(video, tiny_model_folder, tmp_path, capsys):
+    arguments = ["ask", str(video), "Which way?", "--max-new-tokens", "12", "--model"]
+    assert main([*arguments, str(tiny_model_folder)]) == 0
+    answer = capsys.readouterr().out
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    file = folder / "generation_config.json"
+    own = json.loads(file.read_text())
+    for suggested in ({"use_cache": False, "no_repeat_ngram_size": 1}, {"num_return_sequences": 2, "do_sample": True}):
+        file.write_text(json.dumps({**own, **suggested}))
+        assert main([*arguments, str(folder)]) == 0
+        assert capsys.readouterr().out == answer
 
 
 @pytest.fixture

@@ -253,6 +253,10 @@ def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(adapter, tiny
     assert config.latent_norm == "match" and config.latent_target_norm > 0, "the configuration travels with it"
     card = (adapter / "README.md").read_text()
     assert str(tiny_model_folder) in card
+    assert f"{sum(weight.numel() for weight in saved.values()):,} of this adapter" in card
+    assert f"{sum(weight.numel() for weight in start.parameters()):,} of its base model" in card
+    modes = {path.stat().st_mode for path in adapter.iterdir() if path.suffix in (".safetensors", ".json")}
+    assert len(modes) == 1 and not (adapter / "training_args.bin").exists()
 
 
 def test_an_adapter_of_a_quantized_base_opens_on_the_base_as_it_is(adapter):

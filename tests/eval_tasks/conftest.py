@@ -86,3 +86,23 @@ def talking(talking_model_folder):
     from fourdthinker.modeling import load_model
 
     return load_model(talking_model_folder)
+
+
+@pytest.fixture(scope="module")
+def only_letters():
+    """Gives a model a head of its own by which greedy decoding says letters of options and nothing else."""
+    import torch
+
+    def hold(model, processor, also=()):
+        letters = processor.tokenizer.convert_tokens_to_ids(list("ABCD"))
+        others = processor.tokenizer.convert_tokens_to_ids(list(also))
+        head = model.lm_head.weight.detach()
+        rows = torch.zeros_like(head)
+        rows[others] = head[others]
+        # Of two opposite rows one is above the zero of all other tokens.
+        first, second = head[letters[0]], head[letters[1]]
+        rows[letters] = torch.stack([first, -first, second, -second])
+        model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+        model.lm_head.weight = torch.nn.Parameter(rows)
+
+    return hold

@@ -1,10 +1,12 @@
 import pytest
 import torch
 from PIL import Image
+from transformers import GenerationConfig
 
 from fourdthinker.eval_tasks import fourd_world
 from fourdthinker.eval_tasks.latents import LATENTS, latent_transform
 from fourdthinker.eval_tasks.predict import predict
+from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import LATENT_START, latent_block
 
@@ -36,16 +38,42 @@ def test_answers_stand_in_the_order_of_the_rows(talking, rows, answers):
     assert predict(*talking, backwards, 3, 12, progress=False) == answers[::-1]
 
 
-def test_decoding_is_greedy_whatever_the_checkpoint_suggests(talking, rows, answers):
-    settings = talking[0].generation_config
-    before = settings.to_dict()
-    settings.update(do_sample=True, temperature=5.0, top_p=0.9, num_beams=1, repetition_penalty=5.0)
+SUGGESTIONS = [
+    {"do_sample": True, "temperature": 5.0, "top_p": 0.9, "repetition_penalty": 5.0},
+    {"no_repeat_ngram_size": 1},
+    {"num_return_sequences": 2, "do_sample": True},
+    {"use_cache": False},
+    {"min_new_tokens": 12, "bad_words_ids": [[token] for token in range(300)]},
+    {"suppress_tokens": list(range(300)), "begin_suppress_tokens": list(range(300, 500))},
+    {"max_length": 3, "max_time": 1e-9, "stop_strings": ["e"]},
+    {"num_beams": 2, "guidance_scale": 3.0, "prefill_chunk_size": 4},
+]
+
+
+@pytest.mark.parametrize("suggested", SUGGESTIONS, ids=lambda suggested: next(iter(suggested)))
+def test_decoding_is_greedy_whatever_the_checkpoint_suggests(talking, rows, answers, suggested):
+    model, processor = talking
+    own = model.generation_config
+    model.generation_config = GenerationConfig(**{**own.to_dict(), **suggested})
+    before = model.generation_config.to_dict()
     try:
-        for seed in (0, 1):
-            torch.manual_seed(seed)
-            assert predict(*talking, rows, 8, 12, progress=False) == answers
+        torch.manual_seed(0)
+        assert predict(model, processor, rows, 8, 12, progress=False) == answers
+        assert model.generation_config.to_dict() == before
     finally:
-        settings.update(**before)
+        model.generation_config = own
+
+
+def test_the_checkpoint_says_where_a_response_ends(talking, rows, answers):
+    model, processor = talking
+    own = model.generation_config
+    words = processor.tokenizer(answers[0])["input_ids"]
+    model.generation_config = GenerationConfig(**{**own.to_dict(), "eos_token_id": words[3]})
+    try:
+        (cut,) = predict(model, processor, rows.select([0]), 1, 12, progress=False)
+        assert processor.tokenizer(cut)["input_ids"] == words[: words.index(words[3]) + 1]
+    finally:
+        model.generation_config = own
 
 
 def test_a_row_that_cannot_be_decoded_is_missing_and_the_others_are_answered(talking, rows, answers, caplog):
@@ -101,17 +129,14 @@ def test_image_sizes_may_differ_between_rows(talking, rows):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)  # the one whose random model happens to imagine
-def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking, rows):
-    model, processor = talking
+def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking_model_folder, rows, only_letters):
+    model, processor = load_model(talking_model_folder)
+    only_letters(model, processor, also=[LATENT_START])
     rows = rows.select(range(4))
-    kept = processor.tokenizer.convert_tokens_to_ids([LATENT_START, *"ABCD"])
-    model.generation_config.suppress_tokens = sorted(set(range(len(processor.tokenizer))) - set(kept))
-    try:
-        said = {
-            latents: predict(*talking, rows, 4, 28, latent_transform(latents), progress=False) for latents in LATENTS
-        }
-        assert any(latent_block(4) in answer for answer in said["own"]), "no latents, so nothing is tested"
-        assert said["own"] != said["zero"] and said["own"] != said["shuffled"] and said["zero"] != said["shuffled"]
-        assert predict(*talking, rows, 3, 28, latent_transform("shuffled"), progress=False) == said["shuffled"]
-    finally:
-        model.generation_config.suppress_tokens = None
+    said = {
+        latents: predict(model, processor, rows, 4, 28, latent_transform(latents), progress=False)
+        for latents in LATENTS
+    }
+    assert any(latent_block(4) in answer for answer in said["own"]), "no latents, so nothing is tested"
+    assert said["own"] != said["zero"] and said["own"] != said["shuffled"] and said["zero"] != said["shuffled"]
+    assert predict(model, processor, rows, 3, 28, latent_transform("shuffled"), progress=False) == said["shuffled"]

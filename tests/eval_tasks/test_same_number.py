@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -32,18 +31,22 @@ def run_command(*command: str, world: Path, home: Path, code: int = 0, **environ
 
 
 @pytest.fixture(scope="module")
-def letter_model_folder(tmp_path_factory, talking_model_folder):
-    """A random model held to letters, so that it answers questions, each as its clip happens to fall."""
-    from transformers import AutoTokenizer
+def letter_model_folder(tmp_path_factory, talking_model_folder, only_letters):
+    """A random model held to letters, so that it answers questions, each as its clip happens to fall.
 
+    Its generation config asks for what would change every answer, and for decoding without a cache.
+    """
+    from fourdthinker.modeling import load_model
+
+    model, processor = load_model(talking_model_folder)
+    only_letters(model, processor)
     folder = tmp_path_factory.mktemp("letters") / "model"
-    shutil.copytree(talking_model_folder, folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    letters = {tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"}
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
     path = folder / "generation_config.json"
-    settings = json.loads(path.read_text())
-    settings["suppress_tokens"] = [index for index in range(len(tokenizer)) if index not in letters]
-    path.write_text(json.dumps(settings))
+    letters = processor.tokenizer.convert_tokens_to_ids(list("ABCD"))
+    suggested = {"suppress_tokens": letters, "use_cache": False, "num_return_sequences": 2, "do_sample": True}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **suggested}))
     return folder
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import yaml
@@ -233,6 +234,22 @@ def test_snippet_shows_a_frame_at_the_size_that_everything_else_does(tiny_model_
     time, *sides = variables["inputs"]["video_grid_thw"][0].tolist()
     # Scaled by the processor in one step or by us beforehand: a patch or two more or less.
     assert time == expected[0] and all(abs(a - b) <= 2 for a, b in zip(sides, expected[1:], strict=True))
+
+
+def test_the_lines_for_a_video_file_fit_the_snippet(
+    tiny_model_folder, tiny_processor, make_video, tmp_path, monkeypatch
+):
+    """Frames and their true times, as our own reader gives them."""
+    monkeypatch.chdir(tmp_path)
+    make_video("clip.mp4", seconds=4)
+    card = str(model_card(tiny_model_folder))
+    lines = re.search(r"by these two lines.*?\n\n((?:    .*\n)+)", card)[1]
+    head, tail = snippet(card).split("question =", 1)
+    code = head + textwrap.dedent(lines) + "question =" + tail
+    variables = {}
+    exec(code.split("with torch.inference_mode")[0], variables)
+    assert variables["frames"].shape == (8, 48, 64, 3)
+    assert variables["inputs"]["second_per_grid_ts"].tolist() == [1.0], "two frames of two a second"
 
 
 def test_dataset_card_leads_load_dataset_to_the_files(tmp_path):

@@ -269,3 +269,23 @@ def test_sharded_weights_open_bit_for_bit(tiny_model, tiny_processor, tmp_path):
     for name, weight in tiny_model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
     assert type(again) is type(tiny_model)
+
+
+@pytest.mark.parametrize("stock", ["qwen3-vl, tied"], indirect=True)
+def test_a_checkpoint_that_pads_on_the_right_is_saved_to_pad_on_the_left(stock, tmp_path):
+    folder, _ = stock
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "right"}))
+    from_backbone(folder)[1].save_pretrained(tmp_path / "ours")
+    assert AutoProcessor.from_pretrained(tmp_path / "ours").tokenizer.padding_side == "left"
+
+
+@pytest.mark.parametrize("stock", ["qwen2.5-vl, old names"], indirect=True)
+def test_a_checkpoint_of_pickled_weights_is_refused_in_one_line(stock):
+    folder, _ = stock
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    from_backbone(folder)  # a pickle beside safetensors is left alone
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"pickled weights \(pytorch_model.bin\).*`save_pretrained`") as caught:
+        from_backbone(folder)
+    assert "\n" not in str(caught.value)

@@ -38,10 +38,17 @@ import json
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+)
 
+KINDS = (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM)
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-models = [kind.from_pretrained(folder, trust_remote_code=True) for kind in (AutoModel, AutoModelForImageTextToText)]
+models = [kind.from_pretrained(folder, trust_remote_code=True) for kind in KINDS]
 assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type.startswith("fourdthinker")
 inputs = processor(text=["Which way does the camera move?"], return_tensors="pt")
 config = models[0].config
@@ -60,7 +67,7 @@ outputs = [
     )
     for model in models
 ]
-assert torch.equal(outputs[0].sequences, outputs[1].sequences)
+assert all(torch.equal(outputs[0].sequences, output.sequences) for output in outputs)
 models[0].save_pretrained(again)
 processor.save_pretrained(again)
 resaved = AutoModel.from_pretrained(again, trust_remote_code=True)
@@ -119,7 +126,7 @@ def elsewhere(tiny_model_folder, tmp_path_factory):
 
 def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     seen, _ = elsewhere
-    assert seen["classes"] == [NAMES[family][1]] * 2
+    assert seen["classes"] == [NAMES[family][1]] * 3
     assert all(module.startswith("transformers_modules.") for module in seen["modules"])
     assert seen["processor"].startswith("transformers.")
     assert seen["imported"] == seen["needless"] == []
@@ -148,15 +155,16 @@ def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder, famil
         "AutoConfig": f"configuration_{file}.{config_class}",
         "AutoModel": f"modeling_{file}.{model_class}",
         "AutoModelForImageTextToText": f"modeling_{file}.{model_class}",
+        "AutoModelForMultimodalLM": f"modeling_{file}.{model_class}",
     }
 
 
 def test_auto_classes_take_our_own_code_where_it_is_installed(tiny_model_folder, family):
-    from transformers import AutoModel, AutoModelForImageTextToText
+    from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
     from fourdthinker.modeling.backbone import FAMILIES
 
-    for kind in (AutoModel, AutoModelForImageTextToText):
+    for kind in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
         assert type(kind.from_pretrained(tiny_model_folder)) is FAMILIES[family]
 
 

@@ -16,7 +16,8 @@ def parts(tiny_model_folder):
     bias = torch.zeros(model.lm_head.out_features)
     bias[model.config.latent_start_token_id] = 12.0
     model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
-    model.generation_config.update(temperature=0.01, top_k=1, do_sample=True)
+    others = {"use_cache": False, "no_repeat_ngram_size": 1, "num_return_sequences": 5, "max_time": 1e-9}
+    model.generation_config.update(temperature=0.01, top_k=1, do_sample=True, **others)
     return model, processor
 
 

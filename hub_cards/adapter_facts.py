@@ -1,0 +1,55 @@
+"""What the card of an adapter says of the models below it."""
+
+from os import PathLike
+from pathlib import Path
+
+from ..modeling.errors import InputError
+
+
+def adapter_chain(folder: str | PathLike) -> list[str]:
+    """The models that an adapter stands on, the whole one first and then the adapters that were trained on it.
+
+    Args:
+        folder (`str` or `PathLike`): A saved model or adapter.
+
+    Returns:
+        `list[str]`: Folders or Hub ids without `folder` itself; nothing where it is no adapter.
+
+    Raises:
+        InputError: If adapters name each other as their base.
+    """
+    from ..modeling.backbone import base_of_adapter
+
+    chain: list[str] = []
+    base = base_of_adapter(folder)
+    while base is not None:
+        if base in chain:
+            raise InputError(f"{folder} is an adapter of {base}, which is an adapter of itself: name the model below")
+        chain.insert(0, base)
+        base = base_of_adapter(base)
+    return chain
+
+
+def count_base_parameters(folder: Path) -> int | None:
+    """Parameters of the whole model below an adapter, from the configuration beside the adapter.
+
+    Args:
+        folder (`Path`): The adapter's folder.
+
+    Returns:
+        `int`, or `None` where the configuration is not one of ours.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    from ..modeling.backbone import FAMILIES
+
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError):
+        return None
+    family = next((family for family in FAMILIES.values() if isinstance(config, family.config_class)), None)
+    if family is None:
+        return None
+    with torch.device("meta"):  # shapes alone, no memory
+        return family(config).num_parameters()

@@ -1,0 +1,83 @@
+"""What a saved folder brings its readers: files that all may read, safe weights, and left padding."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from fourdthinker.modeling import load_model
+from fourdthinker.modeling.errors import InputError
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def family(request):
+    return request.param
+
+
+def test_pickled_weights_are_refused_in_one_line(tiny_model_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"pickled weights \(pytorch_model.bin\)"):
+        load_model(folder)
+    with pytest.raises(OSError, match="no file named model.safetensors"):
+        AutoModelForImageTextToText.from_pretrained(folder)
+
+
+def test_a_pickled_adapter_ends_in_one_line(tiny_model, tiny_processor, tmp_path):
+    adapter = get_peft_model(tiny_model, LoraConfig(r=2, target_modules=["q_proj"]))
+    for part in (adapter, tiny_model.config, tiny_processor):
+        part.save_pretrained(tmp_path)
+    torch.save(load_file(tmp_path / "adapter_model.safetensors"), tmp_path / "adapter_model.bin")
+    assert load_model(tmp_path), "a pickle beside safetensors is left alone"
+    (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"pickled weights \(adapter_model.bin\)"):
+        load_model(tmp_path)
+    (tmp_path / "adapter_model.bin").unlink()
+    with pytest.raises(InputError, match="no readable weights"):
+        load_model(tmp_path)
+
+
+def test_torn_weights_end_in_one_line(tiny_model_folder, tmp_path):
+    shutil.copytree(tiny_model_folder, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(InputError, match="no readable weights"):
+        load_model(tmp_path / "model")
+
+
+def test_weights_are_as_readable_as_the_other_files(tiny_model, tiny_processor, tmp_path):
+    before = os.umask(0o027)
+    try:
+        tiny_model.save_pretrained(tmp_path, max_shard_size="100KB")
+        tiny_processor.save_pretrained(tmp_path)
+    finally:
+        os.umask(before)
+    weights = list(tmp_path.glob("*.safetensors"))
+    assert len(weights) > 1
+    assert {path.stat().st_mode & 0o777 for path in [*weights, tmp_path / "config.json"]} == {0o640}
+
+
+def test_stock_generation_on_a_batch_answers_as_alone(tiny_model_folder, family):
+    """With the stock classes as saved: no argument says on which side to pad."""
+    model = AutoModelForImageTextToText.from_pretrained(tiny_model_folder)
+    processor = AutoProcessor.from_pretrained(tiny_model_folder)
+    frames = [Image.new("RGB", (56, 56), (30 * number, 0, 0)) for number in range(4)]
+
+    def answer(*questions):
+        video = {"type": "video", "video": frames}
+        turns = [[{"role": "user", "content": [video, {"type": "text", "text": text}]}] for text in questions]
+        inputs = processor.apply_chat_template(
+            turns, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True, padding=True
+        )
+        output = model.generate(**inputs, max_new_tokens=10, do_sample=False)
+        return processor.batch_decode(output[:, inputs["input_ids"].shape[1] :])
+
+    short, long = "Which way?", "Which way does the camera move between the first and the last of these frames?"
+    assert answer(short, long) == answer(short) + answer(long)

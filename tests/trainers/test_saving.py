@@ -1,0 +1,67 @@
+"""What trainers save: nothing pickled of their settings, no card but ours, and adapters with all that opens them."""
+
+import json
+
+import pytest
+from peft import LoraConfig
+
+from fourdthinker.modeling import load_model
+from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
+
+SETTINGS = {"use_cpu": True, "bf16": False, "report_to": "none", "disable_tqdm": True, "max_steps": 1, "save_steps": 1}
+STAGES = {
+    "dift": (DIFTTrainer, DIFTConfig, {"per_device_train_batch_size": 2}),
+    "grpo": (
+        LatentGRPOTrainer,
+        LatentGRPOConfig,
+        {"per_device_train_batch_size": 2, "num_generations": 2, "max_completion_length": 4},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def family():
+    """Saving is the same for both."""
+    return "qwen2_5_vl"
+
+
+@pytest.fixture(params=[(stage, whole) for stage in STAGES for whole in (True, False)], ids=str)
+def make_trainer(request, tiny_model_folder, dift_dataset, make_dift_row, tmp_path):
+    """Makes a trainer of either stage, of the whole model or an adapter."""
+    stage, whole = request.param
+    trainer_class, config_class, settings = STAGES[stage]
+    rows = dift_dataset([make_dift_row(number, 1) for number in range(4)])
+
+    def make():
+        model, processor = load_model(tiny_model_folder)
+        return trainer_class(
+            model,
+            args=config_class(str(tmp_path / "out"), **SETTINGS, **settings),
+            train_dataset=rows,
+            processing_class=processor,
+            peft_config=None if whole else LoraConfig(r=2),
+        )
+
+    return make
+
+
+def test_a_checkpoint_holds_no_pickled_settings_and_no_card(make_trainer, tmp_path):
+    make_trainer().train()
+    folder = tmp_path / "out" / "checkpoint-1"
+    (weights,) = folder.glob("*model.safetensors")
+    assert weights.stat().st_mode == (folder / "config.json").stat().st_mode
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.name in ("training_args.bin", "README.md")]
+    assert load_model(folder)
+
+
+def test_a_card_that_is_there_stays(make_trainer, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "README.md").write_text("ours")
+    trainer = make_trainer()
+    trainer.save_model()
+    trainer.create_model_card(model_name="theirs")
+    assert (folder / "README.md").read_text() == "ours"
+    assert not (folder / "training_args.bin").exists()
+    auto_map = json.loads((folder / "config.json").read_text())["auto_map"]
+    assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in auto_map.values())
