@@ -22,8 +22,8 @@ UNSAFE_KEYWORDS = {
 }
 # What travels to the Hub with a checkpoint may lean on nothing that transformers and torchvision do not bring.
 HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers", "numpy", "PIL"}
-# The one file of the room that no checkpoint takes along merges adapters when it opens them.
-STAYS_HERE = {("backbone.py", "peft")}
+# A file that no checkpoint takes along: it merges adapters when they are opened.
+STAYS_HERE = {("peft_adapters.py", "peft")}
 # What rows are made of: words, files, and the `Clip` that every room reads videos into.
 ROW_MODELING = {"tokens", "prompts", "errors", "atomic", "processing"}
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.

@@ -49,22 +49,29 @@ def validate_adapters(adapters: Iterable[PeftConfig], model: PreTrainedModel) ->
     """Reject adapters that could not be trained as they say, or opened again as they were trained.
 
     Args:
-        adapters (`Iterable[peft.PeftConfig]`): Adapters to train.
+        adapters (`Iterable[peft.PeftConfig]`): Adapters to train, as [`fitted_adapter`] gives them.
         model: The model without them.
 
     Raises:
-        InputError: For a method or option that [`check_adapter`] rejects, and for a method other than `modules_to_save`
-            and `trainable_token_indices` on the input embeddings or the head: losses read the head's weight alone.
+        InputError: For a method or option that [`check_adapter`] rejects, for targets that no module has, and for
+            targets that hold the input embeddings or the head, of which losses read the weight alone.
     """
+    modules = dict(model.named_modules())
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
-    names = [name for name, module in model.named_modules() if any(module is table for table in tables)]
     for adapter in adapters:
         check_adapter(adapter)
         parameters = getattr(adapter, "target_parameters", None) or ()
-        for name in names:
-            in_modules = adapter.target_modules and check_target_module_exists(adapter, name)
-            in_parameters = any(f".{name}.weight".endswith(f".{parameter}") for parameter in parameters)
-            if in_modules or in_parameters:
+        targets = adapter.target_modules
+        if targets is None and not isinstance(adapter, LoraConfig):
+            raise InputError("the adapter has no target_modules: name some, such as ['k_proj', 'v_proj', 'down_proj']")
+        reached = [name for name in modules if targets and check_target_module_exists(adapter, name)]
+        if targets and not reached and targets != "all-linear":
+            listed = targets if isinstance(targets, str) else ", ".join(sorted(targets))
+            outside = f" outside of {adapter.exclude_modules}" if adapter.exclude_modules else ""
+            raise InputError(f"no module{outside} is named {listed}: correct the adapter's target_modules")
+        reached += [name for name in modules if any(f".{name}.weight".endswith(f".{one}") for one in parameters)]
+        for name in reached:
+            if any(modules[name] is table for table in tables):
                 raise InputError(
                     f"the adapter reaches {name}: train all of it with modules_to_save or rows of it with LoRA's "
                     "trainable_token_indices, and leave it out of the targets"
@@ -72,7 +79,7 @@ def validate_adapters(adapters: Iterable[PeftConfig], model: PreTrainedModel) ->
 
 
 def check_tower(visual: nn.Module, frozen: bool) -> None:
-    """Reject an adapter in a vision tower that should stay as it is, or one that spares a tower that should be trained.
+    """Reject an adapter that reaches a frozen vision tower, or spares one that should be trained.
 
     Args:
         visual (`nn.Module`): The tower, with the adapter's layers.

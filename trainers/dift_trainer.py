@@ -51,8 +51,8 @@ class DIFTTrainer(SFTTrainer):
         kwargs: As in TRL; `data_collator` defaults to [`DIFTCollator`].
 
     Raises:
-        InputError: If rows do not fit the settings, either does not fit sharded weights, see [`check_sharding`], or the
-            adapter is not supported.
+        InputError: If rows do not fit the settings, either does not fit sharded weights, see [`check_sharding`], or
+            the adapter is not supported.
 
     Example:
 
@@ -79,6 +79,7 @@ class DIFTTrainer(SFTTrainer):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
             check_sharding(args, [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)])
             model.tiled_loss = False
+        peft_config = fitted_adapter(peft_config, model.config)
         if peft_config is not None:
             validate_adapters([peft_config], model)
         model.model.freeze_vision()
@@ -100,7 +101,7 @@ class DIFTTrainer(SFTTrainer):
             processing_class=processing_class,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            peft_config=fitted_adapter(peft_config, model.config),
+            peft_config=peft_config,
             **kwargs,
         )
         check_tower(unwrapped(self.accelerator, self.model).model.visual, frozen=True)

@@ -87,16 +87,16 @@ class LatentGRPOTrainer(GRPOTrainer):
         processing_class ([`~transformers.ProcessorMixin`]):
             The model's processor.
         peft_config (`peft.PeftConfig`, *optional*):
-            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`]; switched off,
-            it is the reference. With `freeze_vision=False` it reaches the vision tower too. The embeddings of the latent
-            tokens are trained with it, the start token's score among them, which is the policy's own; except, with a
-            warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
+            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`]; switched
+            off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The embeddings of the
+            latent tokens are trained with it, the start token's score among them, which is the policy's own; except,
+            with a warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
         kwargs:
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
     Raises:
-        InputError: If columns are missing, the adapter is not supported, or rollouts would not sample what the settings
-            say.
+        InputError: If columns are missing, the adapter is not supported, or rollouts would not sample what the
+            settings say.
 
     Example:
 
@@ -136,13 +136,14 @@ class LatentGRPOTrainer(GRPOTrainer):
         check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
         adapted = isinstance(model, PeftModel) or peft_config is not None
         if not isinstance(model, str):
-            if adapted:
-                policy = model.get_base_model() if isinstance(model, PeftModel) else model
-                validate_adapters([peft_config] if peft_config is not None else model.peft_config.values(), policy)
             reason = why_tokens_stay(model, weights_are_sharded(args))
             peft_config = fitted_adapter(peft_config, model.config, reason is None, spare_tower=args.freeze_vision)
             if reason and peft_config is not None:
                 logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
+            if isinstance(model, PeftModel):
+                validate_adapters(model.peft_config.values(), model.get_base_model())
+            elif adapted:
+                validate_adapters([peft_config], model)
         if args.beta and not adapted and not isinstance(model, str):
             _check_reference(model, args.beta)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
@@ -236,7 +237,7 @@ class LatentGRPOTrainer(GRPOTrainer):
         distinct, numbers = group_prompts(self._rows)
         encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
         with self._policy_for_sampling() as model:
-            gather_for_features(self._base_model)
+            gather_for_features(model)
             videos = encode_videos(model, encoded, self.args.freeze_vision)
             self._videos = [videos[number] for number in numbers]
             prompts = {key: encoded[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
