@@ -15,6 +15,7 @@ from .latent_configuration import LATENT_FIELDS
 from .latent_modeling import LatentCausalLMMixin
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
 from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
+from .peft_adapters import merge_adapter, set_tied
 from .processing import pad_left
 from .tokens import LATENT_TOKENS
 
@@ -91,7 +92,7 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
         `tuple`: The model, in eval mode, and its processor.
 
     Raises:
-        InputError: If there is no such folder or what it holds is not ours.
+        InputError: If there is no such folder, what it holds is not ours, or an adapter cannot be merged exactly.
     """
     hub = _hub_arguments(kwargs)
     fields = _config_fields(path, hub)
@@ -133,8 +134,6 @@ def _merged(
     kwargs: dict,
     config: PreTrainedConfig | None = None,
 ) -> PreTrainedModel:
-    from peft import PeftModel  # only here: everything else in this room does without
-
     _assert_adapter_is_safe(path, hub)
     # The configuration beside the adapter is the trained one; the files of the base are of its newest revision.
     config = config or model_class.config_class.from_pretrained(path, **hub)
@@ -146,17 +145,27 @@ def _merged(
     try:
         further = base_of_adapter(base, hub_of_base)
         if further is None:
+            _take_tying(config, base, model_class, hub_of_base)
             model, loaded = _load_weights(base, model_class, config=config, **of_base)
             _assert_complete(base, loaded)
         else:  # an adapter that was trained on another
             model = _merged(base, further, model_class, hub_of_base, of_base, config)
     except InputError as error:
         raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
-    merged = PeftModel.from_pretrained(model, str(path), **hub).merge_and_unload().eval()
+    try:
+        merged = merge_adapter(model, path, **hub).eval()
+    except InputError as error:
+        raise InputError(f"{path} cannot be opened: {error}") from error
     merged.requires_grad_(True).model.freeze_vision()
     # Not its base: an adapter that is trained on this one belongs to both, and so does a reference model.
     merged.name_or_path = merged.config._name_or_path = str(path)
     return merged
+
+
+def _take_tying(config: PreTrainedConfig, base: str, model_class: type[LatentCausalLMMixin], hub: dict) -> None:
+    """Tie the tables as in the base's files: an adapter between them and `config` may have untied them."""
+    _config_fields(base, hub)  # which says in one line what is wrong with them
+    set_tied(config, model_class.config_class.from_pretrained(base, **hub).tie_word_embeddings)
 
 
 def _hub_arguments(kwargs: dict) -> dict:

@@ -18,6 +18,32 @@ SENTENCES = (
     "<answer>...</answer>.",
 )
 
+# accelerate shards weights on accelerators only, although torch does it on a CPU as well.
+SHARD_ON_CPU = """
+import sys
+
+from accelerate import DistributedType
+from accelerate.state import AcceleratorState, PartialState
+
+plain = AcceleratorState.__init__
+
+
+def sharded(self, *args, fsdp_plugin=None, **kwargs):
+    plain(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    if fsdp_plugin is not None:
+        self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        self.fsdp_plugin = fsdp_plugin
+
+
+AcceleratorState.__init__ = sharded
+"""
+
+
+@pytest.fixture(scope="session")
+def shard_on_cpu():
+    """The beginning of a script whose processes hold a part of the weights each."""
+    return SHARD_ON_CPU
+
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory):

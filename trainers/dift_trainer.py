@@ -16,7 +16,7 @@ from trl.models import unwrap_model_for_generation
 
 from ..modeling.errors import InputError
 from ..modeling.self_feeding import SelfFeeding
-from .adapters import fitted_adapter
+from .adapters import check_tower, fitted_adapter, validate_adapters
 from .bad_loss import check_loss
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
@@ -47,11 +47,13 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         processing_class: The model's processor.
         train_dataset (`datasets.Dataset`, *optional*): Rows of `dift`.
         eval_dataset (`datasets.Dataset`, *optional*): Held-out rows.
-        peft_config (`peft.PeftConfig`, *optional*): Train an adapter, see [`fitted_adapter`].
+        peft_config (`peft.PeftConfig`, *optional*):
+            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`].
         kwargs: As in TRL; `data_collator` defaults to [`DIFTCollator`].
 
     Raises:
-        InputError: If rows do not fit the settings, or either does not fit sharded weights, see [`check_sharding`].
+        InputError: If rows do not fit the settings, either does not fit sharded weights, see [`check_sharding`], or
+            the adapter is not supported.
 
     Example:
 
@@ -78,6 +80,9 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
             check_sharding(args, [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)])
             model.tiled_loss = False
+        peft_config = fitted_adapter(peft_config, model.config)
+        if peft_config is not None:
+            validate_adapters([peft_config], model)
         model.model.freeze_vision()
         for name in ("ce_loss_weight", "sim_loss_weight", "latent_loss", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
@@ -97,9 +102,10 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
             processing_class=processing_class,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            peft_config=fitted_adapter(peft_config, model.config),
+            peft_config=peft_config,
             **kwargs,
         )
+        check_tower(unwrapped(self.accelerator, self.model).model.visual, frozen=True)
         # `compute_loss` divides by the tokens and images of a whole optimizer step, over all its micro-batches and
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True
@@ -212,7 +218,8 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         asked = range(min(self.args.eval_generations, len(rows)))
         mine = rows.select(asked[self.args.process_index :: self.args.world_size])
         settings = (self.args.per_device_eval_batch_size, self.args.eval_max_new_tokens)
-        with unwrap_model_for_generation(self.model, self.accelerator):
+        # An adapter's model decodes inside its wrapper, whose `forward` alone `accelerate` has put under autocast.
+        with unwrap_model_for_generation(self.model, self.accelerator), self.accelerator.autocast():
             model = unwrapped(self.accelerator, self.model)
             counts = free_running_counts(model, self.processing_class, mine, *settings)
         counted = torch.tensor([list(counts.values())], device=self.accelerator.device)

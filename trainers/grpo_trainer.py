@@ -24,7 +24,7 @@ from ..modeling.latent_generation import LatentGenerateOutput
 from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
 from ..modeling.tokens import show_latent_blocks
-from .adapters import fitted_adapter, head_without_bias, why_tokens_stay
+from .adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
 from .bad_loss import bad_scores, check_loss
 from .epoch_sampler import EpochSampler
 from .grpo_config import LatentGRPOConfig
@@ -89,14 +89,16 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         processing_class ([`~transformers.ProcessorMixin`]):
             The model's processor.
         peft_config (`peft.PeftConfig`, *optional*):
-            Train an adapter, see [`fitted_adapter`]; switched off, it is the reference. The embeddings of the latent
-            tokens are trained with it, the start token's score among them, which is the policy's own; except, with a
-            warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
+            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`]; switched
+            off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The embeddings of the
+            latent tokens are trained with it, the start token's score among them, which is the policy's own; except,
+            with a warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
         kwargs:
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
     Raises:
-        InputError: If columns are missing, or rollouts would not sample what the settings say.
+        InputError: If columns are missing, the adapter is not supported, or rollouts would not sample what the
+            settings say.
 
     Example:
 
@@ -134,12 +136,16 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         elif not isinstance(reward_funcs, list):
             reward_funcs = [reward_funcs]
         check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
+        adapted = isinstance(model, PeftModel) or peft_config is not None
         if not isinstance(model, str):
             reason = why_tokens_stay(model, weights_are_sharded(args))
-            peft_config = fitted_adapter(peft_config, model.config, new_tokens=reason is None)
+            peft_config = fitted_adapter(peft_config, model.config, reason is None, spare_tower=args.freeze_vision)
             if reason and peft_config is not None:
                 logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
-        adapted = isinstance(model, PeftModel) or peft_config is not None
+            if isinstance(model, PeftModel):
+                validate_adapters(model.peft_config.values(), model.get_base_model())
+            elif adapted:
+                validate_adapters([peft_config], model)
         if args.beta and not adapted and not isinstance(model, str):
             _check_reference(model, args.beta)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
@@ -160,7 +166,11 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             **kwargs,
         )
         head_without_bias(self._base_model)
-        self._base_model.model.visual.requires_grad_(not args.freeze_vision)
+        visual = self._base_model.model.visual
+        if adapted:
+            check_tower(visual, args.freeze_vision)
+        else:
+            visual.requires_grad_(not args.freeze_vision)
         self._settle_sampling()
         rules = LatentRules.from_config(self._base_model.config)
         self._measured = {mode: GRPOMetrics(self.accelerator, rules) for mode in ("train", "eval")}
@@ -229,7 +239,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         distinct, numbers = group_prompts(self._rows)
         encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
         with self._policy_for_sampling() as model:
-            gather_for_features(self._base_model)
+            gather_for_features(model)
             videos = encode_videos(model, encoded, self.args.freeze_vision)
             self._videos = [videos[number] for number in numbers]
             prompts = {key: encoded[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
@@ -262,6 +272,9 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
                 gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
             ) as model,
             torch.no_grad(),
+            # `accelerate` puts only the outermost model's `forward` under autocast, and an adapter's `generate`, a
+            # prefill and the tower's features go around that one.
+            self.accelerator.autocast(),
             without_checkpoint_generation_config(self._base_model),
         ):
             yield model

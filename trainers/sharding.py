@@ -66,6 +66,10 @@ def whole(module: nn.Module) -> AbstractContextManager:
 
 
 def gather_for_features(model: nn.Module) -> None:
-    """Under FSDP, `get_video_features` puts the weights together that it needs, as calling the model itself does."""
+    """Under FSDP, `get_video_features` puts the weights together that it needs, as calling the model itself does.
+
+    Args:
+        model: The outermost module that FSDP has sharded, an adapter's included, or a model that is not sharded.
+    """
     if "get_video_features" not in vars(model):
         register_fsdp_forward_method(model, "get_video_features")  # nothing elsewhere

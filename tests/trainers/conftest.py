@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Tilt Down"]
 
 FEATURES = Features(
@@ -68,15 +70,18 @@ def family(request):
 
 
 @pytest.fixture
-def in_two_processes(tmp_path):
-    """Runs a script in two processes on the CPU."""
+def in_two_processes(tmp_path, shard_on_cpu):
+    """Runs a script in two processes on the CPU, which share gradients or, sharded, weights."""
 
-    def run(script, *arguments):
+    def run(script, *arguments, sharded=False):
         file = tmp_path / "script.py"
-        file.write_text(script)
-        # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices.
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        file.write_text(shard_on_cpu + script if sharded else script)
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+        if sharded:
+            command += ["--config_file", str(RECIPES / "accelerate" / "fsdp2.yaml")]
+        else:  # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices
+            command += ["--multi_gpu", "--num_machines", "1", "--dynamo_backend", "no"]
+        command += ["--mixed_precision", "no"]
         command += ["--main_process_port", "0", str(file), *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
