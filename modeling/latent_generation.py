@@ -172,7 +172,9 @@ class LatentGenerationMixin:
         else:
             cache = kwargs.get(CACHE_NAME)
             past = 0 if cache is None else cache.get_seq_length()
-            new = ids[:, past:] if ids.shape[1] > past else ids
+            mask = kwargs.get("attention_mask")
+            # As in transformers: ids shorter than their mask are those behind the cache alone.
+            new = ids if mask is not None and mask.shape[1] > ids.shape[1] else ids[:, past:]
             counts = (new == rules.pad).sum(1).tolist()
         if given is None:
             if any(counts):

@@ -1,8 +1,17 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import LogitsProcessor, StoppingCriteria, TextIteratorStreamer, TextStreamer
+from transformers import (
+    DynamicCache,
+    GenerationMixin,
+    LogitsProcessor,
+    StoppingCriteria,
+    TextIteratorStreamer,
+    TextStreamer,
+)
 
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.latent_generation import LatentFeedback
@@ -138,6 +147,34 @@ def test_prompt_with_pads_needs_their_vectors(prompts, generate_at):
     whole = generate_at(inputs, STEPS[:1])
     with pytest.raises(InputError, match="latent_embeds"):
         generate_at(replay_inputs(inputs, whole.sequences), [[]])
+
+
+@pytest.mark.parametrize("passed", ["all ids", "new ids"])
+def test_decoding_goes_on_behind_a_cache_that_holds_latents(prompts, generate_at, tiny_model, passed):
+    prepare = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
+    if passed == "new ids" and "next_sequence_length" not in prepare:
+        pytest.skip("this transformers goes on from all ids only")
+    config, inputs = tiny_model.config, prompts([0])
+    begun = generate_at(inputs, STEPS[:1], max_new_tokens=9)
+    new = torch.tensor([[20, config.latent_start_token_id, *[config.latent_token_id] * 2]])
+    ids, latents = torch.cat([begun.sequences, new], 1), torch.ones(2, 32)
+    whole = {**replay_inputs(inputs, ids), "latent_embeds": torch.cat([*begun.latent_embeds, latents])}
+    expected = generate_at(whole, [[]], max_new_tokens=6)
+    replay = replay_inputs(inputs, begun.sequences[:, :-1])
+    cache = DynamicCache(config=config.get_text_config())
+    with torch.no_grad():
+        tiny_model(**replay, cache=cache, use_cache=True, latent_embeds=begun.latent_embeds[0])
+    kept = ids if passed == "all ids" else ids[:, cache.get_seq_length() :]
+    after = {"input_ids": kept, "attention_mask": whole["attention_mask"], "latent_embeds": latents, "cache": cache}
+    rest = generate_at(after, [[]], max_new_tokens=6)
+    assert torch.equal(rest.sequences[:, -6:], expected.sequences[:, -6:])
+    assert rest.sequences[0, -6:-3].tolist() == [config.latent_token_id] * 2 + [config.latent_end_token_id]
+    torch.testing.assert_close(rest.latent_embeds[0], expected.latent_embeds[0][4:], atol=1e-5, rtol=0)
+
+
+def test_a_transform_that_changes_the_shape_is_refused(prompts, generate_at):
+    with pytest.raises(InputError, match=r"latent_transform turned \(1, 1, 32\) into \(1, 32\): it must keep"):
+        generate_at(prompts([0]), STEPS[:1], latent_transform=lambda states: states[0])
 
 
 def test_latent_transform_changes_what_is_fed_and_recorded(prompts, generate_at):

@@ -459,6 +459,14 @@ def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
         assert seen == [(1, prompt + int(batch["completion_mask"].sum()))]
 
 
+@pytest.mark.parametrize(("loss_type", "together"), [("dapo", True), ("bnpo", False)])
+def test_slices_hold_one_prompt_each_unless_they_take_means_of_their_own(parts, tmp_path, loss_type, together):
+    settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "loss_type": loss_type}
+    slices = roll_out(make_trainer(parts, tmp_path, **settings))
+    prompts = [{id(video) for video in batch["videos"]} for batch in slices]
+    assert len(set.union(*prompts)) == 3 and all(len(some) == 1 for some in prompts) == together
+
+
 def handed_to_the_model(trainer, batch):
     """What a scorer calls the policy with for a whole batch."""
     policy, width = trainer._base_model, batch["completion_ids"].shape[1]
