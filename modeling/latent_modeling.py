@@ -330,8 +330,8 @@ class LatentCausalLMMixin(LatentGenerationMixin):
             )._asdict()
             renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
             parts = {renamed.get(name, name): value for name, value in loss.items()}
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
-        states = states[:, kept] if not isinstance(kept, int) else states
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        states = states[:, kept]
         output = LatentCausalLMOutput(
             **parts,
             logits=self.lm_head(states),

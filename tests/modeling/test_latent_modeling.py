@@ -63,6 +63,19 @@ def test_without_latents_it_is_the_stock_model(prompts, image_prompt, tiny_model
     torch.testing.assert_close(ours[kept], expected[kept], atol=1e-6, rtol=0)
 
 
+def test_features_of_a_frozen_tower_carry_no_graph(prompts, image_prompt, tiny_model):
+    """Not even where adapters have every input embedding ask for a gradient."""
+    tiny_model.enable_input_require_grads()
+    video, images = prompts([0]), image_prompt
+    for trains in (False, True):
+        tiny_model.model.visual.requires_grad_(trains)
+        for encoded in (
+            tiny_model.get_video_features(video["pixel_values_videos"], video["video_grid_thw"], return_dict=True),
+            tiny_model.get_image_features(images["pixel_values"], images["image_grid_thw"], return_dict=True),
+        ):
+            assert [part.requires_grad for part in encoded.pooler_output] == [trains] * len(encoded.pooler_output)
+
+
 @torch.no_grad()
 def test_latents_behind_a_cache_stand_where_they_would_in_one_pass(prompts, tiny_model):
     """The video is in the cache alone, and the text after it is further on than its tokens tell."""
