@@ -60,8 +60,9 @@ class LatentFeedback:
 
     def feed(self, state: torch.Tensor) -> torch.Tensor:
         """Take the last hidden states `(batch, 1, hidden)`; give what the next step gets at latent pads."""
-        # A compiled forward may write its next output over this one.
-        self._fed = state.clone() if self.transform is None else self.transform(state)
+        # A copy: a compiled forward may write its next output over this one, a transform may work in place.
+        state = state.clone()
+        self._fed = state if self.transform is None else self.transform(state)
         if self._fed.shape != state.shape:
             raise InputError(
                 f"latent_transform turned {tuple(state.shape)} into {tuple(self._fed.shape)}: it must keep the shape"
@@ -75,12 +76,10 @@ class LatentFeedback:
             self._steps.append((position, index, self._fed[index, 0]))
 
     def latents(self, sequences: torch.LongTensor) -> list[torch.Tensor]:
-        """The latents of every returned row; states of pads that were not returned are left out."""
+        """The latents of every returned row."""
         expand = sequences.shape[0] // len(self.prompt)
         rows = [[latents] for latents in self.prompt for _ in range(expand)]
         for position, index, states in self._steps:
-            if position >= sequences.shape[1]:
-                continue
             # A stopping criterion may have put padding where the pad was due.
             kept = (sequences[index, position] == self.rules.pad).tolist()
             for row, state, keep in zip(index.tolist(), states, kept, strict=True):
@@ -173,7 +172,9 @@ class LatentGenerationMixin:
         else:
             cache = kwargs.get(CACHE_NAME)
             past = 0 if cache is None else cache.get_seq_length()
-            new = ids[:, past:] if ids.shape[1] > past else ids
+            mask = kwargs.get("attention_mask")
+            # As in transformers: ids shorter than their mask are those behind the cache alone.
+            new = ids if mask is not None and mask.shape[1] > ids.shape[1] else ids[:, past:]
             counts = (new == rules.pad).sum(1).tolist()
         if given is None:
             if any(counts):

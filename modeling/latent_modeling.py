@@ -13,7 +13,7 @@ from .latent_generation import LatentGenerationMixin
 from .latent_loss import dift_loss
 from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
-from .latent_rules import inject_latents
+from .latent_rules import check_no_pads, inject_latents
 from .position_rule import qwen_positions, token_types
 from .saving import SavingMixin
 from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
@@ -79,7 +79,8 @@ class LatentModelMixin:
         """The stock forward, with latents in the place of the embeddings at latent pads.
 
         Args:
-            latent_embeds (`torch.Tensor`, *optional*): Packed or dense latents, see [`inject_latents`].
+            latent_embeds (`torch.Tensor`, *optional*): Packed or dense latents, see [`inject_latents`]. Needed
+                wherever `input_ids` hold latent pads.
             mm_token_type_ids (`torch.IntTensor` of shape `(batch, length)`, *optional*):
                 0 text, 1 image, 2 video; rebuilt from the ids where absent.
             states_to_keep (`torch.LongTensor` of shape `(kept,)`, *optional*):
@@ -87,6 +88,9 @@ class LatentModelMixin:
                 `(1, kept, hidden)`.
             past_key_values: The name of `cache` before transformers 5.24.
             kwargs: As in transformers, like the other arguments.
+
+        Raises:
+            InputError: If there are not as many latents as latent pads, or pads and no latents at all.
         """
         cache = pick_cache(cache, past_key_values)
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
@@ -108,6 +112,8 @@ class LatentModelMixin:
                 position_ids = counted.expand(3, input_ids.shape[0], -1)
             # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
             input_ids = None
+        elif input_ids is not None:
+            check_no_pads(input_ids, self.config.latent_token_id)
         outputs = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -251,7 +257,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
                 What [`~LatentCausalLMMixin.imagery_targets`] made of the frames before, in their place.
             latent_embeds (`torch.Tensor` of shape `(latents, hidden)`, *optional*):
                 Vectors to feed at the latent pads: recorded ones (replay). With imagery too, these are fed and the
-                imagery is targets only.
+                imagery is targets only. Ids with latent pads need these, or imagery.
             self_feeding ([`SelfFeeding`], *optional*): Feed the rows' own latents in the place of the targets.
             teacher_forced (`torch.BoolTensor` of shape `(images,)`, *optional*): The blocks that it leaves their
                 targets.
@@ -263,6 +269,9 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
 
         Returns:
             [`LatentCausalLMOutput`].
+
+        Raises:
+            InputError: If there are not as many latents as latent pads, or pads and no latents at all.
         """
         if pixel_values_latent is not None:
             latent_targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
@@ -322,8 +331,8 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
             )._asdict()
             renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
             parts = {renamed.get(name, name): value for name, value in loss.items()}
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
-        states = states[:, kept] if not isinstance(kept, int) else states
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        states = states[:, kept]
         output = LatentCausalLMOutput(
             **parts,
             logits=self.lm_head(states),

@@ -57,9 +57,8 @@ class LatentRules:
         last = input_ids[:, -1]
         # No more than `size` pads matter, so the cost of a step does not grow with the sequence.
         run = (input_ids[:, -self.size :] == self.pad).flip(1).long().cumprod(1).sum(1)
-        opens = (last == self.start) | ((run > 0) & (run < self.size))
-        forced = torch.where(opens, self.pad, NOT_FORCED)
-        return torch.where(run >= self.size, self.end, forced).to(input_ids.dtype)
+        forced = torch.where((last == self.start) | (run > 0), self.pad, NOT_FORCED)
+        return torch.where(run == self.size, self.end, forced).to(input_ids.dtype)
 
     def constrain(self, forced: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Scores under which a row says its forced token and, where none is forced, neither pad nor end.
@@ -93,21 +92,42 @@ def inject_latents(embeds: torch.Tensor, pads: torch.BoolTensor, latents: torch.
         embeds (`torch.Tensor` of shape `(batch, length, hidden)`): Input embeddings.
         pads (`torch.BoolTensor` of shape `(batch, length)`): True at latent pads.
         latents (`torch.Tensor`): Packed, of shape `(latents, hidden)`: one for every pad, row after row in order of
-            position. Or dense, of shape `(batch, 1, hidden)`, for a decoding step of length 1, where rows that are
-            not at a pad ignore theirs.
+            position. Or dense, of shape `(batch, length, hidden)`, as in a decoding step; those that are not at a pad
+            are ignored.
 
     Raises:
-        InputError: If there are not as many latents as pads.
+        InputError: If there are not as many latents as pads, or dense ones do not fit the sequences.
     """
     latents = latents.to(embeds.device, embeds.dtype)
     if latents.dim() == 3:
-        if latents.shape[:2] != embeds.shape[:2] or embeds.shape[1] != 1:
+        if latents.shape != embeds.shape:
             raise InputError(
-                f"latents of shape {tuple(latents.shape)} are for one decoding step: give packed ones of shape "
-                "(latents, hidden) for a whole sequence"
+                f"latents of shape {tuple(latents.shape)} are not one for each token of {tuple(embeds.shape[:2])}: "
+                "give packed ones of shape (latents, hidden)"
             )
         return torch.where(pads[..., None], latents, embeds)
     count = int(pads.sum())
-    if latents.dim() != 2 or latents.shape[0] != count:
-        raise InputError(f"the sequences have {count} latent pads but latent_embeds is {tuple(latents.shape)}")
+    if latents.shape != (count, embeds.shape[-1]):
+        raise InputError(
+            f"the sequences have {count} latent pads but latent_embeds is {tuple(latents.shape)}: give it the shape "
+            f"{(count, embeds.shape[-1])}"
+        )
     return embeds.masked_scatter(pads[..., None], latents)
+
+
+def check_no_pads(input_ids: torch.LongTensor, pad: int | None) -> None:
+    """Check ids that come without latents: a pad's own embedding would be fed, another context than any training's.
+
+    A compiled forward skips the check, which depends on data.
+
+    Raises:
+        InputError: If there are latent pads.
+    """
+    if pad is None or torch.compiler.is_compiling():
+        return
+    pads = input_ids == pad
+    if bool(pads.any()):  # one value to wait for; decoding steps always come with latents
+        raise InputError(
+            f"the sequences have {int(pads.sum())} latent pads but no latents: give their vectors as latent_embeds, "
+            "packed to (latents, hidden) row after row, or the imagery as pixel_values_latent"
+        )

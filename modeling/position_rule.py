@@ -77,7 +77,7 @@ def qwen_positions(
 
 
 def _grids(grid_thw, seconds, merge: int) -> Iterator[tuple[tuple[int, int, int], float]]:
-    """Merged grids in order, each with the seconds one of its temporal steps spans (0 for images)."""
+    """Merged grids in order, each with the seconds that a temporal step spans; an image has one step, at time 0."""
     if grid_thw is None:
         return iter(())
     sizes = [(time, height // merge, width // merge) for time, height, width in grid_thw.tolist()]
@@ -106,7 +106,7 @@ def _row_positions(types: list[int], grids: dict[int, Iterator], tokens_per_seco
                     f"{length} {'image' if kind == IMAGE else 'video'} tokens in a row do not fit the grid {grid}: "
                     "give the grids that the processor returned with these ids"
                 )
-            block = visual_positions(start, grid, seconds if kind == VIDEO else 0.0, tokens_per_second)
+            block = visual_positions(start, grid, seconds, tokens_per_second)
             blocks.append(block)
             start = int(block.max()) + 1
             length -= size

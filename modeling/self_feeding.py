@@ -106,8 +106,8 @@ class OwnLatents:
         starts = torch.zeros_like(context)
         for number in range(1, int(self.numbers.max()) + 1):
             due = self.numbers == number
-            # Rows that have no latent left stay out of the steps after the first.
-            ends = context.clone() if number == 1 else starts.clone()
+            # Rows that have no latent left stay out of the steps after the first: they have begun past their context.
+            ends = context.clone()
             ends[self.rows[due]] = self.columns[due]
             width = int((ends - starts).max())
             columns = ends[:, None] + torch.arange(-width, 0, device=ends.device)
@@ -140,7 +140,7 @@ class CachedSteps:
             self.positions, _ = model.model.get_rope_index(self.ids, attention_mask=self.mask, **grids)
         seen = token_types(self.ids, model.config) != TEXT
         numbered = torch.arange(1, self.ids.shape[1] + 1, device=self.ids.device)
-        self.after_vision = (seen * numbered).amax(1).clamp(min=1)
+        self.after_vision = (seen * numbered).amax(1)
         self._cache = DynamicCache(config=model.config.get_text_config())
         self._cached = self.mask[:, :0]
 

@@ -36,7 +36,7 @@ def well_formed_reasoning(text: str) -> str | None:
     only as start, pads, end.
     """
     lowered = text.lower()
-    if any(text.count(tag) != 1 or lowered.count(tag) != 1 for tag in _TAGS):
+    if any(lowered.count(tag) != 1 for tag in _TAGS):
         return None
     text = text.strip()
     if not (text.startswith("<think>") and text.endswith("</answer>")):

@@ -124,8 +124,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         images = sum(_images(batch) for batch in batches)
         # A step without imagery divides nought by one.
-        counted = self.accelerator.gather(torch.tensor(images, device=device)).sum().clamp(min=1)
-        self._images_in_batch = counted if num_items is not None else None
+        self._images_in_batch = self.accelerator.gather(torch.tensor(images, device=device)).sum().clamp(min=1)
         return batches, num_items
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None):
@@ -185,9 +184,9 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         return feeding
 
     def _teacher_forcing(self) -> float:
-        """The share of blocks that feed on their targets at this step."""
+        """The share of blocks that feed on their targets at this step; none where it is 0 or less."""
         done, until = self.state.global_step, self.args.teacher_forcing_until * self.state.max_steps
-        return self.args.teacher_forcing * max(0.0, 1.0 - done / until) if until else 0.0
+        return self.args.teacher_forcing * (1.0 - done / until) if until else 0.0
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """TRL's own, whose time is not that of training."""

@@ -8,7 +8,6 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..modeling.latent_loss import IGNORED_LABEL
 from ..modeling.latent_rules import LatentRules
-from ..modeling.position_rule import token_types
 from .head_tiles import narrow_head_tiles
 from .rollouts import EncodedVideo, video_grids, video_inputs
 from .shared_prompts import SharedRows, best_number_together, row_cost, rows_by_prompt, shares_prompts
@@ -94,7 +93,6 @@ class LatentScorer:
                 **tokens,
                 **video_inputs(videos),
                 **inputs,
-                mm_token_type_ids=token_types(tokens["input_ids"], config),
                 # Given even if there are none: processes that hold a part of the weights each must take one way.
                 latent_embeds=torch.cat(list(latents)).to(input_ids.device),
                 shift_labels=labels[labelled][None],

@@ -1,10 +1,21 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import LogitsProcessor, TextIteratorStreamer, TextStreamer
+from transformers import (
+    DynamicCache,
+    GenerationMixin,
+    LogitsProcessor,
+    StoppingCriteria,
+    TextIteratorStreamer,
+    TextStreamer,
+)
 
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.latent_generation import LatentFeedback
+from fourdthinker.modeling.latent_rules import LatentRules
 
 STEPS = ([2], [5], [3, 9])
 
@@ -53,9 +64,11 @@ def test_replay_with_recorded_latents_gives_the_logits_of_decoding(prompts, gene
     decoded = torch.stack(output.logits, dim=1)
     replay = replay_inputs(inputs, output.sequences)
     length = inputs["input_ids"].shape[1]
+    pads = output.sequences[output.sequences == tiny_model.config.latent_token_id]
     with torch.no_grad():
         logits = tiny_model(**replay, latent_embeds=torch.cat(output.latent_embeds)).logits[:, length - 1 : -1]
-        without = tiny_model(**replay).logits[:, length - 1 : -1]
+        own_embeddings = tiny_model.get_input_embeddings()(pads)
+        without = tiny_model(**replay, latent_embeds=own_embeddings).logits[:, length - 1 : -1]
     torch.testing.assert_close(logits, decoded, atol=1e-4, rtol=0)
     # With the pad's own embedding the states after the block are others: what the research code scored.
     assert (without[0, 5:] - decoded[0, 5:]).abs().max() > 1e-2
@@ -136,6 +149,34 @@ def test_prompt_with_pads_needs_their_vectors(prompts, generate_at):
         generate_at(replay_inputs(inputs, whole.sequences), [[]])
 
 
+@pytest.mark.parametrize("passed", ["all ids", "new ids"])
+def test_decoding_goes_on_behind_a_cache_that_holds_latents(prompts, generate_at, tiny_model, passed):
+    prepare = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
+    if passed == "new ids" and "next_sequence_length" not in prepare:
+        pytest.skip("this transformers goes on from all ids only")
+    config, inputs = tiny_model.config, prompts([0])
+    begun = generate_at(inputs, STEPS[:1], max_new_tokens=9)
+    new = torch.tensor([[20, config.latent_start_token_id, *[config.latent_token_id] * 2]])
+    ids, latents = torch.cat([begun.sequences, new], 1), torch.ones(2, 32)
+    whole = {**replay_inputs(inputs, ids), "latent_embeds": torch.cat([*begun.latent_embeds, latents])}
+    expected = generate_at(whole, [[]], max_new_tokens=6)
+    replay = replay_inputs(inputs, begun.sequences[:, :-1])
+    cache = DynamicCache(config=config.get_text_config())
+    with torch.no_grad():
+        tiny_model(**replay, cache=cache, use_cache=True, latent_embeds=begun.latent_embeds[0])
+    kept = ids if passed == "all ids" else ids[:, cache.get_seq_length() :]
+    after = {"input_ids": kept, "attention_mask": whole["attention_mask"], "latent_embeds": latents, "cache": cache}
+    rest = generate_at(after, [[]], max_new_tokens=6)
+    assert torch.equal(rest.sequences[:, -6:], expected.sequences[:, -6:])
+    assert rest.sequences[0, -6:-3].tolist() == [config.latent_token_id] * 2 + [config.latent_end_token_id]
+    torch.testing.assert_close(rest.latent_embeds[0], expected.latent_embeds[0][4:], atol=1e-5, rtol=0)
+
+
+def test_a_transform_that_changes_the_shape_is_refused(prompts, generate_at):
+    with pytest.raises(InputError, match=r"latent_transform turned \(1, 1, 32\) into \(1, 32\): it must keep"):
+        generate_at(prompts([0]), STEPS[:1], latent_transform=lambda states: states[0])
+
+
 def test_latent_transform_changes_what_is_fed_and_recorded(prompts, generate_at):
     inputs = prompts([0])
     plain = generate_at(inputs, STEPS[:1])
@@ -144,6 +185,36 @@ def test_latent_transform_changes_what_is_fed_and_recorded(prompts, generate_at)
     assert torch.equal(plain.sequences, same.sequences)
     assert zeroed.latent_embeds[0].eq(0).all()
     assert not torch.allclose(torch.stack(plain.logits)[8], torch.stack(zeroed.logits)[8], atol=1e-3)
+
+
+def test_a_transform_that_works_in_place_changes_latents_alone(prompts, generate_at):
+    inputs = prompts([0])
+    plain, zeroed = (
+        generate_at(inputs, STEPS[:1], latent_transform=transform, output_hidden_states=True)
+        for transform in (lambda states: states * 0, lambda states: states.zero_())
+    )
+    assert torch.equal(plain.sequences, zeroed.sequences)
+    for one, other in zip(plain.hidden_states, zeroed.hidden_states, strict=True):
+        assert torch.equal(one[-1], other[-1]) and one[-1][0, -1].any()
+
+
+def test_what_is_fed_back_outlives_the_models_output():
+    """A compiled forward writes each step's output over that of the step before."""
+    feedback = LatentFeedback(LatentRules(pad=1, start=2, end=3, size=1), prompt=[torch.empty(0, 2)])
+    output = torch.ones(1, 3, 2)
+    fed = feedback.feed(output[:, -1:])
+    output.zero_()
+    assert fed.eq(1).all()
+
+
+def test_every_step_after_the_prompt_comes_with_latents(prompts, generate_at, tiny_model):
+    """So that decoding steps are spared the look for pads without latents, for which a GPU would have to wait."""
+    given = []
+    tiny_model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: given.append(kwargs.get("latent_embeds") is not None), with_kwargs=True
+    )
+    generate_at(prompts(), STEPS)
+    assert given == [False] + [True] * 15
 
 
 def test_calls_leave_nothing_behind(prompts, generate_at, tiny_model):
@@ -239,6 +310,25 @@ def test_a_row_that_ends_leaves_others_in_their_blocks(prompts, generate_at, tin
         assert torch.equal(completion(output, inputs)[row], completion(single, prompts([row]))[0])
         # As above: the second row feeds back eight latents.
         torch.testing.assert_close(output.latent_embeds[row], single.latent_embeds[0], atol=2e-5, rtol=0)
+
+
+class StopInBlock(StoppingCriteria):
+    """Ends a row's turn at the first token of a latent block."""
+
+    def __init__(self, start_token):
+        self.start_token = start_token
+
+    def __call__(self, input_ids, scores, **kwargs):
+        return input_ids[:, -1] == self.start_token
+
+
+def test_a_row_that_is_stopped_where_a_block_begins_has_no_latents(prompts, generate_at, tiny_model):
+    eos = tiny_model.config.get_text_config().eos_token_id
+    options = {"stopping_criteria": [StopInBlock(tiny_model.config.latent_start_token_id)], "eos_token_id": eos}
+    output = generate_at(prompts([0, 1]), ([2], []), processors=[EndAt(eos, None)], pad_token_id=eos, **options)
+    stopped, other = completion(output, prompts([0, 1]))
+    assert (stopped[3:] == eos).all() and len(stopped) == len(other) == 16
+    assert len(output.latent_embeds[0]) == 0
 
 
 @pytest.fixture

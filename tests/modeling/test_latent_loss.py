@@ -74,6 +74,17 @@ def test_other_distances_written_out(states):
         assert longer > 0.1, "length counts"
 
 
+@pytest.mark.parametrize("latent_loss", ["cosine", "cosine+norm", "smooth_l1"])
+def test_distances_of_half_precision_states_are_taken_in_full_precision(states, latent_loss):
+    hidden, head, targets = states
+    half = hidden.detach().bfloat16()
+    losses = [
+        dift_loss(given, IDS, None, targets, head, PAD, latent_loss=latent_loss) for given in (half, half.float())
+    ]
+    assert losses[0].sim == losses[1].sim and losses[0].sim.dtype == torch.float32
+    assert torch.equal(losses[0].norm_ratio, losses[1].norm_ratio)
+
+
 def test_the_model_takes_the_distance_from_its_configuration(training_batch, tiny_model):
     losses = []
     for tiny_model.config.latent_loss in ("cosine", "cosine+norm", "smooth_l1"):

@@ -72,8 +72,8 @@ def test_scores_outside_blocks_are_kept_but_for_pad_and_end():
 
 
 def test_forced_mask_marks_pads_and_the_end_after_them_only():
-    ids = torch.tensor([[T, S, P, P, P, P, E, T, E]])
-    assert RULES.forced_mask(ids).int().tolist() == [[0, 0, 1, 1, 1, 1, 1, 0, 0]]
+    ids = torch.tensor([[T, S, P, P, P, P, E, T, E], [T, S, P, T, E, T, T, T, T]])
+    assert RULES.forced_mask(ids).int().tolist() == [[0, 0, 1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0, 0]]
 
 
 def test_packed_latents_go_to_pads_in_order_and_dense_ones_to_rows_at_a_pad():
@@ -83,13 +83,15 @@ def test_packed_latents_go_to_pads_in_order_and_dense_ones_to_rows_at_a_pad():
     assert inject_latents(embeds, ids == P, packed)[..., 0].tolist() == [[0, 0, 1, 2], [3, 0, 0, 0]]
     step = inject_latents(embeds[:, :1], torch.tensor([[True], [False]]), torch.full((2, 1, 1), 7.0))
     assert step[:, 0, 0].tolist() == [7.0, 0.0]
+    whole = inject_latents(embeds, ids == P, torch.arange(8.0).view(2, 4, 1))
+    assert whole[..., 0].tolist() == [[0, 0, 2, 3], [4, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("latents", [torch.zeros(2, 1), torch.zeros(4, 1), torch.zeros(2, 1, 1), torch.zeros(3)])
-def test_wrong_number_of_latents_is_refused(latents):
+@pytest.mark.parametrize("shape", [(2, 1), (4, 1), (2, 1, 1), (3,), (3, 2)])
+def test_wrong_number_or_size_of_latents_is_refused(shape):
     ids = torch.tensor([[T, S, P, P], [P, E, T, T]])
     with pytest.raises(InputError):
-        inject_latents(torch.zeros(2, 4, 1), ids == P, latents)
+        inject_latents(torch.zeros(2, 4, 1), ids == P, torch.zeros(shape))
 
 
 @pytest.mark.parametrize(

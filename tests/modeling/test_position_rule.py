@@ -28,6 +28,14 @@ def test_text_after_a_long_video(seconds, first_text):
     assert deltas.tolist() == [[first_text + 20 - ids.shape[1]]]
 
 
+def test_ticks_are_cut_off_not_rounded():
+    """0.9 s a grid at 2 ticks a second: grids begin at ticks 0, 1.8, 3.6 and 5.4."""
+    ids, types = rows_of([TEXT, *[VIDEO] * 4, TEXT])
+    grids = {"video_grid_thw": torch.tensor([[4, 2, 2]]), "second_per_grid_ts": torch.tensor([0.9])}
+    positions, _ = qwen_positions(ids, types, **grids, **RULE)
+    assert positions[0, 0].tolist() == [0, 1, 2, 4, 6, 7]
+
+
 def test_image_has_no_time_and_its_larger_side_counts():
     ids, types = rows_of([TEXT] * 2 + [IMAGE] * 6 + [TEXT])
     positions, _ = qwen_positions(ids, types, image_grid_thw=torch.tensor([[1, 4, 6]]), **RULE)
@@ -49,6 +57,18 @@ def test_padding_on_either_side_changes_nothing():
         filled, filled_delta = qwen_positions(*rows_of(types), video_grid_thw=grid, attention_mask=mask, **RULE)
         assert torch.equal(filled[:, :, start : start + 11], plain)
         assert torch.equal(filled_delta, delta)
+    nothing = torch.zeros(1, 3, dtype=torch.long)
+    positions, delta = qwen_positions(nothing, nothing, attention_mask=nothing, **RULE)
+    assert not positions.any() and delta.tolist() == [[0]], "a row of padding alone"
+
+
+def test_a_video_without_seconds_has_one_a_grid():
+    ids, types = rows_of([TEXT, *[VIDEO] * 3, TEXT])
+    grid = torch.tensor([[3, 2, 2]])
+    without, known = (
+        qwen_positions(ids, types, video_grid_thw=grid, second_per_grid_ts=given, **RULE) for given in (None, [1.0])
+    )
+    assert torch.equal(without[0], known[0]) and without[0][0, 0].tolist() == [0, 1, 3, 5, 6]
 
 
 def test_visuals_next_to_each_other_and_spread_over_rows_take_their_own_grids():
@@ -142,13 +162,15 @@ def test_decoding_continues_the_rule(prompts, generate_at, tiny_model, rule):
     assert torch.equal(steps, seen[-1][:, :, length:-1])
 
 
-@pytest.mark.parametrize("with_types", [True, False])
-def test_missing_token_types_are_rebuilt(prompts, tiny_model, with_types):
+@pytest.mark.parametrize("types", ["the processor's", "none", "text alone"])
+def test_missing_token_types_are_rebuilt(prompts, tiny_model, types):
     inputs = prompts()
     expected = tiny_model(**inputs).logits
     generated = tiny_model.generate(**inputs, max_new_tokens=4, do_sample=False)
-    if not with_types:
+    if types == "none":
         inputs.pop("mm_token_type_ids")
+    elif types == "text alone":  # as processors of some versions, which leave out videos
+        inputs["mm_token_type_ids"].zero_()
     assert torch.equal(tiny_model(**inputs).logits, expected)
     assert torch.equal(tiny_model.generate(**inputs, max_new_tokens=4, do_sample=False), generated)
 

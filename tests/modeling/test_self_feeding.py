@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.self_feeding import SelfFeeding
+from fourdthinker.modeling.self_feeding import OwnLatents, SelfFeeding
 
 MOST = 8  # two blocks of four
 NO_IMAGERY = ("pixel_values_latent", "image_grid_thw_latent")
@@ -144,6 +144,12 @@ def test_the_tower_runs_once_for_all_passes(tiny_model, training_batch):
     tiny_model.model.visual.register_forward_hook(lambda *_: calls.append(1))
     tiny_model(**training_batch, self_feeding=SelfFeeding(3))
     assert len(calls) == 2, "the imagery and the videos"
+
+
+def test_the_pads_own_embedding_is_not_trained_by_what_it_starts():
+    pads, embedding = torch.tensor([[False, True, True]]), torch.ones(4, requires_grad=True)
+    latents = OwnLatents(pads, torch.zeros(1, 2, 4), embedding)
+    assert latents.fed.eq(1).all() and not latents.fed.requires_grad
 
 
 @pytest.mark.parametrize("given", [{"passes": 0}, {"gradient": -1}])

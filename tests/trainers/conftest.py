@@ -98,9 +98,10 @@ def make_dift_trainer(tiny_model_folder, dift_dataset, tmp_path):
         model, processor = load_model(tiny_model_folder)
         if prepare is not None:
             prepare(model)
-        fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
-        settings = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0, **settings}
-        args = DIFTConfig(str(tmp_path / "out"), **fixed, **settings)
+        fixed = {"use_cpu": True, "bf16": False, "report_to": "none", "disable_tqdm": True}
+        defaults = {"per_device_train_batch_size": len(rows), "logging_steps": 1, "warmup_steps": 0}
+        defaults["save_strategy"] = "no"
+        args = DIFTConfig(str(tmp_path / "out"), **fixed, **{**defaults, **settings})
         return DIFTTrainer(model, args=args, train_dataset=dift_dataset(rows), processing_class=processor)
 
     return make

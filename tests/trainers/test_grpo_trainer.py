@@ -459,6 +459,14 @@ def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
         assert seen == [(1, prompt + int(batch["completion_mask"].sum()))]
 
 
+@pytest.mark.parametrize(("loss_type", "together"), [("dapo", True), ("bnpo", False)])
+def test_slices_hold_one_prompt_each_unless_they_take_means_of_their_own(parts, tmp_path, loss_type, together):
+    settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "loss_type": loss_type}
+    slices = roll_out(make_trainer(parts, tmp_path, **settings))
+    prompts = [{id(video) for video in batch["videos"]} for batch in slices]
+    assert len(set.union(*prompts)) == 3 and all(len(some) == 1 for some in prompts) == together
+
+
 def handed_to_the_model(trainer, batch):
     """What a scorer calls the policy with for a whole batch."""
     policy, width = trainer._base_model, batch["completion_ids"].shape[1]
@@ -605,6 +613,8 @@ def test_a_placeholder_is_never_sampled(parts, tmp_path):
     (batch,) = roll_out(trainer)
     visual = torch.tensor([config.video_token_id, config.image_token_id])
     assert not torch.isin(batch["completion_ids"], visual).any()
+    asked = make_trainer(parts, tmp_path, generation_kwargs={"suppress_tokens": [5]})
+    assert {5, *visual.tolist()} == set(asked.generation_config.suppress_tokens), "beside what the settings ban"
 
 
 def test_rewards_see_the_rows_and_the_latent_tokens(parts, tmp_path):
@@ -701,6 +711,25 @@ def test_groups_that_all_earned_the_same_are_counted(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, rewards=[mostly_equal, form], **settings)
     roll_out(trainer, prompts=2)
     assert trainer._metrics["train"]["frac_reward_zero_std"] == [0.5]
+
+
+def test_an_evaluation_scores_its_own_rows(parts, tmp_path):
+    trainer = make_trainer(parts, tmp_path)
+    roll_out(trainer)  # whose batches wait for the steps of training
+    trainer.model.eval()
+    assert trainer._prepare_inputs(repeated(make_rows(1), 4))["ids"] == ["clip-0"] * 4
+
+
+def test_groups_of_an_evaluation_have_a_size_of_their_own(parts, tmp_path):
+    def reward(completions, id, **columns):
+        return [float(name == "clip-0") for name in id]
+
+    model, processor = parts
+    settings = {"per_device_eval_batch_size": 4, "num_generations_eval": 2, "use_cpu": True, "bf16": False}
+    settings |= {"per_device_train_batch_size": 4, "num_generations": 4, "max_completion_length": 4}
+    args, rows = LatentGRPOConfig(str(tmp_path), report_to="none", **settings), Dataset.from_list(make_rows(2))
+    trainer = LatentGRPOTrainer(model, reward, args, rows, rows, processing_class=processor)
+    assert trainer.evaluate()["eval_frac_reward_zero_std"] == 1.0
 
 
 def test_a_step_tells_its_blocks_and_where_its_time_went(parts, tmp_path):

@@ -63,6 +63,8 @@ TABLE = [
     (f"<think>a</think><answer>B</answer>{BLOCK}", 1, 0),
     ("<think>a <|latent_pad|> b</think><answer>B</answer>", 1, 0),
     ("<think>a <|latent_end|> b</think><answer>B</answer>", 1, 0),
+    (f"<think>a {BLOCK} b <|latent_end|></think><answer>B</answer>", 1, 0),
+    (f"<think>a {BLOCK} b <|latent_pad|></think><answer>B</answer>", 1, 0),
     ("<think>a <|latent_start|><|latent_end|> b</think><answer>B</answer>", 1, 0),
     ("<think>a <|latent_start|>word<|latent_end|> b</think><answer>B</answer>", 1, 0),
     ("＜think＞a＜/think＞<answer>B</answer>", 1, 0),

@@ -76,6 +76,8 @@ def test_rows_move_within_their_step_alone():
     assert [piece["names"] for piece in moved] == [["0", "3"], ["1", "2"], ["4", "7"], ["5", "6"]]
     assert all(len({id(video) for video in piece["videos"]}) == 1 for piece in moved)
     assert all(piece["tokens"] == 7 and piece["none"] is None for piece in moved)
+    part = prompts_together(slices[:2], window=4)  # a step takes two generations of two slices
+    assert [piece["ids"].tolist() for piece in part] == [[0, 3], [1, 2]]
     assert prompts_together(slices[:3], window=2) == slices[:3]  # the second step would begin in the third slice
 
 
