@@ -107,8 +107,8 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
-    job = dataclasses.replace(job, dataset_config=job.dataset_config or configuration)
-    configuration = job.dataset_config
+    configuration = job.dataset_config or configuration
+    job = dataclasses.replace(job, dataset_config=configuration)
     from trl import get_peft_config
 
     from ..modeling import load_model
