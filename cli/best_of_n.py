@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
     rows = _rows(args)
     ids = rows["id"]
-    file = Path(args.paths) if args.paths else output.with_name(f"{output.name}-paths.jsonl")
+    file = Path(args.paths) if args.paths else _sampled_file(output)
     if args.model:
         _sample(args, rows, file, sampling)
     paths = read_paths(file, set(ids))
@@ -89,6 +89,16 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("no path reaches its threshold, so nothing was written: lower it with --threshold")
     _write(output, rows, kept, args.model or args.paths)
     print(f"{len(kept)} rows written to {output}")
+
+
+def progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted sampling goes on from."""
+    file = _sampled_file(Path(args.output))
+    return f"the paths sampled so far are in {file}" if args.model and file.exists() else None
+
+
+def _sampled_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}-paths.jsonl")
 
 
 def _sampling(args: argparse.Namespace) -> dict:

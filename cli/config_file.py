@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..modeling.errors import InputError
+from .yaml_values import parse_document, to_bool, to_text
 
 
 def apply_config_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -49,12 +50,15 @@ def apply_config_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> N
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping, or raise `InputError` with one line that names the file and the place."""
+    """Read a YAML mapping, or raise `InputError` with one line that names the file and the place.
+
+    Values are those of `parse_document`: what a word such as `no` means is left to the argument that takes it.
+    """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = parse_document(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give --config a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         place = f" at line {mark.line + 1}" if mark else ""
         raise InputError(f"{path} is not valid YAML{place}; write one `argument: value` a line") from error
@@ -71,9 +75,10 @@ def _is_named(action: argparse.Action, argv: Sequence[str]) -> bool:
 
 def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, where: str) -> Any:
     if action.nargs == 0:  # a switch
-        if not isinstance(value, bool):
+        switched = to_bool(value)
+        if switched is None:
             raise InputError(f"{where} must be true or false, not {value!r}")
-        return value
+        return switched
     if action.nargs in ("*", "+") or isinstance(action.nargs, int):
         items = value if isinstance(value, list) else [value]
         if (action.nargs == "+" and not items) or (isinstance(action.nargs, int) and len(items) != action.nargs):
@@ -83,11 +88,11 @@ def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: Any,
 
 
 def _scalar(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, where: str) -> Any:
-    if isinstance(value, (bool, dict, list)):
+    if isinstance(value, (dict, list)):
         raise InputError(f"{where} must be one value, not {value!r}; put text in quotes")
     try:
         # The very conversion that argparse does on the command line, so both ways accept the same texts.
-        converted = parser._get_value(action, str(value))
+        converted = parser._get_value(action, to_text(value))
         parser._check_value(action, converted)
     except argparse.ArgumentError as error:
         raise InputError(f"{where}: {error.message}") from error

@@ -1,15 +1,18 @@
 """`fourdthinker demo`: the whole way on the rendered world, from a backbone to a scored model with its card."""
 
 import argparse
+import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from ..modeling.atomic import atomic_dir, atomic_path
+from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
+from .training_run import logged_recipe
 
 SUMMARY = "do it all once on the rendered world and print the table"
 
@@ -42,6 +45,9 @@ def run(args: argparse.Namespace) -> None:
     """Run each command of the way, skip what an earlier demo has finished, and print the table."""
     if args.questions < 1 or args.held_out < 1 or args.steps_scale <= 0:
         raise InputError("--questions, --held-out and --steps-scale must be positive")
+    for module in ("pybullet", "lmms_eval"):  # before the first step, not after a quarter of an hour
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(f"no module named {module!r}", name=module)
     started = time.monotonic()
     demo = Demo(Path(args.output))
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]
@@ -65,6 +71,11 @@ def run(args: argparse.Namespace) -> None:
     print(f"{time.monotonic() - started:.0f} s on {os.cpu_count()} cores.")
 
 
+def progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted demo goes on from."""
+    return f"what is finished is in {args.output}" if Path(args.output).is_dir() else None
+
+
 class Demo:
     """The folder of a demo: a sub-folder for each stage and a JSON file for each score.
 
@@ -74,6 +85,8 @@ class Demo:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        for place in (folder, folder / "scores"):
+            remove_leftovers(place)
 
     def stage(self, name: str, arguments: list[str]) -> None:
         """Run one `fourdthinker` command that writes the sub-folder `name`, unless it is there."""
@@ -119,7 +132,7 @@ class Demo:
         card = model_card(
             self.folder / model,
             scores={"fourd_world": self._read(model, "own")},
-            recipe=_RECIPES / f"{model}.yaml",
+            recipe=logged_recipe(self.folder / model),
             datasets=["the rendered world, `dift` and `grpo` rows of `fourdthinker build-data --source world`"],
         )
         with atomic_path(self.folder / model / "README.md") as path:
@@ -147,6 +160,8 @@ class Demo:
         )
         held_out = {"FOURD_WORLD_DATA": str(self.folder / "data")}
         done = subprocess.run(command, env={**os.environ, **held_out}, check=False)
+        if done.returncode in (130, -signal.SIGINT):
+            raise KeyboardInterrupt
         if done.returncode:
             raise InputError(
                 f"the step above ended with code {done.returncode}: mend it and run the demo again to go on"

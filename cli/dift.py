@@ -2,7 +2,7 @@
 
 import argparse
 
-from .training_run import add_run_arguments, run_training
+from .training_run import add_run_arguments, describe_progress, run_training
 
 SUMMARY = "Train with DIFT: supervised fine-tuning in which the model learns to imagine."
 PARSES_CONFIG = True  # the file also fills `DIFTConfig`
@@ -27,6 +27,11 @@ def run(args: argparse.Namespace) -> None:
     """Train a model on the `dift` rows of a dataset and save it with its processor and training log."""
     args.set += [f"{name}=true" for name in ("drop_imagery", "precompute_targets") if getattr(args, name)]
     run_training(args, "dift", _classes)
+
+
+def progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted run goes on from."""
+    return describe_progress(args)
 
 
 def _classes() -> tuple[type, type]:

@@ -8,7 +8,7 @@ from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
-from ..modeling.atomic import atomic_path
+from ..modeling.atomic import atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from .device import chosen_device
 
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
     if args.output and Path(args.output).is_dir():
         raise InputError(f"--output {args.output} is a folder: name a JSON file")
     check_sizes(args.batch_size, args.max_new_tokens)
+    if args.output:
+        remove_leftovers(Path(args.output).parent)
     tasks = [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
 
     from ..modeling import load_model

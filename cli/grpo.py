@@ -2,7 +2,7 @@
 
 import argparse
 
-from .training_run import add_run_arguments, run_training
+from .training_run import add_run_arguments, describe_progress, run_training
 
 SUMMARY = "Train with 4DRL: TRL's GRPO on completions that think in latents."
 PARSES_CONFIG = True  # the file also fills `LatentGRPOConfig`
@@ -16,6 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train a model on the `grpo` rows of a dataset and save it with its processor and training log."""
     run_training(args, "grpo", _classes)
+
+
+def progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted run goes on from."""
+    return describe_progress(args)
 
 
 def _classes() -> tuple[type, type]:

@@ -56,8 +56,7 @@ def run(args: argparse.Namespace) -> None:
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:
             raise InputError(f"--{name} must be at least 1, got {size}")
-    # Beside the output, which appears only when it is complete.
-    checkpoints = output.with_name(f"{output.name}-checkpoints")
+    checkpoints = _checkpoints(output)
     with atomic_dir(output) as folder:
         if args.backbone:
             _convert(args.backbone, args.latent_size, folder)
@@ -70,6 +69,18 @@ def run(args: argparse.Namespace) -> None:
     if args.retrain:
         shutil.rmtree(checkpoints)
     print(f"model in {output}")
+
+
+def progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted training of the tiny backbone goes on from."""
+    checkpoints = _checkpoints(Path(args.output))
+    legs = sorted(path.name for path in checkpoints.glob("leg-*")) if args.retrain else []
+    return f"{checkpoints} holds {', '.join(legs)}" if legs else None
+
+
+def _checkpoints(output: Path) -> Path:
+    """Beside the output, which appears only when it is complete."""
+    return output.with_name(f"{output.name}-checkpoints")
 
 
 def _copy_shipped(folder: Path) -> None:
@@ -105,5 +116,6 @@ def _write_card(folder: Path, place: Path) -> None:
 
     config = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))["config"]
     data = "clips of the rendered world with dense captions, and options read from text"
-    card = model_card(folder, recipe=config, datasets=[data], repo_id=str(place))
+    recipe = {"tiny": True, "retrain": True, **{name: config[name] for name in ("steps", "clips", "seed")}}
+    card = model_card(folder, recipe={**recipe, "output": str(place)}, datasets=[data], repo_id=str(place))
     (folder / "README.md").write_text(str(card), encoding="utf-8")

@@ -2,9 +2,12 @@
 
 import argparse
 import importlib
+import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -32,7 +35,7 @@ COMMANDS = {
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),
 }
 
-# Which extra brings a module that a plain install does not have.
+# Which extra of `setup.cfg` lists a package that a plain install does not have.
 EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data", "sam3": "sam3", "gradio": "serve"}
 
 
@@ -69,17 +72,53 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, argv: list[str]) -> int:
-    module = importlib.import_module(f"..{COMMANDS[name].module}", __name__)
-    args = parse_command(name, module, argv)
+    kept = None
     try:
-        module.run(args)
+        module = importlib.import_module(f"..{COMMANDS[name].module}", __name__)
+        args = parse_command(name, module, argv)
+        try:
+            module.run(args)
+        except KeyboardInterrupt:
+            kept = vars(module)["progress"](args) if "progress" in vars(module) else None
+            raise
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRAS:
             raise
-        extra = EXTRAS[missing]
-        raise InputError(f'{missing} is not installed: run pip install "fourdthinker[{extra}]"') from error
+        raise InputError(f"{missing} is not installed: {install_hint(EXTRAS[missing])}") from error
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            # A terminal has written `^C` in this line.
+            start = "\n" if sys.stderr.isatty() else ""
+            print(f"{start}fourdthinker: interrupted; {how_to_go_on(kept, [name, *argv])}", file=sys.stderr)
+        raise
     return 0
+
+
+def install_hint(extra: str) -> str:
+    """The command that installs what an extra lists, by the names under which a package index has them.
+
+    Args:
+        extra (`str`): One of the extras of `setup.cfg`.
+    """
+    marked = re.compile(rf"(.+?) *; *extra *== *['\"]{extra}['\"]")
+    packages = [match[1] for match in map(marked.fullmatch, requires("fourdthinker") or ()) if match]
+    return shlex.join(["pip", "install", *packages])
+
+
+def how_to_go_on(kept: str | None, argv: Sequence[str]) -> str:
+    """What to type after an interruption.
+
+    Args:
+        kept (`str`, *optional*): What the command goes on from; by default it starts anew.
+        argv (`Sequence[str]`): The command's name and arguments.
+    """
+    state, again = (kept, "go on") if kept else ("nothing was kept", "start again")
+    if "RANK" in os.environ:
+        return f"{state}. To {again}, launch the same command again"
+    as_module = os.path.basename(sys.argv[0]) == "__main__.py"
+    program = ["python", "-m", "fourdthinker.cli"] if as_module else ["fourdthinker"]
+    return _one_line(f"{state}. To {again}: {shlex.join([*program, *argv])}")
 
 
 def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argparse.Namespace:

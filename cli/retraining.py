@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..modeling.atomic import atomic_dir
+from ..modeling.atomic import atomic_dir, scratch_dir
 from ..modeling.errors import InputError
+from ..trainers.differences import describe_differences
 from .training_run import TRAINING_LOG
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ def retrain(config: "PretrainingConfig", checkpoints: Path) -> Path:
     for leg in range(len(config.steps)):
         folder = checkpoints / f"leg-{leg + 1}"
         if folder.exists():
-            if _log(folder)["config"] != _plain(config):
-                raise InputError(f"{checkpoints} holds legs with other settings: remove it, or give --retrain those")
+            if difference := describe_differences(_result(_log(folder)["config"]), _result(_plain(config))):
+                raise InputError(
+                    f"{checkpoints} holds legs with other settings: {difference}; set that back, or name another "
+                    "--output"
+                )
             print(f"leg {leg + 1} is in {folder}")
         else:
             with atomic_dir(folder) as building:
@@ -41,8 +45,6 @@ def retrain(config: "PretrainingConfig", checkpoints: Path) -> Path:
 
 
 def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folder: Path) -> None:
-    import tempfile
-
     import torch
     from transformers import set_seed
 
@@ -69,13 +71,18 @@ def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folde
         model, processor = load_model(before, dtype=torch.float32)
     readings = {"options": option_reading, "scene": scene_reading}
     batches = PretrainingBatches(clips, readings, processor, steps, config.batch_size, seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        history = pretrain(model, batches, scratch, config, steps)
+    with scratch_dir("pretraining") as scratch:
+        history = pretrain(model, batches, str(scratch), config, steps)
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     earlier = [] if before is None else _log(before)["log_history"]
     told = {"config": _plain(config), "log_history": [*earlier, *({**entry, "leg": leg + 1} for entry in history)]}
     (folder / TRAINING_LOG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _result(config: dict) -> dict:
+    """Without what changes no weight."""
+    return {name: value for name, value in config.items() if name != "workers"}
 
 
 def _plain(config: "PretrainingConfig") -> dict:

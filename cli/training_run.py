@@ -2,20 +2,22 @@
 
 import argparse
 import dataclasses
-import difflib
 import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..modeling.atomic import atomic_dir
+from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.row_checks import ON_BAD_ROW, usable_rows
 from .config_file import read_config_file
+from .resuming import check_same_run
+from .trainer_settings import resolve_settings
+from .yaml_values import parse_value, to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 TRAINING_LOG, TRAINING_PLOT = "training_log.json", "training.png"
 _PLACES = ("model", "dataset", "output")
 _COMPLETE = "complete"
+_RECORD = "run.json"
 _ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
 
 
@@ -50,6 +53,12 @@ class Run:
     eval_dataset: str | None = None
     image_root: str | None = None
     on_bad_row: str = "stop"
+
+    def recipe(self) -> dict[str, Any]:
+        """What `--config` takes to make the same run again."""
+        places = {name: str(getattr(self, name)) for name in _PLACES}
+        rows = {name: getattr(self, name) for name in _ROW_SETTINGS if getattr(self, name) is not None}
+        return {**places, **rows, **self.settings}
 
     @property
     def checkpoints(self) -> Path:
@@ -99,6 +108,7 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
     """
     job = read_run(args)
     configuration = job.dataset_config or configuration
+    job = dataclasses.replace(job, dataset_config=configuration)
     from trl import get_peft_config
 
     from ..modeling import load_model
@@ -133,14 +143,18 @@ def read_run(args: argparse.Namespace) -> Run:
         field, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"--set {item}: write it as FIELD=VALUE")
-        settings[field] = yaml.safe_load(value)
+        try:
+            settings[field] = parse_value(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {item}: the value is neither a word nor a list or mapping in YAML") from error
     in_file = {name: settings.pop(name, None) for name in (*_PLACES, *_ROW_SETTINGS)}
     given = {name: getattr(args, name) or value for name, value in in_file.items()}
     for place in _PLACES:
         if not given[place]:
             raise InputError(f"no {place} given: name it with --{place}, or as `{place}:` in the --config file")
-    chosen = {name: str(given[name]) for name in _ROW_SETTINGS if given[name] is not None}
-    return Run(str(given["model"]), str(given["dataset"]), Path(given["output"]), settings, **chosen)
+    chosen = {name: to_text(given[name]) for name in _ROW_SETTINGS if given[name] is not None}
+    model, dataset, output = (to_text(given[place]) for place in _PLACES)
+    return Run(model, dataset, Path(output), settings, **chosen)
 
 
 def build_config(classes: Sequence[type], run: Run) -> list[Any]:
@@ -149,37 +163,23 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
     Raises:
         InputError: For a field that none of them has, or a value that it does not take.
     """
-    from transformers import HfArgumentParser
-
-    class OneLineParser(HfArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise InputError(message)
-
-    fields = [field for one in classes for field in dataclasses.fields(one)]
-    known = {field.name for field in fields if field.init} - {"output_dir"}
-    for name in run.settings:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {classes[0].__name__}"
-            raise InputError(f"unknown setting {name!r}: {hint}")
-    arguments = [f"--output_dir={run.checkpoints}"]
-    for name, value in run.settings.items():
-        arguments += _as_arguments(name, value)
+    values = {**resolve_settings(classes, run.settings), "output_dir": str(run.checkpoints)}
     try:
-        return list(OneLineParser(classes).parse_args_into_dataclasses(arguments))
+        return [
+            one(**{field.name: values[field.name] for field in dataclasses.fields(one) if field.init})
+            for one in classes
+        ]
     except InputError:
         raise
     except ValueError as error:  # the class itself refused a combination of values
         raise InputError(str(error)) from error
 
 
-def _as_arguments(name: str, value: Any) -> list[str]:
-    # As text, so that a file's `1e-5` (a string to YAML) and the command line's go through one conversion.
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [f"--{name}", *map(str, value)]
-    return [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}"]
+def logged_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe of a model that `save_run` wrote, see [`Run.recipe`]."""
+    log = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
+    fields = {field.name: log[field.name] for field in dataclasses.fields(Run)}
+    return Run(**fields).recipe()
 
 
 def load_rows(dataset: str, configuration: str, split: str, image_root: str | None = None) -> "Dataset":
@@ -220,31 +220,34 @@ def train(trainer: "Trainer", run: Run) -> None:
     """Train, going on from the last checkpoint of the same run if there is one."""
     from transformers import ProgressCallback
 
-    recipe = run.checkpoints / "run.json"
-    described = json.dumps(dataclasses.asdict(run), default=str, sort_keys=True, indent=1)
+    record = run.checkpoints / _RECORD
+    if trainer.is_world_process_zero():
+        for folder in (run.output.parent, run.checkpoints):
+            remove_leftovers(folder)
     last = last_complete_checkpoint(run.checkpoints)
     trainer.add_callback(_mark_complete(trainer.args.save_total_limit))
     trainer.args.save_total_limit = None
-    if last and (not recipe.is_file() or recipe.read_text() != described):
-        raise InputError(f"{run.checkpoints} holds checkpoints of another run: delete it, or choose another output")
     if last:
+        check_same_run(record, dataclasses.asdict(run), type(trainer.args))
         if trainer.is_world_process_zero():
             print(f"resuming from {last}", file=sys.stderr)
-    elif trainer.args.save_strategy != "no" and trainer.is_world_process_zero():
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(described)
+    if (last or trainer.args.save_strategy != "no") and trainer.is_world_process_zero():
+        with atomic_path(record) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(run), default=str, indent=1) + "\n", encoding="utf-8")
     try:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    except InputError as error:
+    except (InputError, KeyboardInterrupt) as error:
         bar = trainer.pop_callback(ProgressCallback)
         if bar and bar.training_bar:
-            bar.training_bar.close()  # or the error's line would begin with the bar
+            bar.training_bar.close()  # or the line that ends the run would begin with the bar
+        if isinstance(error, KeyboardInterrupt):
+            raise
         # One that a loader's process raised comes with its traceback, of which the last line is ours.
         raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
     finally:
         # Trainer makes the folder whether or not it saves anything. One process removes it: several would collide.
         if trainer.is_world_process_zero() and run.checkpoints.is_dir():
-            if {path.name for path in run.checkpoints.iterdir()} <= {recipe.name}:
+            if {path.name for path in run.checkpoints.iterdir()} <= {record.name}:
                 shutil.rmtree(run.checkpoints)
 
 
@@ -264,6 +267,13 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     state.wait_for_everyone()
     complete = filter(_is_complete, folder.glob("checkpoint-*"))
     return max(complete, key=_step, default=None)
+
+
+def describe_progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted run can go on from, or `None`."""
+    run = read_run(args)
+    last = max(filter(_is_complete, run.checkpoints.glob("checkpoint-*")), key=_step, default=None)
+    return None if last is None else f"{last} is complete"
 
 
 def _step(checkpoint: Path) -> int:
@@ -329,6 +339,6 @@ def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
         processor.save_pretrained(folder)
         (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
         write_training_plot(history, folder / TRAINING_PLOT)
-        recipe = {name: str(value) if isinstance(value, Path) else value for name, value in described.items()}
+        recipe = run.recipe()
         card = model_card(folder, recipe=recipe, datasets=[run.dataset], base_model=run.model, repo_id=str(run.output))
         (folder / "README.md").write_text(str(card), encoding="utf-8")

@@ -1,6 +1,5 @@
 """Camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pycolmap
 from PIL import Image
 
+from ..modeling.atomic import scratch_dir
 from ..modeling.errors import InputError
 from ..modeling.processing import Clip
 
@@ -67,9 +67,9 @@ def estimate_poses(clip: Clip, seed: int = 0, num_threads: int = 1) -> Poses:
         raise PoseError(f"poses need at least {MIN_FRAMES} frames, got {len(clip.frames)}; sample more")
     pycolmap.logging.minloglevel = pycolmap.logging.FATAL
     pycolmap.set_random_seed(seed)
-    with tempfile.TemporaryDirectory(prefix="poses-") as folder:
-        scale = _write_frames(clip, Path(folder) / "frames")
-        model = _largest_model(Path(folder), seed, num_threads)
+    with scratch_dir("poses") as folder:
+        scale = _write_frames(clip, folder / "frames")
+        model = _largest_model(folder, seed, num_threads)
     found = {model.image(index).name: model.image(index) for index in model.reg_image_ids()}
     registered = np.array([_name(index) in found for index in range(len(clip.frames))])
     if registered.mean() < MIN_REGISTERED:

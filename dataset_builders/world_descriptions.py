@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -14,6 +13,7 @@ from .imagery import paint_object
 from .object_motion import OBJECT_LABELS
 from .questions import camera_question, object_question
 from .reasoning import camera_reasoning, describe_camera, describe_object, object_reasoning, place
+from .worker_pool import worker_pool
 from .world import World
 from .world.facts import clip_facts
 from .world.scene import COLOURS, SHAPES
@@ -56,7 +56,7 @@ def described_clips(count: int, seed: int, workers: int) -> list[DescribedClip]:
         range(first + start, first + min(start + _CLIPS_A_TASK, count)) for start in range(0, count, _CLIPS_A_TASK)
     ]
     clips: list[DescribedClip] = []
-    with get_context("spawn").Pool(workers) as pool, tqdm(total=count, desc="clips", unit="clip") as bar:
+    with worker_pool(workers) as pool, tqdm(total=count, desc="clips", unit="clip") as bar:
         for batch in pool.imap(_describe_batch, tasks):
             clips.extend(batch)
             bar.update(len(batch))

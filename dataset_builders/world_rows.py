@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing import get_context
 
 import numpy as np
 from PIL import Image
@@ -16,6 +15,7 @@ from .imagery import paint_object
 from .object_motion import OBJECT_LABELS
 from .questions import camera_question, object_question
 from .reasoning import camera_reasoning, checked_response, object_reasoning
+from .worker_pool import worker_pool
 from .world import World, WorldClip
 from .world.facts import ClipFacts, ObjectFacts, clip_facts
 
@@ -193,7 +193,7 @@ def _rendered(first_seed: int, workers: int, candidates: Candidates) -> Iterator
         for seeds in batches:
             yield from _render_batch(seeds, candidates)
         return
-    with get_context("spawn").Pool(workers) as pool:
+    with worker_pool(workers) as pool:
         pending = [pool.apply_async(_render_batch, (next(batches), candidates)) for _ in range(2 * workers)]
         for seeds in batches:
             yield from pending.pop(0).get()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..modeling.errors import InputError
+from .differences import describe_differences
 
 # MLLM-4D tags reasoning by another word.
 _TAGS = {"<thinking>": "<think>", "</thinking>": "</think>"}
@@ -63,9 +64,12 @@ class SampledPaths:
             return
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
         for fields in _lines(path):
-            if fields.get("sampled_with") != self.settings:
+            earlier = fields.get("sampled_with")
+            if earlier != self.settings:
+                difference = describe_differences(earlier if isinstance(earlier, Mapping) else {}, self.settings)
                 raise InputError(
-                    f"{path} holds paths that were sampled otherwise: score them with --paths, or remove that file"
+                    f"{path} holds paths that were sampled otherwise ({difference}): set that back, score them as "
+                    "they are with --paths, or name another --output"
                 )
             self.done.add(str(fields.get("id")))
 

@@ -2,15 +2,14 @@
 
 import os
 import sys
-import tempfile
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from PIL import Image
 
+from ...modeling.atomic import scratch_dir
 from .scene import COLOURS, Scene, sample_scene
 
 _NEAR, _FAR = 0.1, 40.0
@@ -179,10 +178,10 @@ class World:
         return bullet.createMultiBody(baseVisualShapeIndex=visual, physicsClientId=client)
 
     def _load_textures(self) -> list[int]:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_dir("textures") as folder:
             ids = []
             for number in range(_GROUND_TEXTURES):
-                file = Path(folder) / f"{number}.png"
+                file = folder / f"{number}.png"
                 Image.fromarray(_ground_texture(number)).save(file)
                 ids.append(self._bullet.loadTexture(str(file), physicsClientId=self._client))
             return ids

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -12,6 +13,22 @@ from fourdthinker.cli.main import main
 
 sys.exit(main(sys.argv[1:]))
 """
+
+
+@pytest.fixture
+def dift_dataset(tmp_path):
+    """A folder with four rows of `dift`, two frames and one frame of imagery each."""
+    from fourdthinker.dataset_builders.fourd_cot import write_dataset
+
+    shades = [Image.new("RGB", (56, 56), (80 * number, 0, 0)) for number in range(3)]
+    row = {"source": "test", "task": "camera_motion", "options": ["left", "right", "up", "down"], "answer": "B"}
+    row |= {"frames": shades[:2], "timestamps": [0.0, 0.5], "facts": "{}", "imagery": shades[2:]}
+    row |= {"imagery_timestamps": [0.5], "response": "<think><output_image></think><answer>B. right</answer>"}
+    rows = [{**row, "id": f"row-{number}", "question": f"Which way, {number}?"} for number in range(4)]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_dataset({"dift": {"train": rows}}, folder)
+    return folder
 
 
 @pytest.fixture

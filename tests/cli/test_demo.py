@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 SIZES = ["--questions", "12", "--held-out", "6", "--steps-scale", "0.005"]
 
@@ -29,6 +31,8 @@ def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
     assert scores["n"] == 12 and scores["tasks"]["camera_motion"]["n"] == 6
     card = (demo / "grpo" / "README.md").read_text()
     assert f"{100 * scores['accuracy']:.1f}" in card
+    recipe = yaml.safe_load(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])
+    assert recipe["model"] == str(demo / "dift") and recipe["max_steps"] == 1, "what ran, not the file that ships"
     ours, theirs = first.stdout.split("by fourdthinker eval ")[1].split("\n")[0].split(", by lmms_eval ")
     assert ours == theirs
 

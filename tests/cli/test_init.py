@@ -1,6 +1,7 @@
 """`fourdthinker init`: a model from a checkpoint, from the package, or from nothing."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from fourdthinker.cli.main import main
+from fourdthinker.cli import init
+from fourdthinker.cli.main import main, parse_command
 from fourdthinker.cli.retraining import retrain
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
@@ -122,6 +124,12 @@ def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
     _, log = assert_tiny(out)
     for name in ("model.safetensors", "tokenizer.json", "training_log.json"):
         assert (out / name).read_bytes() == (SHIPPED / name).read_bytes(), name
+    card = (out / "README.md").read_text()
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])
+    again = parse_command("init", init, ["--config", str(printed)])
+    assert again.tiny and again.retrain and again.output == str(out)
+    assert again.steps == log["config"]["steps"] and again.clips == log["config"]["clips"]
     losses = [entry["loss"] for entry in log["log_history"] if "loss" in entry]
     assert losses[-1] < 0.5 * losses[0]
 
@@ -147,5 +155,6 @@ def test_an_interrupted_training_goes_on_with_the_leg_that_is_missing(tmp_path):
     shutil.rmtree(tmp_path / "leg-2")
     assert (retrain(config, tmp_path) / "model.safetensors").read_bytes() == whole != first.read_bytes()
     assert first.stat().st_mtime_ns == written
-    with pytest.raises(InputError, match="other settings"):
+    assert retrain(PretrainingConfig(clips=64, steps=(2, 3), workers=1), tmp_path), "workers change no weight"
+    with pytest.raises(InputError, match=r"other settings: steps was \[2, 3\] and is now \[2, 4\]; set that back"):
         retrain(PretrainingConfig(clips=64, steps=(2, 4)), tmp_path)

@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import os
+import re
+import shlex
 import subprocess
 import sys
 import types
@@ -107,12 +109,29 @@ def test_input_errors_become_one_line_and_code_2(paint, capsys):
     assert streams.out == ""
 
 
-def test_interrupt_is_quiet(paint, capsys):
+@pytest.mark.parametrize("program", ["/usr/bin/fourdthinker", "/somewhere/cli/__main__.py"])
+def test_an_interrupted_command_says_in_one_line_how_to_start_again(paint, capsys, monkeypatch, program):
     def run(args):
         raise KeyboardInterrupt
 
-    assert main(paint(run)) == 130
-    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "argv", [program])
+    typed = "python -m fourdthinker.cli" if program.endswith(".py") else "fourdthinker"
+    assert main([*paint(run), "--colours", "dark red"]) == 130
+    assert capsys.readouterr().err == (
+        "fourdthinker: interrupted; nothing was kept. "
+        f"To start again: {typed} paint clip.mp4 --output out --tiny --colours 'dark red'\n"
+    )
+
+
+def test_of_several_interrupted_processes_one_speaks(paint, capsys, monkeypatch):
+    def run(args):
+        raise KeyboardInterrupt
+
+    for rank, lines in (("0", ["fourdthinker: interrupted; nothing was kept. To start again, launch the same command "
+                               "again"]), ("1", [])):  # fmt: skip
+        monkeypatch.setenv("RANK", rank)
+        assert main(paint(run)) == 130
+        assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_defects_keep_their_traceback(paint):
@@ -123,12 +142,25 @@ def test_defects_keep_their_traceback(paint):
         main(paint(run))
 
 
-def test_missing_extra_names_the_extra(paint, capsys):
+@pytest.mark.parametrize(
+    ("module", "packages"), [("pybullet", ["pybullet"]), ("lmms_eval", ["lmms-eval", "evaluate"])]
+)
+def test_a_missing_extra_is_installed_by_the_packages_that_it_lists(paint, capsys, module, packages):
+    """This package itself is on no index, so an extra of it is not either."""
+
     def run(args):
-        raise ModuleNotFoundError("No module named 'pybullet'", name="pybullet")
+        raise ModuleNotFoundError(f"No module named {module!r}", name=f"{module}.inner")
 
     assert main(paint(run)) == 2
-    assert 'pip install "fourdthinker[world]"' in capsys.readouterr().err
+    told, _, command = capsys.readouterr().err.partition(": pip install ")
+    assert told == f"fourdthinker: error: {module} is not installed"
+    installed = [re.match(r"[\w-]+", word)[0] for word in shlex.split(command)]
+    assert set(packages) <= set(installed) and "fourdthinker" not in installed
+
+
+@pytest.mark.parametrize("extra", sorted(set(entry.EXTRAS.values())))
+def test_every_extra_that_is_named_lists_packages(extra):
+    assert len(shlex.split(entry.install_hint(extra))) > 2
 
 
 def test_other_missing_modules_are_defects(paint):
@@ -155,6 +187,13 @@ def test_file_fills_arguments_and_command_line_wins(config):
     assert args.colours == ["red", "blue"] and args.tiny
     args = parse("b.mp4", "--output=x", "--frame-size", "14", f"--config={path}")
     assert (args.video, args.output, args.frame_size, args.dry_run) == ("b.mp4", "x", 14, True)
+
+
+def test_words_of_yaml_mean_what_the_argument_takes(config):
+    path = config("video: no\noutput: off\ndry_run: yes\ncolours: [on, 1.10]\ntiny: on\nframe-size: null\n")
+    args = parse("--config", path)
+    assert (args.video, args.output, args.dry_run, args.tiny) == ("no", "off", True, True)
+    assert args.colours == ["on", "1.10"] and args.frame_size == 56
 
 
 def test_command_line_chooses_between_alternatives(config):
@@ -186,7 +225,7 @@ def test_empty_values_and_files_leave_the_defaults(config):
         ("frame_size: large\n", "frame_size: invalid int value: 'large'"),
         ("frame_size: [1, 2]\n", "frame_size must be one value"),
         ("dry_run: 3\n", "dry_run must be true or false"),
-        ("output: yes\n", "put text in quotes"),
+        ("output: {a: b}\n", "put text in quotes"),
         ("rule: c\n", "invalid choice: 'c'"),
         ("colours: []\n", "must be a list"),
         ("output: [unclosed\n", "not valid YAML at line"),

@@ -144,7 +144,7 @@ def test_a_file_of_samples_goes_on_after_a_torn_line(tmp_path):
     assert again.done == {"a", "b"}
     again.add(["c"], [["v", "w"]])
     assert read_paths(file, {"a", "b", "c"}) == {"a": ["x", "y"], "b": ["z", "ü"], "c": ["v", "w"]}
-    with pytest.raises(InputError, match="sampled otherwise: score them with --paths"):
+    with pytest.raises(InputError, match="sampled otherwise (.*): set that back, score"):
         SampledPaths(file, {**settings, "n": 3})
 
 
