@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -191,10 +191,29 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
 
 
 def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[PreTrainedModel, dict]:
+    refused = _usable_generation_config(path, _hub_arguments(kwargs))
+    if refused is not None:
+        kwargs.setdefault("generation_config", refused)
     try:
         return model_class.from_pretrained(path, output_loading_info=True, **kwargs)
     except (OSError, SafetensorError) as error:
         raise _unreadable_weights(path, error) from error
+
+
+def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationConfig | None:
+    """The special tokens alone of a generation config that transformers refuses to open; or nothing.
+
+    Such as one that asks for two sequences but not for sampling.
+    """
+    try:
+        GenerationConfig.from_pretrained(path, **hub)
+    except OSError:  # none there
+        return None
+    except ValueError:
+        fields = json.loads(Path(cached_file(path, "generation_config.json", **hub)).read_text(encoding="utf-8"))
+        tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{name: fields[name] for name in tokens if name in fields})
+    return None
 
 
 def _assert_adapter_is_safe(path: str | os.PathLike, hub: dict) -> None:

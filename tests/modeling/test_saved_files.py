@@ -1,5 +1,6 @@
 """What a saved folder brings its readers: files that all may read, safe weights, and left padding."""
 
+import json
 import os
 import shutil
 
@@ -81,3 +82,18 @@ def test_stock_generation_on_a_batch_answers_as_alone(tiny_model_folder, family)
 
     short, long = "Which way?", "Which way does the camera move between the first and the last of these frames?"
     assert answer(short, long) == answer(short) + answer(long)
+
+
+@pytest.mark.parametrize(
+    "suggested", [{"temperature": 0.7}, {"num_return_sequences": 2}, {"top_k": 5, "num_beams": 0}]
+)
+def test_a_generation_config_that_transformers_refuses_keeps_its_tokens(tiny_model_folder, tmp_path, suggested):
+    """It must not stop the saving of a model that was trained from it."""
+    shutil.copytree(tiny_model_folder, tmp_path / "odd")
+    file = tmp_path / "odd" / "generation_config.json"
+    fields = {**json.loads(file.read_text()), "eos_token_id": [3, 5], "pad_token_id": 4}
+    file.write_text(json.dumps({**fields, "num_return_sequences": 2}))
+    load_model(tmp_path / "odd")[0].save_pretrained(tmp_path / "saved")
+    again = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert again["eos_token_id"] == [3, 5] and again["pad_token_id"] == 4
+    assert again.get("num_return_sequences") in (None, 1)
