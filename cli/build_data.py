@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of wording, options and scenes (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes or threads to use (default: 1)")
+    parser.add_argument(
+        "--pose-seconds",
+        type=float,
+        default=300.0,
+        help="videos: longest time for the camera poses of one clip, which is skipped after it (default: 300)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,6 +68,8 @@ def run(args: argparse.Namespace) -> None:
     for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if not args.pose_seconds > 0:
+        raise InputError(f"--pose-seconds must be positive, got {args.pose_seconds:g}")
     if args.held_out and args.source != WORLD:
         raise InputError("--held-out goes with --source world: rows of videos are all for training")
     if args.answer != "letter" and args.source != WORLD:
@@ -109,7 +117,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", li
         skipped.append((path, reason))
 
     source = Path(args.source)
-    rows = video_rows(source, args.frames, args.clips, args.seed, args.workers, on_skip)
+    rows = video_rows(source, args.frames, args.clips, args.seed, args.workers, on_skip, args.pose_seconds)
     first = next(rows, None)
     if first is None:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in skipped)

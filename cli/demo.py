@@ -12,11 +12,11 @@ from pathlib import Path
 
 from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
+from .packaged_recipes import find_recipe
 from .training_run import logged_recipe
 
 SUMMARY = "do it all once on the rendered world and print the table"
 
-_RECIPES = Path(__file__).parents[1] / "recipes" / "demo"
 _MAX_NEW_TOKENS = 176
 # A row of the table: what it says, which model, which latents.
 _ROWS = (
@@ -172,6 +172,6 @@ def _recipe(name: str, scale: float) -> list[str]:
     """A recipe, with its steps scaled."""
     import yaml
 
-    file = _RECIPES / f"{name}.yaml"
-    steps = yaml.safe_load(file.read_text())["max_steps"]
-    return ["--config", str(file), *(["--set", f"max_steps={max(1, round(steps * scale))}"] if scale != 1 else [])]
+    recipe = f"demo/{name}"
+    steps = yaml.safe_load(find_recipe(recipe).read_text())["max_steps"]
+    return ["--recipe", recipe, *(["--set", f"max_steps={max(1, round(steps * scale))}"] if scale != 1 else [])]

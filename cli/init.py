@@ -9,8 +9,11 @@ from ..modeling.errors import InputError
 from .new_folder import new_folder
 from .training_run import TRAINING_LOG
 
-SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny_backbone"
-SUMMARY = "make a model: the tiny backbone that ships with the package, or a checkpoint of yours"
+_SHIPPED = Path(__file__).parents[1] / "modeling"
+TINY_BACKBONE = _SHIPPED / "tiny_backbone"  # sees and describes the rendered world; knows no latent block yet
+TINY_TRAINED = _SHIPPED / "tiny_trained"  # the same after DIFT: answers with imagery
+EVAL_RESULTS, EXAMPLE = "eval_results.json", "example.mp4"  # beside the trained one: its scores, a held-out clip
+SUMMARY = "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument(
         "--tiny", action="store_true", help="the 2.2 M parameter backbone that sees the rendered world"
+    )
+    origin.add_argument(
+        "--trained",
+        action="store_true",
+        help="the tiny backbone after DIFT on the rendered world, with a clip to ask about",
     )
     origin.add_argument(
         "--backbone",
@@ -63,9 +71,11 @@ def run(args: argparse.Namespace) -> None:
         elif args.retrain:
             _retrain(args, folder, checkpoints)
         else:
-            _copy_shipped(folder)
+            _copy_shipped(TINY_TRAINED if args.trained else TINY_BACKBONE, folder)
         if args.tiny:
-            _write_card(folder, output)
+            _write_backbone_card(folder, output)
+        if args.trained:
+            write_trained_card(folder, output)
     if args.retrain:
         shutil.rmtree(checkpoints)
     print(f"model in {output}")
@@ -83,14 +93,16 @@ def _checkpoints(output: Path) -> Path:
     return output.with_name(f"{output.name}-checkpoints")
 
 
-def _copy_shipped(folder: Path) -> None:
+def _copy_shipped(shipped: Path, folder: Path) -> None:
     from ..modeling import load_model
 
     # Loaded and saved, not copied: the folder gets today's code files, which do not ship twice.
-    model, processor = load_model(SHIPPED, dtype="auto")
+    model, processor = load_model(shipped, dtype="auto")
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    shutil.copyfile(SHIPPED / TRAINING_LOG, folder / TRAINING_LOG)
+    for name in (TRAINING_LOG, EVAL_RESULTS, EXAMPLE):
+        if (shipped / name).exists():
+            shutil.copyfile(shipped / name, folder / name)
 
 
 def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
@@ -110,7 +122,7 @@ def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
     shutil.copytree(retrain(config, checkpoints), folder, dirs_exist_ok=True)
 
 
-def _write_card(folder: Path, place: Path) -> None:
+def _write_backbone_card(folder: Path, place: Path) -> None:
     """Describe the tiny backbone in `folder`, which will be found at `place`."""
     from ..hub_cards import model_card
 
@@ -118,4 +130,17 @@ def _write_card(folder: Path, place: Path) -> None:
     data = "clips of the rendered world with dense captions, and options read from text"
     recipe = {"tiny": True, "retrain": True, **{name: config[name] for name in ("steps", "clips", "seed")}}
     card = model_card(folder, recipe={**recipe, "output": str(place)}, datasets=[data], repo_id=str(place))
+    (folder / "README.md").write_text(str(card), encoding="utf-8")
+
+
+def write_trained_card(folder: Path, place: Path) -> None:
+    """Describe the trained tiny model in `folder`, which will be found at `place`, from its log and its scores."""
+    from ..hub_cards import model_card
+
+    recipe = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
+    del recipe["log_history"]
+    scores = json.loads((folder / EVAL_RESULTS).read_text(encoding="utf-8"))["tasks"]
+    data = "the rendered world: fourdthinker build-data --source world --answer text --clips 2400 --held-out 400"
+    base = "the tiny backbone: fourdthinker init --tiny"
+    card = model_card(folder, scores, recipe, [data], base, license="apache-2.0", repo_id=str(place))
     (folder / "README.md").write_text(str(card), encoding="utf-8")

@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "init": Command("init", "make a model: the tiny backbone that ships with the package, or a checkpoint of yours"),
+    "init": Command("init", "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"),
     "ask": Command("ask", "ask a model one question about a video"),
     "build-data": Command("build_data", "turn videos or the rendered world into 4D chain-of-thought rows"),
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
@@ -33,6 +33,7 @@ COMMANDS = {
     "demo": Command("demo", "do it all once on the rendered world and print the table"),
     "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),
+    "recipes-dir": Command("recipes_dir", "print the folder of the packaged recipes, e.g. for `accelerate launch`"),
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.

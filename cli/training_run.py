@@ -15,6 +15,7 @@ from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.row_checks import ON_BAD_ROW, usable_rows
 from .config_file import read_config_file
+from .packaged_recipes import find_recipe
 from .resuming import check_same_run
 from .trainer_settings import resolve_settings
 from .yaml_values import parse_value, to_text
@@ -67,8 +68,16 @@ class Run:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, the three places, what to do with rows, and `--set FIELD=VALUE`."""
-    parser.add_argument("--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields")
+    """Add `--config` or `--recipe`, the three places, what to do with rows, and `--set FIELD=VALUE`."""
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument(
+        "--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields"
+    )
+    settings.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="a packaged recipe instead of a file, e.g. demo/dift; `fourdthinker recipes-dir` prints where they are",
+    )
     parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
     parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows, or a published .jsonl file")
     parser.add_argument("--output", help="folder to write; one that exists is replaced when training has ended")
@@ -138,7 +147,8 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
 
 def read_run(args: argparse.Namespace) -> Run:
     """The run that the file and the command line describe; the command line wins."""
-    settings = read_config_file(args.config) if args.config else {}
+    file = find_recipe(args.recipe) if args.recipe else args.config
+    settings = read_config_file(file) if file else {}
     for item in args.set:
         field, equals, value = item.partition("=")
         if not equals:

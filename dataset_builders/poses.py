@@ -1,7 +1,9 @@
 """Camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pycolmap
@@ -9,7 +11,9 @@ from PIL import Image
 
 from ..modeling.atomic import scratch_dir
 from ..modeling.errors import InputError
-from ..modeling.processing import Clip
+
+if TYPE_CHECKING:
+    from ..modeling.processing import Clip  # imports torch, for which a process that solves for poses need not wait
 
 MIN_FRAMES = 6
 MIN_REGISTERED = 0.8  # share of the frames whose pose must be found
@@ -46,7 +50,9 @@ class Poses:
     registered: np.ndarray
 
 
-def estimate_poses(clip: Clip, seed: int = 0, num_threads: int = 1) -> Poses:
+def estimate_poses(
+    clip: "Clip", seed: int = 0, num_threads: int = 1, solve: "Callable[[Path, int, int, int], Poses] | None" = None
+) -> Poses:
     """Find the camera's pose in every frame of a clip of one still scene.
 
     Args:
@@ -56,6 +62,9 @@ def estimate_poses(clip: Clip, seed: int = 0, num_threads: int = 1) -> Poses:
             Of RANSAC. One thread and the same seed give the same poses, bit for bit.
         num_threads (`int`, *optional*, defaults to 1):
             Threads of COLMAP.
+        solve (`Callable`, *optional*):
+            What runs COLMAP: by default [`solve_poses`], whose crash ends this process; [`PoseProcess.solve`] runs
+            it in a child process.
 
     Returns:
         [`Poses`]: Up to scale, in a world frame of their own.
@@ -65,23 +74,46 @@ def estimate_poses(clip: Clip, seed: int = 0, num_threads: int = 1) -> Poses:
     """
     if len(clip.frames) < MIN_FRAMES:
         raise PoseError(f"poses need at least {MIN_FRAMES} frames, got {len(clip.frames)}; sample more")
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL
-    pycolmap.set_random_seed(seed)
     with scratch_dir("poses") as folder:
         scale = _write_frames(clip, folder / "frames")
+        poses = (solve or solve_poses)(folder, len(clip.frames), seed, num_threads)
+    poses.intrinsics[:2] /= scale
+    if not MIN_FOCAL < poses.intrinsics[0, 0] / max(clip.frames[0].size) < MAX_FOCAL:
+        raise PoseError("the focal length found is absurd; pick a clip whose camera changes place more")
+    return poses
+
+
+def solve_poses(folder: Path, count: int, seed: int = 0, num_threads: int = 1) -> Poses:
+    """Run COLMAP on the frames in a folder.
+
+    Args:
+        folder (`Path`): With the pictures `frames/00000.png`, `frames/00001.png`, …; COLMAP's own files go there too.
+        count (`int`): Number of frames.
+        seed (`int`, *optional*, defaults to 0): Of RANSAC.
+        num_threads (`int`, *optional*, defaults to 1): Threads of COLMAP.
+
+    Returns:
+        [`Poses`]: The intrinsics in pixels of the written frames.
+
+    Raises:
+        PoseError: If too few frames could be placed, or COLMAP fails.
+    """
+    pycolmap.logging.minloglevel = pycolmap.logging.FATAL
+    pycolmap.set_random_seed(seed)
+    try:
         model = _largest_model(folder, seed, num_threads)
+    except PoseError:
+        raise
+    except (RuntimeError, ValueError) as error:  # what exceptions of its C++ become
+        raise PoseError(f"the pose solver failed ({str(error).strip().splitlines()[0]})") from error
     found = {model.image(index).name: model.image(index) for index in model.reg_image_ids()}
-    registered = np.array([_name(index) in found for index in range(len(clip.frames))])
+    registered = np.array([_name(index) in found for index in range(count)])
     if registered.mean() < MIN_REGISTERED:
         raise PoseError(
-            f"only {registered.sum()} of {len(clip.frames)} frames could be placed; sample more densely or pick a"
+            f"only {registered.sum()} of {count} frames could be placed; sample more densely or pick a"
             " clip with more texture and overlap"
         )
-    intrinsics = next(iter(model.cameras.values())).calibration_matrix()
-    intrinsics[:2] /= scale
-    if not MIN_FOCAL < intrinsics[0, 0] / max(clip.frames[0].size) < MAX_FOCAL:
-        raise PoseError("the focal length found is absurd; pick a clip whose camera changes place more")
-    camera_to_world = np.full((len(clip.frames), 4, 4), np.nan)
+    camera_to_world = np.full((count, 4, 4), np.nan)
     depths = []
     for index in np.flatnonzero(registered):
         world_to_camera = np.eye(4)
@@ -89,6 +121,7 @@ def estimate_poses(clip: Clip, seed: int = 0, num_threads: int = 1) -> Poses:
         camera_to_world[index] = np.linalg.inv(world_to_camera)
         points = [model.point3D(p.point3D_id).xyz for p in found[_name(index)].points2D if p.has_point3D()]
         depths.append(np.median(points @ world_to_camera[2, :3] + world_to_camera[2, 3]))
+    intrinsics = next(iter(model.cameras.values())).calibration_matrix()
     return Poses(camera_to_world, intrinsics, float(np.median(depths)), registered)
 
 
@@ -96,7 +129,7 @@ def _name(index: int) -> str:
     return f"{index:05d}.png"
 
 
-def _write_frames(clip: Clip, folder: Path) -> float:
+def _write_frames(clip: "Clip", folder: Path) -> float:
     """Write the frames, large ones shrunk, and return by how much."""
     folder.mkdir()
     width, height = clip.frames[0].size

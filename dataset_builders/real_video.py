@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from ..modeling.errors import InputError
 from ..modeling.processing import Clip, fit_frame
 from .camera_motion import camera_labels, camera_strengths
+from .pose_process import TIME_LIMIT, PoseProcess
 from .poses import PoseError, Poses, estimate_poses
 from .questions import camera_question
 from .reasoning import camera_reasoning, checked_response
@@ -43,8 +44,11 @@ def video_rows(
     seed: int = 0,
     num_threads: int = 1,
     on_skip: Callable[[Path, str], None] = log_skip,
+    pose_seconds: float = TIME_LIMIT,
 ) -> Iterator[dict]:
     """Ask for the camera's motion over each clip and over parts of it.
+
+    Poses are solved in a child process: a clip on which it crashes or exceeds its time is skipped.
 
     Args:
         source (`Path`): A folder of video files, searched to any depth, or one file.
@@ -52,7 +56,8 @@ def video_rows(
         clips (`int`, *optional*): Stop after so many clips that gave rows.
         seed (`int`, *optional*, defaults to 0): Of wording, distractors and the poses' RANSAC.
         num_threads (`int`, *optional*, defaults to 1): Threads for the poses; with one they are reproducible.
-        on_skip (`Callable[[Path, str], None]`, *optional*): Told each clip that gives no row, and why.
+        on_skip (`Callable[[Path, str], None]`, *optional*): Called with each clip that gives no row, and why.
+        pose_seconds (`float`, *optional*, defaults to 300): Longest time for the poses of one clip.
 
     Yields:
         `dict`: The columns of the `dift` configuration. Imagery is the plain frame: raw video comes without masks.
@@ -65,11 +70,13 @@ def video_rows(
     paths = find_videos(source)
     names = safe_names([path.relative_to(source) if path != source else Path(path.name) for path in paths])
     given = 0
-    with tqdm(zip(paths, names, strict=True), total=len(paths), desc="clips", unit="clip") as bar:
+    progress = tqdm(zip(paths, names, strict=True), total=len(paths), desc="clips", unit="clip")
+    with progress as bar, PoseProcess(pose_seconds) as pose_process:
         for path, name in bar:
             try:
                 clip = read_frames(path, fps=POSE_FPS, max_frames=MAX_POSE_FRAMES)
-                rows = clip_rows(clip, estimate_poses(clip, seed, num_threads), name, path.name, frames, seed)
+                poses = estimate_poses(clip, seed, num_threads, pose_process.solve)
+                rows = clip_rows(clip, poses, name, path.name, frames, seed)
             except InputError as error:
                 on_skip(path, str(error))
                 continue

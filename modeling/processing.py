@@ -191,7 +191,10 @@ def encode(
 
 
 def encode_imagery(
-    processor: ProcessorMixin, images: Sequence[Image.Image], masks: Sequence[Image.Image] | None = None
+    processor: ProcessorMixin,
+    images: Sequence[Image.Image],
+    masks: Sequence[Image.Image] | None = None,
+    latent_size: int = 1,
 ) -> BatchFeature:
     """One image-processor pass over imagery frames.
 
@@ -200,13 +203,18 @@ def encode_imagery(
         images (`Sequence[PIL.Image.Image]`): The frames.
         masks (`Sequence[PIL.Image.Image]`, *optional*): For each a mask of its shape, white where it shows what is
             meant.
+        latent_size (`int`, *optional*, defaults to 1): Latents in a block. A frame that would have fewer tokens than
+            these is enlarged, beyond the processor's own limit if that is so low.
 
     Returns:
         `BatchFeature`: `pixel_values_latent` and `image_grid_thw_latent`, as the model's `forward` takes them; and
         with masks `latent_masks` of shape `(visual tokens,)`.
     """
     limit, side = pixel_limits(processor.image_processor)
-    size = {"shortest_edge": MIN_PIXELS, "longest_edge": limit}
+    smallest = latent_size * side**2
+    # Resizing rounds both sides down where a frame is too large: at most half of its tokens go.
+    limit = max(limit, 2 * smallest)
+    size = {"shortest_edge": max(MIN_PIXELS, smallest), "longest_edge": limit}
     frames = [fit_frame(image, limit, side) for image in images]
     encoded = processor.image_processor(images=frames, size=size, return_tensors="pt")
     batch = BatchFeature(

@@ -17,7 +17,9 @@ from .processing import NO_CAP, pad_left
 from .tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
-TINY_MAX_PIXELS = 56 * 56  # the rendered world's frames: larger ones would be nothing that it has ever seen
+# Twice the rendered world's frames of 56 x 56, which have the 4 tokens that a latent block asks for: resizing rounds
+# down, so that frames of another shape have 4 tokens or more, and large square ones become 56 x 56.
+TINY_MAX_PIXELS = 2 * 56 * 56
 
 # Qwen2.5's own added tokens in their own order; the ones after the pads are not "special" there either.
 QWEN_SPECIAL_TOKENS = (

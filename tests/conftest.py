@@ -122,3 +122,39 @@ def make_video():
         return str(path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wall_clip():
+    """Renders a scene in which camera poses can be found: textured walls facing the camera at 3, 4 and 6 m, each to
+    one side of the next, seen from camera-to-world poses `(T, 4, 4)` with a focal length of 300 pixels."""
+    import numpy as np
+    from PIL import Image
+
+    from fourdthinker.modeling.processing import Clip
+
+    @cache
+    def texture(seed):
+        """Blobs of many sizes, for features to find."""
+        rng = np.random.default_rng(seed)
+        noise = [Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)) for size in (16, 64, 128)]
+        return np.mean([np.asarray(layer.resize((512, 512), Image.BICUBIC)) for layer in noise], axis=0)
+
+    def render(poses, size=(320, 240), rate=5):
+        width, height = size
+        walls = [(3.0, -3.0, -0.6, texture(0)), (4.0, 0.5, 4.0, texture(1)), (6.0, -9.0, 9.0, texture(2))]
+        rows, columns = np.mgrid[:height, :width]
+        rays = np.stack([(columns - width / 2) / 300, (rows - height / 2) / 300, np.ones((height, width))], axis=-1)
+        frames = []
+        for pose in poses:
+            directions, origin = rays @ pose[:3, :3].T, pose[:3, 3]
+            picture = np.zeros((height, width))
+            for depth, left, right, pattern in reversed(walls):  # far to near
+                points = origin + directions * ((depth - origin[2]) / directions[..., 2])[..., None]
+                hit = (points[..., 0] > left) & (points[..., 0] < right)
+                u, v = ((points[..., axis] * 90).astype(int) % 512 for axis in (0, 1))
+                picture[hit] = pattern[v, u][hit]
+            frames.append(Image.fromarray(picture.astype(np.uint8)).convert("RGB"))
+        return Clip(frames, [index / rate for index in range(len(frames))])
+
+    return render

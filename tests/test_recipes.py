@@ -11,6 +11,8 @@ from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from trl import get_peft_config
 
+from fourdthinker.cli.main import main
+from fourdthinker.cli.packaged_recipes import find_recipe, recipe_names
 from fourdthinker.cli.training_run import add_run_arguments, build_config, read_run
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
@@ -203,7 +205,35 @@ def test_two_cpu_processes_are_two():
     assert config.distributed_type == DistributedType.MULTI_GPU
 
 
-def test_the_readme_names_files_that_are_there():
-    named = re.findall(r"recipes/[\w./-]+\.yaml", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert {"recipes/accelerate/fsdp2.yaml", "recipes/dift/qlora.yaml"} <= set(named)
-    assert [recipe for recipe in named if not (ROOT / recipe).is_file()] == []
+def test_recipes_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [find_recipe(recipe) for recipe in recipe_names()] == sorted(RUNS)
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser)
+    named = ["--recipe", "mllm4d/demo/sft", "--model", "m", "--dataset", "d", "--set", "max_steps=2"]
+    run = read_run(parser.parse_args(named))
+    written = yaml.safe_load((MLLM4D / "demo" / "sft.yaml").read_text(encoding="utf-8"))
+    assert (run.model, run.dataset, str(run.output)) == ("m", "d", written["output"])
+    assert run.settings["max_steps"] == 2 and run.settings["learning_rate"] == written["learning_rate"]
+
+
+@pytest.mark.parametrize("recipe", ["demo/difft", "accelerate/fsdp2", "../setup", "demo/dift.yaml"])
+def test_an_unknown_recipe_lists_those_there_are(recipe, capsys):
+    assert main(["dift", "--recipe", recipe]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no recipe {recipe!r}" in line and all(known in line for known in recipe_names())
+    assert "accelerate/" not in line.replace(recipe, "")
+    assert recipe != "demo/difft" or "did you mean 'demo/dift'?" in line
+
+
+def test_recipes_dir_prints_where_accelerate_finds_its_files(capsys):
+    assert main(["recipes-dir"]) == 0
+    assert (Path(capsys.readouterr().out.strip()) / "accelerate" / "fsdp2.yaml").is_file()
+
+
+def test_the_readme_names_recipes_that_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"--recipe ([a-z0-9_/]+)", text))
+    assert {"demo/dift", "dift/qlora"} <= named <= set(recipe_names())
+    files = re.findall(r"accelerate/\w+\.yaml", text)
+    assert files and [file for file in files if not (ROOT / "recipes" / file).is_file()] == []

@@ -73,7 +73,7 @@ class DIFTCollator:
         if TARGETS_COLUMN in rows[0]:
             kept = [read_targets(row[TARGETS_COLUMN]) for row in rows if len(row["imagery"])]
             return {"latent_targets": torch.cat(kept)} if kept else {}
-        return encode_row_imagery(self.processor, rows, self.masks)
+        return encode_row_imagery(self.processor, rows, self.masks, self.latent_size)
 
     def _conversation(self, row: Mapping, response: str) -> str:
         text = conversation_text(self.processor, row["question"], row["options"], response)

@@ -260,7 +260,7 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
     regions = model.config.latent_pooling == "region"
     lengths = []
     for row in undecoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
-        batch = encode_row_imagery(processor, [row], regions)
+        batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
         if batch:
             with whole(model.model.visual):
                 targets = model.imagery_targets(**send_to_device(batch, model.device))

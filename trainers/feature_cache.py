@@ -65,7 +65,7 @@ class FeatureCache:
         columns = ["imagery", *(["imagery_masks"] if regions else [])]
 
         def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
-            batch = encode_row_imagery(self.processor, some, regions)
+            batch = encode_row_imagery(self.processor, some, regions, config.latent_size)
             if not batch:
                 return [{} for _ in some]
             targets = self.model.imagery_targets(**send_to_device(batch, self.device))

@@ -191,7 +191,14 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
-        return EpochSampler(super()._get_train_sampler(dataset), lambda: self.state.epoch)
+        sampler = super()._get_train_sampler(dataset)
+        rows, prompts = len(sampler.data_source), sampler.batch_size
+        if rows < prompts:  # TRL leaves out what fills no rollout, and would end without a step
+            raise InputError(
+                f"a rollout takes {prompts} prompts and there are {rows} rows: give more rows, or lower "
+                "per_device_train_batch_size (or steps_per_generation)"
+            )
+        return EpochSampler(sampler, lambda: self.state.epoch)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         # `rollout_func` gets prompts only. The rows are kept for it here, in the method that makes those prompts from

@@ -9,13 +9,17 @@ from ..modeling.errors import InputError
 from ..modeling.processing import encode_imagery, row_pictures
 
 
-def encode_row_imagery(processor: ProcessorMixin, rows: Sequence[Mapping], masks: bool = False) -> Mapping[str, Any]:
+def encode_row_imagery(
+    processor: ProcessorMixin, rows: Sequence[Mapping], masks: bool = False, latent_size: int = 1
+) -> Mapping[str, Any]:
     """What `encode_imagery` gives for all imagery of some rows, row after row; nothing if they have none.
 
     Args:
         processor: A Qwen2.5-VL or Qwen3-VL processor.
         rows (`Sequence[Mapping]`): Columns `id` and `imagery`, and with `masks` also `imagery_masks`.
         masks (`bool`, *optional*, defaults to `False`): Add the masks, for `latent_pooling="region"`.
+        latent_size (`int`, *optional*, defaults to 1): Latents in a block, which is how many tokens each frame has at
+            least.
 
     Raises:
         InputError: If a picture cannot be decoded, or masks are asked for and a row has not one for each imagery
@@ -31,4 +35,4 @@ def encode_row_imagery(processor: ProcessorMixin, rows: Sequence[Mapping], masks
                 '"region" needs: build the data anew, or choose another latent_pooling'
             )
     regions = [mask for row in rows for mask in row_pictures(row, "imagery_masks")] if masks else None
-    return encode_imagery(processor, images, regions)
+    return encode_imagery(processor, images, regions, latent_size)

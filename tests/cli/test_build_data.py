@@ -84,6 +84,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output], "page.mp4")
     fails(capsys, ["--source", bad, "--output", output, "--frames", 1], "at least 2")
     fails(capsys, ["--source", bad, "--output", output, "--clips", 0], "--clips")
+    fails(capsys, ["--source", bad, "--output", output, "--pose-seconds", 0], "--pose-seconds must be positive, got 0")
     fails(capsys, ["--source", bad, "--output", output, "--answer", "text"], "--source world")
     fails(capsys, ["--source", bad, "--output", output, "--questions", "mllm4d"], "--source world")
     fails(capsys, ["--source", empty, "--output", bad], "exists already")

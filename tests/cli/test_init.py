@@ -21,6 +21,7 @@ from fourdthinker.modeling.tokens import LATENT_TOKENS
 from fourdthinker.trainers.pretraining import PretrainingConfig
 
 SHIPPED = Path(__file__).parents[2] / "modeling" / "tiny_backbone"
+TRAINED = SHIPPED.with_name("tiny_trained")
 NOT_STOCK = {*LATENT_FIELDS, "model_type", "auto_map", "architectures"}
 
 
@@ -91,8 +92,8 @@ def test_what_does_not_go_together_ends_in_one_line(stock, tmp_path, capsys, opt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stock"]
 
 
-@pytest.mark.parametrize("options", [[], ["--tiny", "--backbone", "x"]])
-def test_the_origin_is_one_of_two(tmp_path, capsys, options):
+@pytest.mark.parametrize("options", [[], ["--tiny", "--backbone", "x"], ["--tiny", "--trained"]])
+def test_the_origin_is_one_alone(tmp_path, capsys, options):
     with pytest.raises(SystemExit) as ended:
         main(["init", *options, "--output", str(tmp_path / "out")])
     assert ended.value.code == 2 and len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -132,6 +133,32 @@ def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
     assert again.steps == log["config"]["steps"] and again.clips == log["config"]["clips"]
     losses = [entry["loss"] for entry in log["log_history"] if "loss" in entry]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_trained_model_answers_about_its_clip_with_imagery(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["init", "--trained", "--output", str(out)]) == 0
+    assert_tiny(out)
+    for name in ("model.safetensors", "tokenizer.json", "training_log.json", "eval_results.json", "example.mp4"):
+        assert (out / name).read_bytes() == (TRAINED / name).read_bytes(), name
+    accuracy = json.loads((out / "eval_results.json").read_text())["tasks"]["fourd_world"]["accuracy"]
+    assert f"| {100 * accuracy:.1f} % |" in (out / "README.md").read_text()
+    capsys.readouterr()
+    question = ["Which way does the camera move between 0.0 s and 3.5 s?", "--model", str(out), "--json"]
+    options = ["--options", "Pedestal Up", "Truck Left", "Pedestal Down", "Truck Right"]
+    assert main(["ask", str(out / "example.mp4"), *question, *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["answer"] == "Truck Right" and [block["latents"] for block in told["blocks"]] == [4, 4]
+
+
+def test_the_shipped_models_differ_in_what_dift_trains():
+    """The frozen vision tower, the tokenizer and the processor are the same: rows of one train the other."""
+    before, after = (load_file(folder / "model.safetensors") for folder in (SHIPPED, TRAINED))
+    assert before.keys() == after.keys()
+    for name in before:
+        assert torch.equal(before[name], after[name]) == ("visual" in name), name
+    for name in ("tokenizer.json", "processor_config.json", "chat_template.jinja"):
+        assert (SHIPPED / name).read_bytes() == (TRAINED / name).read_bytes(), name
 
 
 @pytest.mark.slow

@@ -14,48 +14,18 @@ from fourdthinker.modeling.processing import Clip
 pytest.importorskip("pycolmap", reason="poses need the data extra")
 from fourdthinker.dataset_builders.poses import PoseError, estimate_poses  # noqa: E402
 
+WIDTH, HEIGHT, FOCAL = 320, 240, 300.0  # of `wall_clip`
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
-WIDTH, HEIGHT, FOCAL = 320, 240, 300.0
-
-
-def texture(seed) -> np.ndarray:
-    """Blobs of many sizes, for features to find."""
-    rng = np.random.default_rng(seed)
-    layers = [
-        np.asarray(
-            Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).resize((512, 512), Image.BICUBIC)
-        )
-        for size in (16, 64, 128)
-    ]
-    return np.mean(layers, axis=0)
-
-
-def rendered(poses) -> Clip:
-    """Three textured walls facing the camera at 3, 4 and 6 m, each to one side of the next, seen from given poses."""
-    walls = [(3.0, -3.0, -0.6, texture(0)), (4.0, 0.5, 4.0, texture(1)), (6.0, -9.0, 9.0, texture(2))]
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    rays = np.stack([(columns - WIDTH / 2) / FOCAL, (rows - HEIGHT / 2) / FOCAL, np.ones((HEIGHT, WIDTH))], axis=-1)
-    frames = []
-    for pose in poses:
-        directions, origin = rays @ pose[:3, :3].T, pose[:3, 3]
-        picture = np.zeros((HEIGHT, WIDTH))
-        for depth, left, right, pattern in reversed(walls):  # far to near
-            points = origin + directions * ((depth - origin[2]) / directions[..., 2])[..., None]
-            hit = (points[..., 0] > left) & (points[..., 0] < right)
-            u, v = (((points[..., axis] * 90) % 512).astype(int) for axis in (0, 1))
-            picture[hit] = pattern[v, u][hit]
-        frames.append(Image.fromarray(picture.astype(np.uint8)).convert("RGB"))
-    return Clip(frames, [index / 5 for index in range(len(frames))])
 
 
 @pytest.fixture(scope="module")
-def truck():
+def truck(wall_clip):
     poses = np.tile(np.eye(4), (8, 1, 1))
     poses[:, 0, 3] = np.linspace(0, 1.0, 8)
     poses[:, 1, 3] = 0.05 * np.sin(np.arange(8))
     for pose, angle in zip(poses, np.radians(4) * np.sin(np.arange(8)), strict=True):  # tells the focal length
         pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
-    return rendered(poses), poses
+    return wall_clip(poses), poses
 
 
 def test_known_path_is_found_again(truck):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fourdthinker.modeling.processing import MAX_PIXELS, Clip, conversation_text, encode, encode_imagery
-from fourdthinker.modeling.tiny import build_processor
+from fourdthinker.modeling.tiny import TINY_MAX_PIXELS, build_processor
 
 
 def patch_grids(processor, height, width) -> list[tuple[int, int]]:
@@ -40,6 +40,33 @@ def test_the_lower_of_the_published_limit_and_the_processors_own_holds(tiny_proc
     for rows, columns in patch_grids(processor, 1000, 1300):
         assert largest / 2 <= rows * columns <= largest
     assert patch_grids(processor, 56, 56) == [(4, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("longest_edge", [56 * 56, MAX_PIXELS])
+@pytest.mark.parametrize("latent_size", [1, 4, 6])
+def test_an_imagery_frame_has_at_least_a_token_a_latent(tiny_processor, longest_edge, latent_size):
+    processor = build_processor(tiny_processor.tokenizer, max_pixels=longest_edge)
+    sizes = [(1280, 720), (854, 480), (720, 1280), (640, 480), (56, 28), (16, 9), (1000, 60), (30, 30), (1, 1)]
+    frames = [Image.new("RGB", size) for size in sizes]
+    batch = encode_imagery(processor, frames, latent_size=latent_size)
+    merged = processor.image_processor.merge_size**2
+    for size, tokens in zip(sizes, (batch["image_grid_thw_latent"].prod(1) // merged).tolist(), strict=True):
+        assert tokens >= latent_size, size
+
+
+def test_frames_with_enough_tokens_stay_as_they_were(tiny_processor):
+    for size in [(56, 56), (84, 56), (300, 200)]:
+        bare, pooled = (encode_imagery(tiny_processor, [Image.new("RGB", size)], latent_size=k) for k in (1, 4))
+        assert bare["image_grid_thw_latent"].equal(pooled["image_grid_thw_latent"]), size
+
+
+@pytest.mark.parametrize("size", [(480, 480), (1280, 720), (720, 1280), (640, 480), (1280, 536)])
+def test_the_tiny_model_sees_wide_frames_in_four_tokens_or_more(tiny_processor, size):
+    processor = build_processor(tiny_processor.tokenizer, max_pixels=TINY_MAX_PIXELS)
+    for rows, columns in patch_grids(processor, size[1], size[0]):
+        assert 4 * 4 <= rows * columns <= 8 * 4
+        if size[0] == size[1]:
+            assert (rows, columns) == (4, 4)
 
 
 def imagery_mask(box, size=(112, 112)):

@@ -838,6 +838,14 @@ def test_a_rollout_of_a_broken_policy_ends_the_run_in_one_line(parts, tmp_path):
     assert json.loads((tmp_path / "loss-1-0.json").read_text())["ids"][::4] == ["clip-0", "clip-1", "clip-2"]
 
 
+def test_fewer_rows_than_a_rollout_takes_are_refused(parts, tmp_path):
+    """TRL leaves them out: the run would end without a step and save the model that it began with."""
+    trainer = make_trainer(parts, tmp_path)  # 12 completions at once, 4 of a prompt
+    trainer.train_dataset = Dataset.from_list(make_rows(2))
+    with pytest.raises(InputError, match="takes 3 prompts and there are 2 rows: .*lower"):
+        trainer.train()
+
+
 def test_rows_without_the_needed_columns_are_refused(parts, tmp_path):
     model, processor = parts
     rows = Dataset.from_list([{"question": "q", "options": OPTIONS, "answer": "A"}])

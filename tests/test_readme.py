@@ -1,0 +1,81 @@
+"""The README's own lines, run as printed from an empty folder with 16:9 clips made on the spot."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from datasets import load_dataset
+
+from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders.fourd_cot import build_world
+from fourdthinker.modeling import load_model
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def console_lines(section: str) -> list[str]:
+    """The lines of the `console` blocks under a heading, continued ones joined."""
+    text = README.read_text(encoding="utf-8")
+    (body,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", body, re.DOTALL)
+    return "".join(blocks).replace("\\\n", " ").splitlines()
+
+
+def write_video(path, clip, rate) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream.width, stream.height = clip.frames[0].size
+        stream.pix_fmt = "yuv420p"
+        for frame in clip.frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
+def truck(wall_clip, metres):
+    """1.6 s of a camera that moves sideways by so many metres, its frames 16:9."""
+    poses = np.tile(np.eye(4), (8, 1, 1))
+    poses[:, 0, 3] = np.linspace(0, metres, 8)
+    poses[:, 1, 3] = 0.05 * np.sin(np.arange(8))
+    for pose, angle in zip(poses, np.radians(4) * np.sin(np.arange(8)), strict=True):
+        pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    return wall_clip(poses, size=(480, 270))
+
+
+@pytest.mark.slow
+def test_use_it_works_as_printed(tmp_path, monkeypatch, capsys, wall_clip):
+    pytest.importorskip("pycolmap", reason="poses need the data extra")
+    pytest.importorskip("pybullet", reason="the benchmark needs the world extra")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("videos", "world"):
+        Path(folder).mkdir()
+    for name, metres in (("right.mp4", 1.0), ("left.mp4", -1.0)):
+        write_video(f"videos/{name}", truck(wall_clip, metres), rate=5)
+    build_world(Path("world"), {"train": 1, "test": 2})
+    monkeypatch.setenv("FOURD_WORLD_DATA", "world")  # or `eval` renders all of its 800 questions
+
+    text = README.read_text(encoding="utf-8")
+    try_first = re.search(r"Append `(--set max_steps=\d)`", text)[1].split()
+    printed = {}
+    for line in console_lines("Use it"):
+        program, command, *arguments = shlex.split(line)
+        if program == "lmms_eval":  # another program, tested where its number is compared with ours
+            continue
+        assert program == "fourdthinker", line
+        assert main([command, *arguments, *(try_first if command in ("dift", "grpo") else [])]) == 0, line
+        printed[command] = capsys.readouterr().out
+
+    reasoning, _, answer = printed["ask"].partition("\n\nAnswer: ")
+    assert "[imagery 1: 4 latents]" in reasoning and f"\n\nAnswer: {answer.strip()}\n" in text
+    assert re.search(r"^all +4 ", printed["eval"], re.MULTILINE)
+    rows = load_dataset("data", "dift", split="train", cache_dir="cache")
+    assert {row["options"]["ABCD".index(row["answer"])] for row in rows} == {"Truck Right", "Truck Left"}
+    assert all(frame.size == (480, 270) for row in rows for frame in row["frames"])
+    for stage in ("dift", "grpo"):
+        assert load_model(Path("models") / stage)[0].config.latent_size == 4
+        log = json.loads((Path("models") / stage / "training_log.json").read_text())["log_history"]
+        assert log[-1]["step"] == int(try_first[1].partition("=")[2]), f"{stage} trains"
+    assert {path.name for path in Path("models").iterdir()} == {"tiny", "trained", "dift", "grpo"}
