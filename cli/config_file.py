@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..modeling.errors import InputError
+from ..modeling.text_files import read_text
 
 
 def apply_config_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -51,10 +52,10 @@ def apply_config_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> N
 def read_config_file(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping, or raise `InputError` with one line that names the file and the place."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give --config a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         place = f" at line {mark.line + 1}" if mark else ""
         raise InputError(f"{path} is not valid YAML{place}; write one `argument: value` a line") from error

@@ -1,14 +1,13 @@
 """Which option a response chose. One reader for rewards (strict) and for benchmarks (tolerant). Pure Python."""
 
 import re
-import string
 import unicodedata
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
-from ..modeling.tokens import OPTION_LETTERS
+from ..modeling.row_rules import offered_letters
 
 Policy = Literal["strict", "tolerant"]
 
@@ -47,11 +46,15 @@ def extract_answer(text: str | None, options: Sequence[str] | None = None, polic
     Args:
         text (`str`, *optional*): The response. Latent blocks in it are ignored.
         options (`Sequence[str]`, *optional*): The option texts, without letters, in the order in which they were
-            offered. Without them the letters A to D count as offered, and an option's text cannot be checked.
+            offered, two to ten. Without them the letters A to D count as offered, and an option's text cannot be
+            checked.
         policy (`str`, *optional*, defaults to `"tolerant"`): `"strict"` or `"tolerant"`.
 
     Returns:
         `str` or `None`: An offered letter in upper case, or nothing.
+
+    Raises:
+        InputError: If there is one option only, or more than ten.
     """
     if isinstance(options, str):
         raise TypeError(f"options must be a sequence of texts, got the string {options[:80]!r}")
@@ -67,7 +70,7 @@ class _Offer:
     """The offered letters and the option texts in comparable form."""
 
     def __init__(self, options: Sequence[str] | None):
-        self.letters = string.ascii_uppercase[: len(options)] if options else OPTION_LETTERS
+        self.letters = offered_letters(options)
         self.texts = [_comparable(option) for option in options] if options else None
         # A longer block cannot be an option; not reading it also keeps the normalisation of hostile text cheap.
         self.longest = _LONGEST_STATEMENT + 4 * max(map(len, options)) if options else _LONGEST_STATEMENT
