@@ -26,6 +26,8 @@ _VERB_CUE = re.compile(r"\s(?:is|be)\s*\Z|[:=]\s*\Z")
 _ALTERNATIVE = re.compile(r"\s{0,4}(?:or|and|nor|/|&|,)\s{0,4}[(\[]?([A-Za-z])\b(?!['’])")
 # What may follow a letter named in a sentence. "The answer is A cat" names no option; "the answer is A because" does.
 _AFTER_LETTER = re.compile(r"\s*\Z|\s{0,4}[.:;,!?)\]}\n]|\s{1,4}(?:because|since|as|for|given|based|which)\b")
+# Where there are nine options I is a letter, but "I see it" names none.
+_PRONOUN = re.compile(r"\bI(?:['’]|\s{1,4}(?!or\b|and\b)(?=[a-z]))")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n")
 # A statement of the answer stands at the end; reading further back only costs time.
 _TAIL = 20_000
@@ -117,7 +119,7 @@ class _Offer:
 
     def _names_another(self, letter: str, rest: str) -> bool:
         others = set(self.letters) - {letter}
-        return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in rest.split())
+        return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in _PRONOUN.sub(" ", rest).split())
 
 
 def _comparable(text: str) -> str:

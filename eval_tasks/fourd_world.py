@@ -64,8 +64,8 @@ def _in_turn(folder: Path, tasks) -> list[int]:
     # One that is null is not told here: the check of the rows names them.
     if unknown := sorted(set(by_task) - {*TASKS, None}):
         raise InputError(f"{folder}: unknown tasks {', '.join(unknown)}; this benchmark has {' and '.join(TASKS)}")
-    turns = zip_longest(*(by_task[task] for task in (*TASKS, None)))
-    return [index for turn in turns for index in turn if index is not None]
+    turns = zip_longest(*(by_task[task] for task in TASKS))
+    return [index for turn in turns for index in turn if index is not None] + by_task[None]
 
 
 def _cached_world() -> Path:

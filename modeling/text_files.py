@@ -56,9 +56,9 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: this is no JSON ({error})") from error
+        raise InputError(f"{where}: this is no JSON ({error}): write one object a line") from error
     if not isinstance(fields, dict):
-        raise InputError(f"{where}: this is no JSON object")
+        raise InputError(f"{where}: this is no JSON object: write one a line")
     if "\\ud" in line.lower():  # an escape may name one half of a pair, which no file can hold
         try:
             json.dumps(fields, ensure_ascii=False).encode()
