@@ -143,9 +143,9 @@ def test_paths_are_utf8_with_or_without_a_mark(tmp_path):
         file.write_bytes(content)
         with pytest.raises(InputError, match=rf"p\.jsonl, line {number}: this is not UTF-8: save the file as UTF-8$"):
             read_paths(file, {"a"})
-    file.write_bytes(f"{line}\n\n".encode() + b"\xfc")
+    file.write_bytes(f"{line}\n\n".encode() + b"\xfc\n")
     with pytest.raises(InputError, match="line 3: this is not UTF-8"):
-        SampledPaths(file, {})
+        read_paths(file, {"a"})
 
 
 def test_a_file_of_samples_goes_on_after_a_torn_line(tmp_path):

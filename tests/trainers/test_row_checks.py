@@ -1,5 +1,6 @@
 """A bad row is found before the first step, and named."""
 
+import json
 import logging
 
 import pytest
@@ -7,11 +8,12 @@ from datasets import Dataset, Features, Image, List, Value
 from PIL import ImageFile
 
 from fourdthinker.dataset_builders.rows import MLLM4D_FEATURES
+from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers import DIFTCollator
+from fourdthinker.trainers import DIFTCollator, DIFTConfig, LatentGRPOConfig
 from fourdthinker.trainers.pictures import undecoded
 from fourdthinker.trainers.rollouts import encode_prompts
-from fourdthinker.trainers.row_checks import usable_rows
+from fourdthinker.trainers.row_checks import masks_needed, usable_rows
 
 from ..bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
 
@@ -162,6 +164,46 @@ def test_damage_behind_the_header_names_the_row_when_it_comes(rows, tiny_process
     if column == "frames":
         with pytest.raises(InputError, match="^row row-2: frames 2 cannot be decoded"):
             encode_prompts(tiny_processor, [row])
+
+
+NAMED_BY_USE = ["null question", "video pad", "null options", "one option", "eleven options", "unequal frames"]
+NAMED_BY_USE += ["null times", "infinite time", "equal times", "a time too few", "no frames"]
+
+
+@pytest.mark.parametrize("name", NAMED_BY_USE)
+def test_rows_that_were_not_looked_through_are_named_by_what_uses_them(
+    tiny_model, tiny_processor, make_dift_row, name
+):
+    """As in a stream, or where a trainer is called from Python."""
+    case, words = OF_ANY_STAGE[name]
+    frames = {"frames": [PICTURE] * 2, "timestamps": [0.0, 0.5]}
+    rows = [make_dift_row(0), make_dift_row(1, **{**frames, **case})]
+    uses = [DIFTCollator(tiny_processor, latent_size=4), lambda rows: encode_prompts(tiny_processor, rows)]
+    if "times" not in name and "time" not in name and "frames" not in name:
+        # Of a video that cannot be shown, evaluation counts the row as missing.
+        uses.append(lambda rows: predict(tiny_model, tiny_processor, rows, max_new_tokens=1, progress=False))
+    for use in uses:
+        with pytest.raises(InputError) as caught:
+            use(rows)
+        assert str(caught.value).startswith("row row-1: ") and words.partition(":")[0].removeprefix("no ") in str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "saved", "needed"),
+    [
+        ({}, {}, False),
+        ({"latent_pooling": "region"}, {}, True),
+        ({}, {"latent_pooling": "region"}, True),
+        ({"latent_pooling": "grid"}, {"latent_pooling": "region"}, False),
+        ({"drop_imagery": True}, {"latent_pooling": "region"}, False),
+    ],
+)
+def test_masks_are_needed_for_pooling_by_region(tmp_path, settings, saved, needed):
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    assert masks_needed(DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings), str(tmp_path)) is needed
+    assert not masks_needed(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False), str(tmp_path))
 
 
 def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):
