@@ -58,6 +58,8 @@ def run(tmp_path, tiny_model_folder, monkeypatch):
         card = yaml.safe_dump({"configs": [{"config_name": configuration, "data_files": files}]})
         (folder / "README.md").write_text(f"---\n{card}---\n")
         monkeypatch.setenv("FOURD_WORLD_DATA", str(folder))
+        # `datasets` finds what it has read by a folder's name and card, not by its content.
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
         places = ["--dataset", str(folder), "--output", str(tmp_path / "out")]
         model = ["--model", str(tiny_model_folder)]
         settings = [word for setting in TRAINING for word in ("--set", setting)]
