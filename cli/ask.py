@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ..modeling.errors import InputError
+from ..modeling.row_rules import prompt_fault
 from .device import chosen_device
 from .imagery_picture import check_picture_path, draw_imagery, words_around
 
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", type=int, help=f"frames to show, evenly spread over the video (default: {DEFAULT_FRAMES})"
     )
     sampling.add_argument("--fps", type=float, help="frames to show per second of video, instead of --frames")
-    parser.add_argument("--options", nargs=4, metavar=("A", "B", "C", "D"), help="four answers to choose from")
+    parser.add_argument(
+        "--options", nargs="+", metavar="TEXT", help="two to ten answers to choose from, after VIDEO and QUESTION"
+    )
     parser.add_argument(
         "--max-new-tokens", type=int, default=512, help="longest response, latents included (default: 512)"
     )
@@ -43,8 +46,9 @@ def run(args: argparse.Namespace) -> None:
     """Print the reasoning as it is written, its latent blocks as notes, and the answer."""
     if args.max_new_tokens < 1:
         raise InputError(f"--max-new-tokens must be at least 1, got {args.max_new_tokens}")
-    if not args.question.strip():
-        raise InputError("the question is empty; ask something about the video")
+    options = args.options or ()
+    if fault := prompt_fault(args.question, options):
+        raise InputError(fault)
     picture = None if args.imagery is None else Path(args.imagery)
     if picture is not None:
         check_picture_path(picture)
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     model, processor = load_model(args.model)
     model.to(device)
     loaded = time.perf_counter()
-    text = conversation_text(processor, args.question, args.options or ())
+    text = conversation_text(processor, args.question, options)
     inputs = encode(processor, [text], [clip]).to(model.device)
     streamer = None if args.json else ResponseStreamer(processor.tokenizer)
     output = greedy(model, inputs, args.max_new_tokens, streamer=streamer)

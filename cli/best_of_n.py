@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
+from ..trainers.row_checks import ON_BAD_ROW, usable_rows
 from .build_data import write_card
 from .device import chosen_device
 from .new_folder import new_folder
@@ -43,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="only the first LIMIT rows")
     parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        default="stop",
+        help="what a row that cannot be asked or scored does: stop (default), or leave that row out",
+    )
+    parser.add_argument(
         "--center-scale",
         choices=("metric", "relative"),
         default="metric",
@@ -69,11 +76,13 @@ def run(args: argparse.Namespace) -> None:
     from ..trainers.paths_file import read_paths
 
     rows = _rows(args)
+    known = set(rows["id"])
+    rows = usable_rows(rows, "best-of-n", args.on_bad_row)
     ids = rows["id"]
     file = Path(args.paths) if args.paths else _sampled_file(output)
     if args.model:
         _sample(args, rows, file, sampling)
-    paths = read_paths(file, set(ids))
+    paths = read_paths(file, known)
     columns = rows.remove_columns("frames")
     scored = {
         number: score_paths(columns[number], paths[identity], args.center_scale)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..modeling.errors import InputError
+from ..modeling.text_files import read_text
 from .yaml_values import parse_document, to_bool, to_text
 
 
@@ -55,9 +56,11 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     Values are those of `parse_document`: what a word such as `no` means is left to the argument that takes it.
     """
     try:
-        content = parse_document(Path(path).read_text(encoding="utf-8"))
+        text = read_text(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give --config a YAML file") from error
+    try:
+        content = parse_document(text)
     except (yaml.YAMLError, ValueError) as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         place = f" at line {mark.line + 1}" if mark else ""

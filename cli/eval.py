@@ -10,6 +10,7 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, remove_leftovers
 from ..modeling.errors import InputError
+from ..trainers.row_checks import ON_BAD_ROW, usable_rows
 from .device import chosen_device
 
 SUMMARY = "score a model on a benchmark"
@@ -26,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        default="stop",
+        help="what a row that cannot be asked or scored does: stop (default), or leave that row out",
     )
     parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the scores and settings there")
@@ -52,10 +59,11 @@ def run(args: argparse.Namespace) -> None:
     for task in tasks:
         rows = task_rows(task)
         rows = rows.select(range(min(args.limit or len(rows), len(rows))))
+        rows = usable_rows(rows, "eval", args.on_bad_row)
         responses = predict(
             model, processor, rows, args.batch_size, args.max_new_tokens, latent_transform(args.latents)
         )
-        scored = rows.select_columns(["task", "options", "answer"]).to_list()
+        scored = rows.select_columns(["id", "task", "options", "answer"]).to_list()
         scores[task] = score([{**row, "response": response} for row, response in zip(scored, responses, strict=True)])
         print(format_scores(scores[task], title=f"{task}: {args.model}, {args.latents} latents"), end="\n\n")
     if args.output:
@@ -69,6 +77,7 @@ def _write(path: Path, args: argparse.Namespace, scores: dict) -> None:
         "max_new_tokens": args.max_new_tokens,
         "latents": args.latents,
         "limit": args.limit,
+        "on_bad_row": args.on_bad_row,
     }
     result = {"model": str(args.model), "settings": settings, "tasks": scores}
     with atomic_path(path) as temporary:

@@ -13,7 +13,7 @@ import yaml
 
 from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.row_checks import ON_BAD_ROW, usable_rows
+from ..trainers.row_checks import ON_BAD_ROW, masks_needed, usable_rows
 from .config_file import read_config_file
 from .packaged_recipes import find_recipe
 from .resuming import check_same_run
@@ -23,6 +23,8 @@ from .yaml_values import parse_value, to_text
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import ProcessorMixin, Trainer, TrainerCallback
+
+    from ..modeling.row_rules import Stage
 
 TRAINING_LOG, TRAINING_PLOT = "training_log.json", "training.png"
 _PLACES = ("model", "dataset", "output")
@@ -90,7 +92,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-root",
         metavar="DIR",
-        help="what relative file names in a .jsonl file start from (default: the file's folder)",
+        help="what relative file names in a .jsonl file start from, and the only folder that files are read from "
+        "(default: the .jsonl file's folder)",
     )
     parser.add_argument(
         "--on-bad-row",
@@ -106,17 +109,17 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_training(args: argparse.Namespace, configuration: str, classes: Callable[[], tuple[type, type]]) -> None:
+def run_training(args: argparse.Namespace, configuration: "Stage", classes: Callable[[], tuple[type, type]]) -> None:
     """Train a model on one configuration of a dataset and save it with its processor, card and training log.
 
     Args:
         args (`argparse.Namespace`): What `add_run_arguments` asked for.
-        configuration (`str`): `"dift"` or `"grpo"`, unless the run names another.
+        configuration (`str`): The stage, `"dift"` or `"grpo"`; the rows' configuration too, unless the run names one.
         classes (`Callable`): Gives the trainer's configuration class and the trainer, once the arguments are read:
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
-    configuration = job.dataset_config or configuration
+    stage, configuration = configuration, job.dataset_config or configuration
     job = dataclasses.replace(job, dataset_config=configuration)
     from trl import get_peft_config
 
@@ -125,11 +128,10 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
-    rows = usable_rows(load_rows(job.dataset, configuration, "train", job.image_root), job.on_bad_row)
-    held_out = None
+    masks = masks_needed(config, job.model)
+    rows, held_out = _checked_rows(job, job.dataset, configuration, "train", stage, masks), None
     if config.eval_strategy != "no":
-        held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root)
-        held_out = usable_rows(held_out, job.on_bad_row)
+        held_out = _checked_rows(job, job.eval_dataset or job.dataset, configuration, "test", stage, masks)
     model, processor = load_model(job.model, **settings.load_arguments())
     trainer = trainer_class(
         model,
@@ -143,6 +145,11 @@ def run_training(args: argparse.Namespace, configuration: str, classes: Callable
     save_run(trainer, processor, job)
     if trainer.is_world_process_zero():
         print(f"trained model in {job.output}")
+
+
+def _checked_rows(job: Run, dataset: str, configuration: str, split: str, stage: "Stage", masks: bool) -> "Dataset":
+    rows = load_rows(dataset, configuration, split, job.image_root, job.on_bad_row)
+    return usable_rows(rows, stage, job.on_bad_row, masks)
 
 
 def read_run(args: argparse.Namespace) -> Run:
@@ -192,7 +199,9 @@ def logged_recipe(folder: Path) -> dict[str, Any]:
     return Run(**fields).recipe()
 
 
-def load_rows(dataset: str, configuration: str, split: str, image_root: str | None = None) -> "Dataset":
+def load_rows(
+    dataset: str, configuration: str, split: str, image_root: str | None = None, on_bad_row: str = "stop"
+) -> "Dataset":
     """The rows of one split of a dataset, their pictures left encoded until they are needed.
 
     Args:
@@ -200,6 +209,7 @@ def load_rows(dataset: str, configuration: str, split: str, image_root: str | No
         configuration (`str`): A name that the dataset's card gives; of a file `"dift"` or `"grpo"`.
         split (`str`): `"train"` or `"test"`.
         image_root (`str`, *optional*): What relative file names in a file start from.
+        on_bad_row (`str`, *optional*, defaults to `"stop"`): What a line of a file does that holds no such row.
     """
     from datasets import load_dataset
 
@@ -210,7 +220,7 @@ def load_rows(dataset: str, configuration: str, split: str, image_root: str | No
 
         if configuration not in ("dift", "grpo"):
             raise InputError(f"{dataset} is a published file, which has no rows for {configuration!r}")
-        return read_published(Path(dataset), configuration, Path(image_root) if image_root else None)
+        return read_published(Path(dataset), configuration, Path(image_root) if image_root else None, on_bad_row)
     try:
         rows = load_dataset(dataset, configuration, split=split)
     except (FileNotFoundError, ValueError, ConnectionError) as error:

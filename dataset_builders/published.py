@@ -1,7 +1,9 @@
 """The published JSONL files of 4DThinker, read as the rows that everything else here takes."""
 
-import json
-from collections.abc import Iterator, Mapping
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,12 @@ from datasets import Dataset, Features, Image, List, Value
 
 from ..modeling.errors import InputError
 from ..modeling.processing import FRAMES_PER_SECOND
+from ..modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
+from ..modeling.text_files import json_object, text_lines
 from ..modeling.tokens import OPTION_LETTERS
 from .video_rows import VIDEO_COLUMN, with_video_frames
+
+logger = logging.getLogger(__name__)
 
 _PROMPT = {
     "id": Value("string"),
@@ -27,14 +33,18 @@ _FEATURES = {
 }
 
 
-def read_published(path: Path, configuration: str, root: Path | None = None) -> Dataset:
+def read_published(path: Path, configuration: str, root: Path | None = None, on_bad_row: str = "stop") -> Dataset:
     """Read a published file.
 
     Args:
         path (`Path`): For `dift` a line holds `id, text_input, text_output, image_input[], image_output[]`, for `grpo`
             `Type, Question, A, B, C, D, Correct`, and `frame_paths[]` or `video_path`; the frames win over the video.
+            Options may be two (`A` and `B`) to ten (`A` to `J`).
         configuration (`str`): `"dift"` or `"grpo"`.
-        root (`Path`, *optional*): What relative file names start from; by default the file's folder.
+        root (`Path`, *optional*): What relative file names start from, and the only folder from which pictures and
+            videos are read; by default the file's folder.
+        on_bad_row (`str`, *optional*, defaults to `"stop"`): `"skip"` leaves out lines that hold no such row, with a
+            warning for each.
 
     Returns:
         `datasets.Dataset`: Columns as of `load_dataset(..., configuration)`, without `source`, `facts` and the times
@@ -43,54 +53,82 @@ def read_published(path: Path, configuration: str, root: Path | None = None) -> 
         [`with_video_frames`], or nothing.
 
     Raises:
-        InputError: If the file is missing, or a line is no JSON or lacks a field.
+        InputError: If the file is missing or not UTF-8; if a line is no JSON, lacks a field, or names a file outside
+            the root, unless it is skipped; if no row is left.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    folder = path.parent if root is None else root
+    files = _Root(path.parent if root is None else root)
     reader = {"dift": _dift_row, "grpo": _grpo_row}[configuration]
-    rows = [reader(fields, where, folder) for fields, where in _lines(path)]
+    rows = []
+    for number, line in text_lines(path):
+        where = f"{path}, line {number}"
+        try:
+            fields = json_object(line, where)
+            rows.append(reader(fields, where if fields.get("id") is None else f"{where}, row {fields['id']}", files))
+        except InputError as error:
+            if on_bad_row == "stop":
+                raise InputError(f"{error} (--on-bad-row skip leaves it out)") from error
+            logger.warning("left out: %s", error)
     if not rows:
         raise InputError(f"{path} has no rows")
     found = Dataset.from_list(rows, features=_FEATURES[configuration])
     return with_video_frames(found) if configuration == "grpo" else found
 
 
-def _lines(path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                fields = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{where}: this is no JSON ({error})") from error
-            if not isinstance(fields, dict):
-                raise InputError(f"{where}: this is no JSON object")
-            yield fields, where
+class _Root:
+    """The folder that the files of rows lie in.
+
+    A row may come from anywhere, so it must not make us read what it was not given: neither an absolute name nor `..`
+    nor a link leads out of the folder.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self._real = folder, os.path.realpath(folder)
+        self._real_folder = cache(os.path.realpath)  # many files share theirs
+
+    def file(self, name: Any, field: str, where: str) -> str:
+        """The path of a file that a row names."""
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise InputError(f"{where}: {field} has {name!r:.80}, no file name: write one")
+        path = self.folder / name
+        reason = "has `..` in it" if ".." in Path(name).parts else None if self._holds(path) else "lies outside"
+        if reason:
+            raise InputError(
+                f"{where}: {field} names {name!r:.200}, which {reason}: only files in {self.folder} are read; name "
+                "the folder that holds them all by --image-root, without links out of it"
+            )
+        return str(path)
+
+    def _holds(self, path: Path) -> bool:
+        real = os.path.realpath(path) if os.path.islink(path) else self._real_folder(path.parent)
+        return real == self._real or real.startswith(os.path.join(self._real, ""))
 
 
 def _take(fields: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     if not isinstance(fields.get(name), kind):
-        raise InputError(f"{where}: the field {name!r} is missing or no {'list' if kind is list else 'text'}")
+        wanted = "list" if kind is list else "text"
+        raise InputError(f"{where}: the field {name!r} is missing or no {wanted}: write it")
     return fields[name]
 
 
-def _pictures(names: list, folder: Path) -> list[dict]:
-    return [{"bytes": None, "path": str(folder / str(name))} for name in names]
+def _pictures(fields: Mapping[str, Any], field: str, where: str, files: _Root) -> list[dict]:
+    names = _take(fields, field, list, where)
+    return [
+        {"bytes": None, "path": files.file(name, f"{field} {number}", where)}
+        for number, name in enumerate(names, start=1)
+    ]
 
 
-def _clip(frames: list, folder: Path) -> dict:
+def _clip(frames: Sequence[dict]) -> dict:
     return {
-        "frames": _pictures(frames, folder),
+        "frames": frames,
         # Frames were extracted at one a second (4DThinker, preprocess); the files do not say when else.
         "timestamps": [number / FRAMES_PER_SECOND for number in range(len(frames))],
     }
 
 
-def _dift_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
-    frames = _take(fields, "image_input", list, where)
+def _dift_row(fields: Mapping[str, Any], where: str, files: _Root) -> dict:
     return {
         "id": str(fields.get("id", where)),
         "task": "",
@@ -98,31 +136,41 @@ def _dift_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
         "question": _take(fields, "text_input", str, where),
         "options": [],
         "answer": "",
-        **_clip(frames, folder),
+        **_clip(_pictures(fields, "image_input", where, files)),
         "response": _take(fields, "text_output", str, where),
-        "imagery": _pictures(_take(fields, "image_output", list, where), folder),
+        "imagery": _pictures(fields, "image_output", where, files),
     }
 
 
-def _grpo_row(fields: Mapping[str, Any], where: str, folder: Path) -> dict:
-    frames, video = _frames_or_video(fields, where)
+def _grpo_row(fields: Mapping[str, Any], where: str, files: _Root) -> dict:
+    frames, video = _frames_or_video(fields, where, files)
+    options = _options(fields, where)
     answer = _take(fields, "Correct", str, where).strip().upper()
-    if answer not in OPTION_LETTERS or len(answer) != 1:
-        raise InputError(f"{where}: the field 'Correct' is {answer!r}, not one of {', '.join(OPTION_LETTERS)}")
+    if fault := answer_fault(answer, options):
+        raise InputError(f"{where}: the field 'Correct' is {answer!r}: {fault}")
     return {
         "id": str(fields.get("id", where)),
         "task": str(fields.get("Type", "")),
         "question": _take(fields, "Question", str, where),
-        "options": [_take(fields, letter, str, where) for letter in OPTION_LETTERS],
+        "options": options,
         "answer": answer,
-        **_clip(frames, folder),
-        VIDEO_COLUMN: str(folder / video) if video else None,
+        **_clip(frames),
+        VIDEO_COLUMN: video,
     }
 
 
-def _frames_or_video(fields: Mapping[str, Any], where: str) -> tuple[list, str]:
+def _options(fields: Mapping[str, Any], where: str) -> list[str]:
+    """The texts of A, B and as many of the next letters as are given."""
+    given = [number for number, letter in enumerate(OPTION_LETTERS, start=1) if fields.get(letter) is not None]
+    letters = OPTION_LETTERS[: max([MIN_OPTIONS, *given])]
+    if isinstance(fields.get("K"), str) and len(letters) == MAX_OPTIONS:
+        raise InputError(f"{where}: there is an option K: give {MAX_OPTIONS} options at most")
+    return [_take(fields, letter, str, where) for letter in letters]
+
+
+def _frames_or_video(fields: Mapping[str, Any], where: str, files: _Root) -> tuple[list[dict], str | None]:
     if fields.get("frame_paths"):
-        return _take(fields, "frame_paths", list, where), ""
+        return _pictures(fields, "frame_paths", where, files), None
     if fields.get("video_path"):
-        return [], _take(fields, "video_path", str, where)
-    raise InputError(f"{where}: neither 'frame_paths' nor 'video_path' is given")
+        return [], files.file(_take(fields, "video_path", str, where), "video_path", where)
+    raise InputError(f"{where}: neither 'frame_paths' nor 'video_path' is given: name one")

@@ -1,14 +1,13 @@
 """Which option a response chose. One reader for rewards (strict) and for benchmarks (tolerant). Pure Python."""
 
 import re
-import string
 import unicodedata
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
-from ..modeling.tokens import OPTION_LETTERS
+from ..modeling.row_rules import offered_letters
 
 Policy = Literal["strict", "tolerant"]
 
@@ -27,6 +26,8 @@ _VERB_CUE = re.compile(r"\s(?:is|be)\s*\Z|[:=]\s*\Z")
 _ALTERNATIVE = re.compile(r"\s{0,4}(?:or|and|nor|/|&|,)\s{0,4}[(\[]?([A-Za-z])\b(?!['’])")
 # What may follow a letter named in a sentence. "The answer is A cat" names no option; "the answer is A because" does.
 _AFTER_LETTER = re.compile(r"\s*\Z|\s{0,4}[.:;,!?)\]}\n]|\s{1,4}(?:because|since|as|for|given|based|which)\b")
+# Where there are nine options I is a letter, but "I see it" names none.
+_PRONOUN = re.compile(r"\bI(?:['’]|\s{1,4}(?!or\b|and\b)(?=[a-z]))")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n")
 # A statement of the answer stands at the end; reading further back only costs time.
 _TAIL = 20_000
@@ -47,11 +48,15 @@ def extract_answer(text: str | None, options: Sequence[str] | None = None, polic
     Args:
         text (`str`, *optional*): The response. Latent blocks in it are ignored.
         options (`Sequence[str]`, *optional*): The option texts, without letters, in the order in which they were
-            offered. Without them the letters A to D count as offered, and an option's text cannot be checked.
+            offered, two to ten. Without them the letters A to D count as offered, and an option's text cannot be
+            checked.
         policy (`str`, *optional*, defaults to `"tolerant"`): `"strict"` or `"tolerant"`.
 
     Returns:
         `str` or `None`: An offered letter in upper case, or nothing.
+
+    Raises:
+        InputError: If there is one option only, or more than ten.
     """
     if isinstance(options, str):
         raise TypeError(f"options must be a sequence of texts, got the string {options[:80]!r}")
@@ -67,7 +72,7 @@ class _Offer:
     """The offered letters and the option texts in comparable form."""
 
     def __init__(self, options: Sequence[str] | None):
-        self.letters = string.ascii_uppercase[: len(options)] if options else OPTION_LETTERS
+        self.letters = offered_letters(options)
         self.texts = [_comparable(option) for option in options] if options else None
         # A longer block cannot be an option; not reading it also keeps the normalisation of hostile text cheap.
         self.longest = _LONGEST_STATEMENT + 4 * max(map(len, options)) if options else _LONGEST_STATEMENT
@@ -114,7 +119,7 @@ class _Offer:
 
     def _names_another(self, letter: str, rest: str) -> bool:
         others = set(self.letters) - {letter}
-        return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in rest.split())
+        return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in _PRONOUN.sub(" ", rest).split())
 
 
 def _comparable(text: str) -> str:

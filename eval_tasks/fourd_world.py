@@ -61,10 +61,11 @@ def _in_turn(folder: Path, tasks) -> list[int]:
     by_task = defaultdict(list)
     for index, task in enumerate(tasks):
         by_task[task].append(index)
-    if unknown := sorted(set(by_task) - set(TASKS)):
+    # One that is null is not told here: the check of the rows names them.
+    if unknown := sorted(set(by_task) - {*TASKS, None}):
         raise InputError(f"{folder}: unknown tasks {', '.join(unknown)}; this benchmark has {' and '.join(TASKS)}")
     turns = zip_longest(*(by_task[task] for task in TASKS))
-    return [index for turn in turns for index in turn if index is not None]
+    return [index for turn in turns for index in turn if index is not None] + by_task[None]
 
 
 def _cached_world() -> Path:

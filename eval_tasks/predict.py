@@ -56,14 +56,17 @@ def predict(
 
     Returns:
         `list[str | None]`: A response for each row, in the order of the rows, its latent tokens kept; `None` where
-        the row's frames cannot be decoded.
+        the row's frames cannot be decoded, or do not fit their times.
+
+    Raises:
+        InputError: If a row's question or options are no texts for a prompt; the line names the row.
     """
-    from ..modeling.processing import conversation_text, row_clip  # here, so that this room imports without torch
+    from ..modeling.processing import row_clip, row_prompt  # here, so that this room imports without torch
 
     prompts = [
         Prompt(
-            text=conversation_text(processor, row["question"], row["options"]),
-            n_frames=len(row["timestamps"]),
+            text=row_prompt(processor, row),
+            n_frames=len(row["frames"] or ()),
             clip=lambda index=index: row_clip(rows[index]),
         )
         for index, row in enumerate(rows)

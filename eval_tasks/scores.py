@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ..modeling.errors import InputError
+from ..modeling.row_rules import answer_fault, naming_row, options_fault
 from .answers import Policy, extract_answer
 
 _Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
@@ -96,10 +97,10 @@ def _with_interval(numbers: Mapping) -> str:
 
 def _judge(row: Mapping, policy: Policy) -> dict:
     options, answer = row["options"], row["answer"]
-    if isinstance(options, str) or len(options) < 2:
-        raise InputError(f"row {row.get('id', '?')}: options must be a list of at least two texts, got {options!r}")
-    if answer not in {chr(ord("A") + index) for index in range(len(options))}:
-        raise InputError(f"row {row.get('id', '?')}: answer {answer!r} is not the letter of one of its options")
+    with naming_row(row):
+        fault = options_fault(options) or answer_fault(answer, options)
+        if fault or not len(options):
+            raise InputError(fault or "options is empty: give the texts that were offered")
     response = row["response"]
     letter = None if response is None else extract_answer(response, options, policy)
     return {

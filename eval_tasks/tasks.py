@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
+from ..modeling.row_rules import naming_row, row_fault
 from . import fourd_world
 
 if TYPE_CHECKING:
@@ -29,3 +30,16 @@ def task_rows(task: str) -> "Dataset":
         InputError: If there is no benchmark of this name, or its data cannot be read.
     """
     return READERS[check_task(task)]()
+
+
+def check_rows(rows: "Dataset") -> None:
+    """Look through what rows say, not their pictures, before any of them is answered.
+
+    Raises:
+        InputError: At the first row that cannot be asked or scored; the line names it.
+    """
+    for row in rows:
+        fault = row_fault(row, "eval", len(row["frames"] or ()))
+        with naming_row(row):
+            if fault:
+                raise InputError(fault)

@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from transformers import (
 
 from .errors import InputError
 from .prompts import video_message
+from .row_rules import naming_row, times_fault
 
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
@@ -42,22 +43,37 @@ class Clip:
     Attributes:
         frames (`list[PIL.Image.Image]`): RGB frames, all of one size.
         timestamps (`list[float]`): Seconds from the start of the video, one a frame, increasing.
+
+    Raises:
+        InputError: If there is no frame, the times do not fit, or frames are of several sizes.
     """
 
     frames: list[Image.Image]
     timestamps: list[float]
 
     def __post_init__(self):
-        if not self.frames or len(self.frames) != len(self.timestamps):
-            raise InputError(
-                f"a clip needs as many timestamps as frames, got {len(self.timestamps)} and {len(self.frames)}"
-            )
+        if not self.frames:
+            raise InputError("a clip has no frames: give one at least")
+        if fault := times_fault(self.timestamps, len(self.frames)) or sizes_fault(frame.size for frame in self.frames):
+            raise InputError(fault)
 
     @property
     def frames_per_second(self) -> float:
         """Mean sampling rate in 1/s; 1 for a single frame."""
         seconds = self.timestamps[-1] - self.timestamps[0]
         return (len(self.frames) - 1) / seconds if seconds > 0 else 1.0
+
+
+def sizes_fault(sizes: Iterable[tuple[int, int]]) -> str | None:
+    """What is wrong with the sizes of a clip's frames, which must be one: a phrase as of [`row_rules`], or nothing."""
+    first, *others = sizes
+    for number, size in enumerate(others, start=2):
+        if size != first:
+            return (
+                f"frames {number} is {size[0]} x {size[1]} pixels, frames 1 {first[0]} x {first[1]}: "
+                "make them of one size"
+            )
+    return None
 
 
 def decode_image(image: Image.Image | Mapping) -> Image.Image:
@@ -91,8 +107,14 @@ def row_picture(row: Mapping, column: str, number: int) -> Image.Image:
 
 
 def row_clip(row: Mapping) -> Clip:
-    """The clip of a dataset row (columns `frames` and `timestamps`); raises as [`row_picture`] does."""
-    return Clip(row_pictures(row, "frames"), list(row["timestamps"]))
+    """The clip of a dataset row (columns `frames` and `timestamps`).
+
+    Raises:
+        InputError: As [`row_picture`] and [`Clip`] do; the line names the row.
+    """
+    frames = row_pictures(row, "frames")
+    with naming_row(row):
+        return Clip(frames, row["timestamps"] and list(row["timestamps"]))
 
 
 def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS, side_multiple: int = 28) -> Image.Image:
@@ -128,7 +150,7 @@ def conversation_text(
     Args:
         processor: A processor or tokenizer with a Qwen-VL chat template.
         question (`str`): The question, without options in it.
-        options (`Sequence[str]`, *optional*): Four option texts, or none.
+        options (`Sequence[str]`, *optional*): Two to ten option texts, or none.
         response (`str`, *optional*): What the model says, its imagery marks already expanded to latent blocks.
     """
     prompt = processor.apply_chat_template(
@@ -143,6 +165,16 @@ def pad_left(tokenizer: PreTrainedTokenizerBase) -> None:
     A row that is padded on its right generates after the padding, and another answer than alone.
     """
     tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"  # what is saved are the latter
+
+
+def row_prompt(processor: ProcessorMixin, row: Mapping, response: str | None = None) -> str:
+    """What [`conversation_text`] gives for a dataset row (columns `question` and `options`).
+
+    Raises:
+        InputError: If they are no texts for a prompt; the line names the row.
+    """
+    with naming_row(row):
+        return conversation_text(processor, row["question"], row["options"], response)
 
 
 def encode(
@@ -265,4 +297,6 @@ __all__ = [
     "row_clip",
     "row_picture",
     "row_pictures",
+    "row_prompt",
+    "sizes_fault",
 ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from .errors import InputError
+from .row_rules import prompt_fault
 from .tokens import format_options
 
 # Interface constant of the published checkpoints: they were trained on this wording.
@@ -18,8 +20,13 @@ def question_text(question: str, options: Sequence[str] = ()) -> str:
 
     Args:
         question (`str`): The question, without options in it.
-        options (`Sequence[str]`, *optional*): Four option texts without letters; none for an open question.
+        options (`Sequence[str]`, *optional*): Two to ten option texts without letters; none for an open question.
+
+    Raises:
+        InputError: If a text is missing or empty, or has a special token in its words; if there are too many options.
     """
+    if fault := prompt_fault(question, options):
+        raise InputError(fault)
     listed = f"\n\n{format_options(options)}" if options else ""
     return f"{question}{listed}{PROMPT_SUFFIX}"
 

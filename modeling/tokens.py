@@ -13,7 +13,7 @@ LATENT_END = "<|latent_end|>"
 LATENT_TOKENS = (LATENT_PAD, LATENT_START, LATENT_END)
 
 IMAGERY_MARK = "<output_image>"
-OPTION_LETTERS = "ABCD"
+OPTION_LETTERS = "ABCDEFGHIJ"  # a question has two options to ten
 # How MLLM-4D's reasoning opens a block that says where camera and object are in a frame.
 SPATIAL_STATE = "Spatial State (Frame "
 
@@ -54,7 +54,7 @@ def noted_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
 
 
 def format_options(options: Sequence[str]) -> str:
-    """One line an option, with its letter; four of them, or fewer."""
+    """One line an option, with its letter; ten of them at most."""
     letters = OPTION_LETTERS[: len(options)]
     return "\n".join(f"{letter}. {option}" for letter, option in zip(letters, options, strict=True))
 

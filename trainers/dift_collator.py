@@ -6,8 +6,9 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from ..modeling.errors import InputError
-from ..modeling.processing import conversation_text, encode, row_clip
-from ..modeling.tokens import IMAGERY_MARK, LATENT_PAD, drop_imagery_marks, expand_imagery_marks
+from ..modeling.processing import encode, row_clip, row_prompt
+from ..modeling.row_rules import marks_fault, naming_row
+from ..modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
 from .rollouts import video_inputs, video_seconds
 from .row_imagery import encode_row_imagery
@@ -53,10 +54,11 @@ class DIFTCollator:
             the place of imagery pixels, and `mm_encoder_outputs` in the place of video pixels.
 
         Raises:
-            InputError: If a row has another number of marks than of imagery frames, or tokens of ours in its words.
+            InputError: If a row has another number of marks than of imagery frames, no text or special tokens where
+                words belong, or frames that do not fit their times.
         """
         responses = [self._response(row) for row in rows]
-        texts = [self._conversation(row, response) for row, response in zip(rows, responses, strict=True)]
+        texts = [row_prompt(self.processor, row, said) for row, said in zip(rows, responses, strict=True)]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
         spoken = [f"\n{response}<|im_end|>\n" for response in responses]
         batch["labels"] = response_labels(self.processor, batch, spoken)
@@ -75,19 +77,10 @@ class DIFTCollator:
             return {"latent_targets": torch.cat(kept)} if kept else {}
         return encode_row_imagery(self.processor, rows, self.masks, self.latent_size)
 
-    def _conversation(self, row: Mapping, response: str) -> str:
-        text = conversation_text(self.processor, row["question"], row["options"], response)
-        blocks = 0 if self.drop_imagery else len(row["imagery"])
-        placeholders = {LATENT_PAD: blocks * self.latent_size, self.processor.video_token: 1}
-        for token, count in placeholders.items():
-            if text.count(token) != count:
-                raise InputError(f"row {row['id']} has the token {token} in its words: take it out")
-        return text
-
     def _response(self, row: Mapping) -> str:
-        marks = row["response"].count(IMAGERY_MARK)
-        if marks != len(row["imagery"]):
-            raise InputError(f"row {row['id']} has {marks} imagery marks but {len(row['imagery'])} imagery frames")
+        with naming_row(row):
+            if fault := marks_fault(row["response"], len(row["imagery"])):
+                raise InputError(fault)
         if self.drop_imagery:
             return drop_imagery_marks(row["response"])
         return expand_imagery_marks(row["response"], self.latent_size)

@@ -75,7 +75,7 @@ class FeatureCache:
 
     def with_videos(self, rows: Dataset) -> Dataset:
         """The rows with a column that names the file of their video's features, each computed unless it is there."""
-        text = conversation_text(self.processor, "")
+        text = conversation_text(self.processor, "Which?")  # any: videos alone are computed
         settings = self.processor.video_processor.to_json_string()
 
         def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:

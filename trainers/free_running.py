@@ -7,7 +7,8 @@ from transformers import PreTrainedModel, ProcessorMixin
 from ..eval_tasks.answers import extract_answer
 from ..eval_tasks.predict import predict
 from ..eval_tasks.scores import wilson_interval
-from ..modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START, OPTION_LETTERS
+from ..modeling.row_rules import offered_letters
+from ..modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START
 
 COUNTS = ("rows", "rows_with_blocks", "blocks", "whole_blocks", "correct", "chance")
 
@@ -42,7 +43,7 @@ def free_running_counts(
         options = row["options"] or None
         key = row["answer"] or extract_answer(row["response"])
         counts["correct"] += key is not None and extract_answer(said, options) == key
-        counts["chance"] += 1 / len(options or OPTION_LETTERS)
+        counts["chance"] += 1 / len(offered_letters(options))
     return counts
 
 

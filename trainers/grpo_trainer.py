@@ -23,6 +23,7 @@ from ..modeling.generation_settings import without_checkpoint_generation_config
 from ..modeling.latent_generation import LatentGenerateOutput
 from ..modeling.latent_rules import LatentRules
 from ..modeling.prompts import video_message
+from ..modeling.row_rules import naming_row
 from ..modeling.tokens import show_latent_blocks
 from .adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
 from .bad_loss import bad_scores, check_loss
@@ -204,7 +205,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         # `rollout_func` gets prompts only. The rows are kept for it here, in the method that makes those prompts from
         # them and calls it once, in order. Frames inside the prompt instead would be copied for every row by TRL and
         # would end up in its logs.
-        self._rows = [{**row, "prompt": video_message(row["question"], row["options"])} for row in inputs]
+        self._rows = [_with_prompt(row) for row in inputs]
         batch = super()._generate_and_score_completions(self._rows)
         self._metrics[self._mode]["frac_reward_zero_std"][-1] = self._equal_groups
         if self.log_completions:
@@ -362,6 +363,11 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         if scorer.scored != len(self._latents):
             raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._latents)} rows it carried")
         return scores
+
+
+def _with_prompt(row: dict[str, Any]) -> dict[str, Any]:
+    with naming_row(row):
+        return {**row, "prompt": video_message(row["question"], row["options"])}
 
 
 def _check_reference(model: PreTrainedModel, beta: float) -> None:

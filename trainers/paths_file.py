@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..modeling.errors import InputError
+from ..modeling.text_files import json_object, text_lines
 from .differences import describe_differences
 
 # MLLM-4D tags reasoning by another word.
@@ -22,11 +23,12 @@ def read_paths(path: Path, ids: Collection[str]) -> dict[str, list[str]]:
         ids (`Collection[str]`): The rows that there are.
 
     Raises:
-        InputError: If the file is missing or has none, or a line is no such object or of no row.
+        InputError: If the file is missing, not UTF-8 or has none, or a line is no such object or of no row.
     """
     found: dict[str, list[str]] = {}
-    for number, fields in enumerate(_lines(path), start=1):
+    for number, line in text_lines(path):
         where = f"{path}, line {number}"
+        fields = json_object(line, where)
         told = [fields["path"]] if "path" in fields else fields.get("paths")
         if not isinstance(told, list) or not told or not all(isinstance(text, str) for text in told):
             raise InputError(f"{where}: 'paths' is missing or no list of texts")
@@ -63,7 +65,8 @@ class SampledPaths:
         if not path.exists():
             return
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-        for fields in _lines(path):
+        for number, line in text_lines(path):
+            fields = json_object(line, f"{path}, line {number}")
             earlier = fields.get("sampled_with")
             if earlier != self.settings:
                 difference = describe_differences(earlier if isinstance(earlier, Mapping) else {}, self.settings)
@@ -83,22 +86,3 @@ class SampledPaths:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
         self.done.update(ids)
-
-
-def _lines(path: Path) -> list[dict]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            lines = list(file)  # not `splitlines`, which also ends one at what a text may hold, such as U+2028
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    return [_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-
-
-def _object(line: str, where: str) -> dict:
-    try:
-        fields = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where}: this is no JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise InputError(f"{where}: this is no JSON object")
-    return fields

@@ -8,7 +8,7 @@ import torch
 from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorMixin
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from ..modeling.processing import conversation_text, encode, row_clip
+from ..modeling.processing import encode, row_clip, row_prompt
 
 # The columns that make a prompt: rows that agree on them are one prompt.
 PROMPT_COLUMNS = ("question", "options", "timestamps", "frames")
@@ -50,8 +50,12 @@ def group_prompts(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, 
 
 
 def encode_prompts(processor: ProcessorMixin, prompts: Sequence[Mapping[str, Any]]) -> BatchFeature:
-    """Left-padded model input for dataset rows, the same as in training and evaluation."""
-    texts = [conversation_text(processor, row["question"], row["options"]) for row in prompts]
+    """Left-padded model input for dataset rows, the same as in training and evaluation.
+
+    Raises:
+        InputError: If a row's texts, frames or times cannot be encoded; the line names the row.
+    """
+    texts = [row_prompt(processor, row) for row in prompts]
     return encode(processor, texts, [row_clip(row) for row in prompts], padding_side="left")
 
 

@@ -3,14 +3,14 @@
 import functools
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ..modeling.errors import InputError
-from ..modeling.tokens import IMAGERY_MARK
+from ..modeling.row_rules import Stage, row_fault
+from .spatiotemporal_reward import CENTER_COLUMNS, read_centers
 
 if TYPE_CHECKING:
     import pyarrow
@@ -20,57 +20,98 @@ logger = logging.getLogger(__name__)
 
 ON_BAD_ROW = ("stop", "skip")
 _ROWS_AT_ONCE = 1000
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _PICTURES = ("frames", "imagery", "imagery_masks")
 _VIDEO = "video"
+_PROMPT = ("question", "options", "frames", "timestamps")
+# What each stage reads of a row. What is there besides is checked as well where something would read it.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "dift": ("id", *_PROMPT, "response", "imagery"),
+    "grpo": (*_PROMPT, "answer"),
+    "best-of-n": ("id", *_PROMPT, "answer", "task", *CENTER_COLUMNS),
+    "eval": (*_PROMPT, "answer", "task"),
+}
+_VALUES = ("id", "question", "options", "timestamps", "answer", "task", "response", _VIDEO, *CENTER_COLUMNS)
+
+Check = Callable[[int], str | None]
 
 
-def usable_rows(rows: "Dataset", on_bad_row: str = "stop") -> "Dataset":
-    """The rows that can be trained on.
+def usable_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False) -> "Dataset":
+    """The rows that a stage can use.
 
-    A row of a `dift` dataset must have as many imagery marks in its response as imagery frames, and end in its only
-    answer; every picture must be there, in the row or as a file, and so must the video of a row that names one. Of a
-    picture its header is read, and of a video the header and the first frame: what is no picture, no video or cut off
-    that early is a bad row. Damage further in is not looked for, which would cost a decoding of everything: it stops
-    the run when its row comes, in a line that names it.
+    Texts, options, answer, times, imagery marks and centres are checked as [`~modeling.row_rules.row_fault`] says, and
+    every picture must be there, in the row or as a file, and so must the video of a row that names one. Of a picture
+    its header is read, and of a video the header and the first frame: what is no picture, no video or cut off that
+    early is a bad row, and so are frames of unequal size. Damage further in is not looked for, which would cost a
+    decoding of everything: it stops the run when its row comes, in a line that names it.
 
     Args:
-        rows (`datasets.Dataset`): Rows of `dift` or `grpo`.
+        rows (`datasets.Dataset`): The rows.
+        stage (`str`): `"dift"`, `"grpo"`, `"best-of-n"` or `"eval"`.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): `"skip"` leaves bad rows out, with a warning for each.
+        masks (`bool`, *optional*, defaults to `False`): Whether each imagery frame needs a mask, as for
+            `latent_pooling="region"`.
 
     Returns:
         `datasets.Dataset`: All the rows, or without the bad ones.
 
     Raises:
-        InputError: On a bad row, unless they are skipped; if no row is left.
+        InputError: On a bad row, unless they are skipped; if no row is left, or a column is missing.
     """
     if on_bad_row not in ON_BAD_ROW:
         raise InputError(f"on_bad_row is {on_bad_row!r}: choose one of {', '.join(ON_BAD_ROW)}")
-    bad = dict(_faults(rows))
+    needed = (*_NEEDED[stage], *(["imagery_masks"] if masks else []))
+    if missing := [name for name in needed if name not in rows.column_names]:
+        raise InputError(f"the rows have no column {', '.join(missing)}: make them with `fourdthinker build-data`")
+    bad = dict(_faults(rows, stage, masks))
     if not bad:
         return rows
-    told = f"{len(bad)} of {len(rows)} rows cannot be trained on"
-    identity = rows.with_format(None)["id"]  # as stored: reading a row may decode its video
+    told = f"{len(bad)} of {len(rows)} rows cannot be {'trained on' if stage in ('dift', 'grpo') else 'used'}"
+    names = rows.with_format(None)["id"] if "id" in rows.column_names else []  # reading a row may decode its video
     if on_bad_row == "stop":
         number, reason = next(iter(bad.items()))
-        raise InputError(f"{told}; the first is {identity[number]}: {reason} (--on-bad-row skip leaves them out)")
+        raise InputError(f"{told}; the first is {_name(names, number)}: {reason} (--on-bad-row skip leaves them out)")
     for number, reason in bad.items():
-        logger.warning("row %s is left out: %s", identity[number], reason)
+        logger.warning("row %s is left out: %s", _name(names, number), reason)
     if len(bad) == len(rows):
         raise InputError(f"{told}, so none is left; the warnings say why")
     logger.warning("%s and are left out", told)
     return rows.select([number for number in range(len(rows)) if number not in bad])
 
 
-def _faults(rows: "Dataset") -> Iterator[tuple[int, str]]:
+def masks_needed(args: Any, model: str) -> bool:
+    """Whether a run of DIFT needs `imagery_masks`.
+
+    Args:
+        args ([`DIFTConfig`]): The settings; those of another stage need none.
+        model (`str`): Folder or Hub id of its model, whose pooling holds if the settings name none.
+    """
+    from transformers import PreTrainedConfig
+
+    if getattr(args, "drop_imagery", True):
+        return False
+    if args.latent_pooling is not None:
+        return args.latent_pooling == "region"
+    try:
+        return PreTrainedConfig.get_config_dict(model)[0].get("latent_pooling") == "region"
+    except OSError:  # no such model, as loading it will say
+        return False
+
+
+def _name(names: Any, number: int) -> str:
+    identity = names[number] if len(names) else None
+    return f"number {number + 1}" if identity in (None, "") else str(identity)
+
+
+def _faults(rows: "Dataset", stage: Stage, masks: bool) -> Iterator[tuple[int, str]]:
     """Number and reason of each bad row."""
-    columns = [name for name in ("response", _VIDEO, *_PICTURES) if name in rows.column_names]
+    pictures = [name for name in _PICTURES if name in rows.column_names and (name == "frames" or stage == "dift")]
+    columns = [*(name for name in _VALUES if name in rows.column_names), *pictures]
     start = 0
     for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
-        checks = [_unreadable_pictures(table, name) for name in _PICTURES if name in columns]
-        checks.append(_nothing_to_see(table))
-        if "response" in columns:
-            checks.append(_wrong_response(table))
+        checks = [_wrong_pictures(table, name) for name in pictures]
+        checks += [_nothing_to_see(table), _wrong_values(table, stage)]
+        if stage == "dift":
+            checks.append(_wrong_masks(table, masks))
         for number in range(table.num_rows):
             reason = next(filter(None, (check(number) for check in checks)), None)
             if reason:
@@ -78,36 +119,59 @@ def _faults(rows: "Dataset") -> Iterator[tuple[int, str]]:
         start += table.num_rows
 
 
-def _wrong_response(table: "pyarrow.Table") -> Callable[[int], str | None]:
-    import pyarrow.compute
-
-    responses = table["response"].to_pylist()
-    imagery = pyarrow.compute.list_value_length(table["imagery"]).to_pylist()
+def _wrong_values(table: "pyarrow.Table", stage: Stage) -> Check:
+    rows = table.select([name for name in _VALUES if name in table.column_names]).to_pylist()
+    frames = _lengths(table, "frames")
+    imagery = _lengths(table, "imagery") if stage == "dift" else [None] * len(rows)
 
     def check(number: int) -> str | None:
-        marks, frames = responses[number].count(IMAGERY_MARK), imagery[number] or 0
-        if marks != frames:
-            return f"its response has {marks} {IMAGERY_MARK} marks for {frames} imagery frames"
-        answers = _ANSWER.findall(responses[number])
-        if len(answers) != 1 or not answers[0].strip() or not responses[number].rstrip().endswith("</answer>"):
-            return "its response does not end in exactly one <answer>…</answer>"
+        row = rows[number]
+        if fault := row_fault(row, stage, frames[number] or None, imagery[number]):
+            return fault
+        if stage in ("grpo", "best-of-n"):
+            try:
+                for name in CENTER_COLUMNS:
+                    read_centers(row.get(name), name)
+            except InputError as error:
+                return str(error)
         return None
 
     return check
 
 
-def _nothing_to_see(table: "pyarrow.Table") -> Callable[[int], str | None]:
-    import pyarrow.compute
+def _wrong_masks(table: "pyarrow.Table", needed: bool) -> Check:
+    imagery, masks = _lengths(table, "imagery"), _lengths(table, "imagery_masks")
 
-    frames = pyarrow.compute.list_value_length(table["frames"]).to_pylist()
+    def check(number: int) -> str | None:
+        given, wanted = masks[number] or 0, imagery[number] or 0
+        if given == wanted or (given == 0 and not needed):
+            return None
+        return f"imagery_masks has {given}, imagery {wanted}: write one mask for each frame"
+
+    return check
+
+
+def _nothing_to_see(table: "pyarrow.Table") -> Check:
+    frames = _lengths(table, "frames")
     videos = table[_VIDEO].to_pylist() if _VIDEO in table.column_names else [None] * table.num_rows
 
     def check(number: int) -> str | None:
         if frames[number]:
             return None
-        return _video_fault(videos[number]) if videos[number] else "it has no frames"
+        if videos[number]:
+            return _video_fault(videos[number])
+        return "it has no frames: give one picture at least"
 
     return check
+
+
+def _lengths(table: "pyarrow.Table", name: str) -> list[int | None]:
+    """How many entries the list of each row has."""
+    import pyarrow.compute
+
+    if name not in table.column_names or pyarrow.types.is_null(table[name].type):
+        return [None] * table.num_rows
+    return pyarrow.compute.list_value_length(table[name]).to_pylist()
 
 
 @functools.lru_cache(maxsize=1)  # the rows of a video often stand together
@@ -123,41 +187,58 @@ def _video_fault(file: str) -> str | None:
     return None
 
 
-def _unreadable_pictures(table: "pyarrow.Table", name: str) -> Callable[[int], str | None]:
+def _wrong_pictures(table: "pyarrow.Table", name: str) -> Check:
     import pyarrow.compute
 
+    from ..modeling.processing import sizes_fault
+
     column = table[name].combine_chunks()
-    lengths = pyarrow.compute.list_value_length(column).to_pylist()
+    if pyarrow.types.is_null(column.type):
+        return lambda number: None
+    _check_type(column.type, name)
     pictures: Any = pyarrow.compute.list_flatten(column)
-    contents, paths = pictures.field("bytes"), pictures.field("path").to_pylist()
+    contents, paths, absent = pictures.field("bytes"), pictures.field("path").to_pylist(), pictures.is_null()
     ends = [0]
-    for length in lengths:
+    for length in _lengths(table, name):
         ends.append(ends[-1] + (length or 0))
-    known: dict[str, str | None] = {}
+    read_file = functools.cache(_read_file)
 
     def check(number: int) -> str | None:
+        sizes = []
         for place in range(ends[number], ends[number + 1]):
             content, path = contents[place], paths[place]
-            if content.is_valid:
-                fault = _picture_fault(pyarrow.BufferReader(content.as_buffer()))
+            if content.is_valid and not absent[place].as_py():
+                found = _size_or_fault(pyarrow.BufferReader(content.as_buffer()))
             elif path is None:
-                fault = "is not there: neither bytes nor a file name"
+                found = "is not there: neither bytes nor a file name"
             else:
-                if path not in known:
-                    known[path] = _picture_fault(path) if os.path.isfile(path) else f"is not there: {path}"
-                fault = known[path]
-            if fault:
-                return f"{name} {place - ends[number] + 1} {fault}"
-        return None
+                found = read_file(path)
+            if isinstance(found, str):
+                return f"{name} {place - ends[number] + 1} {found}"
+            sizes.append(found)
+        return sizes_fault(sizes) if name == "frames" and sizes else None
 
     return check
 
 
-def _picture_fault(file: Any) -> str | None:
+def _check_type(kind: "pyarrow.DataType", name: str) -> None:
+    import pyarrow.types as types
+
+    of_pictures = (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type)
+    if not of_pictures or {"bytes", "path"} - {field.name for field in kind.value_type}:
+        raise InputError(f"the column {name} holds {kind}, no pictures: make the rows anew with `List(Image())`")
+
+
+def _read_file(path: str) -> tuple[int, int] | str:
+    return _size_or_fault(path) if os.path.isfile(path) else f"is not there: {path}"
+
+
+def _size_or_fault(file: Any) -> tuple[int, int] | str:
+    """Width and height of a picture in pixels, or what is wrong with it."""
     from ..modeling.processing import UNREADABLE
 
     try:
-        with Image.open(file):
-            return None
+        with Image.open(file) as picture:
+            return picture.size
     except UNREADABLE:
         return f"is no picture, or damaged: {file}" if isinstance(file, str) else "is no picture, or damaged"

@@ -7,7 +7,7 @@ from datasets import Dataset
 from PIL import Image
 from transformers import ProcessorMixin
 
-from ..modeling.processing import conversation_text, fit_frame, pixel_limits, row_picture
+from ..modeling.processing import fit_frame, pixel_limits, row_picture, row_prompt
 from ..modeling.tokens import IMAGERY_MARK
 
 _FRAMES_A_GRID = 2
@@ -24,7 +24,7 @@ def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> l
     limit, side = pixel_limits(processor.video_processor)
 
     def length(row: Mapping) -> int:
-        text = conversation_text(processor, row["question"], row["options"], row["response"])
+        text = row_prompt(processor, row, row["response"])
         latents = row["response"].count(IMAGERY_MARK) * latent_size
         frame: Image.Image = fit_frame(row_picture(row, "frames", 0), limit, side)
         tokens_a_grid = ceil(frame.width / side) * ceil(frame.height / side)

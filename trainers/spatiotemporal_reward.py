@@ -106,7 +106,7 @@ def spatiotemporal_reward(
         if not letter:
             rewards.append(None)
             continue
-        truth = _centers(camera, "camera_centers"), _centers(thing, "object_centers")
+        truth = read_centers(camera, "camera_centers"), read_centers(thing, "object_centers")
         parts = _parts(text, letter.strip().upper(), choices, *truth, center_scale)
         rewards.append(sum(WEIGHTS[name] * part for name, part in parts.items()))
         if log_metric is not None:
@@ -147,15 +147,19 @@ def _point(text: str) -> Point | None:
     return x, y, z
 
 
-def _centers(values: Sequence | None, column: str) -> Centers:
-    """A row's true centres."""
+def read_centers(values: Sequence | None, column: str) -> Centers:
+    """A row's true centres, from one of the `CENTER_COLUMNS`.
+
+    Raises:
+        InputError: If they are no two points or nulls.
+    """
     pair = (None, None) if values is None else values
     try:
         start, end = (None if point is None else tuple(map(float, point)) for point in pair)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{column} holds {values!r:.80}: two points [x, y, z] or nulls are needed") from error
+        raise InputError(f"{column} holds {values!r:.80}: write two points [x, y, z], or nulls") from error
     if any(point is not None and (len(point) != 3 or not all(map(math.isfinite, point))) for point in (start, end)):
-        raise InputError(f"{column} holds {values!r:.80}: two points [x, y, z] or nulls are needed")
+        raise InputError(f"{column} holds {values!r:.80}: write two points [x, y, z], or nulls")
     return start, end
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from ...modeling.prompts import question_text
+from ...modeling.row_rules import naming_row
 from ..scores import is_correct
 
 
 def doc_to_text(doc: Mapping, lmms_eval_specific_kwargs: Mapping | None = None) -> str:
     """The prompt, worded as in training."""
-    return question_text(doc["question"], doc["options"])
+    with naming_row(doc):
+        return question_text(doc["question"], doc["options"])
 
 
 def doc_to_visual(doc: Mapping) -> list:

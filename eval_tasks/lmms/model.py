@@ -12,6 +12,7 @@ from PIL import Image
 from ...modeling import load_model
 from ...modeling.errors import InputError
 from ...modeling.processing import Clip, decode_image
+from ...modeling.row_rules import special_token
 from ..latents import latent_transform
 from ..predict import MAX_NEW_TOKENS, Prompt, respond
 
@@ -112,6 +113,8 @@ def _with_one_video(messages: list[dict], task: str) -> list[dict]:
     converted = []
     for message in messages:
         for part in message["content"]:
+            if part["type"] == "text" and (token := special_token(part["text"])):
+                raise InputError(f"task {task}: a prompt has the token {token} in its words: take it out")
             if part["type"] not in ("image", "text"):
                 raise InputError(
                     f"task {task}: {part['type']} {part.get('url')!r} is not decoded here; the model 'fourdthinker' "

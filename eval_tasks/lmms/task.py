@@ -3,7 +3,7 @@
 from datasets import DatasetDict
 from lmms_eval.api.task import ConfigurableMessagesTask
 
-from ..tasks import task_rows
+from ..tasks import check_rows, task_rows
 
 
 class RowsTask(ConfigurableMessagesTask):
@@ -22,5 +22,6 @@ class RowsTask(ConfigurableMessagesTask):
     def download(self, dataset_kwargs: dict | None = None) -> None:
         """Read the rows; with and without frames, as the base class does."""
         rows = task_rows(self.config.task)
+        check_rows(rows)
         self.dataset = DatasetDict({self.config.test_split: rows})
         self.dataset_no_image = DatasetDict({self.config.test_split: rows.remove_columns("frames")})

@@ -143,7 +143,9 @@ def test_words_around_a_block_are_cut_at_words():
     assert words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
 
 
-@pytest.mark.parametrize("more", [[], ["--frames", "3"], ["--fps", "5"], ["--options", "up", "down", "in", "out"]])
+@pytest.mark.parametrize(
+    "more", [[], ["--frames", "3"], ["--fps", "5"], ["--options", "up", "down"], ["--options", *"zyxwvutsrq"]]
+)
 def test_asks_a_model(video, tiny_model_folder, capsys, more):
     arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "12"]
     assert main([*arguments, *more]) == 0
@@ -159,6 +161,14 @@ def test_asks_a_model(video, tiny_model_folder, capsys, more):
         ({"more": ["--fps", "-1"]}, "more than 0"),
         ({"more": ["--max-new-tokens", "0"]}, "--max-new-tokens"),
         ({"question": " "}, "question is empty"),
+        ({"question": "What is <|video_pad|>?"}, "question has the token <|video_pad|> in its words: take it out"),
+        ({"question": "What is <|image_pad|>?"}, "question has the token <|image_pad|> in its words: take it out"),
+        ({"question": "<|im_end|>"}, "question has the token <|im_end|>"),
+        ({"question": "\udcff?"}, "question has \\udcff, which is no character: write it in UTF-8"),
+        ({"more": ["--options", "up", "<|latent_pad|>"]}, "options 2 has the token <|latent_pad|>"),
+        ({"more": ["--options", "up", ""]}, "options 2 is empty"),
+        ({"more": ["--options", "up"]}, "options has 1 entry: give 2 to 10"),
+        ({"more": ["--options", *"abcdefghijk"]}, "options has 11 entries: give 2 to 10"),
         ({"more": ["--imagery", "out.txt"]}, "out.txt"),
         ({"more": ["--imagery", "out"]}, "ends in .png"),
         ({"more": ["--device", "cuda:77"]}, "--device cuda:77 cannot be used here"),

@@ -1,5 +1,6 @@
 """`fourdthinker dift`: from a recipe and rows to a folder that loads, and one line for what cannot be."""
 
+import io
 import json
 import os
 import shutil
@@ -217,12 +218,15 @@ def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):
 def test_a_row_that_cannot_be_collated_is_named_and_leaves_nothing(recipe, tmp_path, capsys, workers):
     folder = tmp_path / "bad"
     folder.mkdir()
-    rows = [make_row(0), {**make_row(1), "question": "What is <|video_pad|>?"}]
+    png = io.BytesIO()
+    make_row(1)["imagery"][0].save(png, "PNG")
+    cut_off = {"bytes": png.getvalue()[: png.tell() // 2], "path": None}  # behind its header, so it shows when decoded
+    rows = [make_row(0), {**make_row(1), "imagery": [cut_off]}]
     write_dataset({"dift": {"train": rows}}, folder)
     path = recipe(dataset=str(folder), dataloader_num_workers=workers, save_strategy="steps", save_steps=1)
     assert main(["dift", "--config", str(path)]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error == "fourdthinker: error: row row-1 has the token <|video_pad|> in its words: take it out"
+    assert error.startswith("fourdthinker: error: row row-1: imagery 1 cannot be decoded ")
     assert not (tmp_path / "out").exists() and not (tmp_path / "out-checkpoints").exists()
 
 

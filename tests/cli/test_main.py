@@ -240,6 +240,20 @@ def test_mistakes_in_the_file_name_file_and_key(config, text, message):
     assert path in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_file_has_a_byte_order_mark_or_none(tmp_path):
+    path = tmp_path / "paint.yaml"
+    path.write_bytes(b"\xef\xbb\xbfoutput: \xc3\xbc\n")
+    assert parse("a.mp4", "--tiny", "--config", str(path)).output == "ü"
+
+
+@pytest.mark.parametrize(("content", "line"), [(b"tiny: true\noutput: \xfc\n", 2), ("output: x".encode("utf-16"), 1)])
+def test_a_file_that_is_not_utf8_is_named_with_its_line(tmp_path, content, line):
+    path = tmp_path / "paint.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"paint\.yaml, line {line}: this is not UTF-8: save the file as UTF-8$"):
+        parse("a.mp4", "--config", str(path))
+
+
 def test_missing_config_file(tmp_path):
     with pytest.raises(InputError, match="No such file or directory"):
         parse("a.mp4", "--config", str(tmp_path / "none.yaml"))

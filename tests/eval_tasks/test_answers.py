@@ -3,6 +3,7 @@ import time
 import pytest
 
 from fourdthinker.eval_tasks.answers import extract_answer
+from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import format_options, latent_block
 
 OPTIONS = ["left", "right", "up", "towards the camera"]
@@ -144,6 +145,23 @@ def test_only_offered_letters_count():
     assert extract_answer("<answer>E</answer>", ["a", "b", "c", "d", "e"], "strict") == "E"
     assert extract_answer("<answer>C</answer>", ["yes", "no"], "strict") is None
     assert extract_answer("The answer is C", ["yes", "no"]) is None
+
+
+def test_up_to_ten_options_are_read():
+    ten = [f"{number} m" for number in range(10)]
+    for policy in ("strict", "tolerant"):
+        assert extract_answer("<answer>J. 9 m</answer>", ten, policy) == "J"
+        assert extract_answer("<answer>8 m</answer>", ten, policy) == "I"
+        assert extract_answer("<answer>K</answer>", ten, policy) is None
+        for count in (1, 11):
+            with pytest.raises(InputError, match=f"options has {count} entr.*: give 2 to 10"):
+                extract_answer("<answer>A</answer>", ["x"] * count, policy)
+    # Where I is a letter it is still a word.
+    assert extract_answer("The answer is (I)", ten) == "I"
+    assert extract_answer("I think the answer is B", ten) == "B"
+    assert extract_answer("<answer>B. I see it a metre off</answer>", ten) == "B"
+    assert extract_answer("<answer>B. or I</answer>", ten) is None
+    assert extract_answer("The answer is I would say far", ten) is None
 
 
 def test_an_option_that_occurs_twice_cannot_be_named_by_its_text():

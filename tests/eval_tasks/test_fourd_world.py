@@ -1,8 +1,8 @@
 import pytest
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 
 from fourdthinker.eval_tasks import fourd_world
-from fourdthinker.eval_tasks.tasks import task_rows
+from fourdthinker.eval_tasks.tasks import check_rows, task_rows
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import row_clip
 
@@ -36,3 +36,22 @@ def test_an_unknown_kind_of_question_is_an_error(world_folder):
 def test_an_unknown_benchmark_is_an_error():
     with pytest.raises(InputError, match="unknown task 'fourd_word': choose from fourd_world"):
         task_rows("fourd_word")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"question": "Where is <|video_pad|>?"}, "question has the token <|video_pad|>"),
+        ({"options": ["left"]}, "options has 1 entry: give 2 to 10"),
+        ({"answer": "E"}, "answer 'E' is not the letter of the 4 options"),
+        ({"timestamps": [0.0]}, "timestamps has 1 entry for 4 frames"),
+        ({"task": None}, "task is null"),
+    ],
+)
+def test_rows_are_looked_through_before_the_first_is_answered(world_folder, change, words):
+    rows = fourd_world.read_rows(world_folder)
+    check_rows(rows)
+    bad = [{**row, **(change if row["id"] == "camera_motion-2" else {})} for row in rows]
+    with pytest.raises(InputError) as caught:
+        check_rows(Dataset.from_list(bad, features=rows.features))
+    assert str(caught.value).startswith(f"row camera_motion-2: {words}")

@@ -1,14 +1,17 @@
 """Our seam with lmms-eval. These tests fail when upstream moves what the plugin holds on to."""
 
 import os
+import shutil
 import subprocess
 import sys
 
+import pyarrow.parquet
 import pytest
 import yaml
 
 from fourdthinker.eval_tasks.lmms import TASKS_DIR, plugin
 from fourdthinker.eval_tasks.predict import MAX_NEW_TOKENS
+from fourdthinker.modeling.errors import InputError
 
 pytest.importorskip("lmms_eval", reason="needs the extra `eval`")
 
@@ -81,6 +84,26 @@ def test_the_task_file_decodes_as_our_command_does():
     settings = yaml.safe_load(text)
     assert settings["generation_kwargs"] == {"max_new_tokens": MAX_NEW_TOKENS, "temperature": 0, "do_sample": False}
     assert settings["reasoning_tags"] == "none"
+
+
+def test_a_row_that_cannot_be_asked_is_named_when_the_task_is_read(world_folder, tmp_path, monkeypatch):
+    from lmms_eval.tasks import TaskManager, get_task_dict
+
+    # `datasets` finds what it has read by a folder's name and card, not by its content.
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    shutil.copytree(world_folder, tmp_path / "world")
+    (file,) = (tmp_path / "world").rglob("*.parquet")
+    table = pyarrow.parquet.read_table(file)
+    questions = table["question"].to_pylist()
+    questions[3] = None  # not the first, which lmms-eval looks at itself
+    place = table.column_names.index("question")
+    pyarrow.parquet.write_table(
+        table.set_column(place, table.field(place), pyarrow.array(questions, pyarrow.string())), file
+    )
+    monkeypatch.setenv("FOURD_WORLD_DATA", str(tmp_path / "world"))
+    manager = TaskManager(include_path=str(TASKS_DIR), include_defaults=False, model_name="fourdthinker")
+    with pytest.raises(InputError, match="^row camera_motion-3: question is null: write a text$"):
+        get_task_dict(["fourd_world"], manager, task_type="chat")
 
 
 def test_task_messages_hold_the_frames_and_the_training_prompt(world_folder, monkeypatch):

@@ -47,8 +47,11 @@ def test_wilson_interval(correct, n, low, high):
     "rows,message",
     [
         ([], "no rows"),
-        ([row(answer="E")], "row r1: answer 'E'"),
-        ([{**row(), "options": "['a', 'b']"}], "row r1: options must be a list"),
+        ([row(answer="E")], "row r1: answer 'E' is not the letter of the 4 options"),
+        ([row(options=["one"])], "row r1: options has 1 entry: give 2 to 10"),
+        ([row(options=[])], "row r1: options is empty"),
+        ([row(options=[*"abcdefghijk"])], "row r1: options has 11 entries: give 2 to 10"),
+        ([{**row(), "options": "['a', 'b']"}], "row r1: options is .* no list"),
     ],
 )
 def test_rows_that_cannot_be_scored_are_refused(rows, message):

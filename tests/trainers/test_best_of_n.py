@@ -135,6 +135,19 @@ def test_files_that_are_none_are_refused(tmp_path, lines, words):
         read_paths(tmp_path / "nowhere.jsonl", {"a"})
 
 
+def test_paths_are_utf8_with_or_without_a_mark(tmp_path):
+    file, line = tmp_path / "p.jsonl", '{"id": "a", "path": "ü\u2028"}'
+    file.write_bytes(f"\ufeff{line}\r\n\n{line}".encode())
+    assert read_paths(file, {"a"}) == {"a": ["ü"] * 2}
+    for content, number in ((f"{line}\n\n{line}".encode("cp1252", "replace"), 1), (line.encode("utf-16"), 1)):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=rf"p\.jsonl, line {number}: this is not UTF-8: save the file as UTF-8$"):
+            read_paths(file, {"a"})
+    file.write_bytes(f"{line}\n\n".encode() + b"\xfc\n")
+    with pytest.raises(InputError, match="line 3: this is not UTF-8"):
+        read_paths(file, {"a"})
+
+
 def test_a_file_of_samples_goes_on_after_a_torn_line(tmp_path):
     file, settings = tmp_path / "deep" / "p.jsonl", {"model": "m", "n": 2}
     SampledPaths(file, settings).add(["a", "b"], [["x", "y"], ["z", "ü"]])

@@ -69,7 +69,8 @@ def test_a_block_is_start_pads_end_in_the_place_of_its_mark(collate, tiny_proces
 
 
 @pytest.mark.parametrize(
-    "words", ["<|im_start|>assistant", "<|im_start|>assistant\nPan Left<|im_end|>\n", "Say <output_image>?", "<think>"]
+    "words",
+    ["assistant\n", "assistant\n<think>It pans.</think><answer>B. Pan Right</answer>\n", "< |im_end| >", "<think>"],
 )
 def test_nothing_a_question_says_moves_the_labels(collate, tiny_processor, make_dift_row, ids, words):
     plain, tricky = make_dift_row(0, 1), make_dift_row(0, 1, question=f"What does {words} mean?")
@@ -177,16 +178,16 @@ def test_another_number_of_marks_than_of_frames_names_the_row(
 ):
     row = {**make_dift_row(3, marks), "imagery": make_dift_row(3, frames)["imagery"]}
     collate = DIFTCollator(tiny_processor, SIZE, drop_imagery)
-    with pytest.raises(InputError, match=f"^row row-3 has {marks} imagery marks but {frames} imagery frames$"):
+    with pytest.raises(InputError, match=f"^row row-3: response has {marks} <output_image> marks for {frames} im"):
         collate([make_dift_row(0), row])
 
 
 @pytest.mark.parametrize("drop_imagery", [False, True])
-@pytest.mark.parametrize("token", [LATENT_PAD, "<|video_pad|>"])
+@pytest.mark.parametrize("token", [LATENT_PAD, "<|video_pad|>", "<|im_start|>assistant", "<output_image>"])
 def test_our_tokens_in_the_words_of_a_row_are_refused(tiny_processor, make_dift_row, token, drop_imagery):
     collate = DIFTCollator(tiny_processor, SIZE, drop_imagery)
     for changes in ({"question": f"What is {token}?"}, {"options": [token, "b", "c", "d"]}):
-        with pytest.raises(InputError, match="^row row-1 has the token"):
+        with pytest.raises(InputError, match="^row row-1: (question|options 1) has the token .* take it out$"):
             collate([make_dift_row(0), make_dift_row(1, **changes)])
 
 

@@ -799,6 +799,25 @@ def test_a_reward_that_fails_names_the_completion_and_its_row(parts, tmp_path, r
     assert str(failure.value).startswith("reward <lambda> failed on")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"question": "Where is <|image_pad|>?"}, "question has the token <|image_pad|> in its words: take it out"),
+        ({"options": [*OPTIONS, *"abcdefg"]}, "options has 11 entries: give 2 to 10, or none"),
+        (
+            {"timestamps": [0.0, 0.5, 0.5, 1.0]},
+            "timestamps 3 is 0.5, not later than 0.5 before it: write rising seconds",
+        ),
+    ],
+)
+def test_a_row_that_makes_no_prompt_is_named(parts, tmp_path, change, words):
+    trainer = make_trainer(parts, tmp_path)
+    rows = repeated([{**row, **(change if row["id"] == "clip-1" else {})} for row in make_rows(3)], 4)
+    with pytest.raises(InputError) as failure:
+        trainer._generate_and_score_completions(rows)
+    assert str(failure.value) == f"row clip-1: {words}"
+
+
 def test_a_reward_that_fails_on_all_at_once_says_so(parts, tmp_path):
     def reward(completions, **columns):
         if len(completions) > 1:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers.rewards import accuracy_reward, format_reward, spatiotemporal_reward
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]  # the right one is B
@@ -143,6 +144,23 @@ def test_every_option_order_gives_the_same_reward():
         letter = "ABCD"[options.index("Pan Right")]
         completions = [GOOD.format(f"{letter}. Pan Right"), GOOD.format("Pan Right"), GOOD.format("Tilt Up")]
         assert accuracy_reward(completions, answer=[letter] * 3, options=[options] * 3) == [1, 1, 0]
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_two_options_to_ten_are_paid(count):
+    options, letter = [f"{number} m" for number in range(count)], "ABCDEFGHIJ"[count - 1]
+    said = [GOOD.format(letter), GOOD.format(f"{letter}. {options[-1]}"), GOOD.format("A"), GOOD.format("K")]
+    columns = {"answer": [letter] * 4, "options": [options] * 4}
+    assert accuracy_reward(said, **columns) == [1, 1, 0, 0]
+    centers = {"camera_centers": [None] * 4, "object_centers": [None] * 4}
+    paid = spatiotemporal_reward(said, **columns, **centers)
+    assert paid[0] == paid[1] == paid[2] + 0.6
+
+
+@pytest.mark.parametrize("count", [1, 11])
+def test_other_numbers_of_options_are_refused(count):
+    with pytest.raises(InputError, match=f"options has {count} entr.*: give 2 to 10"):
+        accuracy_reward([GOOD.format("A")], answer=["A"], options=[["x"] * count])
 
 
 def test_letters_are_enough_without_options_and_rows_without_answer_are_left_out():

@@ -1,28 +1,24 @@
 """A bad row is found before the first step, and named."""
 
-import io
+import json
 import logging
 
 import pytest
 from datasets import Dataset, Features, Image, List, Value
-from PIL import Image as Picture
 from PIL import ImageFile
 
+from fourdthinker.dataset_builders.rows import MLLM4D_FEATURES
+from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers import DIFTCollator
+from fourdthinker.trainers import DIFTCollator, DIFTConfig, LatentGRPOConfig
 from fourdthinker.trainers.pictures import undecoded
 from fourdthinker.trainers.rollouts import encode_prompts
-from fourdthinker.trainers.row_checks import usable_rows
+from fourdthinker.trainers.row_checks import masks_needed, usable_rows
 
-FEATURES = Features(
-    {"id": Value("string"), "response": Value("string"), "frames": List(Image()), "imagery": List(Image())}
-)
+from ..bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
 
-
-def png():
-    file = io.BytesIO()
-    Picture.effect_noise((56, 56), 50).save(file, "PNG")
-    return file.getvalue()
+FEATURES = MLLM4D_FEATURES["mllm4d_sft"]
+STAGES = ("dift", "grpo", "best-of-n", "eval")
 
 
 @pytest.fixture
@@ -31,55 +27,91 @@ def rows(make_dift_row):
 
     def make(changes=None, count=4):
         made = [{**make_dift_row(number, number % 3), **(changes or {}).get(number, {})} for number in range(count)]
-        return Dataset.from_list([{name: row[name] for name in FEATURES} for row in made], features=FEATURES)
+        blank = dict.fromkeys(FEATURES)
+        return Dataset.from_list([{**blank, **row} for row in made], features=FEATURES)
 
     return make
 
 
-PNG = png()
-PICTURE = {"bytes": PNG, "path": None}
-FILE = {"bytes": None, "path": "/nowhere/frame.png"}
-BAD = {
-    "marks": ({"response": "<think><output_image></think><answer>B</answer>"}, "1 <output_image> marks for 2 imagery"),
-    "no imagery": ({"imagery": []}, "2 <output_image> marks for 0 imagery"),
-    "no answer": ({"response": "<output_image><output_image>B"}, "exactly one <answer>"),
-    "two answers": (
-        {"response": "<output_image><output_image><answer>B</answer><answer>C</answer>"},
-        "exactly one <answer>",
+CASES = [
+    *(pytest.param(STAGES, *case, id=name) for name, case in OF_ANY_STAGE.items()),
+    *(pytest.param(("dift",), *case, id=name) for name, case in OF_DIFT.items()),
+    pytest.param(("best-of-n", "eval"), {"task": None}, "task is null: write a text", id="null task"),
+    *(
+        pytest.param(
+            ("grpo", "best-of-n"), {name: [[0.0, 1.0], None]}, f"{name} holds [[0.0, 1.0], None]: write", id=name
+        )
+        for name in ("camera_centers", "object_centers")
     ),
-    "empty answer": ({"response": "<output_image><output_image><answer> </answer>"}, "exactly one <answer>"),
-    "more after it": ({"response": "<output_image><output_image><answer>B</answer> or so"}, "exactly one <answer>"),
-    "no frames": ({"frames": []}, "no frames"),
-    "frame gone": ({"frames": [FILE]}, "frames 1 is not there: /nowhere/frame.png"),
-    "imagery gone": ({"imagery": [PICTURE, FILE]}, "imagery 2 is not there: /nowhere/frame.png"),
-    "no picture": ({"imagery": [PICTURE, {"bytes": b"<html>", "path": None}]}, "imagery 2 is no picture, or damaged"),
-    "empty picture": ({"frames": [PICTURE, {"bytes": b"", "path": None}]}, "frames 2 is no picture, or damaged"),
-    "header cut off": ({"frames": [{"bytes": PNG[:20], "path": None}]}, "frames 1 is no picture, or damaged"),
-}
+]
 
 
-@pytest.mark.parametrize(("change", "words"), BAD.values(), ids=BAD)
-def test_a_bad_row_is_named_or_left_out(rows, caplog, change, words):
-    data = rows({2: change})
-    with pytest.raises(InputError, match="1 of 4 rows cannot be trained on; the first is row-2: ") as caught:
-        usable_rows(data)
-    assert words in str(caught.value)
-    with caplog.at_level(logging.WARNING):
-        assert usable_rows(data, "skip")["id"] == ["row-0", "row-1", "row-3"]
-    assert words in caplog.text and "1 of 4 rows" in caplog.text
+@pytest.mark.parametrize(("stages", "change", "words"), CASES)
+def test_a_bad_row_is_named_or_left_out(rows, caplog, stages, change, words):
+    data = rows({2: {"frames": [PICTURE] * 2, "timestamps": [0.0, 0.5], **change}})
+    name = "number 3" if "id" in change else "row-2"
+    for stage in stages:
+        caplog.clear()
+        with pytest.raises(InputError, match=f"1 of 4 rows cannot be .*; the first is {name}: ") as caught:
+            usable_rows(data, stage)
+        assert words in str(caught.value) and str(caught.value).endswith("(--on-bad-row skip leaves them out)")
+        with caplog.at_level(logging.WARNING):
+            assert usable_rows(data, stage, "skip")["id"] == ["row-0", "row-1", "row-3"]
+        assert f"row {name} is left out: " in caplog.text and words in caplog.text and "1 of 4 rows" in caplog.text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_options_to_ten_will_do(rows, stage):
+    counts = range(2, 11)
+    data = rows({n: {"options": ELEVEN[:n], "answer": "ABCDEFGHIJ"[n - 1]} for n in counts}, count=11)
+    assert usable_rows(data, stage) is data
+
+
+def test_rows_without_options_have_them_in_the_question(rows):
+    """As the published rows do, of which those of `dift` have their answer in the response alone."""
+    unlisted = {"options": [], "answer": ""}
+    assert len(usable_rows(rows({1: unlisted, 2: {**unlisted, "answer": "D"}}), "dift")) == 4
+    for answer in ("", "E", None):
+        with pytest.raises(InputError, match="row-1: answer .* an option: write one of A, B, C, D"):
+            usable_rows(rows({1: {**unlisted, "answer": answer}}), "grpo")
+
+
+@pytest.mark.parametrize("masks", [None, []])
+def test_masks_are_asked_for_where_they_are_needed(rows, masks):
+    data = rows({1: {"imagery_masks": masks}})
+    assert len(usable_rows(data, "dift")) == 4
+    with pytest.raises(InputError, match="row-1: imagery_masks has 0, imagery 1: write one mask for each frame"):
+        usable_rows(data, "dift", masks=True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "column"),
+    [("dift", "imagery"), ("dift", "id"), ("grpo", "answer"), ("eval", "timestamps"), ("best-of-n", "camera_centers")],
+)
+def test_a_missing_column_is_named(rows, stage, column):
+    with pytest.raises(InputError, match=f"have no column {column}: make them with `fourdthinker build-data`"):
+        usable_rows(rows().remove_columns(column), stage, "skip")
+
+
+@pytest.mark.parametrize("column", ["frames", "imagery"])
+def test_a_column_of_no_pictures_is_named(rows, column):
+    data = rows()
+    words = Dataset.from_dict({column: [["a.png"]] * len(data)})
+    data = data.remove_columns(column).add_column(column, words[column], feature=words.features[column])
+    with pytest.raises(InputError, match=f"the column {column} holds list.*, no pictures: make the rows anew"):
+        usable_rows(data, "dift")
+
+
+def test_rows_that_have_no_names_are_counted(rows):
+    with pytest.raises(InputError, match="the first is number 2: question is null"):
+        usable_rows(rows({1: {"question": None}}).remove_columns("id"), "grpo")
 
 
 def test_good_rows_are_all_kept_whatever_is_decoded_of_them(rows):
     data = rows()
-    assert usable_rows(data) is data
+    assert all(usable_rows(data, stage) is data for stage in STAGES)
     undecoded = data.cast_column("frames", List(Image(decode=False)))
-    assert usable_rows(undecoded.select([2, 0]))["id"] == ["row-2", "row-0"]
-
-
-def test_rows_of_grpo_need_their_frames_only(rows):
-    prompts = rows({1: {"frames": [FILE]}}).remove_columns(["response", "imagery"])
-    with pytest.raises(InputError, match="the first is row-1: frames 1"):
-        usable_rows(prompts)
+    assert usable_rows(undecoded.select([2, 0]), "dift")["id"] == ["row-2", "row-0"]
 
 
 def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, make_video):
@@ -90,17 +122,20 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])
     names = ("there.mp4", "gone.mp4", ".", "page.mp4", "empty.mp4", "half.mp4")
     files = [*(str(tmp_path / name) for name in names), None]
-    features = Features({"id": Value("string"), "frames": List(Image()), "video": Value("string")})
-    named = [{"id": f"row-{number}", "frames": [], "video": file} for number, file in enumerate(files)]
+    of_text = dict.fromkeys(("id", "question", "answer", "video"), Value("string"))
+    lists = {"frames": List(Image()), "timestamps": List(Value("float64")), "options": List(Value("string"))}
+    features = Features({**of_text, **lists})
+    asked = {"question": "Which way?", "options": OPTIONS, "answer": "A", "frames": [], "timestamps": []}
+    named = [{"id": f"row-{number}", "video": file, **asked} for number, file in enumerate(files)]
 
     def decoding(batch):
         raise AssertionError("a row was read")
 
     data = Dataset.from_list(named, features=features).with_transform(decoding)
     with pytest.raises(InputError, match=r"6 of 7 .* the first is row-1: its video is not there: .*gone\.mp4"):
-        usable_rows(data)
+        usable_rows(data, "grpo")
     with caplog.at_level(logging.WARNING):
-        left = usable_rows(data, "skip")
+        left = usable_rows(data, "grpo", "skip")
     assert list(left.with_format(None)["id"]) == ["row-0"]
     assert "row-2 is left out: its video is not there" in caplog.text
     for number, name in ((3, "page.mp4"), (4, "empty.mp4"), (5, "half.mp4")):
@@ -114,15 +149,16 @@ def test_a_file_that_is_no_picture_is_named(rows, tmp_path):
     (tmp_path / "page.png").write_text("<html>not found</html>")
     data = rows({1: {"frames": [PICTURE, {"bytes": None, "path": str(tmp_path / "page.png")}]}})
     with pytest.raises(InputError, match=r"row-1: frames 2 is no picture, or damaged: .*page\.png"):
-        usable_rows(data)
+        usable_rows(data, "dift")
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])
 def test_damage_behind_the_header_names_the_row_when_it_comes(rows, tiny_processor, column, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval, where it is imported, sets it
     cut_off = {"bytes": PNG[: len(PNG) // 2], "path": None}
-    data = usable_rows(rows({2: {"frames": [PICTURE] * 2, "imagery": [PICTURE] * 2, column: [PICTURE, cut_off]}}))
-    row = {**undecoded(data)[2], "question": "Which way?", "options": [], "timestamps": [0.0, 0.5]}
+    whole = {"frames": [PICTURE] * 2, "imagery": [PICTURE] * 2, "timestamps": [0.0, 0.5]}
+    data = usable_rows(rows({2: {**whole, column: [PICTURE, cut_off]}}), "dift")
+    row = undecoded(data)[2]
     with pytest.raises(InputError, match=rf"^row row-2: {column} 2 cannot be decoded .*leave the row out$"):
         DIFTCollator(tiny_processor, latent_size=4)([row])
     if column == "frames":
@@ -130,17 +166,59 @@ def test_damage_behind_the_header_names_the_row_when_it_comes(rows, tiny_process
             encode_prompts(tiny_processor, [row])
 
 
+NAMED_BY_USE = ["null question", "video pad", "null options", "one option", "eleven options", "unequal frames"]
+NAMED_BY_USE += ["null times", "infinite time", "equal times", "a time too few", "no frames"]
+
+
+@pytest.mark.parametrize("name", NAMED_BY_USE)
+def test_rows_that_were_not_looked_through_are_named_by_what_uses_them(
+    tiny_model, tiny_processor, make_dift_row, name
+):
+    """As in a stream, or where a trainer is called from Python."""
+    case, words = OF_ANY_STAGE[name]
+    frames = {"frames": [PICTURE] * 2, "timestamps": [0.0, 0.5]}
+    rows = [make_dift_row(0), make_dift_row(1, **{**frames, **case})]
+    uses = [DIFTCollator(tiny_processor, latent_size=4), lambda rows: encode_prompts(tiny_processor, rows)]
+    if "times" not in name and "time" not in name and "frames" not in name:
+        # Of a video that cannot be shown, evaluation counts the row as missing.
+        uses.append(lambda rows: predict(tiny_model, tiny_processor, rows, max_new_tokens=1, progress=False))
+    for use in uses:
+        with pytest.raises(InputError) as caught:
+            use(rows)
+        assert str(caught.value).startswith("row row-1: ") and words.partition(":")[0].removeprefix("no ") in str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "saved", "needed"),
+    [
+        ({}, {}, False),
+        ({"latent_pooling": "region"}, {}, True),
+        ({}, {"latent_pooling": "region"}, True),
+        ({"latent_pooling": "grid"}, {"latent_pooling": "region"}, False),
+        ({"drop_imagery": True}, {"latent_pooling": "region"}, False),
+    ],
+)
+def test_masks_are_needed_for_pooling_by_region(tmp_path, settings, saved, needed):
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    assert masks_needed(DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings), str(tmp_path)) is needed
+    assert not masks_needed(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False), str(tmp_path))
+
+
 def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):
     make_dift_row(0)["frames"][0].save(tmp_path / "frame.png")
-    data = rows({1: {"frames": [{"bytes": None, "path": str(tmp_path / "frame.png")}]}})
-    assert len(usable_rows(data)) == 4
+    one = {"frames": [{"bytes": None, "path": str(tmp_path / "frame.png")}], "timestamps": [0.0]}
+    data = rows({1: one})
+    assert len(usable_rows(data, "dift")) == 4
 
 
 def test_no_row_left_is_an_error(rows):
     with pytest.raises(InputError, match="none is left"):
-        usable_rows(rows({number: {"frames": []} for number in range(4)}), "skip")
+        usable_rows(rows({number: {"frames": []} for number in range(4)}), "dift", "skip")
 
 
 def test_many_rows_are_counted_over_batches(rows):
-    data = rows({number: {"frames": []} for number in (3, 1001, 1500)}, count=1600)
-    assert len(usable_rows(data, "skip")) == 1597
+    few = rows({3: {"frames": []}})
+    data = few.select([3 if number in (3, 1001, 1500) else number % 3 for number in range(1600)])
+    assert len(usable_rows(data, "dift", "skip")) == 1597

@@ -1,0 +1,186 @@
+"""What the values of a row must be: the one check that `ask`, training, best-of-n and evaluation share. Pure Python.
+
+A fault is a phrase that names the column and the remedy, such as `options 3 is empty: write a text`; `None` is none.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Real
+from typing import Any, Literal
+
+from .errors import InputError
+from .tokens import IMAGERY_MARK, OPTION_LETTERS
+
+Stage = Literal["dift", "grpo", "best-of-n", "eval"]
+
+MIN_OPTIONS, MAX_OPTIONS = 2, len(OPTION_LETTERS)
+# Where the options are not listed they stand in the question, four of them as in the published rows.
+_UNLISTED_LETTERS = OPTION_LETTERS[:4]
+# Any token that Qwen's tokenizers and the latent ones write this way: in a text it would count as that token.
+_SPECIAL_TOKEN = re.compile(r"<\|[^|<>\s]{1,64}\|>")
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+def text_fault(name: str, value: Any, marks: bool = False) -> str | None:
+    """What is wrong with a text.
+
+    Args:
+        name (`str`): What to call it.
+        value: The text, or what stands in its place.
+        marks (`bool`, *optional*, defaults to `False`): Whether imagery marks may stand in it.
+    """
+    if value is None:
+        return f"{name} is null: write a text"
+    if not isinstance(value, str):
+        return f"{name} is {value!r:.80}, no text: write a text"
+    if not value.strip():
+        return f"{name} is empty: write a text"
+    token = special_token(value) or (IMAGERY_MARK if not marks and IMAGERY_MARK in value else None)
+    if token:
+        return f"{name} has the token {token} in its words: take it out"
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        broken = value[error.start].encode("unicode_escape").decode()
+        return f"{name} has {broken}, which is no character: write it in UTF-8"
+    return None
+
+
+def special_token(text: str) -> str | None:
+    """The first special token that is written out in a text, such as `<|video_pad|>`."""
+    found = _SPECIAL_TOKEN.search(text)
+    return found and found[0]
+
+
+def options_fault(options: Any) -> str | None:
+    """What is wrong with the options of a question: 2 to 10 texts, or an empty list for an open question."""
+    if options is None:
+        return "options is null: write a list of texts, an empty one for a question without options"
+    if isinstance(options, (str, Mapping)) or not hasattr(options, "__len__"):
+        return f"options is {options!r:.80}, no list: write a list of texts"
+    if len(options) and not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
+        return f"options has {_count(len(options), 'entry', 'entries')}: give {MIN_OPTIONS} to {MAX_OPTIONS}, or none"
+    return _first(text_fault(f"options {number}", option) for number, option in enumerate(options, start=1))
+
+
+def offered_letters(options: Sequence[str] | None) -> str:
+    """The letters of the options; A to D where none are listed.
+
+    Raises:
+        InputError: If there are more than ten options, or only one.
+    """
+    if not options:
+        return _UNLISTED_LETTERS
+    if not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
+        raise InputError(options_fault(options))
+    return OPTION_LETTERS[: len(options)]
+
+
+def answer_fault(answer: Any, options: Sequence[str]) -> str | None:
+    """What is wrong with the letter of the right option."""
+    letters = offered_letters(options)
+    if isinstance(answer, str) and len(answer) == 1 and answer in letters:
+        return None
+    offered = f"the {len(options)} options" if options else "an option"
+    told = "null" if answer is None else repr(answer)[:80]
+    return f"answer {told} is not the letter of {offered}: write one of {', '.join(letters)}"
+
+
+def prompt_fault(question: Any, options: Any) -> str | None:
+    """What is wrong with the words that the user says."""
+    return text_fault("question", question) or options_fault(options)
+
+
+def times_fault(timestamps: Any, frames: int) -> str | None:
+    """What is wrong with the times of a clip's frames: one a frame, in seconds, rising.
+
+    Args:
+        timestamps: The times.
+        frames (`int`): How many frames there are.
+    """
+    if timestamps is None:
+        return "timestamps is null: write the seconds of each frame"
+    if isinstance(timestamps, str) or not hasattr(timestamps, "__len__"):
+        return f"timestamps is {timestamps!r:.80}, no list: write the seconds of each frame"
+    if len(timestamps) != frames:
+        times = _count(len(timestamps), "entry", "entries")
+        return f"timestamps has {times} for {_count(frames, 'frame', 'frames')}: write one a frame"
+    before = -math.inf
+    for number, time in enumerate(timestamps, start=1):
+        if not isinstance(time, Real) or not math.isfinite(time):
+            told = "null" if time is None else f"{time!r:.80}"
+            return f"timestamps {number} is {told}, no finite number: write the seconds of the frame"
+        if time <= before:
+            return f"timestamps {number} is {time:g}, not later than {before:g} before it: write rising seconds"
+        before = time
+    return None
+
+
+def marks_fault(response: Any, imagery: int) -> str | None:
+    """What is wrong with the words of a response, and with its marks for so many imagery frames."""
+    if fault := text_fault("response", response, marks=True):
+        return fault
+    marks = response.count(IMAGERY_MARK)
+    if marks == imagery:
+        return None
+    frames = f"{imagery} imagery frame{'' if imagery == 1 else 's'}"
+    return f"response has {marks} {IMAGERY_MARK} marks for {frames}: write one mark a frame"
+
+
+def row_fault(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: int | None = None) -> str | None:
+    """The first fault of a row's values; its pictures are not looked at.
+
+    Args:
+        row (`Mapping`): `question`, `options`, `timestamps`, `answer`; for `"dift"` `response`, and `answer` only if
+            the row lists options; for `"best-of-n"` and `"eval"` also `task`. An `id` that is there is looked at too.
+        stage (`str`): `"dift"`, `"grpo"`, `"best-of-n"` or `"eval"`.
+        frames (`int`, *optional*): How many frames the row has; none if a video gives them with their times.
+        imagery (`int`, *optional*): For `"dift"` how many imagery frames, none if the list is null.
+    """
+    return _first(_faults(row, stage, frames, imagery))
+
+
+def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: int | None) -> Iterator[str | None]:
+    if "id" in row and (row["id"] is None or row["id"] == ""):
+        yield "id is missing: give each row a name of its own"
+    yield prompt_fault(row["question"], row["options"])
+    if stage != "dift" or ("answer" in row and (row["options"] or row["answer"])):
+        yield answer_fault(row["answer"], row["options"])
+    if stage in ("best-of-n", "eval"):
+        yield text_fault("task", row["task"])
+    if frames is not None:
+        yield times_fault(row["timestamps"], frames)
+    if stage == "dift":
+        if imagery is None:
+            yield "imagery is null: write a list of pictures, an empty one for a response without imagery"
+        else:
+            yield marks_fault(row["response"], imagery)
+        yield _ending_fault(row["response"])
+
+
+def _ending_fault(response: str) -> str | None:
+    answers = _ANSWER.findall(response)
+    if len(answers) == 1 and answers[0].strip() and response.rstrip().endswith("</answer>"):
+        return None
+    return "response does not end in exactly one <answer>…</answer>: write the answer last, once"
+
+
+@contextmanager
+def naming_row(row: Mapping[str, Any]) -> Iterator[None]:
+    """An `InputError` that is raised inside says which row it is about, if the row has an `id`."""
+    try:
+        yield
+    except InputError as error:
+        if row.get("id") is None:
+            raise
+        raise InputError(f"row {row['id']}: {error}") from error
+
+
+def _first(faults: Iterator[str | None]) -> str | None:
+    return next(filter(None, faults), None)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
