@@ -169,6 +169,18 @@ def test_old_checkpoints_go_when_the_new_one_is_whole(recipe, tmp_path, monkeypa
     assert [path.name for path in checkpoints.glob("checkpoint-*")] == ["checkpoint-3"]
 
 
+def test_the_best_checkpoint_is_kept_beside_the_newest(recipe, tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, "max_steps": 3}
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": True}
+    held_out = {"eval_strategy": "steps", "eval_steps": 1, "eval_generations": 0}
+    assert main(["dift", "--config", str(recipe(**saving, **best, **held_out))]) == 0
+    log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]
+    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    assert losses[0] == max(losses), "so the first is taken for the best"
+    kept = {path.name for path in (tmp_path / "out-checkpoints").glob("checkpoint-*")}
+    assert kept == {"checkpoint-1", "checkpoint-3"}
+
+
 @pytest.mark.slow
 def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
     lines = []

@@ -43,6 +43,11 @@ def test_wilson_interval(correct, n, low, high):
     assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
 
 
+def test_rounding_leaves_no_perfect_score_outside_its_interval():
+    for n in range(1, 300):
+        assert wilson_interval(0, n)[0] == 0.0 and wilson_interval(n, n)[1] == 1.0, n
+
+
 @pytest.mark.parametrize(
     "rows,message",
     [

@@ -76,6 +76,14 @@ def test_half_precision_weights_decode(prompts, generate_at, tiny_model):
     assert all(latents.dtype == torch.bfloat16 and latents.isfinite().all() for latents in together.latent_embeds)
 
 
+def test_a_prompts_latents_of_another_precision_come_back_in_the_models(tiny_model, generate_at):
+    tiny_model.to(torch.bfloat16)
+    config = tiny_model.config
+    ids = torch.tensor([[5, 6, config.latent_start_token_id, *[config.latent_token_id] * 2]])
+    output = generate_at({"input_ids": ids, "latent_embeds": torch.ones(2, 32)}, [[]], max_new_tokens=4)
+    assert output.latent_embeds[0].shape == (4, 32) and output.latent_embeds[0].dtype == torch.bfloat16
+
+
 def test_either_attention_gives_the_same(training_batch, prompts, generate_at, tiny_model, tiny_model_folder):
     eager, _ = load_model(tiny_model_folder, attn_implementation="eager")
     assert eager.config._attn_implementation == "eager" != tiny_model.config._attn_implementation

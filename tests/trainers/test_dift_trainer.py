@@ -408,7 +408,8 @@ def test_each_of_several_held_out_sets_is_answered(make_trainer, rows, dift_data
 
 
 def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_trainer, rows):
-    trainer = make_trainer(rows, latent_norm="match", self_feeding="parallel", eval_generations=0)
+    settings = {"latent_norm": "match", "self_feeding": "parallel", "eval_generations": 0}
+    trainer = make_trainer(rows, **settings, per_device_train_batch_size=1, max_steps=3)
     images = [image for row in trainer.train_dataset for image in row["imagery"]]
     assert len(images) == 6
     targets = trainer.model.imagery_targets(
