@@ -35,14 +35,16 @@ ACCEPTED = {
     "whole embeddings": lora(modules_to_save=["embed_tokens"]),
     "both tables": lora(modules_to_save=TABLES),
     "both tables as one": lora(modules_to_save=TABLES, ensure_weight_tying=True),
+    "whole tower": lora(modules_to_save=["visual"]),
     "norms": lora(modules_to_save=["input_layernorm"]),
     "rows": lora(trainable_token_indices=[5, 9]),
     "rows of each table": lora(trainable_token_indices=dict.fromkeys(TABLES, [5, 9])),
     "IA3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
     "IA3 and a whole head": IA3Config(target_modules=["k_proj"], feedforward_modules=[], modules_to_save=["lm_head"]),
 }
-# Rejected at training, since losses would not see them; those that others have trained open exactly.
-OPENED_ONLY = {
+# On one of two tied tables. LoRA and IA3 there are rejected at training, since losses would not see them in the head;
+# those that others have trained open exactly.
+ON_TABLES = {
     "LoRA on embeddings": lora(["q_proj", "embed_tokens"]),
     "LoRA on the head": lora(["q_proj", "lm_head"]),
     "LoRA on both tables": lora(TABLES),
@@ -151,9 +153,9 @@ def test_so_it_does_where_the_tables_are_two(untied_folder, tmp_path, adapt, say
     assert_opens_as(trained, folder, say, tmp_path)
 
 
-@pytest.mark.parametrize("name", OPENED_ONLY)
+@pytest.mark.parametrize("name", ON_TABLES)
 def test_an_adapter_on_one_of_two_tied_tables_leaves_the_other(tiny_model_folder, tmp_path, adapt, say, name):
-    trained, folder = adapt(tiny_model_folder, OPENED_ONLY[name])
+    trained, folder = adapt(tiny_model_folder, ON_TABLES[name])
     model = assert_opens_as(trained, folder, say, tmp_path)
     as_one = name in ("LoRA on both tables as one", "rows alone")
     assert (model.lm_head.weight is model.get_input_embeddings().weight) == as_one
@@ -236,6 +238,15 @@ def test_a_tower_that_should_be_trained_must_be_reached(trainers):
         InputError, match="freeze_vision is false, but the adapter reaches no layer of the vision tower"
     ):
         trainers("grpo", lora(), freeze_vision=False)
+
+
+def test_a_whole_tower_is_trained_and_opens_so(trainers, tiny_model, tmp_path, say):
+    trainer = trainers("grpo", ACCEPTED["whole tower"], freeze_vision=False)
+    trainer.train()
+    for part in (trainer.model, trainer.model.get_base_model().config, trainer.processing_class):
+        part.save_pretrained(tmp_path / "adapter")
+    model = assert_opens_as(say(trainer.model), tmp_path / "adapter", say, tmp_path)
+    assert (model.model.visual.patch_embed.proj.weight != tiny_model.model.visual.patch_embed.proj.weight).any()
 
 
 def test_a_tower_is_trained_by_the_adapter_alone_and_opens_so(trainers, tiny_model_folder, tmp_path, say):
