@@ -29,18 +29,18 @@ from PIL import Image
 from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedModel, ProcessorMixin, Qwen2_5_VLForConditionalGeneration
 
-from fourdthinker.dataset_builders.rows import DIFT_FEATURES
+from fourdthinker.dataset_builders.schema import DIFT_FEATURES
 from fourdthinker.modeling import FourDThinkerConfig, FourDThinkerForConditionalGeneration
 from fourdthinker.modeling.latent_pooling import pool_features
-from fourdthinker.modeling.position_rule import qwen_positions
 from fourdthinker.modeling.processing import conversation_text, decode_image
 from fourdthinker.modeling.prompts import PROMPT_SUFFIX, video_message
-from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
+from fourdthinker.modeling.rope_positions import qwen_positions
+from fourdthinker.modeling.tiny.qwen2_5_vl import build_processor, build_tokenizer, tiny_config
 from fourdthinker.modeling.tokens import IMAGERY_MARK, LATENT_END, LATENT_PAD, LATENT_START, expand_imagery_marks
 from fourdthinker.trainers import DIFTCollator
-from fourdthinker.trainers.feature_cache import FeatureCache
-from fourdthinker.trainers.pictures import undecoded
-from fourdthinker.trainers.tied_embeddings import input_gradient_by_rows
+from fourdthinker.trainers.common.images import undecoded
+from fourdthinker.trainers.common.tied_embeddings import input_gradient_by_rows
+from fourdthinker.trainers.dift.feature_cache import FeatureCache
 
 WIDTH, HEIGHT, TOKENS_A_GRID = 448, 252, 16 * 9  # of a frame, and of two of them
 IMAGERY, RESPONSE_TOKENS = 4, 200

@@ -34,9 +34,10 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from fourdthinker.cli.init import SHIPPED
 from fourdthinker.modeling import FourDThinkerForConditionalGeneration, load_model
-from fourdthinker.modeling.latent_generation import LatentGenerateOutput
+from fourdthinker.modeling.generation_latent import LatentGenerateOutput
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.rollouts import encode_prompts, encode_videos
+from fourdthinker.trainers.common.video_inputs import encode_videos
+from fourdthinker.trainers.grpo.rollout import encode_prompts
 
 PARTS = ("rollout", "rewards", "scoring", "update")
 # Sides of a frame, and number of frames.

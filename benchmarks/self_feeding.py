@@ -30,8 +30,8 @@ from fourdthinker.modeling.atomic import atomic_path
 from fourdthinker.modeling.processing import encode, encode_imagery, row_clip
 from fourdthinker.modeling.self_feeding import SelfFeeding
 from fourdthinker.modeling.tokens import drop_imagery_marks, expand_imagery_marks
-from fourdthinker.trainers.dift_collator import response_labels
-from fourdthinker.trainers.rollouts import encode_videos, video_inputs
+from fourdthinker.trainers.common.video_inputs import encode_videos, video_inputs
+from fourdthinker.trainers.dift.dift_collator import response_labels
 
 LATENTS = 8  # two blocks of four
 ARMS = {

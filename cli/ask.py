@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if picture is not None:
         check_picture_path(picture)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
-    from ..dataset_builders.video import read_frames
+    from ..dataset_builders.sources.video_reader import read_frames
 
     started = time.perf_counter()
     frames = None if args.fps is not None else DEFAULT_FRAMES if args.frames is None else args.frames
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _draw(path: Path, model, inputs, latents, clip, told: dict) -> None:
-    from ..modeling.imagery_maps import imagery_maps
+    from ..modeling.visualization.imagery_maps import imagery_maps
 
     counts = [block["latents"] for block in told["blocks"]]
     if not sum(counts):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
-from ..trainers.row_checks import ON_BAD_ROW, usable_rows
+from ..trainers.common.row_validation import ON_BAD_ROW, usable_rows
 from .build_data import write_card
 from .device import chosen_device
 from .new_folder import new_folder
@@ -17,7 +17,7 @@ from .training_run import load_rows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ..trainers.best_of_n import ScoredRow
+    from ..trainers.best_of_n.selection import ScoredRow
 
 SUMMARY = "sample reasoning paths, score them by the ST-reward, keep the best as rows"
 CONFIGURATION = "mllm4d_cold_start"  # of the rows that are written
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> None:
     given = _thresholds(args.threshold)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
-    from ..trainers.best_of_n import format_choice, score_paths, settled_thresholds
-    from ..trainers.paths_file import read_paths
+    from ..trainers.best_of_n.paths_file import read_paths
+    from ..trainers.best_of_n.selection import format_choice, score_paths, settled_thresholds
 
     rows = _rows(args)
     known = set(rows["id"])
@@ -141,7 +141,7 @@ def _thresholds(given: Sequence[str]) -> dict[str | None, float]:
 
 
 def _rows(args: argparse.Namespace) -> "Dataset":
-    from ..dataset_builders.rows import MLLM4D_FEATURES
+    from ..dataset_builders.schema import MLLM4D_FEATURES
 
     rows = load_rows(args.dataset, args.dataset_config, "train")
     missing = [name for name in MLLM4D_FEATURES["mllm4d_grpo"] if name not in rows.column_names]
@@ -157,8 +157,8 @@ def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Map
     from tqdm import tqdm
 
     from ..modeling import load_model
-    from ..trainers.path_sampling import sample_paths
-    from ..trainers.paths_file import SampledPaths
+    from ..trainers.best_of_n.path_sampling import sample_paths
+    from ..trainers.best_of_n.paths_file import SampledPaths
 
     settings = dict(sampling)
     batch_size, seed = settings.pop("batch_size"), settings["seed"]

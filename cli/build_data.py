@@ -107,7 +107,7 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
 
 def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", list[tuple[Path, str]]]:
     from ..dataset_builders.fourd_cot import Written, write_dataset
-    from ..dataset_builders.real_video import log_skip, video_rows
+    from ..dataset_builders.sources.raw_video import log_skip, video_rows
     from ..modeling.atomic import atomic_dir
 
     skipped: list[tuple[Path, str]] = []

@@ -10,7 +10,7 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.row_checks import ON_BAD_ROW, usable_rows
+from ..trainers.common.row_validation import ON_BAD_ROW, usable_rows
 from .device import chosen_device
 
 SUMMARY = "score a model on a benchmark"

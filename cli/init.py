@@ -9,9 +9,9 @@ from ..modeling.errors import InputError
 from .new_folder import new_folder
 from .training_run import TRAINING_LOG
 
-_SHIPPED = Path(__file__).parents[1] / "modeling"
-TINY_BACKBONE = _SHIPPED / "tiny_backbone"  # sees and describes the rendered world; knows no latent block yet
-TINY_TRAINED = _SHIPPED / "tiny_trained"  # the same after DIFT: answers with imagery
+_SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny"
+TINY_BACKBONE = _SHIPPED / "backbone"  # sees and describes the rendered world; knows no latent block yet
+TINY_TRAINED = _SHIPPED / "trained"  # the same after DIFT: answers with imagery
 EVAL_RESULTS, EXAMPLE = "eval_results.json", "example.mp4"  # beside the trained one: its scores, a held-out clip
 SUMMARY = "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"
 
@@ -114,7 +114,7 @@ def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
 
 
 def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
-    from ..trainers.pretraining import PretrainingConfig
+    from ..trainers.pretraining.pretraining import PretrainingConfig
     from .retraining import retrain
 
     asked = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}

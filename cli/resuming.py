@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..modeling.errors import InputError
-from ..trainers.differences import describe_differences
+from ..trainers.common.differences import describe_differences
 from .trainer_settings import resolve_settings
 
 _PLACES = ("model", "dataset", "eval_dataset", "image_root")
@@ -62,7 +62,7 @@ def check_same_run(record: Path, run: Mapping[str, Any], config_class: type) -> 
 
 
 def _all_fields(run: Mapping[str, Any], config_class: type) -> dict[str, Any]:
-    from ..trainers.model_settings import ModelSettings
+    from ..trainers.common.model_settings import ModelSettings
 
     places = {name: run[name] for name in _PLACES}
     places["eval_dataset"] = places["eval_dataset"] or places["dataset"]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..modeling.atomic import atomic_dir, scratch_dir
 from ..modeling.errors import InputError
-from ..trainers.differences import describe_differences
+from ..trainers.common.differences import describe_differences
 from .training_run import TRAINING_LOG
 
 if TYPE_CHECKING:
-    from ..trainers.pretraining import PretrainingConfig
+    from ..trainers.pretraining.pretraining import PretrainingConfig
 
 
 def retrain(config: "PretrainingConfig", checkpoints: Path) -> Path:
@@ -48,17 +48,22 @@ def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folde
     import torch
     from transformers import set_seed
 
-    from ..dataset_builders.world_descriptions import described_clips, option_reading, scene_reading, world_texts
+    from ..dataset_builders.sources.world_descriptions import (
+        described_clips,
+        option_reading,
+        scene_reading,
+        world_texts,
+    )
     from ..modeling import FourDThinkerForConditionalGeneration, load_model
-    from ..modeling.tiny import (
+    from ..modeling.tiny.qwen2_5_vl import (
         TINY_MAX_PIXELS,
         TINY_VOCAB_SIZE,
         build_processor,
         build_tokenizer,
         tiny_backbone_config,
     )
-    from ..trainers.pretraining import pretrain
-    from ..trainers.pretraining_data import PretrainingBatches
+    from ..trainers.pretraining.batches import PretrainingBatches
+    from ..trainers.pretraining.pretraining import pretrain
 
     seed, steps = config.seed + leg, config.steps[leg]
     set_seed(seed)

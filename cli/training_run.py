@@ -13,7 +13,7 @@ import yaml
 
 from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.row_checks import ON_BAD_ROW, masks_needed, usable_rows
+from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, usable_rows
 from .config_file import read_config_file
 from .packaged_recipes import find_recipe
 from .resuming import check_same_run
@@ -124,7 +124,7 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     from trl import get_peft_config
 
     from ..modeling import load_model
-    from ..trainers.model_settings import ModelSettings
+    from ..trainers.common.model_settings import ModelSettings
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
@@ -213,10 +213,10 @@ def load_rows(
     """
     from datasets import load_dataset
 
-    from ..trainers.pictures import undecoded
+    from ..trainers.common.images import undecoded
 
     if dataset.endswith(".jsonl"):
-        from ..dataset_builders.published import read_published
+        from ..dataset_builders.sources.published_jsonl import read_published
 
         if configuration not in ("dift", "grpo"):
             raise InputError(f"{dataset} is a published file, which has no rows for {configuration!r}")
@@ -340,8 +340,8 @@ def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
 
     from ..hub_cards import model_card
     from ..modeling.saving import share_weights_like_config
-    from ..trainers.training_plot import write_training_plot
-    from ..trainers.unwrapped import unwrapped
+    from ..trainers.common.training_plot import write_training_plot
+    from ..trainers.common.unwrapping import unwrapped
 
     spread = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None

@@ -1,0 +1,22 @@
+"""Videos or the rendered world to 4D chain-of-thought rows. Names are imported when first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .fourd_cot import FourDCoT
+    from .world import World
+
+_HOMES = {"FourDCoT": ".fourd_cot", "World": ".world"}
+
+__all__ = ["FourDCoT", "World"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

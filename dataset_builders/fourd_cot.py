@@ -15,9 +15,9 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..modeling.errors import InputError
 from ..modeling.tokens import AnswerForm
-from .mllm4d_rows import mllm4d_rows
-from .rows import DIFT_FEATURES, GRPO_FEATURES, MLLM4D_FEATURES, OPTIONAL_COLUMNS
-from .world_rows import world_rows
+from .schema import DIFT_FEATURES, GRPO_FEATURES, MLLM4D_FEATURES, OPTIONAL_COLUMNS
+from .sources.world_mllm4d import mllm4d_rows
+from .sources.world_motion import world_rows
 
 # What each configuration keeps of the rows: its columns, and the tasks it is limited to.
 _COLUMNS = {

@@ -4,7 +4,7 @@ from datasets import Dataset
 
 from ..modeling.errors import InputError
 from ..modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, Clip
-from .video import read_frames
+from .sources.video_reader import read_frames
 
 VIDEO_COLUMN = "video"
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..eval_tasks import fourd_world
 from ..modeling.errors import InputError
 from ..modeling.row_rules import naming_row, row_fault
-from . import fourd_world
 
 if TYPE_CHECKING:
     from datasets import Dataset

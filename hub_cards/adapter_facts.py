@@ -18,7 +18,7 @@ def adapter_chain(folder: str | PathLike) -> list[str]:
     Raises:
         InputError: If adapters name each other as their base.
     """
-    from ..modeling.backbone import base_of_adapter
+    from ..modeling.loading import base_of_adapter
 
     chain: list[str] = []
     base = base_of_adapter(folder)
@@ -42,7 +42,7 @@ def count_base_parameters(folder: Path) -> int | None:
     import torch
     from transformers import AutoConfig
 
-    from ..modeling.backbone import FAMILIES
+    from ..modeling.loading import FAMILIES
 
     try:
         config = AutoConfig.from_pretrained(folder)

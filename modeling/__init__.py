@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from .versions import warn_about_untested_versions
 
 if TYPE_CHECKING:
-    from .backbone import from_backbone, load_model
     from .configuration_fourdthinker import FourDThinkerConfig
     from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
-    from .latent_generation import LatentLogitsProcessor
+    from .generation_latent import LatentLogitsProcessor
     from .latent_loss import DIFTLoss, dift_loss
     from .latent_rules import LatentRules
+    from .loading import from_backbone, load_model
     from .modeling_fourdthinker import FourDThinkerForConditionalGeneration, FourDThinkerModel
     from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration, FourDThinkerQwen3VLModel
 
@@ -26,11 +26,11 @@ _HOMES = {
     "FourDThinkerQwen3VLConfig": "configuration_fourdthinker_qwen3_vl",
     "FourDThinkerQwen3VLForConditionalGeneration": "modeling_fourdthinker_qwen3_vl",
     "FourDThinkerQwen3VLModel": "modeling_fourdthinker_qwen3_vl",
-    "LatentLogitsProcessor": "latent_generation",
+    "LatentLogitsProcessor": "generation_latent",
     "LatentRules": "latent_rules",
     "dift_loss": "latent_loss",
-    "from_backbone": "backbone",
-    "load_model": "backbone",
+    "from_backbone": "loading",
+    "load_model": "loading",
 }
 
 __all__ = [

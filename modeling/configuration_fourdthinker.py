@@ -2,9 +2,10 @@
 
 from transformers import AutoConfig, Qwen2_5_VLConfig
 
+from .configuration_latent import LatentConfigMixin
+
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .errors import InputError  # noqa: F401
-from .latent_configuration import LatentConfigMixin
 
 
 class FourDThinkerConfig(LatentConfigMixin, Qwen2_5_VLConfig):

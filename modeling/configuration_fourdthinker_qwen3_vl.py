@@ -2,9 +2,10 @@
 
 from transformers import AutoConfig, Qwen3VLConfig
 
+from .configuration_latent import LatentConfigMixin
+
 # transformers 5.2 copies from a local folder only the files that this one names itself.
 from .errors import InputError  # noqa: F401
-from .latent_configuration import LatentConfigMixin
 
 
 class FourDThinkerQwen3VLConfig(LatentConfigMixin, Qwen3VLConfig):

@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 from .cache_name import CACHE_NAME, rename_cache
 from .errors import InputError
 from .latent_rules import LatentRules
-from .position_rule import token_types
+from .rope_positions import token_types
 
 LatentTransform = Callable[[torch.Tensor], torch.Tensor]
 

@@ -10,11 +10,11 @@ from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreT
 from transformers.utils import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from .configuration_latent import LATENT_FIELDS
 from .errors import InputError
-from .latent_configuration import LATENT_FIELDS
-from .latent_modeling import LatentCausalLMMixin
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
 from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
+from .modeling_latent import LatentCausalLMMixin
 from .peft_adapters import merge_adapter, set_tied
 from .processing import pad_left
 from .tokens import LATENT_TOKENS

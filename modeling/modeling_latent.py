@@ -9,12 +9,12 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .cache_name import CACHE_NAME, pick_cache
 from .errors import InputError
-from .latent_generation import LatentGenerationMixin
+from .generation_latent import LatentGenerationMixin
 from .latent_loss import dift_loss
 from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import check_no_pads, inject_latents
-from .position_rule import qwen_positions, token_types
+from .rope_positions import qwen_positions, token_types
 from .saving import SavingMixin
 from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
 

@@ -12,7 +12,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from .errors import InputError
-from .position_rule import TEXT, token_types
+from .rope_positions import TEXT, token_types
 
 # Arguments that say what stands at visual tokens.
 _VISION = (

@@ -51,9 +51,9 @@ def tiny_folders(tmp_path_factory):
     stock processor."""
     import torch
 
-    from fourdthinker.modeling.backbone import FAMILIES
-    from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
-    from fourdthinker.modeling.tiny_qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
+    from fourdthinker.modeling.loading import FAMILIES
+    from fourdthinker.modeling.tiny.qwen2_5_vl import build_processor, build_tokenizer, tiny_config
+    from fourdthinker.modeling.tiny.qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
 
     makers = {
         "qwen2_5_vl": (tiny_config, build_processor),

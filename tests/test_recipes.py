@@ -16,7 +16,7 @@ from fourdthinker.cli.packaged_recipes import find_recipe, recipe_names
 from fourdthinker.cli.training_run import add_run_arguments, build_config, read_run
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
-from fourdthinker.trainers.model_settings import ModelSettings
+from fourdthinker.trainers.common.model_settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCELERATE = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))

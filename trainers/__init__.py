@@ -4,11 +4,11 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "DIFTCollator": ".dift_collator",
-    "DIFTConfig": ".dift_config",
-    "DIFTTrainer": ".dift_trainer",
-    "LatentGRPOConfig": ".grpo_config",
-    "LatentGRPOTrainer": ".grpo_trainer",
+    "DIFTCollator": ".dift.dift_collator",
+    "DIFTConfig": ".dift.dift_config",
+    "DIFTTrainer": ".dift.dift_trainer",
+    "LatentGRPOConfig": ".grpo.grpo_config",
+    "LatentGRPOTrainer": ".grpo.grpo_trainer",
     "dift_loss": "..modeling.latent_loss",
 }
 

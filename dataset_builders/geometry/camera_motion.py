@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..modeling.errors import InputError
+from ...modeling.errors import InputError
 
 # The vocabulary of SpatialVID and 4DThinker. Opposites stand side by side.
 CAMERA_LABELS = (

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..modeling.errors import InputError
+from ...modeling.errors import InputError
 
 OBJECT_LABELS = (
     "Moving Left",

@@ -9,11 +9,11 @@ import numpy as np
 import pycolmap
 from PIL import Image
 
-from ..modeling.atomic import scratch_dir
-from ..modeling.errors import InputError
+from ...modeling.atomic import scratch_dir
+from ...modeling.errors import InputError
 
 if TYPE_CHECKING:
-    from ..modeling.processing import Clip  # imports torch, for which a process that solves for poses need not wait
+    from ...modeling.processing import Clip  # imports torch, for which a process that solves for poses need not wait
 
 MIN_FRAMES = 6
 MIN_REGISTERED = 0.8  # share of the frames whose pose must be found

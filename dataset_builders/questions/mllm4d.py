@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .questions import shuffled
+from .motion import shuffled
 
 MOVED_METRES = 0.5  # shorter ways are not asked for in metres
 DOMINANT = 2.0  # times as far along one axis as along any other, or the direction has no name

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..modeling.tokens import format_spatial_state
-from .reasoning import describe_camera
-from .spatiotemporal_questions import Kind, TwoFrames
+from ...modeling.tokens import format_spatial_state
+from .mllm4d import Kind, TwoFrames
+from .motion_reasoning import describe_camera
 
 
 def spatial_states(kind: Kind, frames: TwoFrames) -> tuple[list, list]:

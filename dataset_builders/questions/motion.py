@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..modeling.errors import InputError
-from ..modeling.tokens import OPTION_LETTERS
-from .camera_motion import CAMERA_LABELS, OPPOSITE
-from .object_motion import OBJECT_LABELS
+from ...modeling.errors import InputError
+from ...modeling.tokens import OPTION_LETTERS
+from ..geometry.camera_motion import CAMERA_LABELS, OPPOSITE
+from ..geometry.object_motion import OBJECT_LABELS
 
 _CAMERA_WORDINGS = (
     "Which way does the camera move between {start:.1f} s and {end:.1f} s?",

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..modeling.errors import InputError
-from ..modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm, format_response
+from ...modeling.errors import InputError
+from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm, format_response
 
 NEAR_METRES, FAR_METRES = 4.2, 5.4
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from datasets import Dataset, Features, Image, List, Value
 
-from ..modeling.errors import InputError
-from ..modeling.processing import FRAMES_PER_SECOND
-from ..modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
-from ..modeling.text_files import json_object, text_lines
-from ..modeling.tokens import OPTION_LETTERS
-from .video_rows import VIDEO_COLUMN, with_video_frames
+from ...modeling.errors import InputError
+from ...modeling.processing import FRAMES_PER_SECOND
+from ...modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
+from ...modeling.text_files import json_object, text_lines
+from ...modeling.tokens import OPTION_LETTERS
+from ..loading import VIDEO_COLUMN, with_video_frames
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..modeling.errors import InputError
-from ..modeling.processing import Clip, fit_frame
-from .camera_motion import camera_labels, camera_strengths
-from .pose_process import TIME_LIMIT, PoseProcess
-from .poses import PoseError, Poses, estimate_poses
-from .questions import camera_question
-from .reasoning import camera_reasoning, checked_response
-from .video import VIDEO_SUFFIXES, read_frames
+from ...modeling.errors import InputError
+from ...modeling.processing import Clip, fit_frame
+from ..geometry.camera_motion import camera_labels, camera_strengths
+from ..geometry.pose_process import TIME_LIMIT, PoseProcess
+from ..geometry.poses import PoseError, Poses, estimate_poses
+from ..questions.motion import camera_question
+from ..questions.motion_reasoning import camera_reasoning, checked_response
+from .video_reader import VIDEO_SUFFIXES, read_frames
 
 POSE_FPS, MAX_POSE_FRAMES = 6.0, 24
 SEGMENT_SECONDS = 2.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
-from ..modeling.errors import InputError
-from ..modeling.processing import Clip
+from ...modeling.errors import InputError
+from ...modeling.processing import Clip
 
 VIDEO_SUFFIXES = frozenset({".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..modeling.prompts import question_text
-from ..modeling.tokens import drop_imagery_marks, format_answer, format_options, format_response
-from .camera_motion import CAMERA_LABELS
-from .imagery import paint_object
-from .object_motion import OBJECT_LABELS
-from .questions import camera_question, object_question
-from .reasoning import camera_reasoning, describe_camera, describe_object, object_reasoning, place
-from .worker_pool import worker_pool
-from .world import World
-from .world.facts import clip_facts
-from .world.scene import COLOURS, SHAPES
-from .world_rows import SEED_RANGES
+from ...modeling.prompts import question_text
+from ...modeling.tokens import drop_imagery_marks, format_answer, format_options, format_response
+from ..geometry.camera_motion import CAMERA_LABELS
+from ..geometry.object_motion import OBJECT_LABELS
+from ..imagery import paint_object
+from ..questions.motion import camera_question, object_question
+from ..questions.motion_reasoning import camera_reasoning, describe_camera, describe_object, object_reasoning, place
+from ..world import World
+from ..world.facts import clip_facts
+from ..world.scene import COLOURS, SHAPES
+from ..world.worker_pool import worker_pool
+from .world_motion import SEED_RANGES
 
 _CLIPS_A_TASK = 64
 _WHICH_OPTION = "{statement}\n\n{options}\nWhich option is it?"

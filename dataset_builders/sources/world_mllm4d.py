@@ -6,16 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from ..modeling.errors import InputError
-from ..modeling.tokens import AnswerForm, format_answer
-from .camera_motion import camera_labels
-from .reasoning import checked_response, place
-from .spatiotemporal_questions import KINDS, METRES, Kind, TwoFrames, ask, metres, two_frames
-from .spatiotemporal_reasoning import five_steps, spatial_states
-from .world import WorldClip
-from .world.facts import SEEN_PIXELS_SHARE, visible_points
-from .world.scene import project
-from .world_rows import balanced_rows, spread
+from ...modeling.errors import InputError
+from ...modeling.tokens import AnswerForm, format_answer
+from ..geometry.camera_motion import camera_labels
+from ..questions.mllm4d import KINDS, METRES, Kind, TwoFrames, ask, metres, two_frames
+from ..questions.mllm4d_reasoning import five_steps, spatial_states
+from ..questions.motion_reasoning import checked_response, place
+from ..world import WorldClip
+from ..world.facts import SEEN_PIXELS_SHARE, visible_points
+from ..world.scene import project
+from .world_motion import balanced_rows, spread
 
 # What each stage trains on: short answers, reasoning in five steps, questions with the true centres.
 STAGES = ("sft", "cold_start", "grpo")

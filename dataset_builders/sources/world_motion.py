@@ -8,16 +8,16 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..modeling.errors import InputError
-from ..modeling.tokens import AnswerForm
-from .camera_motion import CAMERA_LABELS
-from .imagery import paint_object
-from .object_motion import OBJECT_LABELS
-from .questions import camera_question, object_question
-from .reasoning import camera_reasoning, checked_response, object_reasoning
-from .worker_pool import worker_pool
-from .world import World, WorldClip
-from .world.facts import ClipFacts, ObjectFacts, clip_facts
+from ...modeling.errors import InputError
+from ...modeling.tokens import AnswerForm
+from ..geometry.camera_motion import CAMERA_LABELS
+from ..geometry.object_motion import OBJECT_LABELS
+from ..imagery import paint_object
+from ..questions.motion import camera_question, object_question
+from ..questions.motion_reasoning import camera_reasoning, checked_response, object_reasoning
+from ..world import World, WorldClip
+from ..world.facts import ClipFacts, ObjectFacts, clip_facts
+from ..world.worker_pool import worker_pool
 
 # Clips of different purposes never share a seed.
 SEED_RANGES = {"train": 0, "test": 2**40, "pretrain": 2**41}

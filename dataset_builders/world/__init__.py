@@ -1,5 +1,5 @@
 """The rendered world."""
 
-from .world import World, WorldClip
+from .renderer import World, WorldClip
 
 __all__ = ["World", "WorldClip"]

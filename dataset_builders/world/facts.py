@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..camera_motion import camera_labels, camera_strengths
-from ..object_motion import object_displacement, object_label
-from ..reasoning import describe_camera, describe_object, place
+from ..geometry.camera_motion import camera_labels, camera_strengths
+from ..geometry.object_motion import object_displacement, object_label
+from ..questions.motion_reasoning import describe_camera, describe_object, place
+from .renderer import WorldClip
 from .scene import project
-from .world import WorldClip
 
 SEEN_PIXELS_SHARE = 8 / 56**2  # of the picture, below which an object does not show
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..camera_motion import CAMERA_LABELS
+from ..geometry.camera_motion import CAMERA_LABELS
 
 COLOURS = {
     "blue": (0.10, 0.20, 0.90),

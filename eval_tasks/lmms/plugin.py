@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 
-from . import TASKS_DIR
+from ..lmms import TASKS_DIR
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from .configuration_fourdthinker import FourDThinkerConfig
-from .processing import NO_CAP, pad_left
-from .tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
+from ..configuration_fourdthinker import FourDThinkerConfig
+from ..processing import NO_CAP, pad_left
+from ..tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
 # Twice the rendered world's frames of 56 x 56, which have the 4 tokens that a latent block asks for: resizing rounds

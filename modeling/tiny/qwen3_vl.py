@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
-from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
-from .processing import NO_CAP
-from .tiny import text_fields, token_ids
+from ..configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
+from ..processing import NO_CAP
+from .qwen2_5_vl import text_fields, token_ids
 
 _PATCH_SIZE = 16
 

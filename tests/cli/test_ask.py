@@ -11,7 +11,7 @@ from PIL import Image
 
 from fourdthinker.cli.imagery_picture import words_around
 from fourdthinker.cli.main import main
-from fourdthinker.dataset_builders.video import read_frames
+from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import conversation_text, encode
 from fourdthinker.modeling.readable_response import ResponseStreamer, parsed, shown
 from fourdthinker.modeling.tokens import latent_block

@@ -9,10 +9,10 @@ import yaml
 from datasets import Dataset
 
 from fourdthinker.cli.main import main
-from fourdthinker.dataset_builders.rows import MLLM4D_FEATURES
+from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.modeling import load_model
 
-from ..bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, PICTURE
+from ..tests.bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, PICTURE
 
 TRAINING = ["max_steps=1", "use_cpu=true", "bf16=false", "report_to=none", "save_strategy='no'"]
 CENTERS = [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]

@@ -7,8 +7,8 @@ import pytest
 from datasets import load_dataset
 
 from fourdthinker.cli.main import main
-from fourdthinker.dataset_builders.rows import MLLM4D_FEATURES
-from fourdthinker.dataset_builders.spatiotemporal_questions import KINDS
+from fourdthinker.dataset_builders.questions.mllm4d import KINDS
+from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.modeling.tokens import IMAGERY_MARK
 
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"

@@ -17,8 +17,8 @@ from datasets import Dataset, Image, List
 from PIL import Image as Picture
 
 from fourdthinker.cli.main import main
-from fourdthinker.dataset_builders import video_rows
-from fourdthinker.dataset_builders.video import read_frames
+from fourdthinker.dataset_builders import loading
+from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling import load_model
 
 SETTINGS = {
@@ -256,7 +256,7 @@ def published(tmp_path, make_video):
 def test_published_files_with_videos_train_as_they_are(recipe, published, tmp_path, capsys, monkeypatch):
     decoded = []
     monkeypatch.setattr(
-        video_rows, "read_frames", lambda file, **how: decoded.append(Path(file).name) or read_frames(file, **how)
+        loading, "read_frames", lambda file, **how: decoded.append(Path(file).name) or read_frames(file, **how)
     )
     path = str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=6))
     assert main(["grpo", "--config", path]) == 2

@@ -10,7 +10,7 @@ from datasets import load_dataset
 from PIL import Image
 
 from fourdthinker.dataset_builders.fourd_cot import FourDCoT, build_world, write_dataset
-from fourdthinker.dataset_builders.rows import DIFT_FEATURES, GRPO_FEATURES
+from fourdthinker.dataset_builders.schema import DIFT_FEATURES, GRPO_FEATURES
 from fourdthinker.modeling.atomic import atomic_dir
 from fourdthinker.modeling.errors import InputError
 

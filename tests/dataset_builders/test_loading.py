@@ -6,9 +6,9 @@ from fractions import Fraction
 import pytest
 from datasets import Dataset, Features, Image, List, Value
 
-from fourdthinker.dataset_builders import video_rows
-from fourdthinker.dataset_builders.video import read_frames
-from fourdthinker.dataset_builders.video_rows import with_video_frames
+from fourdthinker.dataset_builders import loading
+from fourdthinker.dataset_builders.loading import with_video_frames
+from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import row_clip
 
@@ -32,7 +32,7 @@ def read_named(file):
 def decoded(monkeypatch):
     """The files decoded so far."""
     files = []
-    monkeypatch.setattr(video_rows, "read_frames", lambda file, **how: files.append(file) or read_frames(file, **how))
+    monkeypatch.setattr(loading, "read_frames", lambda file, **how: files.append(file) or read_frames(file, **how))
     return files
 
 

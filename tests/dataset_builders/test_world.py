@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("pybullet", reason="needs the extra `world`")
 
-from fourdthinker.dataset_builders.camera_motion import CAMERA_LABELS, camera_labels
-from fourdthinker.dataset_builders.object_motion import OBJECT_LABELS
+from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, camera_labels
+from fourdthinker.dataset_builders.geometry.object_motion import OBJECT_LABELS
 from fourdthinker.dataset_builders.world import World
 from fourdthinker.dataset_builders.world import scene as scenes
 from fourdthinker.dataset_builders.world.facts import clip_facts

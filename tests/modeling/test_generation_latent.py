@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.latent_generation import LatentFeedback
+from fourdthinker.modeling.generation_latent import LatentFeedback
 from fourdthinker.modeling.latent_rules import LatentRules
 
 STEPS = ([2], [5], [3, 9])

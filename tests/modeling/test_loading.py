@@ -13,10 +13,10 @@ from transformers import (
 )
 
 from fourdthinker.modeling import from_backbone, load_model
+from fourdthinker.modeling.configuration_latent import LATENT_FIELDS
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.latent_configuration import LATENT_FIELDS
-from fourdthinker.modeling.tiny import build_processor, build_tokenizer, tiny_config
-from fourdthinker.modeling.tiny_qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
+from fourdthinker.modeling.tiny.qwen2_5_vl import build_processor, build_tokenizer, tiny_config
+from fourdthinker.modeling.tiny.qwen3_vl import build_qwen3_vl_processor, tiny_qwen3_vl_config
 from fourdthinker.modeling.tokens import LATENT_TOKENS
 
 TEXTS = ["The camera pans left.", "A red ball moves right."] * 3

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fourdthinker.modeling.processing import MAX_PIXELS, Clip, conversation_text, encode, encode_imagery
-from fourdthinker.modeling.tiny import TINY_MAX_PIXELS, build_processor
+from fourdthinker.modeling.tiny.qwen2_5_vl import TINY_MAX_PIXELS, build_processor
 
 
 def patch_grids(processor, height, width) -> list[tuple[int, int]]:

@@ -162,7 +162,7 @@ def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder, famil
 def test_auto_classes_take_our_own_code_where_it_is_installed(tiny_model_folder, family):
     from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
-    from fourdthinker.modeling.backbone import FAMILIES
+    from fourdthinker.modeling.loading import FAMILIES
 
     for kind in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
         assert type(kind.from_pretrained(tiny_model_folder)) is FAMILIES[family]

@@ -5,7 +5,7 @@ import torch
 from transformers import Qwen2_5_VLModel, Qwen3VLModel
 
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.position_rule import IMAGE, TEXT, VIDEO, qwen_positions, token_types
+from fourdthinker.modeling.rope_positions import IMAGE, TEXT, VIDEO, qwen_positions, token_types
 
 RULE = {"spatial_merge_size": 2, "tokens_per_second": 2}
 

@@ -5,8 +5,8 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from fourdthinker.modeling import load_model
-from fourdthinker.modeling.tiny import tiny_config
-from fourdthinker.modeling.tiny_qwen3_vl import tiny_qwen3_vl_config
+from fourdthinker.modeling.tiny.qwen2_5_vl import tiny_config
+from fourdthinker.modeling.tiny.qwen3_vl import tiny_qwen3_vl_config
 
 STEPS = ([2], [5], [3, 9])
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 
-from ..modeling.generation_settings import without_checkpoint_generation_config
-from ..modeling.processing import readable
-from .rollouts import encode_prompts
-from .sampling import sampling_config
+from ...modeling.generation_settings import without_checkpoint_generation_config
+from ...modeling.processing import readable
+from ..grpo.rollout import encode_prompts
+from ..grpo.sampling import sampling_config
 
 
 def sample_paths(

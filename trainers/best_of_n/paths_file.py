@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..modeling.errors import InputError
-from ..modeling.text_files import json_object, text_lines
-from .differences import describe_differences
+from ...modeling.errors import InputError
+from ...modeling.text_files import json_object, text_lines
+from ..common.differences import describe_differences
 
 # MLLM-4D tags reasoning by another word.
 _TAGS = {"<thinking>": "<think>", "</thinking>": "</think>"}

@@ -8,11 +8,11 @@ the threshold.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..eval_tasks.scores import aligned
-from ..modeling.errors import InputError
-from ..modeling.tokens import IMAGERY_MARK
-from .completion_text import well_formed_reasoning
-from .spatiotemporal_reward import CENTER_COLUMNS, spatiotemporal_reward
+from ...eval_tasks.scores import aligned
+from ...modeling.errors import InputError
+from ...modeling.tokens import IMAGERY_MARK
+from ..rewards.parsing import well_formed_reasoning
+from ..rewards.spatiotemporal import CENTER_COLUMNS, spatiotemporal_reward
 
 # What a reward reads of a row.
 SCORED_COLUMNS = ("answer", "options", *CENTER_COLUMNS)

@@ -9,8 +9,8 @@ from peft.utils import TrainableTokensWrapper
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..modeling.errors import InputError
-from ..modeling.peft_adapters import check_adapter
+from ...modeling.errors import InputError
+from ...modeling.peft_adapters import check_adapter
 
 _TOWER = r"(^|.*\.)visual\..*"
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import TrainingArguments
 
-from ..modeling.errors import InputError
-from ..modeling.tokens import IMAGERY_MARK
-from .dift_config import DIFTConfig
+from ...modeling.errors import InputError
+from ...modeling.tokens import IMAGERY_MARK
+from ..dift.dift_config import DIFTConfig
 
 
 def weights_are_sharded(args: TrainingArguments) -> bool:

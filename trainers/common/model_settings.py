@@ -7,7 +7,7 @@ import torch
 from accelerate import PartialState
 from trl import ModelConfig, get_quantization_config
 
-from ..modeling.errors import InputError
+from ...modeling.errors import InputError
 
 
 @dataclass

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from transformers import Trainer
 
-from ..modeling.atomic import atomic_path
-from ..modeling.errors import InputError
+from ...modeling.atomic import atomic_path
+from ...modeling.errors import InputError
 
 
 def check_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..modeling.errors import InputError
-from ..modeling.row_rules import Stage, row_fault
-from .spatiotemporal_reward import CENTER_COLUMNS, read_centers
+from ...modeling.errors import InputError
+from ...modeling.row_rules import Stage, row_fault
+from ..rewards.spatiotemporal import CENTER_COLUMNS, read_centers
 
 if TYPE_CHECKING:
     import pyarrow
@@ -176,7 +176,7 @@ def _lengths(table: "pyarrow.Table", name: str) -> list[int | None]:
 
 @functools.lru_cache(maxsize=1)  # the rows of a video often stand together
 def _video_fault(file: str) -> str | None:
-    from ..dataset_builders.video import check_video
+    from ...dataset_builders.sources.video_reader import check_video
 
     if not os.path.isfile(file):
         return f"its video is not there: {file}"
@@ -190,7 +190,7 @@ def _video_fault(file: str) -> str | None:
 def _wrong_pictures(table: "pyarrow.Table", name: str) -> Check:
     import pyarrow.compute
 
-    from ..modeling.processing import sizes_fault
+    from ...modeling.processing import sizes_fault
 
     column = table[name].combine_chunks()
     if pyarrow.types.is_null(column.type):
@@ -235,7 +235,7 @@ def _read_file(path: str) -> tuple[int, int] | str:
 
 def _size_or_fault(file: Any) -> tuple[int, int] | str:
     """Width and height of a picture in pixels, or what is wrong with it."""
-    from ..modeling.processing import UNREADABLE
+    from ...modeling.processing import UNREADABLE
 
     try:
         with Image.open(file) as picture:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from ..modeling.saving import share_weights_like_config
-from .unwrapped import unwrapped
+from ...modeling.saving import share_weights_like_config
+from .unwrapping import unwrapped
 
 
 class SavingTrainerMixin:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from .sharding import weights_are_sharded
+from .distributed import weights_are_sharded
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..modeling.atomic import atomic_path
+from ...modeling.atomic import atomic_path
 
 # A panel: its heading, and the logged names that it draws, of which a run has some.
 _PANELS = (

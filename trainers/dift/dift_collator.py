@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import BatchFeature, ProcessorMixin
 
-from ..modeling.errors import InputError
-from ..modeling.processing import encode, row_clip, row_prompt
-from ..modeling.row_rules import marks_fault, naming_row
-from ..modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
+from ...modeling.errors import InputError
+from ...modeling.processing import encode, row_clip, row_prompt
+from ...modeling.row_rules import marks_fault, naming_row
+from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
+from ..common.video_inputs import video_inputs, video_seconds
 from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
-from .rollouts import video_inputs, video_seconds
-from .row_imagery import encode_row_imagery
+from .imagery_inputs import encode_row_imagery
 
 IGNORED_LABEL = -100
 

@@ -6,8 +6,8 @@ from typing import Any
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
-from ..modeling.errors import InputError
-from ..modeling.latent_configuration import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
+from ...modeling.configuration_latent import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
+from ...modeling.errors import InputError
 
 # Fields of TRL and transformers that the DIFT loss or its collator cannot follow, and their one value.
 _ONLY = {

@@ -14,23 +14,23 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTTrainer
 from trl.models import unwrap_model_for_generation
 
-from ..modeling.errors import InputError
-from ..modeling.self_feeding import SelfFeeding
-from .adapters import check_tower, fitted_adapter, validate_adapters
-from .bad_loss import check_loss
+from ...modeling.errors import InputError
+from ...modeling.self_feeding import SelfFeeding
+from ..common.adapters import check_tower, fitted_adapter, validate_adapters
+from ..common.distributed import check_sharding, weights_are_sharded, whole
+from ..common.images import undecoded
+from ..common.nonfinite import check_loss
+from ..common.saving import SavingTrainerMixin
+from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
+from ..common.unwrapping import unwrapped
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
-from .dift_metrics import DIFTMetrics
 from .feature_cache import FeatureCache
-from .free_running import free_running_counts, free_running_shares
-from .pack_rows import packed
-from .pictures import undecoded
-from .row_imagery import encode_row_imagery
+from .generation_eval import free_running_counts, free_running_shares
+from .imagery_inputs import encode_row_imagery
+from .metrics import DIFTMetrics
+from .packing import packed
 from .row_lengths import row_lengths
-from .saving import SavingTrainerMixin
-from .sharding import check_sharding, weights_are_sharded, whole
-from .tied_embeddings import gradients_wait, input_gradient_by_rows
-from .unwrapped import unwrapped
 
 _ROWS_FOR_NORM = 64
 

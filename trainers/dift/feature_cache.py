@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
-from ..modeling.atomic import atomic_path
-from ..modeling.errors import InputError
-from ..modeling.processing import conversation_text, encode, row_clip
-from .rollouts import EncodedVideo, encode_videos
-from .row_imagery import encode_row_imagery
+from ...modeling.atomic import atomic_path
+from ...modeling.errors import InputError
+from ...modeling.processing import conversation_text, encode, row_clip
+from ..common.video_inputs import EncodedVideo, encode_videos
+from .imagery_inputs import encode_row_imagery
 
 TARGETS_COLUMN, VIDEO_COLUMN = "latent_targets_file", "video_features_file"
 _ROWS_AT_ONCE = 16

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel, ProcessorMixin
 
-from ..eval_tasks.answers import extract_answer
-from ..eval_tasks.predict import predict
-from ..eval_tasks.scores import wilson_interval
-from ..modeling.row_rules import offered_letters
-from ..modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START
+from ...eval_tasks.answers import extract_answer
+from ...eval_tasks.predict import predict
+from ...eval_tasks.scores import wilson_interval
+from ...modeling.row_rules import offered_letters
+from ...modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START
 
 COUNTS = ("rows", "rows_with_blocks", "blocks", "whole_blocks", "correct", "chance")
 

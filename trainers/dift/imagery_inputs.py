@@ -5,8 +5,8 @@ from typing import Any
 
 from transformers import ProcessorMixin
 
-from ..modeling.errors import InputError
-from ..modeling.processing import encode_imagery, row_pictures
+from ...modeling.errors import InputError
+from ...modeling.processing import encode_imagery, row_pictures
 
 
 def encode_row_imagery(

@@ -7,8 +7,8 @@ from datasets import Dataset
 from PIL import Image
 from transformers import ProcessorMixin
 
-from ..modeling.processing import fit_frame, pixel_limits, row_picture, row_prompt
-from ..modeling.tokens import IMAGERY_MARK
+from ...modeling.processing import fit_frame, pixel_limits, row_picture, row_prompt
+from ...modeling.tokens import IMAGERY_MARK
 
 _FRAMES_A_GRID = 2
 

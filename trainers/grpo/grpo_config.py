@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
-from ..modeling.errors import InputError
-from .reward_choice import check_rewards
-from .spatiotemporal_reward import CENTER_SCALES
+from ...modeling.errors import InputError
+from ..rewards.registry import check_rewards
+from ..rewards.spatiotemporal import CENTER_SCALES
 
 LATENT_MASKS = ("pads_and_end", "all")
 

@@ -18,43 +18,36 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import get_callable_name
 
-from ..modeling.errors import InputError
-from ..modeling.generation_settings import without_checkpoint_generation_config
-from ..modeling.latent_generation import LatentGenerateOutput
-from ..modeling.latent_rules import LatentRules
-from ..modeling.prompts import video_message
-from ..modeling.row_rules import naming_row
-from ..modeling.tokens import show_latent_blocks
-from .adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
-from .bad_loss import bad_scores, check_loss
-from .epoch_sampler import EpochSampler
-from .grpo_config import LatentGRPOConfig
-from .grpo_metrics import GRPOMetrics, equal_groups
-from .latent_scoring import LatentScorer, masked_tokens
-from .reward_choice import (
+from ...modeling.errors import InputError
+from ...modeling.generation_latent import LatentGenerateOutput
+from ...modeling.generation_settings import without_checkpoint_generation_config
+from ...modeling.latent_rules import LatentRules
+from ...modeling.prompts import video_message
+from ...modeling.row_rules import naming_row
+from ...modeling.tokens import show_latent_blocks
+from ..common.adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
+from ..common.distributed import gather_for_features, weights_are_sharded
+from ..common.nonfinite import bad_scores, check_loss
+from ..common.saving import SavingTrainerMixin
+from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
+from ..common.unwrapping import unwrapped
+from ..common.video_inputs import EncodedVideo, encode_videos, video_inputs
+from ..rewards.failures import telling
+from ..rewards.registry import (
     PUBLISHED_REWARD_WEIGHTS,
     PUBLISHED_REWARDS,
     check_weights,
     chosen_rewards,
     reward_columns,
 )
-from .reward_faults import telling
-from .rollouts import (
-    EncodedVideo,
-    encode_prompts,
-    encode_videos,
-    group_prompts,
-    prefilled,
-    until_end,
-    video_inputs,
-)
+from ..rewards.spatiotemporal import CENTER_COLUMNS
+from .epoch_sampler import EpochSampler
+from .grpo_config import LatentGRPOConfig
+from .logprobs import LatentScorer, masked_tokens
+from .metrics import GRPOMetrics, equal_groups
+from .prefix_sharing import order_is_free, prompts_together, shares_prompts
+from .rollout import encode_prompts, group_prompts, prefilled, until_end
 from .sampling import checked_sampling, sampling_config
-from .saving import SavingTrainerMixin
-from .sharding import gather_for_features, weights_are_sharded
-from .shared_prompts import order_is_free, prompts_together, shares_prompts
-from .spatiotemporal_reward import CENTER_COLUMNS
-from .tied_embeddings import gradients_wait, input_gradient_by_rows
-from .unwrapped import unwrapped
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from ..modeling.latent_loss import IGNORED_LABEL
-from ..modeling.latent_rules import LatentRules
+from ...modeling.latent_loss import IGNORED_LABEL
+from ...modeling.latent_rules import LatentRules
+from ..common.video_inputs import EncodedVideo, video_grids, video_inputs
 from .head_tiles import narrow_head_tiles
-from .rollouts import EncodedVideo, video_grids, video_inputs
-from .shared_prompts import SharedRows, best_number_together, row_cost, rows_by_prompt, shares_prompts
+from .prefix_sharing import SharedRows, best_number_together, row_cost, rows_by_prompt, shares_prompts
 
 
 def masked_tokens(ids: torch.LongTensor, config: PretrainedConfig, latent_mask: str) -> torch.BoolTensor:

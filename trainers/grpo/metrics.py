@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 
-from ..modeling.latent_rules import LatentRules
+from ...modeling.latent_rules import LatentRules
 
 
 def equal_groups(rewards: torch.Tensor, weights: torch.Tensor, size: int) -> float:

@@ -6,8 +6,8 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedModel
 from trl import GRPOConfig
 
-from ..modeling.errors import InputError
-from ..modeling.generation_settings import without_checkpoint_generation_config
+from ...modeling.errors import InputError
+from ...modeling.generation_settings import without_checkpoint_generation_config
 
 # Fields that tell ids, formats and caches, and leave the distribution as it is.
 _HOUSEKEEPING = {

@@ -8,8 +8,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 from transformers import BatchFeature, ProcessorMixin
 
-from ..modeling.processing import Clip, encode
-from .dift_collator import response_labels
+from ...modeling.processing import Clip, encode
+from ..dift.dift_collator import response_labels
 
 DESCRIBE_CLIP = "Describe the video."
 DESCRIBE_LAST = "Describe the video, the {name} last."

@@ -9,9 +9,9 @@ in the wrong place.
 from collections.abc import Sequence
 from typing import Any
 
-from ..eval_tasks.answers import extract_answer
-from .completion_text import Completion, completion_texts, well_formed_reasoning, without_blocks
-from .spatiotemporal_reward import spatiotemporal_reward
+from ...eval_tasks.answers import extract_answer
+from .parsing import Completion, completion_texts, well_formed_reasoning, without_blocks
+from .spatiotemporal import spatiotemporal_reward
 
 __all__ = ["accuracy_reward", "format_reward", "spatiotemporal_reward"]
 

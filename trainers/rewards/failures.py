@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 from trl.trainer.utils import get_callable_name, is_async_callable
 
-from ..modeling.errors import InputError
-from ..modeling.tokens import show_latent_blocks
+from ...modeling.errors import InputError
+from ...modeling.tokens import show_latent_blocks
 
 Reward = Callable[..., Sequence[float | None]]
 _LONGEST_EXCERPT = 300

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
+from ...modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 Completion = str | list[dict[str, Any]]
 

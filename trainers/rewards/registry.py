@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..modeling.errors import InputError
-from .rewards import accuracy_reward, format_reward, spatiotemporal_reward
-from .spatiotemporal_reward import CENTER_COLUMNS
+from ...modeling.errors import InputError
+from .answer_rewards import accuracy_reward, format_reward, spatiotemporal_reward
+from .spatiotemporal import CENTER_COLUMNS
 
 REWARDS = {reward.__name__: reward for reward in (accuracy_reward, format_reward, spatiotemporal_reward)}
 PUBLISHED_REWARDS, PUBLISHED_REWARD_WEIGHTS = ("accuracy_reward", "format_reward"), (1.0, 0.2)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ..eval_tasks.answers import extract_answer
-from ..modeling.errors import InputError
-from ..modeling.tokens import SPATIAL_STATE
-from .completion_text import Completion, completion_texts, well_formed_reasoning, without_blocks
+from ...eval_tasks.answers import extract_answer
+from ...modeling.errors import InputError
+from ...modeling.tokens import SPATIAL_STATE
+from .parsing import Completion, completion_texts, well_formed_reasoning, without_blocks
 
 Point = tuple[float, float, float]
 # Where something is in the start frame and in the end frame.

@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourdthinker.dataset_builders.camera_motion import CAMERA_LABELS, OPPOSITE, camera_labels, camera_strengths
+from fourdthinker.dataset_builders.geometry.camera_motion import (
+    CAMERA_LABELS,
+    OPPOSITE,
+    camera_labels,
+    camera_strengths,
+)
 from fourdthinker.modeling.errors import InputError
 
 TRAJECTORIES = Path(__file__).parents[2] / "../shared/data/trajectories"

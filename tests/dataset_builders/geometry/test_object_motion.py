@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fourdthinker.dataset_builders.object_motion import (
+from fourdthinker.dataset_builders.geometry.object_motion import (
     MAX_SLANT_DEGREES,
     MOVING_METRES,
     OBJECT_LABELS,

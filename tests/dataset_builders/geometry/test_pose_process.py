@@ -13,8 +13,8 @@ from PIL import Image
 
 pytest.importorskip("pycolmap", reason="poses need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
-from fourdthinker.dataset_builders.pose_process import PoseProcess  # noqa: E402
-from fourdthinker.dataset_builders.poses import PoseError, estimate_poses  # noqa: E402
+from fourdthinker.dataset_builders.geometry.pose_process import PoseProcess  # noqa: E402
+from fourdthinker.dataset_builders.geometry.poses import PoseError, estimate_poses  # noqa: E402
 from fourdthinker.modeling.processing import Clip  # noqa: E402
 
 DATA = Path(__file__).parents[2] / "../shared/data"

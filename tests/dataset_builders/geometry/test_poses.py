@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fourdthinker.dataset_builders.camera_motion import camera_labels
-from fourdthinker.dataset_builders.video import read_frames
+from fourdthinker.dataset_builders.geometry.camera_motion import camera_labels
+from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import Clip
 
 pytest.importorskip("pycolmap", reason="poses need the data extra")
-from fourdthinker.dataset_builders.poses import PoseError, estimate_poses  # noqa: E402
+from fourdthinker.dataset_builders.geometry.poses import PoseError, estimate_poses  # noqa: E402
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0  # of `wall_clip`
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fourdthinker.dataset_builders.spatiotemporal_questions import (
+from fourdthinker.dataset_builders.questions.mllm4d import (
     DIRECTIONS,
     KINDS,
     METRES,

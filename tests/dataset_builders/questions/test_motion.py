@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fourdthinker.dataset_builders.camera_motion import CAMERA_LABELS, OPPOSITE
-from fourdthinker.dataset_builders.object_motion import OBJECT_LABELS
-from fourdthinker.dataset_builders.questions import camera_question, object_question
+from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, OPPOSITE
+from fourdthinker.dataset_builders.geometry.object_motion import OBJECT_LABELS
+from fourdthinker.dataset_builders.questions.motion import camera_question, object_question
 from fourdthinker.modeling.errors import InputError
 
 PAIRS = [pair for pair in combinations(CAMERA_LABELS, 2) if OPPOSITE[pair[0]] != pair[1]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fourdthinker.dataset_builders.reasoning import (
+from fourdthinker.dataset_builders.questions.motion_reasoning import (
     camera_reasoning,
     checked_response,
     describe_camera,

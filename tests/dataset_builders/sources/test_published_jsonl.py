@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fourdthinker.dataset_builders.published import read_published
+from fourdthinker.dataset_builders.sources.published_jsonl import read_published
 from fourdthinker.modeling.errors import InputError
 
 DIFT = {

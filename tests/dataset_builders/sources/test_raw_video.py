@@ -12,8 +12,8 @@ from fourdthinker.modeling.processing import Clip
 from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
 
 pytest.importorskip("pycolmap", reason="rows of raw video need the data extra")
-from fourdthinker.dataset_builders.poses import PoseError, Poses  # noqa: E402
-from fourdthinker.dataset_builders.real_video import clip_rows, find_videos, safe_names, video_rows  # noqa: E402
+from fourdthinker.dataset_builders.geometry.poses import PoseError, Poses  # noqa: E402
+from fourdthinker.dataset_builders.sources.raw_video import clip_rows, find_videos, safe_names, video_rows  # noqa: E402
 
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fourdthinker.dataset_builders.video import FrameTimestampError, read_frames
+from fourdthinker.dataset_builders.sources.video_reader import FrameTimestampError, read_frames
 from fourdthinker.modeling.errors import InputError
 
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"

@@ -5,16 +5,16 @@ import pytest
 
 pytest.importorskip("pybullet", reason="needs the extra `world`")
 
-from fourdthinker.dataset_builders.world import World
-from fourdthinker.dataset_builders.world.facts import clip_facts
-from fourdthinker.dataset_builders.world_descriptions import (
+from fourdthinker.dataset_builders.sources.world_descriptions import (
     described_clips,
     option_reading,
     scene_reading,
     world_texts,
 )
-from fourdthinker.dataset_builders.world_rows import SEED_RANGES
-from fourdthinker.modeling.tiny import TINY_VOCAB_SIZE, build_tokenizer
+from fourdthinker.dataset_builders.sources.world_motion import SEED_RANGES
+from fourdthinker.dataset_builders.world import World
+from fourdthinker.dataset_builders.world.facts import clip_facts
+from fourdthinker.modeling.tiny.qwen2_5_vl import TINY_VOCAB_SIZE, build_tokenizer
 
 
 @pytest.fixture(scope="module")

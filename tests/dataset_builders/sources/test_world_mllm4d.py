@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("pybullet", reason="needs the extra `world`")
 
-from fourdthinker.dataset_builders.mllm4d_rows import STAGES, mllm4d_rows
-from fourdthinker.dataset_builders.spatiotemporal_questions import KINDS
+from fourdthinker.dataset_builders.questions.mllm4d import KINDS
+from fourdthinker.dataset_builders.sources.world_mllm4d import STAGES, mllm4d_rows
 from fourdthinker.dataset_builders.world import World
 from fourdthinker.dataset_builders.world.facts import visible_points
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers.rewards import format_reward, spatiotemporal_reward
+from fourdthinker.trainers.rewards.answer_rewards import format_reward, spatiotemporal_reward
 
 PER_KIND = 6
 

@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("pybullet", reason="needs the extra `world`")
 
-from fourdthinker.dataset_builders.camera_motion import CAMERA_LABELS
+from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS
+from fourdthinker.dataset_builders.geometry.object_motion import OBJECT_LABELS, object_label
 from fourdthinker.dataset_builders.imagery import paint_object
-from fourdthinker.dataset_builders.object_motion import OBJECT_LABELS, object_label
+from fourdthinker.dataset_builders.sources.world_motion import SEED_RANGES, world_rows
 from fourdthinker.dataset_builders.world import World
-from fourdthinker.dataset_builders.world_rows import SEED_RANGES, world_rows
 from fourdthinker.modeling.errors import InputError
 
 PER_TASK = 12

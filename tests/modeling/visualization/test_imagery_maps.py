@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fourdthinker.modeling.imagery_maps import imagery_maps
+from fourdthinker.modeling.visualization.imagery_maps import imagery_maps
 
 
 def test_a_latent_that_is_a_visual_token_points_at_it(prompts, tiny_model):

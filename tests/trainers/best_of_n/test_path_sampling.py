@@ -6,7 +6,7 @@ from PIL import Image
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.tokens import LATENT_START
-from fourdthinker.trainers.path_sampling import sample_paths
+from fourdthinker.trainers.best_of_n.path_sampling import sample_paths
 
 
 @pytest.fixture

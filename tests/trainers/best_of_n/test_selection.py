@@ -7,14 +7,14 @@ import pytest
 
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import format_spatial_state, latent_block
-from fourdthinker.trainers.best_of_n import (
+from fourdthinker.trainers.best_of_n.paths_file import SampledPaths, read_paths
+from fourdthinker.trainers.best_of_n.selection import (
     ScoredRow,
     format_choice,
     is_trainable,
     score_paths,
     settled_thresholds,
 )
-from fourdthinker.trainers.paths_file import SampledPaths, read_paths
 
 ROW = {
     "id": "row-0",

@@ -7,7 +7,7 @@ from peft import IA3Config, LoraConfig, get_peft_model
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.adapters import fitted_adapter, why_tokens_stay
+from fourdthinker.trainers.common.adapters import fitted_adapter, why_tokens_stay
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
-from fourdthinker.trainers.sharding import check_sharding, weights_are_sharded, whole
+from fourdthinker.trainers.common.distributed import check_sharding, weights_are_sharded, whole
 
 PARALLEL = {"self_feeding": "parallel"}
 PRECOMPUTED = {"precompute_targets": True}

@@ -7,15 +7,15 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 from PIL import ImageFile
 
-from fourdthinker.dataset_builders.rows import MLLM4D_FEATURES
+from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTCollator, DIFTConfig, LatentGRPOConfig
-from fourdthinker.trainers.pictures import undecoded
-from fourdthinker.trainers.rollouts import encode_prompts
-from fourdthinker.trainers.row_checks import masks_needed, usable_rows
+from fourdthinker.trainers.common.images import undecoded
+from fourdthinker.trainers.common.row_validation import masks_needed, usable_rows
+from fourdthinker.trainers.grpo.rollout import encode_prompts
 
-from ..bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
+from ..tests.bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
 
 FEATURES = MLLM4D_FEATURES["mllm4d_sft"]
 STAGES = ("dift", "grpo", "best-of-n", "eval")

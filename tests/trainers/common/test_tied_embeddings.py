@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fourdthinker.trainers.tied_embeddings import input_gradient_by_rows
+from fourdthinker.trainers.common.tied_embeddings import input_gradient_by_rows
 
 
 @pytest.fixture

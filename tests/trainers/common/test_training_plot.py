@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fourdthinker.trainers.training_plot import write_training_plot
+from fourdthinker.trainers.common.training_plot import write_training_plot
 
 LOSS = [{"step": step, "loss": 2.0 / step, "sim_loss": 1.0 / step} for step in range(1, 30)]
 COSINES = [{"step": step, "cosine_1": 0.1 * step, "cosine_4": 0.05 * step} for step in (1, 5, 9)]

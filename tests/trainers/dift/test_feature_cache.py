@@ -10,8 +10,8 @@ from accelerate import PartialState
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers.feature_cache import FeatureCache
-from fourdthinker.trainers.pictures import undecoded
+from fourdthinker.trainers.common.images import undecoded
+from fourdthinker.trainers.dift.feature_cache import FeatureCache
 
 
 @pytest.fixture

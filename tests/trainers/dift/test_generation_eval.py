@@ -3,8 +3,8 @@
 import pytest
 
 from fourdthinker.modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START
-from fourdthinker.trainers import free_running
-from fourdthinker.trainers.free_running import free_running_counts, free_running_shares
+from fourdthinker.trainers.dift import generation_eval
+from fourdthinker.trainers.dift.generation_eval import free_running_counts, free_running_shares
 
 BLOCK = LATENT_START + LATENT_PAD * 4 + LATENT_END
 
@@ -20,7 +20,7 @@ def test_counts_and_shares(tiny_model, tiny_processor, make_dift_row, monkeypatc
     rows = [make_dift_row(number) for number in range(5)]
     # As the published rows are: options in the question, the key in the response.
     rows[3] |= {"options": [], "answer": ""}
-    monkeypatch.setattr(free_running, "predict", lambda *args, **kwargs: said)
+    monkeypatch.setattr(generation_eval, "predict", lambda *args, **kwargs: said)
     counts = free_running_counts(tiny_model, tiny_processor, rows, 2, 8)
     assert counts == {
         "rows": 5,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fourdthinker.trainers.row_imagery import encode_row_imagery
+from fourdthinker.trainers.dift.imagery_inputs import encode_row_imagery
 
 
 @pytest.mark.parametrize("masks", [False, True])

@@ -2,7 +2,7 @@
 
 import torch
 
-from fourdthinker.trainers.pack_rows import packed
+from fourdthinker.trainers.dift.packing import packed
 
 
 def test_each_row_is_counted_from_0_wherever_its_padding_stands():

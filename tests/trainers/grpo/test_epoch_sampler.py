@@ -3,7 +3,7 @@
 import pytest
 from trl.trainer.utils import RepeatSampler
 
-from fourdthinker.trainers.epoch_sampler import EpochSampler
+from fourdthinker.trainers.grpo.epoch_sampler import EpochSampler
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.latent_rules import LatentRules
 from fourdthinker.modeling.tokens import show_latent_blocks
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.grpo_metrics import GRPOMetrics
-from fourdthinker.trainers.head_tiles import narrow_head_tiles
-from fourdthinker.trainers.latent_scoring import LatentScorer
-from fourdthinker.trainers.rollouts import EncodedVideo, group_prompts, until_end
-from fourdthinker.trainers.sampling import checked_sampling
+from fourdthinker.trainers.common.video_inputs import EncodedVideo
+from fourdthinker.trainers.grpo.head_tiles import narrow_head_tiles
+from fourdthinker.trainers.grpo.logprobs import LatentScorer
+from fourdthinker.trainers.grpo.metrics import GRPOMetrics
+from fourdthinker.trainers.grpo.rollout import group_prompts, until_end
+from fourdthinker.trainers.grpo.sampling import checked_sampling
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]
 LORA = r".*language_model.*\.(q_proj|v_proj|gate_proj)"

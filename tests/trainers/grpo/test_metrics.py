@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fourdthinker.trainers.grpo_metrics import equal_groups
+from fourdthinker.trainers.grpo.metrics import equal_groups
 
 NAN = float("nan")
 

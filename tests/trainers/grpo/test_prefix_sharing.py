@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fourdthinker.trainers import LatentGRPOConfig
-from fourdthinker.trainers.shared_prompts import (
+from fourdthinker.trainers.grpo.prefix_sharing import (
     SharedRows,
     best_number_together,
     order_is_free,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from fourdthinker.trainers.pretraining_data import PretrainingBatches
+from fourdthinker.trainers.pretraining.batches import PretrainingBatches
 
 
 @dataclass

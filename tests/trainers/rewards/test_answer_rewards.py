@@ -3,7 +3,7 @@
 import pytest
 
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers.rewards import accuracy_reward, format_reward, spatiotemporal_reward
+from fourdthinker.trainers.rewards.answer_rewards import accuracy_reward, format_reward, spatiotemporal_reward
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]  # the right one is B
 BLOCK = "<|latent_start|>" + "<|latent_pad|>" * 4 + "<|latent_end|>"

@@ -11,7 +11,7 @@ from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import format_spatial_state
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.rewards import spatiotemporal_reward
+from fourdthinker.trainers.rewards.answer_rewards import spatiotemporal_reward
 
 OPTIONS = ["1.0 m", "2.0 m", "3.0 m", "4.0 m"]  # the right one is C
 CAMERA = ([0.0, 0.0, 0.0], [0.0, 0.0, 3.0])

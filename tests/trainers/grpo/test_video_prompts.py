@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fourdthinker.dataset_builders.published import read_published
-from fourdthinker.dataset_builders.video import read_frames
+from fourdthinker.dataset_builders.sources.published_jsonl import read_published
+from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.eval_tasks import predict as evaluation
 from fourdthinker.modeling.processing import conversation_text, encode
 from fourdthinker.trainers import DIFTCollator
-from fourdthinker.trainers.rollouts import encode_prompts, group_prompts
+from fourdthinker.trainers.grpo.rollout import encode_prompts, group_prompts
 
 ROW = {"Type": "abs_dir", "Question": "Which way?", "A": "l", "B": "r", "C": "u", "D": "d", "Correct": "C"}
 

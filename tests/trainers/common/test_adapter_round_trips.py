@@ -9,8 +9,8 @@ from PIL import Image
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.adapters import fitted_adapter, validate_adapters
-from fourdthinker.trainers.rollouts import encode_prompts
+from fourdthinker.trainers.common.adapters import fitted_adapter, validate_adapters
+from fourdthinker.trainers.grpo.rollout import encode_prompts
 
 TOWER = r"(^|.*\.)visual\..*"
 QV = ["q_proj", "v_proj"]

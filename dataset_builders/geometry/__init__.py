@@ -1,0 +1,1 @@
+"""Camera poses and the motions that follow from them."""

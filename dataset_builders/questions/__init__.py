@@ -1,0 +1,1 @@
+"""Questions, options and reasoning, written from facts."""

@@ -1,0 +1,1 @@
+"""Where rows come from: raw video, published files, the rendered world."""

@@ -1,0 +1,1 @@
+"""Tiny models of each family, and the two that ship with the package."""

@@ -1,0 +1,1 @@
+"""DIFT: supervised training in which a model learns to imagine (arXiv 2605.05997)."""

@@ -1,0 +1,1 @@
+"""4DRL: GRPO on completions that think in latents."""

@@ -1,0 +1,1 @@
+"""Training of the tiny backbone that ships with the package."""
