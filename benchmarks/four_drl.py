@@ -25,11 +25,12 @@ from pathlib import Path
 
 import torch
 import trl
-import yaml
 from measuring import machine
 from transformers import PrinterCallback
 
+from fourdthinker.cli.config_file import read_config_file
 from fourdthinker.cli.training_run import Run, build_config, load_rows
+from fourdthinker.cli.yaml_values import parse_value
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.eval_tasks.scores import is_correct, wilson_interval
 from fourdthinker.modeling import load_model
@@ -164,9 +165,9 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if not 2 <= args.seeds <= len(STUDENT) + 1:
         parser.error(f"--seeds is {args.seeds}: an interval over seeds takes 2 to {len(STUDENT) + 1}")
-    recipe = yaml.safe_load(Path(args.recipe).read_text(encoding="utf-8"))
+    recipe = read_config_file(args.recipe)
     changed = dict(item.split("=", 1) for item in args.set)
-    args.settings = {**recipe, **{name: yaml.safe_load(value) for name, value in changed.items()}}
+    args.settings = {**recipe, **{name: parse_value(value) for name, value in changed.items()}}
     for place in ("model", "dataset", "output"):
         args.settings.pop(place, None)
     return args
