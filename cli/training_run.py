@@ -211,8 +211,7 @@ def load_rows(
         image_root (`str`, *optional*): What relative file names in a file start from.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): What a line of a file does that holds no such row.
     """
-    from datasets import load_dataset
-
+    from ..modeling.dataset_files import load_split
     from ..trainers.common.images import undecoded
 
     if dataset.endswith(".jsonl"):
@@ -222,7 +221,7 @@ def load_rows(
             raise InputError(f"{dataset} is a published file, which has no rows for {configuration!r}")
         return read_published(Path(dataset), configuration, Path(image_root) if image_root else None, on_bad_row)
     try:
-        rows = load_dataset(dataset, configuration, split=split)
+        rows = load_split(dataset, configuration, split)
     except (FileNotFoundError, ValueError, ConnectionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

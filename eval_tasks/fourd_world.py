@@ -44,11 +44,13 @@ def held_out_rows() -> "Dataset":
 
 def read_rows(folder: Path, split: str = "test") -> "Dataset":
     """Read the questions of a folder written by `FourDCoT`, and order them as `held_out_rows` says."""
-    from datasets import Image, List, load_dataset
+    from datasets import Image, List
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
+    from ..modeling.dataset_files import load_split
+
     try:
-        rows = load_dataset(str(folder), "grpo", split=split)
+        rows = load_split(folder, "grpo", split)
     except (ValueError, OSError, DatasetGenerationError, DatasetNotFoundError) as error:
         raise InputError(f"{folder}: no rows of a configuration 'grpo' with a split {split!r} ({error})") from error
     missing = [column for column in _COLUMNS if column not in rows.column_names]

@@ -22,8 +22,8 @@ UNSAFE_KEYWORDS = {
 }
 # What travels to the Hub with a checkpoint may lean on nothing that transformers and torchvision do not bring.
 HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers", "numpy", "PIL"}
-# Files that no checkpoint takes along: one merges adapters when it opens them, one compares versions.
-STAYS_HERE = {("peft_adapters.py", "peft"), ("versions.py", "packaging")}
+# Files that no checkpoint takes along: they merge adapters, compare versions, read datasets.
+STAYS_HERE = {("peft_adapters.py", "peft"), ("versions.py", "packaging"), ("dataset_files.py", "datasets")}
 # What rows are made of: words, files, and the `Clip` that every room reads videos into.
 ROW_MODELING = {"tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files"}
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.

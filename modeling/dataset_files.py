@@ -1,0 +1,32 @@
+"""Rows of a dataset on the Hub or in a folder, read anew when the folder's files change."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
+    """`load_dataset(source, configuration, split=split)` that never answers a folder with rows it had before.
+
+    `datasets` keeps the rows of a folder under the folder's name and its card, so that one that was built again, or
+    another one of the same name, would get the rows of the first. Named files are kept under their paths and times.
+
+    Args:
+        source (`str` or `Path`): Folder or Hub id.
+        configuration (`str`): A name that its card gives.
+        split (`str`): Such as `"train"`.
+
+    Raises:
+        ValueError: If there is no such configuration or split; and what else `load_dataset` raises.
+    """
+    from datasets import load_dataset, load_dataset_builder
+
+    if not Path(source).is_dir():
+        return load_dataset(str(source), configuration, split=split)
+    builder = load_dataset_builder(str(source), configuration)
+    files = builder.config.data_files or {}
+    if split not in files:
+        raise ValueError(f"unknown split {split!r}: it has {', '.join(map(repr, files)) or 'none'}")
+    return load_dataset(builder.name, data_files={split: list(files[split])}, split=split)
