@@ -78,7 +78,7 @@ def test_answer_letters_are_spread():
     letters = [
         clip_rows(*moving(x=2.0, count=9, size=(56, 56)), f"clip{index}", "a.mp4")[0]["answer"] for index in range(200)
     ]
-    counts = np.array([letters.count(letter) for letter in OPTION_LETTERS])
+    counts = np.array([letters.count(letter) for letter in OPTION_LETTERS[:4]])
     assert ((counts - 50) ** 2 / 50).sum() < 16.3  # chi-squared, 3 degrees of freedom, p = 0.001
 
 
