@@ -22,6 +22,7 @@ from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
 from .position_rule import token_types  # noqa: F401
 from .self_feeding import SelfFeeding  # noqa: F401
+from .tower_features import features_as_pixels  # noqa: F401
 
 
 class FourDThinkerModel(LatentModelMixin, Qwen2_5_VLModel):

@@ -17,6 +17,7 @@ from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
 from .position_rule import token_types  # noqa: F401
 from .self_feeding import SelfFeeding  # noqa: F401
+from .tower_features import features_as_pixels  # noqa: F401
 
 
 class FourDThinkerQwen3VLModel(LatentModelMixin, Qwen3VLModel):
