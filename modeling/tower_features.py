@@ -26,8 +26,8 @@ def split_layers(features: ModelOutput) -> list[tuple[torch.Tensor, ...]]:
 def features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
     """The arguments with features in the place of the pixels that they stand for.
 
-    An older stock forward does nothing with pixels but pass them to `get_image_features` or `get_video_features`, which
-    give features back as they are (see [`LatentModelMixin`]).
+    An older stock forward does nothing with pixels but pass them to `get_image_features` or `get_video_features`,
+    which give features back as they are (see [`LatentModelMixin`]).
 
     Args:
         vision (`dict`): Arguments of the inner model, `mm_encoder_outputs` perhaps among them.

@@ -23,6 +23,7 @@ from .dift_config import DIFTConfig
 from .dift_metrics import DIFTMetrics
 from .feature_cache import FeatureCache
 from .free_running import free_running_counts, free_running_shares
+from .loss_division import divide_loss_once
 from .pack_rows import packed
 from .pictures import undecoded
 from .row_imagery import encode_row_imagery
@@ -99,6 +100,7 @@ class DIFTTrainer(SFTTrainer):
             peft_config=fitted_adapter(peft_config, model.config),
             **kwargs,
         )
+        divide_loss_once(self.accelerator)
         # `compute_loss` divides by the tokens and images of a whole optimizer step, over all its micro-batches and
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True

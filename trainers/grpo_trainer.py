@@ -29,6 +29,7 @@ from .epoch_sampler import EpochSampler
 from .grpo_config import LatentGRPOConfig
 from .grpo_metrics import GRPOMetrics, equal_groups
 from .latent_scoring import LatentScorer, masked_tokens
+from .loss_division import divide_loss_once
 from .reward_choice import (
     PUBLISHED_REWARD_WEIGHTS,
     PUBLISHED_REWARDS,
@@ -157,6 +158,7 @@ class LatentGRPOTrainer(GRPOTrainer):
             rollout_func=self._roll_out,
             **kwargs,
         )
+        divide_loss_once(self.accelerator)
         head_without_bias(self._base_model)
         self._base_model.model.visual.requires_grad_(not args.freeze_vision)
         self._settle_sampling()
