@@ -213,7 +213,10 @@ class LatentGenerationMixin:
 
     def prepare_inputs_for_generation(self, input_ids, *args, latent_feedback=None, **kwargs) -> dict[str, Any]:
         """transformers' own, without our record of the call, which `forward` does not need."""
-        return super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+        inputs = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+        if not kwargs.get("is_first_iteration") and kwargs.get("use_cache", True):
+            inputs.pop("mm_encoder_outputs", None)  # versions that do not know it pass it on to every step
+        return inputs
 
     def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
         if model_kwargs.get("latent_embeds") is not None and expand_size > 1:

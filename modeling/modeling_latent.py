@@ -14,9 +14,10 @@ from .latent_loss import dift_loss
 from .latent_norm import match_norm, running_norm
 from .latent_pooling import pool_features
 from .latent_rules import check_no_pads, inject_latents
-from .rope_positions import qwen_positions, token_types
+from .rope_positions import position_deltas, qwen_positions, token_types
 from .saving import SavingMixin
 from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
+from .tower_features import features_as_pixels
 
 
 @dataclass
@@ -54,11 +55,6 @@ class LatentModelMixin:
             for name in ("forward", "compute_3d_position_ids", "get_rope_index")
         }
 
-    @property
-    def takes_features(self) -> bool:
-        """Whether `mm_encoder_outputs` may stand for pixels."""
-        return "mm_encoder_outputs" in self._known["forward"]
-
     def freeze_vision(self) -> None:
         """No gradient for the vision tower, whose features are targets; `visual.requires_grad_(True)` undoes it."""
         self.visual.requires_grad_(False)
@@ -87,7 +83,7 @@ class LatentModelMixin:
                 Positions whose states are wanted, counted row after row; `last_hidden_state` is then
                 `(1, kept, hidden)`.
             past_key_values: The name of `cache` before transformers 5.24.
-            kwargs: As in transformers, like the other arguments.
+            kwargs: As in transformers, like the other arguments; every version takes `mm_encoder_outputs`.
 
         Raises:
             InputError: If there are not as many latents as latent pads, or pads and no latents at all.
@@ -114,6 +110,8 @@ class LatentModelMixin:
             input_ids = None
         elif input_ids is not None:
             check_no_pads(input_ids, self.config.latent_token_id)
+        if "mm_encoder_outputs" not in self._known["forward"]:
+            kwargs = features_as_pixels(kwargs)
         outputs = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -161,7 +159,7 @@ class LatentModelMixin:
         if self.config.position_rule == "transformers":
             if second_per_grid_ts is not None:
                 kwargs["second_per_grid_ts"] = second_per_grid_ts
-            return super().get_rope_index(
+            positions, _ = super().get_rope_index(
                 input_ids,
                 **self._known_to("get_rope_index", {"mm_token_type_ids": mm_token_type_ids}),
                 image_grid_thw=image_grid_thw,
@@ -169,6 +167,8 @@ class LatentModelMixin:
                 attention_mask=attention_mask,
                 **kwargs,
             )
+            # Some versions' deltas count padding as tokens, which those who add them to a count of tokens do not.
+            return positions, position_deltas(positions, attention_mask)
         vision = self.config.vision_config
         return qwen_positions(
             input_ids,
@@ -183,12 +183,19 @@ class LatentModelMixin:
 
     # `generate` passes on the arguments that these two name.
     def get_image_features(self, pixel_values: torch.Tensor, image_grid_thw=None, **kwargs):
-        """The stock features; those of a frozen tower never carry a graph, whatever makes its inputs ask for one."""
+        """The stock features; those of a frozen tower never carry a graph, whatever makes its inputs ask for one.
+
+        Features in the place of pixels are given back, see [`features_as_pixels`].
+        """
+        if not isinstance(pixel_values, torch.Tensor):
+            return pixel_values
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._vision_trains):
             return super().get_image_features(pixel_values, image_grid_thw, **kwargs)
 
     def get_video_features(self, pixel_values_videos: torch.Tensor, video_grid_thw=None, **kwargs):
         """As for images."""
+        if not isinstance(pixel_values_videos, torch.Tensor):
+            return pixel_values_videos
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._vision_trains):
             return super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs)
 
@@ -344,9 +351,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
         return output.to_tuple() if return_dict is False else output
 
     def _with_features(self, vision: dict[str, Any]) -> dict[str, Any]:
-        """Run the tower once for several passes, where the installed transformers takes features."""
-        if not self.model.takes_features:
-            return vision
+        """Run the tower once for several passes."""
         vision = dict(vision)
         features = dict(vision.get("mm_encoder_outputs", {}))
         if "pixel_values" in vision:

@@ -133,6 +133,22 @@ def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS, side_multiple: i
     return frame.resize((width, height), Image.Resampling.LANCZOS)
 
 
+def reach_token(frame: Image.Image, side: int) -> Image.Image:
+    """Enlarge a frame, in proportion, whose shorter side is below that of one token.
+
+    Newer Qwen3-VL processors do so themselves, older ones refuse such frames.
+
+    Args:
+        frame (`PIL.Image.Image`): A frame of any size.
+        side (`int`): Pixels a side of what becomes one token.
+    """
+    scale = side / min(frame.size)
+    if scale <= 1:
+        return frame
+    width, height = (max(side, int(length * scale)) for length in frame.size)
+    return frame.resize((width, height), Image.Resampling.BICUBIC)
+
+
 def pixel_limits(component) -> tuple[int, int]:
     """Pixels of a frame at most, and the pixels a side of one token.
 
@@ -201,6 +217,7 @@ def encode(
     videos, metadata = [], []
     for clip in clips:
         frames = [fit_frame(frame, limit, side) for frame in clip.frames]
+        frames = [reach_token(frame, side) for frame in frames] if counted else frames
         numbers = list(range(len(frames)))
         if len(frames) == 1:  # shown twice: one processor does so itself, the other refuses a lone frame
             frames, numbers = frames * 2, numbers * 2

@@ -68,12 +68,25 @@ def qwen_positions(
     }
     positions = torch.zeros(3, *input_ids.shape, dtype=torch.long)
     kept = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-    deltas = []
     for row, (types, mask) in enumerate(zip(mm_token_type_ids.cpu(), kept.cpu(), strict=True)):
-        row_positions = _row_positions(types[mask].tolist(), grids, tokens_per_second)
-        positions[:, row, mask] = row_positions
-        deltas.append(int(row_positions.max()) + 1 - row_positions.shape[1] if row_positions.numel() else 0)
-    return positions.to(device), torch.tensor(deltas, device=device)[:, None]
+        positions[:, row, mask] = _row_positions(types[mask].tolist(), grids, tokens_per_second)
+    positions = positions.to(device)
+    return positions, position_deltas(positions, attention_mask)
+
+
+def position_deltas(positions: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
+    """How far rows' positions are ahead of their lengths: next position minus the number of tokens so far.
+
+    Args:
+        positions (`torch.LongTensor` of shape `(3, batch, length)`): Positions; what stands at padding does not count.
+        attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 at padding.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch, 1)`; 0 for rows without tokens.
+    """
+    after = positions.amax(0) + 1
+    mask = torch.ones_like(after) if attention_mask is None else attention_mask.to(after)
+    return (after * mask).amax(1, keepdim=True) - mask.sum(1, keepdim=True)
 
 
 def _grids(grid_thw, seconds, merge: int) -> Iterator[tuple[tuple[int, int, int], float]]:

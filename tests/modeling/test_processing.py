@@ -31,6 +31,12 @@ def test_qwen3_vl_counts_a_frame_and_not_the_whole_video(tiny_processor):
     assert rows % 2 == columns % 2 == 0
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
+def test_frames_below_one_token_are_enlarged_in_proportion(tiny_processor):
+    video, _ = patch_grids(tiny_processor, 28, 84)  # tokens of 32 pixels a side
+    assert video == (2, 6)
+
+
 # 4DThinker's limit is 256 patches of 28 x 28 a frame, in patches of 14 x 14: 4 x 256.
 @pytest.mark.parametrize(
     ("longest_edge", "largest"), [(56 * 56, 4 * 4), (MAX_PIXELS, 4 * 256), (64 * MAX_PIXELS, 4 * 256)]

@@ -145,6 +145,17 @@ def test_qwen3_vl_has_the_positions_of_the_stock_model(prompts, tiny_model):
 
 
 @pytest.mark.parametrize("rule", ["the family's own", "transformers"])
+def test_the_next_position_follows_from_the_number_of_tokens_without_padding(prompts, tiny_model, rule):
+    if rule == "transformers":
+        tiny_model.config.position_rule = rule
+    names = ("input_ids", "attention_mask", "video_grid_thw", "second_per_grid_ts")
+    inputs = {name: value for name, value in prompts().items() if name in names}
+    positions, deltas = tiny_model.model.get_rope_index(**inputs)
+    assert len(set(inputs["attention_mask"].sum(1).tolist())) == 3
+    assert torch.equal(positions[0, :, -1:] + 1, deltas + inputs["attention_mask"].sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("rule", ["the family's own", "transformers"])
 def test_decoding_continues_the_rule(prompts, generate_at, tiny_model, rule):
     if rule == "transformers":
         tiny_model.config.position_rule = rule

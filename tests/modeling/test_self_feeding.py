@@ -138,8 +138,6 @@ def test_teacher_forced_blocks_feed_on_their_targets(fed, targets, passes):
 
 
 def test_the_tower_runs_once_for_all_passes(tiny_model, training_batch):
-    if not tiny_model.model.takes_features:
-        pytest.skip("this transformers takes pixels only")
     calls = []
     tiny_model.model.visual.register_forward_hook(lambda *_: calls.append(1))
     tiny_model(**training_batch, self_feeding=SelfFeeding(3))

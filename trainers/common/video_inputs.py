@@ -8,6 +8,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
+from ...modeling.tower_features import split_layers
+
 
 @dataclass(frozen=True)
 class EncodedVideo:
@@ -42,8 +44,7 @@ def encode_videos(model: PreTrainedModel, encoded: Mapping[str, torch.Tensor], f
         with torch.no_grad():
             output = model.get_video_features(pixels, grids, return_dict=True)
         # One tuple of layers for each video, from one tuple of videos for each layer.
-        layers = getattr(output, "deepstack_features", None) or ()
-        inner = list(zip(*layers, strict=True)) or [()] * len(output.pooler_output)
+        inner = list(zip(*split_layers(output), strict=True)) or [()] * len(output.pooler_output)
         parts = [{"features": one, "deepstack": deep} for one, deep in zip(output.pooler_output, inner, strict=True)]
     else:
         parts = [{"pixels": one} for one in pixels.split(grids.prod(-1).tolist())]

@@ -19,6 +19,7 @@ from ...modeling.self_feeding import SelfFeeding
 from ..common.adapters import check_tower, fitted_adapter, validate_adapters
 from ..common.distributed import check_sharding, weights_are_sharded, whole
 from ..common.images import undecoded
+from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import check_loss
 from ..common.saving import SavingTrainerMixin
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
@@ -106,6 +107,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
             **kwargs,
         )
         check_tower(unwrapped(self.accelerator, self.model).model.visual, frozen=True)
+        divide_loss_once(self.accelerator)
         # `compute_loss` divides by the tokens and images of a whole optimizer step, over all its micro-batches and
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True

@@ -27,6 +27,7 @@ from ...modeling.row_rules import naming_row
 from ...modeling.tokens import show_latent_blocks
 from ..common.adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
 from ..common.distributed import gather_for_features, weights_are_sharded
+from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import bad_scores, check_loss
 from ..common.saving import SavingTrainerMixin
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
@@ -159,6 +160,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             rollout_func=self._roll_out,
             **kwargs,
         )
+        divide_loss_once(self.accelerator)
         head_without_bias(self._base_model)
         visual = self._base_model.model.visual
         if adapted:

@@ -74,7 +74,7 @@ def supervised_batch(processor: ProcessorMixin, samples: Sequence[tuple[str, str
     if clips:
         batch = encode(processor, texts, clips, padding_side="right")
     else:
-        batch = processor(text=texts, return_tensors="pt", text_kwargs={"padding": True, "padding_side": "right"})
+        batch = processor(text=texts, padding=True, padding_side="right", return_tensors="pt")
     batch["labels"] = response_labels(processor, batch, [f"{response}<|im_end|>\n" for _, response, _ in samples])
     return batch
 

@@ -1,0 +1,45 @@
+"""Features of the vision tower in the place of pixels, with every version of transformers.
+
+Newer versions take them as `mm_encoder_outputs`, in which the features of each inner layer (Qwen3-VL's deepstack) are
+split by picture. Older ones take pixels only and want each layer whole. This file is the only one that knows both.
+"""
+
+from typing import Any
+
+import torch
+from transformers.utils import ModelOutput
+
+_PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
+
+
+def split_layers(features: ModelOutput) -> list[tuple[torch.Tensor, ...]]:
+    """For each inner layer that the family passes on, one tensor `(visual tokens, hidden)` for each picture.
+
+    Args:
+        features: What `get_image_features` or `get_video_features` returns in any version.
+    """
+    counts = [len(one) for one in features.pooler_output]
+    layers = getattr(features, "deepstack_features", None) or ()
+    return [layer.split(counts) if isinstance(layer, torch.Tensor) else tuple(layer) for layer in layers]
+
+
+def features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with features in the place of the pixels that they stand for.
+
+    An older stock forward does nothing with pixels but pass them to `get_image_features` or `get_video_features`,
+    which give features back as they are (see [`LatentModelMixin`]).
+
+    Args:
+        vision (`dict`): Arguments of the inner model, `mm_encoder_outputs` perhaps among them.
+    """
+    features = vision.get("mm_encoder_outputs") or {}
+    given = {_PIXELS[kind]: _whole_layers(part) for kind, part in features.items() if part is not None}
+    return {**{name: value for name, value in vision.items() if name != "mm_encoder_outputs"}, **given}
+
+
+def _whole_layers(features: ModelOutput) -> ModelOutput:
+    layers = getattr(features, "deepstack_features", None)
+    if layers is None:
+        return features
+    whole = [layer if isinstance(layer, torch.Tensor) else torch.cat(tuple(layer)) for layer in layers]
+    return type(features)(**{**features, "deepstack_features": whole})
