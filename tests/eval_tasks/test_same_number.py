@@ -55,8 +55,15 @@ def our_numbers(output: Path) -> dict[str, float]:
     return {"accuracy": scores["accuracy"], **{name: task["accuracy"] for name, task in scores["tasks"].items()}}
 
 
-def their_numbers(folder: Path) -> dict[str, float]:
-    (path,) = folder.rglob("*_results.json")
+def lmms_eval_file(folder: Path, ending: str, done: subprocess.CompletedProcess) -> Path:
+    """The file that lmms-eval wrote: it ends with code 0 after an error too, so only the file shows that it ran."""
+    found = list(folder.rglob(f"*_{ending}"))
+    assert len(found) == 1, done.stdout + done.stderr
+    return found[0]
+
+
+def their_numbers(folder: Path, done: subprocess.CompletedProcess) -> dict[str, float]:
+    path = lmms_eval_file(folder, "results.json", done)
     results = json.loads(path.read_text())["results"]["fourd_world"]
     return {name: results[f"{name},none"] for name in NAMES}
 
@@ -67,12 +74,12 @@ def test_both_commands_give_the_same_numbers(letter_model_folder, world_folder, 
         *("fourdthinker", "eval", "--model", str(letter_model_folder), "--tasks", "fourd_world"),
         *("--max-new-tokens", "1", "--batch-size", "3", "--output", "scores/ours.json"),
     )
-    run(
+    done = run(
         *("lmms_eval", "--model", "fourdthinker", "--model_args", f"pretrained={letter_model_folder}"),
         *("--tasks", "fourd_world", "--batch_size", "3", "--gen_kwargs", "max_new_tokens=1"),
         *("--output_path", "theirs"),
     )
-    ours, theirs = our_numbers(tmp_path / "scores" / "ours.json"), their_numbers(tmp_path / "theirs")
+    ours, theirs = our_numbers(tmp_path / "scores" / "ours.json"), their_numbers(tmp_path / "theirs", done)
     assert ours == theirs
     assert 0 < ours["accuracy"] < 1, "scores of 0 or 1 would hide a difference"
 
@@ -90,7 +97,7 @@ def test_both_commands_decode_the_same_responses(talking_model_folder, world_fol
         home=tmp_path,
     )
     assert "fourd_world" in done.stdout
-    (path,) = (tmp_path / "theirs").rglob("*_samples_fourd_world.jsonl")
+    path = lmms_eval_file(tmp_path / "theirs", "samples_fourd_world.jsonl", done)
     samples = sorted(map(json.loads, path.read_text().splitlines()), key=lambda sample: sample["doc_id"])
     rows = read_rows(world_folder).select(range(5))
     responses = predict(*load_model(talking_model_folder), rows, max_new_tokens=24, progress=False)
