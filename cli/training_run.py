@@ -82,7 +82,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
     parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows, or a published .jsonl file")
-    parser.add_argument("--output", help="folder to write; one that exists is replaced when training has ended")
+    parser.add_argument(
+        "--output", help="folder to write; one of an earlier training is replaced when this one has ended"
+    )
     parser.add_argument(
         "--dataset-config", metavar="NAME", help="which of the dataset's configurations (default: the stage's own)"
     )
@@ -119,6 +121,7 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
+    _check_replaceable(job.output)
     stage, configuration = configuration, job.dataset_config or configuration
     job = dataclasses.replace(job, dataset_config=configuration)
     from trl import get_peft_config
@@ -145,6 +148,16 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     save_run(trainer, processor, job)
     if trainer.is_world_process_zero():
         print(f"trained model in {job.output}")
+
+
+def _check_replaceable(output: Path) -> None:
+    """Refuse an output that saving would delete although no training made it, such as a folder of videos."""
+    if not output.exists() or (output / TRAINING_LOG).is_file():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        raise InputError(
+            f"{output} exists already and no training wrote it; name a new folder for --output or remove it"
+        )
 
 
 def _checked_rows(job: Run, dataset: str, configuration: str, split: str, stage: "Stage", masks: bool) -> "Dataset":
@@ -224,9 +237,11 @@ def load_rows(
         rows = load_split(dataset, configuration, split)
     except (FileNotFoundError, ValueError, ConnectionError) as error:
         reason = str(error).splitlines()[0]
+        remedy = "make them with `fourdthinker build-data`"
+        if split == "test":
+            remedy = "name held-out rows with --eval-dataset, or do without by --set eval_strategy=no"
         raise InputError(
-            f"cannot read {split} rows for {configuration!r} from {dataset}: {reason}; "
-            "make them with `fourdthinker build-data`"
+            f"cannot read {split} rows for {configuration!r} from {dataset}: {reason}; {remedy}"
         ) from error
     if len(rows) == 0:
         raise InputError(

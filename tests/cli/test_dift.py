@@ -226,6 +226,15 @@ def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):
     assert not (tmp_path / "out").exists() and not (tmp_path / "out-checkpoints").exists()
 
 
+def test_an_output_that_no_training_wrote_is_kept(recipe, tmp_path, capsys):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "clip.mp4").write_bytes(b"mine")
+    assert main(["dift", "--config", str(recipe())]) == 2
+    assert f"{folder} exists already and no training wrote it" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert [path.name for path in folder.iterdir()] == ["clip.mp4"]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_row_that_cannot_be_collated_is_named_and_leaves_nothing(recipe, tmp_path, capsys, workers):
     folder = tmp_path / "bad"
@@ -326,7 +335,9 @@ def test_held_out_rows_are_answered_as_training_goes_and_the_plot_shows_it(recip
 def test_no_held_out_rows_is_said_in_one_line(recipe, tmp_path, capsys):
     path = recipe(eval_strategy="steps", eval_steps=1)
     assert main(["dift", "--config", str(path), "--eval-dataset", str(tmp_path / "nothing")]) == 2
-    assert "cannot read test rows for 'dift'" in capsys.readouterr().err.strip().splitlines()[-1]
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "cannot read test rows for 'dift'" in error
+    assert error.endswith("name held-out rows with --eval-dataset, or do without by --set eval_strategy=no")
 
 
 @pytest.mark.slow
