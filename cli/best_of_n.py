@@ -120,6 +120,8 @@ def _sampling(args: argparse.Namespace) -> dict:
     for name in ("n", "max_new_tokens", "batch_size"):
         if sampling[name] < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {sampling[name]}")
+    if not 0 <= sampling["seed"] < 2**31:
+        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {sampling['seed']}")
     if not 0 < sampling["temperature"] < float("inf"):
         raise InputError(f"--temperature must be positive, got {sampling['temperature']}")
     return sampling

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
 WORLD = "world"
 WORLD_QUESTIONS = 100
+_A_DAY = 86400  # seconds
 # What a folder of either kind of question holds.
 CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
@@ -68,16 +69,16 @@ def run(args: argparse.Namespace) -> None:
     for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    if not args.pose_seconds > 0:
-        raise InputError(f"--pose-seconds must be positive, got {args.pose_seconds:g}")
+    if not 0 < args.pose_seconds <= _A_DAY:  # what waits for the solver takes no larger numbers
+        raise InputError(f"--pose-seconds must be positive and at most a day ({_A_DAY}), got {args.pose_seconds:g}")
     if args.held_out and args.source != WORLD:
         raise InputError("--held-out goes with --source world: rows of videos are all for training")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
     if args.questions != "motion" and args.source != WORLD:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
-    if args.seed < 0:
-        raise InputError(f"--seed must not be negative, got {args.seed}")
+    if not 0 <= args.seed < 2**31:  # COLMAP takes 32 bits
+        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {args.seed}")
     skipped: list[tuple[Path, str]] = []
     if args.source == WORLD:
         written = _build_world(args, output)

@@ -18,4 +18,6 @@ def chosen_device(name: str | None) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {name} cannot be used here ({reason}): leave it out, or say cpu") from error
+    if torch.device(name).type == "meta":
+        raise InputError("--device meta holds no values and cannot answer: leave it out, or say cpu")
     return name

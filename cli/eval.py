@@ -8,7 +8,7 @@ from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
-from ..modeling.atomic import atomic_path, remove_leftovers
+from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.common.row_validation import ON_BAD_ROW, usable_rows
 from .device import chosen_device
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--output {args.output} is a folder: name a JSON file")
     check_sizes(args.batch_size, args.max_new_tokens)
     if args.output:
+        check_writable(args.output)
         remove_leftovers(Path(args.output).parent)
     tasks = [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
 

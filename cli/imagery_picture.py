@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..modeling.atomic import atomic_path
+from ..modeling.atomic import atomic_path, check_writable
 from ..modeling.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def check_picture_path(path: Path) -> None:
         raise InputError(f"{path} is no picture file: name one that ends in {', '.join(FORMATS)}")
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a picture file in it")
+    check_writable(path)
 
 
 def draw_imagery(

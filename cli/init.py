@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> None:
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:
             raise InputError(f"--{name} must be at least 1, got {size}")
+    if not 0 <= args.seed < 2**31:  # of each leg it is one more
+        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {args.seed}")
     checkpoints = _checkpoints(output)
     with atomic_dir(output) as folder:
         if args.backbone:

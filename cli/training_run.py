@@ -15,6 +15,7 @@ from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, usable_rows
 from .config_file import read_config_file
+from .new_folder import check_model_folder
 from .packaged_recipes import find_recipe
 from .resuming import check_same_run
 from .trainer_settings import resolve_settings
@@ -124,6 +125,7 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     _check_replaceable(job.output)
     stage, configuration = configuration, job.dataset_config or configuration
     job = dataclasses.replace(job, dataset_config=configuration)
+    check_model_folder(job.output, filter(None, (job.model, job.dataset, job.eval_dataset, job.image_root)))
     from trl import get_peft_config
 
     from ..modeling import load_model

@@ -13,8 +13,10 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from .errors import InputError
 
 try:
     import fcntl
@@ -58,6 +60,25 @@ def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+def check_writable(path: str | os.PathLike) -> None:
+    """Check that [`atomic_path`] or [`atomic_dir`] could write there, before hours are spent on what it is to hold.
+
+    Nothing is left behind, and missing parent folders are not made.
+
+    Args:
+        path (`str` or `os.PathLike`): The file or folder to write.
+
+    Raises:
+        InputError: If it has no name of its own, such as `.`, or the folder that it would lie in takes no files.
+    """
+    path = Path(path)
+    if path.name in ("", ".."):
+        raise InputError(f"{str(path)!r} cannot be replaced as a whole: name a file or folder in it")
+    place = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    with _naming_output(path), _locked_folder(place, path.name, 0o700):
+        pass
+
+
 @contextmanager
 def scratch_dir(name: str) -> Iterator[Path]:
     """Yield a private folder in the system's temporary folder, removed afterwards or by the next start after a kill.
@@ -94,10 +115,20 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
 
 @contextmanager
 def _scratch_beside(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
-    with _locked_folder(path.parent, path.name, 0o777) as scratch:
+    with ExitStack() as stack:
+        with _naming_output(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent)
+            scratch = stack.enter_context(_locked_folder(path.parent, path.name, 0o777))
         yield scratch
+
+
+@contextmanager
+def _naming_output(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): name another place") from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGen
 from .modeling_latent import LatentCausalLMMixin
 from .peft_adapters import merge_adapter, set_tied
 from .processing import pad_left
+from .text_files import read_text
 from .tokens import LATENT_TOKENS
 
 # Model classes by the type of the stock checkpoint and by that of our own.
@@ -32,6 +33,7 @@ _OLD_TO_NEW_KEYS = {
     r"^visual": "model.visual",
     r"^model(?!\.(language_model|visual))": "model.language_model",
 }
+VIDEO_TOKEN = "<|video_pad|>"  # of both families
 _HUB_ARGUMENTS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 # Our names of the ids in published 4DThinker and Mirage configurations, and their fields that mean nothing here.
 _PUBLISHED_IDS = {
@@ -118,12 +120,23 @@ def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | N
     Args:
         path (`str` or `os.PathLike`): A folder, or a name on the Hub.
         hub (`dict`, *optional*): Arguments of `from_pretrained` that say which files are meant, such as `revision`.
+
+    Raises:
+        InputError: If it is one whose configuration names no model.
     """
     try:
         file = find_adapter_config_file(path, **(hub or {}))
     except OSError:  # a folder that is gone, and no name for the Hub: whoever reads its weights says so
         return None
-    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    if file is None:
+        return None
+    try:
+        base = json.loads(read_text(file))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{path} is an adapter whose adapter_config.json names no base model: train it anew")
+    return base
 
 
 def _merged(
@@ -187,6 +200,8 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
         fields, _ = PreTrainedConfig.get_config_dict(path, **hub)
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"no model can be read from {path} ({_first_line(error)}): check the path or name") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"no model can be read from {path}: its config.json is no JSON object; save the model there")
     return fields
 
 
@@ -195,7 +210,8 @@ def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tup
     if refused is not None:
         kwargs.setdefault("generation_config", refused)
     try:
-        return model_class.from_pretrained(path, output_loading_info=True, **kwargs)
+        # Weights of other shapes are told by `_assert_complete`, in one line.
+        return model_class.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except (OSError, SafetensorError) as error:
         raise _unreadable_weights(path, error) from error
 
@@ -204,16 +220,24 @@ def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationC
     """The special tokens alone of a generation config that transformers refuses to open; or nothing.
 
     Such as one that asks for two sequences but not for sampling.
+
+    Raises:
+        InputError: If an end or padding token, which decoding takes from it, is no token id.
     """
     try:
-        GenerationConfig.from_pretrained(path, **hub)
+        fields, refused = GenerationConfig.from_pretrained(path, **hub).to_dict(), False
     except OSError:  # none there
         return None
-    except ValueError:
-        fields = json.loads(Path(cached_file(path, "generation_config.json", **hub)).read_text(encoding="utf-8"))
-        tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
-        return GenerationConfig(**{name: fields[name] for name in tokens if name in fields})
-    return None
+    except (ValueError, TypeError):
+        file = cached_file(path, "generation_config.json", **hub)
+        fields, refused = json.loads(Path(file).read_text(encoding="utf-8")), True
+    for name in ("eos_token_id", "pad_token_id"):
+        value = fields.get(name)
+        ids = value if isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(one, int) for one in ids):
+            raise InputError(f"{path}: its generation_config.json has {name} {value!r:.80}: write the id of a token")
+    tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: fields[name] for name in tokens if name in fields}) if refused else None
 
 
 def _assert_adapter_is_safe(path: str | os.PathLike, hub: dict) -> None:
@@ -245,7 +269,10 @@ def _load_processor(path: str | os.PathLike, hub: dict) -> ProcessorMixin:
         raise InputError(
             f"{path} has no readable processor ({_first_line(error)}): save the processor there"
         ) from error
-    pad_left(getattr(processor, "tokenizer", processor))  # transformers 5.2 gives a tokenizer for a name on the Hub
+    tokenizer = getattr(processor, "tokenizer", processor)  # transformers 5.2 gives a tokenizer for a name on the Hub
+    if VIDEO_TOKEN not in tokenizer.get_vocab():  # transformers makes an empty one where its file is missing
+        raise InputError(f"{path} has a tokenizer without {VIDEO_TOKEN}: save the model's own processor there")
+    pad_left(tokenizer)
     return processor
 
 

@@ -172,6 +172,7 @@ def test_asks_a_model(video, tiny_model_folder, capsys, more):
         ({"more": ["--imagery", "out.txt"]}, "out.txt"),
         ({"more": ["--imagery", "out"]}, "ends in .png"),
         ({"more": ["--device", "cuda:77"]}, "--device cuda:77 cannot be used here"),
+        ({"more": ["--device", "meta"]}, "--device meta holds no values"),
     ],
 )
 def test_bad_input_is_one_line(video, tiny_model_folder, capsys, change, words):

@@ -122,7 +122,7 @@ def test_a_model_samples_paths_that_are_kept_beside(best_of_n, tmp_path, tiny_mo
     assert not (tmp_path / "best").exists()
 
     # What an interruption leaves: the first batch. The run goes on with the second, as if nothing had been.
-    file.write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
+    file.write_bytes(("\n".join(lines[:4]) + "\n" + lines[4][:20] + "é").encode()[:-1])
     assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2
     assert file.read_text().splitlines() == lines
     assert best_of_n("--model", tiny_model_folder, *SAMPLED, "--seed", 1) == 2
@@ -152,9 +152,24 @@ def test_bad_input_ends_in_one_line(best_of_n, paths, tmp_path, dataset, capsys)
         (["--paths", paths, "--output", dataset], "exists already"),
         ([*model, "--n", 0], "--n must be at least 1"),
         ([*model, "--temperature", 0], "--temperature must be positive"),
+        ([*model, "--seed", -1], "--seed must be between 0 and 2147483647"),
+        ([*model, "--seed", 2**63], "--seed must be between 0 and 2147483647"),
         (model, "there is no model folder"),
     ]:
         assert best_of_n(*arguments) == 2, arguments
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith("fourdthinker: error: ") and words in error, error
     assert not (tmp_path / "best").exists() and not (tmp_path / "best-paths.jsonl").exists()
+
+
+@pytest.mark.parametrize("content", ['{"id": "row-0", "paths": ["mine"]}', '{"id": "row-0", "paths": ["mine"]}\n{"id'])
+def test_a_file_of_other_paths_in_the_place_is_left_as_it_is(best_of_n, tmp_path, tiny_model_folder, capsys, content):
+    file = tmp_path / "best-paths.jsonl"
+    file.write_text(content)
+    assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2
+    assert "sampled otherwise" in capsys.readouterr().err
+    assert file.read_text() == content
+    file.unlink()
+    file.mkdir()
+    assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2
+    assert "best-paths.jsonl (Is a directory): name another --output" in capsys.readouterr().err

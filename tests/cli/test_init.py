@@ -79,6 +79,7 @@ def test_an_output_that_exists_is_left_as_it_is(stock, tmp_path, capsys):
         (["--backbone", "STOCK", "--retrain"], "--retrain goes with --tiny"),
         (["--backbone", "STOCK", "--latent-size", "0"], "--latent-size must be at least 1, got 0"),
         (["--tiny", "--retrain", "--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--tiny", "--retrain", "--seed", "-1"], "--seed must be between 0 and 2147483647, got -1"),
         (["--tiny", "--steps", "5"], "--steps goes with --retrain"),
         (["--tiny", "--clips", "5"], "--clips goes with --retrain"),
         (["--tiny", "--latent-size", "2"], "--latent-size goes with --backbone"),

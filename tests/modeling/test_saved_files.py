@@ -97,3 +97,48 @@ def test_a_generation_config_that_transformers_refuses_keeps_its_tokens(tiny_mod
     again = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
     assert again["eos_token_id"] == [3, 5] and again["pad_token_id"] == 4
     assert again.get("num_return_sequences") in (None, 1)
+
+
+def broken_config(folder, name):
+    (folder / "config.json").write_text("[1, 2]")
+
+
+def other_shapes(folder, name):
+    fields = json.loads((folder / "config.json").read_text())
+    fields["text_config"]["intermediate_size"] += 8
+    (folder / "config.json").write_text(json.dumps(fields))
+
+
+def no_token_id(folder, name):
+    fields = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**fields, name: "</s>"}))
+
+
+def no_tokenizer(folder, name):
+    (folder / "tokenizer.json").unlink()
+
+
+def adapter_config(folder, content):
+    (folder / "adapter_config.json").write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "argument", "words"),
+    [
+        (broken_config, None, "its config.json is no JSON object"),
+        (other_shapes, None, "weights are mismatched, such as "),
+        (no_token_id, "eos_token_id", "eos_token_id '</s>': write the id of a token"),
+        (no_token_id, "pad_token_id", "pad_token_id '</s>': write the id of a token"),
+        (no_tokenizer, None, r"tokenizer without <\|video_pad\|>"),
+        (adapter_config, "{ half", "adapter_config.json names no base model"),
+        (adapter_config, '{"peft_type": "LORA"}', "adapter_config.json names no base model"),
+        (adapter_config, '{"base_model_name_or_path": null}', "adapter_config.json names no base model"),
+    ],
+)
+def test_a_spoiled_folder_ends_in_one_line(tiny_model_folder, tmp_path, spoil, argument, words):
+    folder = tmp_path / "spoiled"
+    shutil.copytree(tiny_model_folder, folder)
+    spoil(folder, argument)
+    with pytest.raises(InputError, match=words) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)

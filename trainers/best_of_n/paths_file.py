@@ -64,17 +64,32 @@ class SampledPaths:
         self.done: set[str] = set()
         if not path.exists():
             return
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-        for number, line in text_lines(path):
-            fields = json_object(line, f"{path}, line {number}")
-            earlier = fields.get("sampled_with")
-            if earlier != self.settings:
-                difference = describe_differences(earlier if isinstance(earlier, Mapping) else {}, self.settings)
-                raise InputError(
-                    f"{path} holds paths that were sampled otherwise ({difference}): set that back, score them as "
-                    "they are with --paths, or name another --output"
-                )
+        try:
+            *lines, torn = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise InputError(f"cannot read {path} ({error.strerror}): name another --output") from error
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            fields = json_object(line.decode("utf-8-sig", "replace"), f"{path}, line {number}")
+            self._check_settings(fields)
             self.done.add(str(fields.get("id")))
+        try:
+            unended = json_object(torn.decode("utf-8-sig", "replace"), str(path))
+        except InputError:  # half a line
+            unended = None
+        if unended is not None:  # a whole one, maybe of another's file without a last line end
+            self._check_settings(unended)
+        os.truncate(path, path.stat().st_size - len(torn))  # not before all lines are known to be ours
+
+    def _check_settings(self, fields: Mapping[str, Any]) -> None:
+        earlier = fields.get("sampled_with")
+        if earlier != self.settings:
+            difference = describe_differences(earlier if isinstance(earlier, Mapping) else {}, self.settings)
+            raise InputError(
+                f"{self.path} holds paths that were sampled otherwise ({difference}): set that back, score them as "
+                "they are with --paths, or name another --output"
+            )
 
     def add(self, ids: Sequence[str], paths: Sequence[Sequence[str]]) -> None:
         """Write the paths of some rows at once."""
