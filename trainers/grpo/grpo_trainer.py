@@ -25,20 +25,20 @@ from ...modeling.latent_rules import LatentRules
 from ...modeling.prompts import video_message
 from ...modeling.row_rules import naming_row
 from ...modeling.tokens import show_latent_blocks
-from ..common.adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
+from ..common.adapters import check_tower, complete_lora_config, head_without_bias, validate_adapters, why_tokens_stay
 from ..common.distributed import gather_for_features, weights_are_sharded
-from ..common.nonfinite import bad_scores, check_loss
+from ..common.nonfinite import check_finite_loss, sampling_error
 from ..common.saving import SavingTrainerMixin
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
-from ..common.unwrapping import unwrapped
+from ..common.unwrapping import unwrap_model
 from ..common.video_inputs import EncodedVideo, encode_videos, video_inputs
-from ..rewards.failures import telling
+from ..rewards.failures import name_failing_row
 from ..rewards.registry import (
     PUBLISHED_REWARD_WEIGHTS,
     PUBLISHED_REWARDS,
     check_weights,
-    chosen_rewards,
     reward_columns,
+    select_rewards,
 )
 from ..rewards.spatiotemporal import CENTER_COLUMNS
 from .epoch_sampler import EpochSampler
@@ -46,8 +46,8 @@ from .grpo_config import LatentGRPOConfig
 from .logprobs import LatentScorer, masked_tokens
 from .metrics import GRPOMetrics, equal_groups
 from .prefix_sharing import order_is_free, prompts_together, shares_prompts
-from .rollout import encode_prompts, group_prompts, prefilled, until_end
-from .sampling import checked_sampling, sampling_config
+from .rollout import encode_prompts, group_prompts, prefill_prompts, truncate_at_eos
+from .sampling import check_sampling, sampling_config
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +83,11 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         processing_class ([`~transformers.ProcessorMixin`]):
             The model's processor.
         peft_config (`peft.PeftConfig`, *optional*):
-            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`]; switched
-            off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The embeddings of the
-            latent tokens are trained with it, the start token's score among them, which is the policy's own; except,
-            with a warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
+            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`complete_lora_config`] and [`validate_adapters`];
+            switched off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The
+            embeddings of the latent tokens are trained with it, the start token's score among them, which is the
+            policy's own; except, with a warning, where weights are sharded. That costs a gradient of the whole head's
+            size for a moment.
         kwargs:
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
@@ -123,7 +124,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         columns = ROW_COLUMNS
         if reward_funcs is None:
             names = tuple(args.rewards or PUBLISHED_REWARDS)
-            reward_funcs = chosen_rewards(names, args.center_scale)
+            reward_funcs = select_rewards(names, args.center_scale)
             columns = (*ROW_COLUMNS, *reward_columns(names))
             if names == PUBLISHED_REWARDS and args.reward_weights is None:
                 args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
@@ -133,7 +134,9 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         adapted = isinstance(model, PeftModel) or peft_config is not None
         if not isinstance(model, str):
             reason = why_tokens_stay(model, weights_are_sharded(args))
-            peft_config = fitted_adapter(peft_config, model.config, reason is None, spare_tower=args.freeze_vision)
+            peft_config = complete_lora_config(
+                peft_config, model.config, reason is None, spare_tower=args.freeze_vision
+            )
             if reason and peft_config is not None:
                 logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
             if isinstance(model, PeftModel):
@@ -151,7 +154,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         self._equal_groups = 0.0
         super().__init__(
             model,
-            [telling(reward) for reward in reward_funcs],
+            [name_failing_row(reward) for reward in reward_funcs],
             args,
             train_dataset,
             eval_dataset,
@@ -173,14 +176,14 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
 
     @property
     def _base_model(self) -> PreTrainedModel:
-        return unwrapped(self.accelerator, self.model)
+        return unwrap_model(self.accelerator, self.model)
 
     def _settle_sampling(self) -> None:
         """Say what rollouts sample with, once it is checked."""
         policy = self._base_model
         self.generation_config = sampling_config(self.generation_config, policy, self.args.latents)
         with without_checkpoint_generation_config(policy):  # as in a rollout
-            sampled = checked_sampling(policy, self.generation_config, self.args)
+            sampled = check_sampling(policy, self.generation_config, self.args)
         if self.is_world_process_zero():
             print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
 
@@ -225,7 +228,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         rows = zip(tokens["input_ids"], tokens["attention_mask"].bool(), strict=True)
         prompt_ids = [ids[real].tolist() for ids, real in rows]
         generated = output.sequences[:, tokens["input_ids"].shape[1] :].tolist()
-        completion_ids = [until_end(ids, self.eos_token_ids) for ids in generated]
+        completion_ids = [truncate_at_eos(ids, self.eos_token_ids) for ids in generated]
         self._measured[self._mode].add(completion_ids)
         return {
             "prompt_ids": prompt_ids,
@@ -246,7 +249,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             prompts = {key: encoded[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
             tokens = {key: values[numbers] for key, values in prompts.items()}
             if self.args.share_prompts and self.generation_config.cache_implementation is None:
-                seen = prefilled(self._base_model, prompts, videos, numbers)
+                seen = prefill_prompts(self._base_model, prompts, videos, numbers)
             else:
                 seen = video_inputs(self._videos)
             try:
@@ -259,7 +262,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             except RuntimeError as error:
                 if _NO_PROBABILITIES not in str(error):
                     raise
-                raise bad_scores(self, self._row_ids()) from error
+                raise sampling_error(self, self._row_ids()) from error
         return tokens, output
 
     @contextmanager
@@ -319,7 +322,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             InputError: If the loss is not finite, which would make every weight so, or a rollout cannot be sampled.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        check_loss(self, loss, self._ids)
+        check_finite_loss(self, loss, self._ids)
         return loss
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -344,7 +347,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             model,
             self._latents,
             self._videos,
-            unwrapped(self.accelerator, model),
+            unwrap_model(self.accelerator, model),
             logits_to_keep,
             self.args.latent_mask,
             self.args.share_prompts,

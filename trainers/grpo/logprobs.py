@@ -10,7 +10,7 @@ from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.latent_rules import LatentRules
 from ..common.video_inputs import EncodedVideo, video_grids, video_inputs
 from .head_tiles import narrow_head_tiles
-from .prefix_sharing import SharedRows, best_number_together, row_cost, rows_by_prompt, shares_prompts
+from .prefix_sharing import SharedRows, best_number_together, group_by_prompt, row_cost, shares_prompts
 
 
 def masked_tokens(ids: torch.LongTensor, config: PretrainedConfig, latent_mask: str) -> torch.BoolTensor:
@@ -40,7 +40,7 @@ class LatentScorer:
         model: The policy or the reference, wrapped or not.
         latents (`list[torch.Tensor]`): `(latents of the row, hidden)` for every row that will be scored.
         videos (`list[EncodedVideo]`): Their videos; rows with one object have one prompt.
-        inner: The same inside its wrappers, see [`unwrapped`].
+        inner: The same inside its wrappers, see [`unwrap_model`].
         completion_length (`int`): Columns at the end of TRL's rows that hold completions.
         latent_mask (`str`): Which latent tokens get no label, see [`masked_tokens`].
         share_prompts (`bool`, *optional*, defaults to `True`): False computes each row by itself.
@@ -112,7 +112,7 @@ class LatentScorer:
         if not (self.share_prompts and shares_prompts(self.inner)):
             return alone
         prompt, hidden = self._prompt_width(ids), self.inner.config.get_text_config().hidden_size
-        groups = rows_by_prompt(videos, best_number_together(prompt, self.completion_length, hidden))
+        groups = group_by_prompt(videos, best_number_together(prompt, self.completion_length, hidden))
         said = mask[:, prompt:].sum(1).tolist()
         longest = max(prompt + sum(said[row] for row in group) for group in groups)
         gained = len(groups) * row_cost(longest, hidden) < len(ids) * row_cost(ids.shape[1], hidden)

@@ -30,7 +30,7 @@ def order_is_free(args: GRPOConfig) -> bool:
     return args.loss_type != "bnpo" and not entropy_terms
 
 
-def rows_by_prompt(prompts: Sequence[Any], at_most: int | None = None) -> list[list[int]]:
+def group_by_prompt(prompts: Sequence[Any], at_most: int | None = None) -> list[list[int]]:
     """Numbers of the rows of each prompt, by first appearance.
 
     Args:
@@ -143,7 +143,7 @@ def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict
     moved = []
     for start in range(0, len(slices), window):
         step = slices[start : start + window]
-        order = list(chain.from_iterable(rows_by_prompt([video for piece in step for video in piece["videos"]])))
+        order = list(chain.from_iterable(group_by_prompt([video for piece in step for video in piece["videos"]])))
         columns = {name: _ordered([piece[name] for piece in step], order) for name in step[0]}
         moved += split_tensor_dict(columns, len(step))
     return moved

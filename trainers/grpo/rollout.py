@@ -38,7 +38,7 @@ def encode_prompts(processor: ProcessorMixin, prompts: Sequence[Mapping[str, Any
     return encode(processor, texts, [row_clip(row) for row in prompts], padding_side="left")
 
 
-def prefilled(
+def prefill_prompts(
     model: PreTrainedModel,
     tokens: Mapping[str, torch.Tensor],
     videos: Sequence[EncodedVideo],
@@ -66,7 +66,7 @@ def prefilled(
     return {"cache": cache}
 
 
-def until_end(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
+def truncate_at_eos(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
     """Token ids up to and including the first one that ends the turn."""
     ids = list(ids)
     first = min((ids.index(end) for end in ends if end in ids), default=len(ids) - 1)

@@ -40,7 +40,7 @@ def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel, latent
     return sampling
 
 
-def checked_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
+def check_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
     """What `generate` would sample with now, which must be what the settings say.
 
     Args:

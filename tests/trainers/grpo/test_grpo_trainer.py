@@ -23,8 +23,8 @@ from fourdthinker.trainers.common.video_inputs import EncodedVideo
 from fourdthinker.trainers.grpo.head_tiles import narrow_head_tiles
 from fourdthinker.trainers.grpo.logprobs import LatentScorer
 from fourdthinker.trainers.grpo.metrics import GRPOMetrics
-from fourdthinker.trainers.grpo.rollout import group_prompts, until_end
-from fourdthinker.trainers.grpo.sampling import checked_sampling
+from fourdthinker.trainers.grpo.rollout import group_prompts, truncate_at_eos
+from fourdthinker.trainers.grpo.sampling import check_sampling
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]
 LORA = r".*language_model.*\.(q_proj|v_proj|gate_proj)"
@@ -593,7 +593,7 @@ def test_what_a_checkpoint_brings_along_is_noticed_where_it_is_not_put_by(parts,
     model.generation_config.min_p = 0.99
     trainer = make_trainer(parts, tmp_path)
     with pytest.raises(InputError, match="would sample with min_p 0.99, while the settings say None"):
-        checked_sampling(model, trainer.generation_config, trainer.args)
+        check_sampling(model, trainer.generation_config, trainer.args)
 
 
 def test_what_rollouts_sample_with_is_printed(parts, tmp_path, capsys):
@@ -940,6 +940,6 @@ def test_equal_neighbours_are_one_prompt():
 
 
 def test_a_completion_ends_with_its_turn():
-    assert until_end([5, 6, 7, 8], [7, 9]) == [5, 6, 7]
-    assert until_end([5, 9, 7, 8], [7, 9]) == [5, 9]
-    assert until_end([5, 6], [7]) == [5, 6]
+    assert truncate_at_eos([5, 6, 7, 8], [7, 9]) == [5, 6, 7]
+    assert truncate_at_eos([5, 9, 7, 8], [7, 9]) == [5, 9]
+    assert truncate_at_eos([5, 6], [7]) == [5, 6]

@@ -7,10 +7,10 @@ from fourdthinker.trainers import LatentGRPOConfig
 from fourdthinker.trainers.grpo.prefix_sharing import (
     SharedRows,
     best_number_together,
+    group_by_prompt,
     order_is_free,
     prompts_together,
     row_cost,
-    rows_by_prompt,
 )
 
 
@@ -48,9 +48,9 @@ def test_every_token_is_found_again_and_sees_what_it_saw_in_its_row(layout):
 
 def test_rows_of_a_prompt_are_found_wherever_they_stand():
     prompts = [FIRST, SECOND, FIRST, FIRST, FIRST, FIRST]
-    assert rows_by_prompt(prompts) == [[0, 2, 3, 4, 5], [1]]
-    assert rows_by_prompt(prompts, at_most=2) == [[0, 2], [3, 4], [5], [1]]
-    assert rows_by_prompt(prompts, at_most=4) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
+    assert group_by_prompt(prompts) == [[0, 2, 3, 4, 5], [1]]
+    assert group_by_prompt(prompts, at_most=2) == [[0, 2], [3, 4], [5], [1]]
+    assert group_by_prompt(prompts, at_most=4) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
 
 
 @pytest.mark.parametrize(("prompt", "completion", "hidden"), [(1200, 1024, 2048), (140, 1024, 128), (379, 64, 512)])
