@@ -13,12 +13,7 @@ from fourdthinker.trainers.grpo.prefix_sharing import (
     row_cost,
 )
 
-
-class Prompt:
-    """Told apart by identity alone, as videos are."""
-
-
-FIRST, SECOND = Prompt(), Prompt()
+FIRST, SECOND = 3, 8
 # Two columns of prompt, padded on the left, and three of completions, padded on the right.
 MASK = torch.tensor([[1, 1, 1, 1, 0], [0, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
 IDS = torch.tensor([[10, 11, 12, 13, 0], [0, 20, 21, 0, 0], [10, 11, 14, 15, 16], [10, 11, 0, 0, 0]])
@@ -65,16 +60,21 @@ def test_as_many_stand_together_as_cost_the_least(prompt, completion, hidden):
 
 
 def test_rows_move_within_their_step_alone():
-    videos = [[FIRST, SECOND], [SECOND, FIRST], [SECOND, FIRST], [FIRST, SECOND]]
+    numbers = [[FIRST, SECOND], [SECOND, FIRST], [SECOND, FIRST], [FIRST, SECOND]]
     slices = [
-        {"ids": torch.tensor([2 * n, 2 * n + 1]), "videos": pair, "names": [f"{2 * n}", f"{2 * n + 1}"], "none": None}
+        {
+            "ids": torch.tensor([2 * n, 2 * n + 1]),
+            "prompt_numbers": pair,
+            "names": [f"{2 * n}", f"{2 * n + 1}"],
+            "none": None,
+        }
         | {"tokens": torch.tensor(7)}
-        for n, pair in enumerate(videos)
+        for n, pair in enumerate(numbers)
     ]
     moved = prompts_together(slices, window=2)
     assert [piece["ids"].tolist() for piece in moved] == [[0, 3], [1, 2], [4, 7], [5, 6]]
     assert [piece["names"] for piece in moved] == [["0", "3"], ["1", "2"], ["4", "7"], ["5", "6"]]
-    assert all(len({id(video) for video in piece["videos"]}) == 1 for piece in moved)
+    assert all(len(set(piece["prompt_numbers"])) == 1 for piece in moved)
     assert all(piece["tokens"] == 7 and piece["none"] is None for piece in moved)
     part = prompts_together(slices[:2], window=4)  # a step takes two generations of two slices
     assert [piece["ids"].tolist() for piece in part] == [[0, 3], [1, 2]]
