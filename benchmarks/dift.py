@@ -38,7 +38,7 @@ from fourdthinker.modeling.rope_positions import qwen_positions
 from fourdthinker.modeling.tiny.qwen2_5_vl import build_processor, build_tokenizer, tiny_config
 from fourdthinker.modeling.tokens import IMAGERY_MARK, LATENT_END, LATENT_PAD, LATENT_START, expand_imagery_marks
 from fourdthinker.trainers import DIFTCollator
-from fourdthinker.trainers.common.images import undecoded
+from fourdthinker.trainers.common.images import keep_images_encoded
 from fourdthinker.trainers.common.tied_embeddings import input_gradient_by_rows
 from fourdthinker.trainers.dift.feature_cache import FeatureCache
 
@@ -257,7 +257,7 @@ class Training:
     def batches(self, length: int, kept: tuple[str, ...] = ()) -> Callable[[], dict[str, Any]]:
         """Collates the row of this length, with what is to be kept of it computed before."""
         size = self.model.config.latent_size
-        rows = undecoded(Dataset.from_list([make_row(self.processor, length, size)], features=DIFT_FEATURES))
+        rows = keep_images_encoded(Dataset.from_list([make_row(self.processor, length, size)], features=DIFT_FEATURES))
         cache = FeatureCache(self.model, self.processor, self._folder.name)
         if "targets" in kept:
             rows = cache.with_targets(rows)

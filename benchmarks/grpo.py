@@ -37,7 +37,7 @@ from fourdthinker.modeling import FourDThinkerForConditionalGeneration, load_mod
 from fourdthinker.modeling.generation_latent import LatentGenerateOutput
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 from fourdthinker.trainers.common.video_inputs import encode_videos
-from fourdthinker.trainers.grpo.rollout import encode_prompts
+from fourdthinker.trainers.grpo.rollout import Rollout, encode_prompts
 
 PARTS = ("rollout", "rewards", "scoring", "update")
 # Sides of a frame, and number of frames.
@@ -92,13 +92,14 @@ class PlainTrainer(OurTrainer):
         super().__init__(model, args=args, **kwargs)
         self._base_model.model.visual.requires_grad_(False)
 
-    def _sampled(self) -> tuple[dict[str, torch.Tensor], LatentGenerateOutput]:
-        rows, videos, parts = self._rows, [], []
-        for row in rows:
-            self._rows = [row]
-            parts.append(super()._sampled())
-            videos += self._videos
-        self._rows, self._videos = rows, videos
+    def _sample_completions(self, rollout: Rollout) -> tuple[dict[str, torch.Tensor], LatentGenerateOutput]:
+        parts = []
+        for number, row in enumerate(rollout.rows):
+            alone = Rollout(rows=[row])
+            parts.append(super()._sample_completions(alone))
+            rollout.prompt_numbers.append(number)
+            rollout.videos += alone.videos
+            rollout.latents += alone.latents
         longest = max(tokens["input_ids"].shape[1] for tokens, _ in parts)
         tokens = {
             name: torch.cat([pad(one[name], (longest - one[name].shape[1], 0)) for one, _ in parts])

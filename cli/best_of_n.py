@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, usable_rows
+from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
 from .build_data import write_card
 from .device import chosen_device
 from .new_folder import new_folder
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
     rows = _rows(args)
     known = set(rows["id"])
-    rows = usable_rows(rows, "best-of-n", args.on_bad_row)
+    rows = validate_rows(rows, "best-of-n", args.on_bad_row)
     ids = rows["id"]
     file = Path(args.paths) if args.paths else _sampled_file(output)
     if args.model:

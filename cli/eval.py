@@ -10,7 +10,7 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, usable_rows
+from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
 from .device import chosen_device
 
 SUMMARY = "score a model on a benchmark"
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     for task in tasks:
         rows = task_rows(task)
         rows = rows.select(range(min(args.limit or len(rows), len(rows))))
-        rows = usable_rows(rows, "eval", args.on_bad_row)
+        rows = validate_rows(rows, "eval", args.on_bad_row)
         responses = predict(
             model, processor, rows, args.batch_size, args.max_new_tokens, latent_transform(args.latents)
         )

@@ -13,7 +13,7 @@ import yaml
 
 from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, usable_rows
+from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, validate_rows
 from .config_file import read_config_file
 from .new_folder import check_model_folder
 from .packaged_recipes import find_recipe
@@ -164,7 +164,7 @@ def _check_replaceable(output: Path) -> None:
 
 def _checked_rows(job: Run, dataset: str, configuration: str, split: str, stage: "Stage", masks: bool) -> "Dataset":
     rows = load_rows(dataset, configuration, split, job.image_root, job.on_bad_row)
-    return usable_rows(rows, stage, job.on_bad_row, masks)
+    return validate_rows(rows, stage, job.on_bad_row, masks)
 
 
 def read_run(args: argparse.Namespace) -> Run:
@@ -227,7 +227,7 @@ def load_rows(
         on_bad_row (`str`, *optional*, defaults to `"stop"`): What a line of a file does that holds no such row.
     """
     from ..modeling.dataset_files import load_split
-    from ..trainers.common.images import undecoded
+    from ..trainers.common.images import keep_images_encoded
 
     if dataset.endswith(".jsonl"):
         from ..dataset_builders.sources.published_jsonl import read_published
@@ -249,7 +249,7 @@ def load_rows(
         raise InputError(
             f"{dataset} has no {split} rows for {configuration!r}: make some with `fourdthinker build-data`"
         )
-    return undecoded(rows)
+    return keep_images_encoded(rows)
 
 
 def train(trainer: "Trainer", run: Run) -> None:
@@ -357,7 +357,7 @@ def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
     from ..hub_cards import model_card
     from ..modeling.saving import share_weights_like_config
     from ..trainers.common.training_plot import write_training_plot
-    from ..trainers.common.unwrapping import unwrapped
+    from ..trainers.common.unwrapping import unwrap_model
 
     spread = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
@@ -370,7 +370,7 @@ def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
     with atomic_dir(run.output) as folder:
         model.save_pretrained(folder, state_dict=weights)
         if isinstance(model, PeftModel):
-            unwrapped(trainer.accelerator, model).save_configuration(folder)
+            unwrap_model(trainer.accelerator, model).save_configuration(folder)
             share_weights_like_config(folder)
         processor.save_pretrained(folder)
         (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")

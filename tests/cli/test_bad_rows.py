@@ -12,7 +12,7 @@ from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.modeling import load_model
 
-from ..tests.bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, PICTURE
+from ..bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, PICTURE
 
 TRAINING = ["max_steps=1", "use_cpu=true", "bf16=false", "report_to=none", "save_strategy='no'"]
 CENTERS = [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]

@@ -15,7 +15,7 @@ from ...modeling.peft_adapters import check_adapter
 _TOWER = r"(^|.*\.)visual\..*"
 
 
-def fitted_adapter(
+def complete_lora_config(
     adapter: PeftConfig | None, config: PreTrainedConfig, new_tokens: bool = True, spare_tower: bool = True
 ) -> PeftConfig | None:
     """An adapter as a model with latents needs it, where it leaves things open.
@@ -49,7 +49,7 @@ def validate_adapters(adapters: Iterable[PeftConfig], model: PreTrainedModel) ->
     """Reject adapters that could not be trained as they say, or opened again as they were trained.
 
     Args:
-        adapters (`Iterable[peft.PeftConfig]`): Adapters to train, as [`fitted_adapter`] gives them.
+        adapters (`Iterable[peft.PeftConfig]`): Adapters to train, as [`complete_lora_config`] gives them.
         model: The model without them.
 
     Raises:

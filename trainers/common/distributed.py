@@ -55,7 +55,7 @@ def check_sharding(args: DIFTConfig, datasets: Iterable[Dataset]) -> None:
         raise InputError(f"{sharded} {without} rows without imagery would take fewer passes than others: {remedy}")
 
 
-def whole(module: nn.Module) -> AbstractContextManager:
+def gather_weights(module: nn.Module) -> AbstractContextManager:
     """Every process has all of a module's weights for a while; ZeRO-3 shards them as it reads a model."""
     weights = list(module.parameters())
     if not any(hasattr(weight, "ds_id") for weight in weights):

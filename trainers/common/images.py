@@ -5,7 +5,7 @@ from datasets import Dataset, Image, List
 PICTURE_COLUMNS = ("frames", "imagery", "imagery_masks")
 
 
-def undecoded(rows: Dataset) -> Dataset:
+def keep_images_encoded(rows: Dataset) -> Dataset:
     """The rows with every picture as the `{"bytes", "path"}` record that is stored; reading a row decodes none."""
     for name in PICTURE_COLUMNS:
         if name in rows.column_names:

@@ -11,7 +11,7 @@ from ...modeling.atomic import atomic_path
 from ...modeling.errors import InputError
 
 
-def check_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None:
+def check_finite_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None:
     """End the run if the loss of a batch is not finite, before the optimizer's step.
 
     Args:
@@ -29,7 +29,7 @@ def check_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None
         )
 
 
-def bad_scores(trainer: Trainer, ids: Sequence[str]) -> InputError:
+def sampling_error(trainer: Trainer, ids: Sequence[str]) -> InputError:
     """The same for a rollout that cannot be sampled, because what the policy says next has no probabilities."""
     return InputError(
         f"the policy's scores are no numbers in the rollout of step {trainer.state.global_step + 1}: the ids of its "

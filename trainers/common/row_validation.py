@@ -35,7 +35,7 @@ _VALUES = ("id", "question", "options", "timestamps", "answer", "task", "respons
 Check = Callable[[int], str | None]
 
 
-def usable_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False) -> "Dataset":
+def validate_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False) -> "Dataset":
     """The rows that a stage can use.
 
     Texts, options, answer, times, imagery marks and centres are checked as [`~modeling.row_rules.row_fault`] says, and

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ...modeling.saving import share_weights_like_config
-from .unwrapping import unwrapped
+from .unwrapping import unwrap_model
 
 
 class SavingTrainerMixin:
@@ -27,7 +27,7 @@ class SavingTrainerMixin:
         if self.args.should_save:  # every process comes here where weights are sharded
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
             if (folder / "adapter_config.json").is_file():
-                unwrapped(self.accelerator, self.model).save_configuration(folder)
+                unwrap_model(self.accelerator, self.model).save_configuration(folder)
                 share_weights_like_config(folder)
 
 

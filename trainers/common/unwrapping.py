@@ -6,7 +6,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 
-def unwrapped(accelerator: Accelerator, model: nn.Module) -> PreTrainedModel:
+def unwrap_model(accelerator: Accelerator, model: nn.Module) -> PreTrainedModel:
     """The model inside the wrappers of `accelerate` and PEFT; an adapter's layers stay in it."""
     inner = accelerator.unwrap_model(model)
     return inner.get_base_model() if isinstance(inner, PeftModel) else inner

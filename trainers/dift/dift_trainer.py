@@ -16,21 +16,21 @@ from trl.models import unwrap_model_for_generation
 
 from ...modeling.errors import InputError
 from ...modeling.self_feeding import SelfFeeding
-from ..common.adapters import check_tower, fitted_adapter, validate_adapters
-from ..common.distributed import check_sharding, weights_are_sharded, whole
-from ..common.images import undecoded
+from ..common.adapters import check_tower, complete_lora_config, validate_adapters
+from ..common.distributed import check_sharding, gather_weights, weights_are_sharded
+from ..common.images import keep_images_encoded
 from ..common.loss_division import divide_loss_once
-from ..common.nonfinite import check_loss
+from ..common.nonfinite import check_finite_loss
 from ..common.saving import SavingTrainerMixin
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
-from ..common.unwrapping import unwrapped
+from ..common.unwrapping import unwrap_model
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
 from .feature_cache import FeatureCache
 from .generation_eval import free_running_counts, free_running_shares
 from .imagery_inputs import encode_row_imagery
 from .metrics import DIFTMetrics
-from .packing import packed
+from .packing import pack_batch
 from .row_lengths import row_lengths
 
 _ROWS_FOR_NORM = 64
@@ -49,7 +49,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         train_dataset (`datasets.Dataset`, *optional*): Rows of `dift`.
         eval_dataset (`datasets.Dataset`, *optional*): Held-out rows.
         peft_config (`peft.PeftConfig`, *optional*):
-            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`].
+            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`complete_lora_config`] and [`validate_adapters`].
         kwargs: As in TRL; `data_collator` defaults to [`DIFTCollator`].
 
     Raises:
@@ -81,7 +81,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
             check_sharding(args, [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)])
             model.tiled_loss = False
-        peft_config = fitted_adapter(peft_config, model.config)
+        peft_config = complete_lora_config(peft_config, model.config)
         if peft_config is not None:
             validate_adapters([peft_config], model)
         model.model.freeze_vision()
@@ -106,7 +106,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
             peft_config=peft_config,
             **kwargs,
         )
-        check_tower(unwrapped(self.accelerator, self.model).model.visual, frozen=True)
+        check_tower(unwrap_model(self.accelerator, self.model).model.visual, frozen=True)
         divide_loss_once(self.accelerator)
         # `compute_loss` divides by the tokens and images of a whole optimizer step, over all its micro-batches and
         # processes, so that the loss does not depend on how a step is cut up.
@@ -118,7 +118,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
 
     def train(self, *args, **kwargs):
         """TRL's own, with less memory for a tied embedding's gradient, see [`input_gradient_by_rows`]."""
-        with input_gradient_by_rows(unwrapped(self.accelerator, self.model), gradients_wait(self.args)):
+        with input_gradient_by_rows(unwrap_model(self.accelerator, self.model), gradients_wait(self.args)):
             return super().train(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
@@ -147,7 +147,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
                 f"{int(lengths[longest])} tokens: set a smaller per_device_train_batch_size with more "
                 "gradient_accumulation_steps, or gradient_checkpointing"
             ) from error
-        check_loss(self, loss, ids)
+        check_finite_loss(self, loss, ids)
         return loss
 
     def compute_loss(
@@ -162,7 +162,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         tokens = inputs["attention_mask"].sum()
         feeding = self._feeding(_images(inputs))
         if self.args.pack_rows:
-            inputs = packed(inputs, unwrapped(self.accelerator, model).model.get_rope_index)
+            inputs = pack_batch(inputs, unwrap_model(self.accelerator, model).model.get_rope_index)
         counts, shares, step_share = {}, 1, None
         if num_items_in_batch is not None and self.model.training:
             counts = {"num_items_in_batch": num_items_in_batch, "num_images_in_batch": self._images_in_batch}
@@ -221,7 +221,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         settings = (self.args.per_device_eval_batch_size, self.args.eval_max_new_tokens)
         # An adapter's model decodes inside its wrapper, whose `forward` alone `accelerate` has put under autocast.
         with unwrap_model_for_generation(self.model, self.accelerator), self.accelerator.autocast():
-            model = unwrapped(self.accelerator, self.model)
+            model = unwrap_model(self.accelerator, self.model)
             counts = free_running_counts(model, self.processing_class, mine, *settings)
         counted = torch.tensor([list(counts.values())], device=self.accelerator.device)
         return free_running_shares(dict(zip(counts, self.accelerator.gather(counted).sum(0).tolist(), strict=True)))
@@ -232,7 +232,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
         file = Path(resume_from_checkpoint) / "config.json"
         if file.is_file():
             saved = json.loads(file.read_text(encoding="utf-8"))
-            unwrapped(self.accelerator, self.model).config.latent_target_norm = saved.get("latent_target_norm")
+            unwrap_model(self.accelerator, self.model).config.latent_target_norm = saved.get("latent_target_norm")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""
@@ -261,10 +261,10 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
         return
     regions = model.config.latent_pooling == "region"
     lengths = []
-    for row in undecoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
+    for row in keep_images_encoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
         batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
         if batch:
-            with whole(model.model.visual):
+            with gather_weights(model.model.visual):
                 targets = model.imagery_targets(**send_to_device(batch, model.device))
             lengths.append(targets.float().norm(dim=-1).flatten())
     if lengths:
@@ -283,13 +283,13 @@ def _prepared(
                 "group_by_length, or load them whole"
             )
         return rows
-    rows = undecoded(rows)
+    rows = keep_images_encoded(rows)
     if args.train_sampling_strategy == "group_by_length" and args.length_column_name not in rows.column_names:
         lengths = row_lengths(rows, processor, model.config.latent_size)
         rows = rows.add_column(args.length_column_name, lengths)
     if precompute:
         precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-        with whole(model.model.visual):
+        with gather_weights(model.model.visual):
             cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
             if args.precompute_targets and not args.drop_imagery:
                 rows = cache.with_targets(rows)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 
-def packed(batch: dict[str, Any], get_rope_index: Callable) -> dict[str, Any]:
+def pack_batch(batch: dict[str, Any], get_rope_index: Callable) -> dict[str, Any]:
     """Put the rows of a padded batch into one, each with its own positions and blind to the others.
 
     A model of transformers keeps words apart whose counted positions, the first of the four below, start anew.

@@ -1,59 +1,39 @@
 """4DRL: GRPO on completions that think in latents."""
 
-import logging
-import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel
 from transformers.trainer_utils import TrainOutput
-from transformers.utils.peft_utils import find_adapter_config_file
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
-from trl.trainer.utils import get_callable_name
 
 from ...modeling.errors import InputError
 from ...modeling.generation_latent import LatentGenerateOutput
-from ...modeling.generation_settings import without_checkpoint_generation_config
 from ...modeling.latent_rules import LatentRules
-from ...modeling.prompts import video_message
-from ...modeling.row_rules import naming_row
 from ...modeling.tokens import show_latent_blocks
-from ..common.adapters import check_tower, fitted_adapter, head_without_bias, validate_adapters, why_tokens_stay
+from ..common.adapters import check_tower, head_without_bias
 from ..common.distributed import gather_for_features, weights_are_sharded
 from ..common.loss_division import divide_loss_once
-from ..common.nonfinite import bad_scores, check_loss
+from ..common.nonfinite import check_finite_loss, sampling_error
 from ..common.saving import SavingTrainerMixin
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
-from ..common.unwrapping import unwrapped
-from ..common.video_inputs import EncodedVideo, encode_videos, video_inputs
-from ..rewards.failures import telling
-from ..rewards.registry import (
-    PUBLISHED_REWARD_WEIGHTS,
-    PUBLISHED_REWARDS,
-    check_weights,
-    chosen_rewards,
-    reward_columns,
-)
-from ..rewards.spatiotemporal import CENTER_COLUMNS
+from ..common.unwrapping import unwrap_model
+from ..common.video_inputs import encode_videos, video_inputs
+from ..rewards.failures import name_failing_row
 from .epoch_sampler import EpochSampler
 from .grpo_config import LatentGRPOConfig
 from .logprobs import LatentScorer, masked_tokens
-from .metrics import GRPOMetrics, equal_groups
+from .metrics import GRPOMetrics, share_of_equal_groups
 from .prefix_sharing import order_is_free, prompts_together, shares_prompts
-from .rollout import encode_prompts, group_prompts, prefilled, until_end
-from .sampling import checked_sampling, sampling_config
-
-logger = logging.getLogger(__name__)
+from .preparation import check_columns, prepare_adapter, prepare_rewards
+from .rollout import Rollout, encode_prompts, group_prompts, prefill_prompts, truncate_at_eos
+from .sampling import configure_sampling, prepare_policy
 
 _NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is to draw from NaN
-ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
 
 
 class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
@@ -65,9 +45,18 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
     gradient of their own, but the text after them sends gradient through the positions where they stand. Latent
     positions themselves take no part in the objective (see `latent_mask`).
 
-    It meets TRL in four places: `rollout_func` with its `env_mask`, lists that travel with the batch, the call of
-    `model` inside `_get_per_token_logps_and_entropies`, and `_compute_loss`; and it adds to its sampler and its log.
-    `tests/trainers/test_trl_seams.py` names the place that moved when a new TRL breaks it.
+    It meets TRL in these places; `tests/trainers/grpo/test_trl_seams.py` names the one that moved when a new TRL
+    breaks it. What they share is one record, [`Rollout`]:
+
+    - `rollout_func` and its `env_mask` (`_roll_out`): completions by our `generate`, latents kept out of the loss.
+    - `_generate_and_score_completions`: starts the record, and sends its lists along with TRL's batch.
+    - `_calculate_rewards`: counts groups that all earned the same.
+    - `_prepare_inputs` with `_buffered_inputs` and `_step`: puts completions of one prompt into one pass.
+    - `_compute_loss`: reads the record of the slice whose loss it is.
+    - `_get_per_token_logps_and_entropies`: hands TRL a stand-in for `model`, see [`LatentScorer`].
+    - `_get_train_sampler`: prompts by seed and epoch, see [`EpochSampler`].
+    - `log`, `_metrics` and `_logs`: our numbers beside TRL's, and completions with their latent blocks shown.
+    - `train` and `training_step`: memory of tied embeddings, and the stop on a NaN or infinite loss.
 
     Args:
         model ([`FourDThinkerForConditionalGeneration`] or `PeftModel`):
@@ -84,10 +73,11 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         processing_class ([`~transformers.ProcessorMixin`]):
             The model's processor.
         peft_config (`peft.PeftConfig`, *optional*):
-            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`fitted_adapter`] and [`validate_adapters`]; switched
-            off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The embeddings of the
-            latent tokens are trained with it, the start token's score among them, which is the policy's own; except,
-            with a warning, where weights are sharded. That costs a gradient of the whole head's size for a moment.
+            Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`complete_lora_config`] and [`validate_adapters`];
+            switched off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The
+            embeddings of the latent tokens are trained with it, the start token's score among them, which is the
+            policy's own; except, with a warning, where weights are sharded. That costs a gradient of the whole head's
+            size for a moment.
         kwargs:
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
@@ -121,38 +111,15 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         **kwargs: Any,
     ):
         args = args or LatentGRPOConfig("4drl")
-        columns = ROW_COLUMNS
-        if reward_funcs is None:
-            names = tuple(args.rewards or PUBLISHED_REWARDS)
-            reward_funcs = chosen_rewards(names, args.center_scale)
-            columns = (*ROW_COLUMNS, *reward_columns(names))
-            if names == PUBLISHED_REWARDS and args.reward_weights is None:
-                args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
-        elif not isinstance(reward_funcs, list):
-            reward_funcs = [reward_funcs]
-        check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
+        reward_funcs, columns = prepare_rewards(reward_funcs, args)
         adapted = isinstance(model, PeftModel) or peft_config is not None
-        if not isinstance(model, str):
-            reason = why_tokens_stay(model, weights_are_sharded(args))
-            peft_config = fitted_adapter(peft_config, model.config, reason is None, spare_tower=args.freeze_vision)
-            if reason and peft_config is not None:
-                logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
-            if isinstance(model, PeftModel):
-                validate_adapters(model.peft_config.values(), model.get_base_model())
-            elif adapted:
-                validate_adapters([peft_config], model)
-        if args.beta and not adapted and not isinstance(model, str):
-            _check_reference(model, args.beta)
+        peft_config = prepare_adapter(model, peft_config, args)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
-            _check_columns(name, dataset, columns)
-        self._rows: list[dict[str, Any]] = []
-        self._latents: list[torch.Tensor] = []
-        self._videos: list[EncodedVideo] = []
-        self._ids: list[str] = []  # of the rows whose loss is computed
-        self._equal_groups = 0.0
+            check_columns(name, dataset, columns)
+        self._rollout = Rollout()
         super().__init__(
             model,
-            [telling(reward) for reward in reward_funcs],
+            [name_failing_row(reward) for reward in reward_funcs],
             args,
             train_dataset,
             eval_dataset,
@@ -167,7 +134,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             check_tower(visual, args.freeze_vision)
         else:
             visual.requires_grad_(not args.freeze_vision)
-        self._settle_sampling()
+        self.generation_config = configure_sampling(self, self._base_model)
         rules = LatentRules.from_config(self._base_model.config)
         self._measured = {mode: GRPOMetrics(self.accelerator, rules) for mode in ("train", "eval")}
         # As many as TRL keeps to log.
@@ -175,16 +142,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
 
     @property
     def _base_model(self) -> PreTrainedModel:
-        return unwrapped(self.accelerator, self.model)
-
-    def _settle_sampling(self) -> None:
-        """Say what rollouts sample with, once it is checked."""
-        policy = self._base_model
-        self.generation_config = sampling_config(self.generation_config, policy, self.args.latents)
-        with without_checkpoint_generation_config(policy):  # as in a rollout
-            sampled = checked_sampling(policy, self.generation_config, self.args)
-        if self.is_world_process_zero():
-            print("rollouts sample with", *(f"{name}={value}" for name, value in sampled.items()), file=sys.stderr)
+        return unwrap_model(self.accelerator, self.model)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
         sampler = super()._get_train_sampler(dataset)
@@ -200,101 +158,84 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         # `rollout_func` gets prompts only. The rows are kept for it here, in the method that makes those prompts from
         # them and calls it once, in order. Frames inside the prompt instead would be copied for every row by TRL and
         # would end up in its logs.
-        self._rows = [_with_prompt(row) for row in inputs]
-        batch = super()._generate_and_score_completions(self._rows)
-        self._metrics[self._mode]["frac_reward_zero_std"][-1] = self._equal_groups
+        self._rollout = Rollout.start(inputs)
+        batch = super()._generate_and_score_completions(self._rollout.rows)
+        self._metrics[self._mode]["frac_reward_zero_std"][-1] = self._rollout.equal_groups
         if self.log_completions:
             self._show_blocks()
         # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
-        return {**batch, "latents": self._latents, "videos": self._videos, "ids": self._row_ids()}
+        return {**batch, **self._rollout.batch_columns()}
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)
         size = self.num_generations if self._mode == "train" else self.num_generations_eval
-        self._equal_groups = equal_groups(rewards, self.reward_weights, size)
+        self._rollout.equal_groups = share_of_equal_groups(rewards, self.reward_weights, size)
         return rewards
 
-    def _row_ids(self) -> list[str]:
-        return [str(row.get("id", row["question"])) for row in self._rows]
-
     def _roll_out(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
-        """TRL's `rollout_func`: one completion for each of the rows kept by `_generate_and_score_completions`."""
-        if len(prompts) != len(self._rows):
-            raise RuntimeError(f"TRL asks for {len(prompts)} completions of {len(self._rows)} rows")
+        """TRL's `rollout_func`: one completion for each row of the record."""
+        if len(prompts) != len(self._rollout.rows):
+            raise RuntimeError(f"TRL asks for {len(prompts)} completions of {len(self._rollout.rows)} rows")
         with self._measured[self._mode].timed("rollout"):
-            tokens, output = self._sampled()
-        self._latents = output.latent_embeds
+            tokens, output = self._sample_completions(self._rollout)
         rows = zip(tokens["input_ids"], tokens["attention_mask"].bool(), strict=True)
         prompt_ids = [ids[real].tolist() for ids, real in rows]
         generated = output.sequences[:, tokens["input_ids"].shape[1] :].tolist()
-        completion_ids = [until_end(ids, self.eos_token_ids) for ids in generated]
+        completion_ids = [truncate_at_eos(ids, self.eos_token_ids) for ids in generated]
         self._measured[self._mode].add(completion_ids)
         return {
             "prompt_ids": prompt_ids,
             "completion_ids": completion_ids,
             "logprobs": None,  # sampled by the policy itself: nothing to correct for
-            "env_mask": [self._trained_tokens(ids) for ids in completion_ids],
-            "rollout_text": [self._readable(ids) for ids in completion_ids],
+            "env_mask": [self._mask_latents(ids) for ids in completion_ids],
+            "rollout_text": [self._decode(ids) for ids in completion_ids],
         }
 
-    def _sampled(self) -> tuple[dict[str, torch.Tensor], LatentGenerateOutput]:
-        """The rows' prompts as tokens, and what the policy sampled after them."""
-        distinct, numbers = group_prompts(self._rows)
+    def _sample_completions(self, rollout: Rollout) -> tuple[dict[str, torch.Tensor], LatentGenerateOutput]:
+        """Sample after each row's prompt, and put prompt numbers, videos and latents into the record.
+
+        Returns:
+            `tuple`: The prompts' tokens, left-padded, `(completions, length)` each, and what `generate` gave.
+        """
+        distinct, numbers = group_prompts(rollout.rows)
         encoded = encode_prompts(self.processing_class, distinct).to(self.accelerator.device)
-        with self._policy_for_sampling() as model:
+        with prepare_policy(self) as model:
             gather_for_features(model)
             videos = encode_videos(model, encoded, self.args.freeze_vision)
-            self._videos = [videos[number] for number in numbers]
+            rollout.prompt_numbers, rollout.videos = numbers, [videos[number] for number in numbers]
             prompts = {key: encoded[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids")}
             tokens = {key: values[numbers] for key, values in prompts.items()}
             if self.args.share_prompts and self.generation_config.cache_implementation is None:
-                seen = prefilled(self._base_model, prompts, videos, numbers)
+                context = prefill_prompts(self._base_model, prompts, videos, numbers)
             else:
-                seen = video_inputs(self._videos)
+                context = video_inputs(rollout.videos)
             try:
                 output = model.generate(
                     **tokens,
-                    **seen,
+                    **context,
                     generation_config=self.generation_config,
                     synced_gpus=weights_are_sharded(self.args),  # all processes take part in each other's steps
                 )
             except RuntimeError as error:
                 if _NO_PROBABILITIES not in str(error):
                     raise
-                raise bad_scores(self, self._row_ids()) from error
+                raise sampling_error(self, rollout.ids) from error
+        rollout.latents = output.latent_embeds
         return tokens, output
 
-    @contextmanager
-    def _policy_for_sampling(self) -> Iterator[PreTrainedModel]:
-        """The policy ready for `generate`, with nothing of its checkpoint's generation config in effect."""
-        with (
-            unwrap_model_for_generation(
-                self.model_wrapped,
-                self.accelerator,
-                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-            ) as model,
-            torch.no_grad(),
-            # `accelerate` puts only the outermost model's `forward` under autocast, and an adapter's `generate`, a
-            # prefill and the tower's features go around that one.
-            self.accelerator.autocast(),
-            without_checkpoint_generation_config(self._base_model),
-        ):
-            yield model
-
-    def _trained_tokens(self, ids: list[int]) -> list[int]:
+    def _mask_latents(self, ids: list[int]) -> list[int]:
         """TRL's `env_mask` of one completion: 1 at the policy's own tokens, 0 at latents."""
         masked = masked_tokens(torch.tensor(ids), self._base_model.config, self.args.latent_mask)
         return (~masked).int().tolist()
 
-    def _readable(self, ids: list[int]) -> str:
+    def _decode(self, ids: list[int]) -> str:
         """A completion with its latent and other special tokens, without the one that ends the turn."""
-        spoken = ids[:-1] if ids[-1] in self.eos_token_ids else ids
-        return self.processing_class.tokenizer.decode(spoken, skip_special_tokens=False)
+        kept = ids[:-1] if ids[-1] in self.eos_token_ids else ids
+        return self.processing_class.tokenizer.decode(kept, skip_special_tokens=False)
 
     def _show_blocks(self) -> None:
         """Put notes of latent blocks into the completions that TRL logs, whose decoding drops special tokens."""
-        texts = gather_object([show_latent_blocks(row["rollout_text"]) for row in self._rows])
+        texts = gather_object([show_latent_blocks(row["rollout_text"]) for row in self._rollout.rows])
         self._shown.extend([{"role": "assistant", "content": text}] for text in texts)
         self._logs["completion"] = self._shown.copy()
 
@@ -321,7 +262,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             InputError: If the loss is not finite, which would make every weight so, or a rollout cannot be sampled.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        check_loss(self, loss, self._ids)
+        check_finite_loss(self, loss, self._rollout.ids)
         return loss
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -335,7 +276,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _compute_loss(self, model, inputs: dict[str, Any]) -> torch.Tensor:
-        self._latents, self._videos, self._ids = inputs["latents"], inputs["videos"], inputs["ids"]
+        self._rollout = Rollout.from_batch(inputs)
         return super()._compute_loss(model, inputs)
 
     def _get_per_token_logps_and_entropies(
@@ -344,9 +285,8 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         # One override for the policy, the old policy and the reference (a copy, or the adapter switched off).
         scorer = LatentScorer(
             model,
-            self._latents,
-            self._videos,
-            unwrapped(self.accelerator, model),
+            self._rollout,
+            unwrap_model(self.accelerator, model),
             logits_to_keep,
             self.args.latent_mask,
             self.args.share_prompts,
@@ -355,35 +295,6 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             scores = super()._get_per_token_logps_and_entropies(
                 scorer, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
-        if scorer.scored != len(self._latents):
-            raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._latents)} rows it carried")
+        if scorer.scored != len(self._rollout.latents):
+            raise RuntimeError(f"TRL scored {scorer.scored} of the {len(self._rollout.latents)} rows it carried")
         return scores
-
-
-def _with_prompt(row: dict[str, Any]) -> dict[str, Any]:
-    with naming_row(row):
-        return {**row, "prompt": video_message(row["question"], row["options"])}
-
-
-def _check_reference(model: PreTrainedModel, beta: float) -> None:
-    folder = model.config._name_or_path
-    if not folder:
-        raise InputError(
-            f"beta is {beta}, and the reference model is read from the folder that the model came from: save the "
-            "model and load it with `load_model`, or set beta to 0"
-        )
-    if find_adapter_config_file(folder) is not None:
-        raise InputError(
-            f"beta is {beta}, and the reference model cannot be read from {folder}, which holds an adapter alone: "
-            "train an adapter on it, or save the model that `load_model` gives and load that, or set beta to 0"
-        )
-
-
-def _check_columns(name: str, dataset: Any, columns: Sequence[str]) -> None:
-    if not isinstance(dataset, (Dataset, IterableDataset)) or dataset.column_names is None:
-        return  # nothing, or several datasets, or a stream that does not tell: a wrong row fails when it comes
-    missing = [column for column in columns if column not in dataset.column_names]
-    if missing:
-        states = set(missing) <= set(CENTER_COLUMNS)
-        source = "`build-data --questions mllm4d`" if states else "load_dataset(folder, 'grpo')"
-        raise InputError(f"{name} has no column {', '.join(missing)}: give it rows of {source}")

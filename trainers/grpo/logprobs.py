@@ -10,7 +10,8 @@ from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.latent_rules import LatentRules
 from ..common.video_inputs import EncodedVideo, video_grids, video_inputs
 from .head_tiles import narrow_head_tiles
-from .prefix_sharing import SharedRows, best_number_together, row_cost, rows_by_prompt, shares_prompts
+from .prefix_sharing import SharedRows, best_number_together, group_by_prompt, row_cost, shares_prompts
+from .rollout import Rollout
 
 
 def masked_tokens(ids: torch.LongTensor, config: PretrainedConfig, latent_mask: str) -> torch.BoolTensor:
@@ -38,9 +39,8 @@ class LatentScorer:
 
     Args:
         model: The policy or the reference, wrapped or not.
-        latents (`list[torch.Tensor]`): `(latents of the row, hidden)` for every row that will be scored.
-        videos (`list[EncodedVideo]`): Their videos; rows with one object have one prompt.
-        inner: The same inside its wrappers, see [`unwrapped`].
+        rollout ([`Rollout`]): What belongs to the completions that will be scored, in order.
+        inner: The same inside its wrappers, see [`unwrap_model`].
         completion_length (`int`): Columns at the end of TRL's rows that hold completions.
         latent_mask (`str`): Which latent tokens get no label, see [`masked_tokens`].
         share_prompts (`bool`, *optional*, defaults to `True`): False computes each row by itself.
@@ -49,16 +49,14 @@ class LatentScorer:
     def __init__(
         self,
         model: Any,
-        latents: Sequence[torch.Tensor],
-        videos: Sequence[EncodedVideo],
+        rollout: Rollout,
         inner: PreTrainedModel,
         completion_length: int,
         latent_mask: str,
         share_prompts: bool = True,
     ):
         self.model = model
-        self.latents = latents
-        self.videos = videos
+        self.rollout = rollout
         self.inner = inner
         self.completion_length = completion_length
         self.latent_mask = latent_mask
@@ -71,13 +69,13 @@ class LatentScorer:
         """Score the next rows: call the model with TRL's `inputs` and everything that belongs to those rows."""
         rows = slice(self.scored, self.scored + len(input_ids))
         self.scored = rows.stop
-        latents, videos = self.latents[rows], self.videos[rows]
+        latents, videos = self.rollout.latents[rows], self.rollout.videos[rows]
         config = self.inner.config
         pads = input_ids == config.latent_token_id
         _check(pads, latents, rows)
         tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
         places = torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)
-        groups = self._groups(input_ids, attention_mask, videos)
+        groups = self._groups(input_ids, attention_mask, self.rollout.prompt_numbers[rows])
         if len(groups) < len(input_ids):
             layout = SharedRows.of(attention_mask, self._prompt_width(input_ids), groups)
             tokens, places = self._shared(layout, input_ids, attention_mask, videos), layout.places
@@ -106,15 +104,15 @@ class LatentScorer:
     def _prompt_width(self, ids: torch.LongTensor) -> int:
         return ids.shape[1] - self.completion_length
 
-    def _groups(self, ids: torch.LongTensor, mask: torch.Tensor, videos: Sequence[EncodedVideo]) -> list[list[int]]:
+    def _groups(self, ids: torch.LongTensor, mask: torch.Tensor, numbers: Sequence[int]) -> list[list[int]]:
         """Rows that are computed behind one prompt: by themselves, where nothing is gained."""
         alone = [[row] for row in range(len(ids))]
         if not (self.share_prompts and shares_prompts(self.inner)):
             return alone
         prompt, hidden = self._prompt_width(ids), self.inner.config.get_text_config().hidden_size
-        groups = rows_by_prompt(videos, best_number_together(prompt, self.completion_length, hidden))
-        said = mask[:, prompt:].sum(1).tolist()
-        longest = max(prompt + sum(said[row] for row in group) for group in groups)
+        groups = group_by_prompt(numbers, best_number_together(prompt, self.completion_length, hidden))
+        lengths = mask[:, prompt:].sum(1).tolist()
+        longest = max(prompt + sum(lengths[row] for row in group) for group in groups)
         gained = len(groups) * row_cost(longest, hidden) < len(ids) * row_cost(ids.shape[1], hidden)
         return groups if gained else alone
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from ...modeling.latent_rules import LatentRules
 
 
-def equal_groups(rewards: torch.Tensor, weights: torch.Tensor, size: int) -> float:
+def share_of_equal_groups(rewards: torch.Tensor, weights: torch.Tensor, size: int) -> float:
     """Share of groups whose completions all earned the same, which no policy learns from.
 
     TRL compares a group's standard deviation with 0, which in fp32 that of eight times 1.2 is not.

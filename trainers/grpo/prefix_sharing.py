@@ -30,16 +30,16 @@ def order_is_free(args: GRPOConfig) -> bool:
     return args.loss_type != "bnpo" and not entropy_terms
 
 
-def rows_by_prompt(prompts: Sequence[Any], at_most: int | None = None) -> list[list[int]]:
-    """Numbers of the rows of each prompt, by first appearance.
+def group_by_prompt(numbers: Sequence[int], at_most: int | None = None) -> list[list[int]]:
+    """Indices of the rows of each prompt, by first appearance.
 
     Args:
-        prompts (`Sequence`): For each row an object that the rows of its prompt alone share.
+        numbers (`Sequence[int]`): For each row the number of its prompt.
         at_most (`int`, *optional*): How many may stand together; a prompt with more has several equal groups.
     """
     rows: dict[int, list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        rows.setdefault(id(prompt), []).append(row)
+    for row, number in enumerate(numbers):
+        rows.setdefault(number, []).append(row)
     groups = []
     for some in rows.values():
         parts = math.ceil(len(some) / (at_most or len(some)))
@@ -134,7 +134,7 @@ def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict
 
     Args:
         slices (`Sequence[dict]`): Equally long pieces of a batch: tensors and lists with one entry a row, and scalars;
-            `videos` tells prompts apart.
+            `prompt_numbers` tells prompts apart.
         window (`int`): Slices of one step. Rows stay within their step. Where neither number of slices divides the
             other, steps begin anywhere, and all stays as it is.
     """
@@ -143,7 +143,8 @@ def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict
     moved = []
     for start in range(0, len(slices), window):
         step = slices[start : start + window]
-        order = list(chain.from_iterable(rows_by_prompt([video for piece in step for video in piece["videos"]])))
+        numbers = [number for piece in step for number in piece["prompt_numbers"]]
+        order = list(chain.from_iterable(group_by_prompt(numbers)))
         columns = {name: _ordered([piece[name] for piece in step], order) for name in step[0]}
         moved += split_tensor_dict(columns, len(step))
     return moved

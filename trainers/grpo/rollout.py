@@ -1,16 +1,79 @@
-"""From dataset rows to model input and from sampled ids to completions: what a rollout needs before and after."""
+"""The record of a rollout, and what it needs before and after sampling: prompts as model input, ids as completions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorMixin
 
 from ...modeling.processing import encode, row_clip, row_prompt
+from ...modeling.prompts import video_message
+from ...modeling.row_rules import naming_row
 from ..common.video_inputs import EncodedVideo, video_inputs
 
 # The columns that make a prompt: rows that agree on them are one prompt.
 PROMPT_COLUMNS = ("question", "options", "timestamps", "frames")
+
+
+@dataclass
+class Rollout:
+    """What belongs to the completions that TRL is working on, and that TRL does not pass between its methods.
+
+    Each list has one entry for each completion, in TRL's order. [`LatentGRPOTrainer`] starts a record in
+    `_generate_and_score_completions`, fills it in `_roll_out`, sends its lists along with the batch, which TRL
+    shuffles and splits with its tensors, and reads them back in `_compute_loss`. So whatever TRL scores, the record
+    holds the same completions: all of a rollout while their old and reference log-probs are computed, and those of
+    one slice while a loss is.
+
+    Attributes:
+        rows (`list[dict]`):
+            The dataset rows, with the `prompt` that TRL reads; rewards get their columns. Not sent along: only
+            sampling, rewards and the log need them.
+        ids (`list[str]`):
+            The rows' ids, or their questions where they have none: what messages call them by.
+        prompt_numbers (`list[int]`):
+            Completions with one number have one prompt, which is computed once for all of them.
+        videos (`list[EncodedVideo]`):
+            The prompt's video as the model takes it; one object for all completions of a prompt.
+        latents (`list[torch.Tensor]`):
+            Hidden states that each completion fed back, `(latents, hidden)`: scoring puts them in the same places.
+        equal_groups (`float`):
+            Share of the groups, over all processes, whose completions all earned the same; of a rollout alone.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    prompt_numbers: list[int] = field(default_factory=list)
+    videos: list[EncodedVideo] = field(default_factory=list)
+    latents: list[torch.Tensor] = field(default_factory=list)
+    equal_groups: float = 0.0
+
+    @classmethod
+    def start(cls, rows: Sequence[Mapping[str, Any]]) -> "Rollout":
+        """A record of rows whose completions are still to be sampled.
+
+        Raises:
+            InputError: If a row makes no prompt; the line names it.
+        """
+        return cls(rows=[_add_prompt(row) for row in rows], ids=[str(row.get("id", row["question"])) for row in rows])
+
+    @classmethod
+    def from_batch(cls, batch: Mapping[str, Any]) -> "Rollout":
+        """The record of the completions in one of TRL's batches."""
+        return cls(**{name: batch[name] for name in _SENT_ALONG})
+
+    def batch_columns(self) -> dict[str, list]:
+        """The lists that travel with TRL's batch."""
+        return {name: getattr(self, name) for name in _SENT_ALONG}
+
+
+_SENT_ALONG = ("ids", "prompt_numbers", "videos", "latents")
+
+
+def _add_prompt(row: Mapping[str, Any]) -> dict[str, Any]:
+    with naming_row(row):
+        return {**row, "prompt": video_message(row["question"], row["options"])}
 
 
 def group_prompts(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
@@ -38,7 +101,7 @@ def encode_prompts(processor: ProcessorMixin, prompts: Sequence[Mapping[str, Any
     return encode(processor, texts, [row_clip(row) for row in prompts], padding_side="left")
 
 
-def prefilled(
+def prefill_prompts(
     model: PreTrainedModel,
     tokens: Mapping[str, torch.Tensor],
     videos: Sequence[EncodedVideo],
@@ -66,7 +129,7 @@ def prefilled(
     return {"cache": cache}
 
 
-def until_end(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
+def truncate_at_eos(ids: Sequence[int], ends: Sequence[int]) -> list[int]:
     """Token ids up to and including the first one that ends the turn."""
     ids = list(ids)
     first = min((ids.index(end) for end in ends if end in ids), default=len(ids) - 1)

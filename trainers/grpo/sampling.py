@@ -1,13 +1,19 @@
 """What rollouts sample from: the distribution of the settings, and nothing that a checkpoint brings along."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
+import torch
 from transformers import GenerationConfig, PreTrainedModel
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
+from trl.models import unwrap_model_for_generation
 
 from ...modeling.errors import InputError
 from ...modeling.generation_settings import without_checkpoint_generation_config
+from ..common.unwrapping import unwrap_model
 
 # Fields that tell ids, formats and caches, and leave the distribution as it is.
 _HOUSEKEEPING = {
@@ -40,7 +46,7 @@ def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel, latent
     return sampling
 
 
-def checked_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
+def check_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
     """What `generate` would sample with now, which must be what the settings say.
 
     Args:
@@ -76,3 +82,40 @@ def checked_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: G
             )
     shaping = {name for name, value in effective.items() if value != untouched.get(name)} - _HOUSEKEEPING
     return {name: effective[name] for name in [*asked, *sorted(shaping - asked.keys())]}
+
+
+def configure_sampling(trainer: GRPOTrainer, policy: PreTrainedModel) -> GenerationConfig:
+    """The generation config of rollouts, checked, and printed on the main process.
+
+    Args:
+        trainer (`GRPOTrainer`): With TRL's own generation config.
+        policy: Its model inside all wrappers.
+
+    Raises:
+        InputError: See [`check_sampling`].
+    """
+    sampling = sampling_config(trainer.generation_config, policy, trainer.args.latents)
+    with without_checkpoint_generation_config(policy):  # as in a rollout
+        effective = check_sampling(policy, sampling, trainer.args)
+    if trainer.is_world_process_zero():
+        print("rollouts sample with", *(f"{name}={value}" for name, value in effective.items()), file=sys.stderr)
+    return sampling
+
+
+@contextmanager
+def prepare_policy(trainer: GRPOTrainer) -> Iterator[PreTrainedModel]:
+    """The policy ready for `generate`, with nothing of its checkpoint's generation config in effect."""
+    with (
+        unwrap_model_for_generation(
+            trainer.model_wrapped,
+            trainer.accelerator,
+            gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
+            gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
+        ) as model,
+        torch.no_grad(),
+        # `accelerate` puts only the outermost model's `forward` under autocast, and an adapter's `generate`, a
+        # prefill and the tower's features go around that one.
+        trainer.accelerator.autocast(),
+        without_checkpoint_generation_config(unwrap_model(trainer.accelerator, trainer.model)),
+    ):
+        yield model

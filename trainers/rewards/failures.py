@@ -15,7 +15,7 @@ Reward = Callable[..., Sequence[float | None]]
 _LONGEST_EXCERPT = 300
 
 
-def telling(reward: Reward | nn.Module | str) -> Reward | nn.Module | str:
+def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | str:
     """A reward function whose failure names the completion and its row, in one line.
 
     Reward models, given themselves or by name, and coroutines stay as they are.

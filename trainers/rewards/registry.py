@@ -35,7 +35,7 @@ def check_weights(names: Sequence[str], weights: Sequence[float] | None) -> None
         )
 
 
-def chosen_rewards(names: Sequence[str], center_scale: str = "metric") -> list[Callable]:
+def select_rewards(names: Sequence[str], center_scale: str = "metric") -> list[Callable]:
     """The reward functions of these names, the ST-reward with its scale."""
     scaled = {"spatiotemporal_reward": partial(spatiotemporal_reward, center_scale=center_scale)}
     return [scaled.get(name, REWARDS[name]) for name in names]

@@ -9,7 +9,7 @@ from PIL import Image
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.common.adapters import fitted_adapter, validate_adapters
+from fourdthinker.trainers.common.adapters import complete_lora_config, validate_adapters
 from fourdthinker.trainers.grpo.rollout import encode_prompts
 
 TOWER = r"(^|.*\.)visual\..*"
@@ -143,13 +143,13 @@ def assert_opens_as(trained, folder, say, tmp_path):
 def test_an_accepted_adapter_opens_as_it_was_trained(tiny_model_folder, tmp_path, adapt, say, name):
     model, _ = load_model(tiny_model_folder)
     validate_adapters([ACCEPTED[name]], model)
-    trained, folder = adapt(tiny_model_folder, fitted_adapter(ACCEPTED[name], model.config))
+    trained, folder = adapt(tiny_model_folder, complete_lora_config(ACCEPTED[name], model.config))
     assert_opens_as(trained, folder, say, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["left open", "whole head", "both tables as one", "rows of each table"])
 def test_so_it_does_where_the_tables_are_two(untied_folder, tmp_path, adapt, say, name):
-    trained, folder = adapt(untied_folder, fitted_adapter(ACCEPTED[name], load_model(untied_folder)[0].config))
+    trained, folder = adapt(untied_folder, complete_lora_config(ACCEPTED[name], load_model(untied_folder)[0].config))
     assert_opens_as(trained, folder, say, tmp_path)
 
 

@@ -7,7 +7,7 @@ from peft import IA3Config, LoraConfig, get_peft_model
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.common.adapters import fitted_adapter, why_tokens_stay
+from fourdthinker.trainers.common.adapters import complete_lora_config, why_tokens_stay
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def adapted(tmp_path):
         model, processor = load_model(folder)
         ids = torch.arange(20, 40)[None]
         torch.manual_seed(len(name))
-        fitted = fitted_adapter(LoraConfig(r=2, init_lora_weights=False), model.config)
+        fitted = complete_lora_config(LoraConfig(r=2, init_lora_weights=False), model.config)
         adapter = get_peft_model(model, fitted).eval()
         with torch.no_grad():
             for weight in adapter.parameters():
@@ -93,8 +93,11 @@ def test_rows_of_tokens_are_scored_where_the_table_is_whole(tiny_model):
 
 def test_what_an_adapter_says_itself_stays(tiny_model):
     said = LoraConfig(target_modules=["q_proj"], exclude_modules=["v_proj"], modules_to_save=["lm_head"])
-    fitted = fitted_adapter(said, tiny_model.config)
+    fitted = complete_lora_config(said, tiny_model.config)
     assert fitted.target_modules == {"q_proj"} and set(fitted.exclude_modules) == {"v_proj"}
     assert fitted.modules_to_save == ["lm_head"] and fitted.trainable_token_indices is None
     other = IA3Config()
-    assert fitted_adapter(other, tiny_model.config) is other and fitted_adapter(None, tiny_model.config) is None
+    assert (
+        complete_lora_config(other, tiny_model.config) is other
+        and complete_lora_config(None, tiny_model.config) is None
+    )

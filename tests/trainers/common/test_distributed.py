@@ -11,7 +11,7 @@ from torch import nn
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
-from fourdthinker.trainers.common.distributed import check_sharding, weights_are_sharded, whole
+from fourdthinker.trainers.common.distributed import check_sharding, gather_weights, weights_are_sharded
 
 PARALLEL = {"self_feeding": "parallel"}
 PRECOMPUTED = {"precompute_targets": True}
@@ -109,9 +109,9 @@ def test_the_tower_is_whole_while_features_are_computed(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "deepspeed", SimpleNamespace(zero=SimpleNamespace(GatheredParameters=gather)))
     tower = nn.Linear(2, 2)
-    with whole(tower):
+    with gather_weights(tower):
         assert torch.isfinite(tower(torch.ones(2))).all() and gathered == []
     tower.weight.ds_id = 0
-    with whole(tower):
+    with gather_weights(tower):
         assert gathered == [2]
     assert gathered == [2, "let go"]

@@ -11,11 +11,11 @@ from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTCollator, DIFTConfig, LatentGRPOConfig
-from fourdthinker.trainers.common.images import undecoded
-from fourdthinker.trainers.common.row_validation import masks_needed, usable_rows
+from fourdthinker.trainers.common.images import keep_images_encoded
+from fourdthinker.trainers.common.row_validation import masks_needed, validate_rows
 from fourdthinker.trainers.grpo.rollout import encode_prompts
 
-from ..tests.bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
+from ...bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
 
 FEATURES = MLLM4D_FEATURES["mllm4d_sft"]
 STAGES = ("dift", "grpo", "best-of-n", "eval")
@@ -53,10 +53,10 @@ def test_a_bad_row_is_named_or_left_out(rows, caplog, stages, change, words):
     for stage in stages:
         caplog.clear()
         with pytest.raises(InputError, match=f"1 of 4 rows cannot be .*; the first is {name}: ") as caught:
-            usable_rows(data, stage)
+            validate_rows(data, stage)
         assert words in str(caught.value) and str(caught.value).endswith("(--on-bad-row skip leaves them out)")
         with caplog.at_level(logging.WARNING):
-            assert usable_rows(data, stage, "skip")["id"] == ["row-0", "row-1", "row-3"]
+            assert validate_rows(data, stage, "skip")["id"] == ["row-0", "row-1", "row-3"]
         assert f"row {name} is left out: " in caplog.text and words in caplog.text and "1 of 4 rows" in caplog.text
 
 
@@ -64,24 +64,24 @@ def test_a_bad_row_is_named_or_left_out(rows, caplog, stages, change, words):
 def test_two_options_to_ten_will_do(rows, stage):
     counts = range(2, 11)
     data = rows({n: {"options": ELEVEN[:n], "answer": "ABCDEFGHIJ"[n - 1]} for n in counts}, count=11)
-    assert usable_rows(data, stage) is data
+    assert validate_rows(data, stage) is data
 
 
 def test_rows_without_options_have_them_in_the_question(rows):
     """As the published rows do, of which those of `dift` have their answer in the response alone."""
     unlisted = {"options": [], "answer": ""}
-    assert len(usable_rows(rows({1: unlisted, 2: {**unlisted, "answer": "D"}}), "dift")) == 4
+    assert len(validate_rows(rows({1: unlisted, 2: {**unlisted, "answer": "D"}}), "dift")) == 4
     for answer in ("", "E", None):
         with pytest.raises(InputError, match="row-1: answer .* an option: write one of A, B, C, D"):
-            usable_rows(rows({1: {**unlisted, "answer": answer}}), "grpo")
+            validate_rows(rows({1: {**unlisted, "answer": answer}}), "grpo")
 
 
 @pytest.mark.parametrize("masks", [None, []])
 def test_masks_are_asked_for_where_they_are_needed(rows, masks):
     data = rows({1: {"imagery_masks": masks}})
-    assert len(usable_rows(data, "dift")) == 4
+    assert len(validate_rows(data, "dift")) == 4
     with pytest.raises(InputError, match="row-1: imagery_masks has 0, imagery 1: write one mask for each frame"):
-        usable_rows(data, "dift", masks=True)
+        validate_rows(data, "dift", masks=True)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_masks_are_asked_for_where_they_are_needed(rows, masks):
 )
 def test_a_missing_column_is_named(rows, stage, column):
     with pytest.raises(InputError, match=f"have no column {column}: make them with `fourdthinker build-data`"):
-        usable_rows(rows().remove_columns(column), stage, "skip")
+        validate_rows(rows().remove_columns(column), stage, "skip")
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])
@@ -99,19 +99,19 @@ def test_a_column_of_no_pictures_is_named(rows, column):
     words = Dataset.from_dict({column: [["a.png"]] * len(data)})
     data = data.remove_columns(column).add_column(column, words[column], feature=words.features[column])
     with pytest.raises(InputError, match=f"the column {column} holds list.*, no pictures: make the rows anew"):
-        usable_rows(data, "dift")
+        validate_rows(data, "dift")
 
 
 def test_rows_that_have_no_names_are_counted(rows):
     with pytest.raises(InputError, match="the first is number 2: question is null"):
-        usable_rows(rows({1: {"question": None}}).remove_columns("id"), "grpo")
+        validate_rows(rows({1: {"question": None}}).remove_columns("id"), "grpo")
 
 
 def test_good_rows_are_all_kept_whatever_is_decoded_of_them(rows):
     data = rows()
-    assert all(usable_rows(data, stage) is data for stage in STAGES)
+    assert all(validate_rows(data, stage) is data for stage in STAGES)
     undecoded = data.cast_column("frames", List(Image(decode=False)))
-    assert usable_rows(undecoded.select([2, 0]), "dift")["id"] == ["row-2", "row-0"]
+    assert validate_rows(undecoded.select([2, 0]), "dift")["id"] == ["row-2", "row-0"]
 
 
 def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, make_video):
@@ -133,9 +133,9 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
 
     data = Dataset.from_list(named, features=features).with_transform(decoding)
     with pytest.raises(InputError, match=r"6 of 7 .* the first is row-1: its video is not there: .*gone\.mp4"):
-        usable_rows(data, "grpo")
+        validate_rows(data, "grpo")
     with caplog.at_level(logging.WARNING):
-        left = usable_rows(data, "grpo", "skip")
+        left = validate_rows(data, "grpo", "skip")
     assert list(left.with_format(None)["id"]) == ["row-0"]
     assert "row-2 is left out: its video is not there" in caplog.text
     for number, name in ((3, "page.mp4"), (4, "empty.mp4"), (5, "half.mp4")):
@@ -149,7 +149,7 @@ def test_a_file_that_is_no_picture_is_named(rows, tmp_path):
     (tmp_path / "page.png").write_text("<html>not found</html>")
     data = rows({1: {"frames": [PICTURE, {"bytes": None, "path": str(tmp_path / "page.png")}]}})
     with pytest.raises(InputError, match=r"row-1: frames 2 is no picture, or damaged: .*page\.png"):
-        usable_rows(data, "dift")
+        validate_rows(data, "dift")
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])
@@ -157,8 +157,8 @@ def test_damage_behind_the_header_names_the_row_when_it_comes(rows, tiny_process
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval, where it is imported, sets it
     cut_off = {"bytes": PNG[: len(PNG) // 2], "path": None}
     whole = {"frames": [PICTURE] * 2, "imagery": [PICTURE] * 2, "timestamps": [0.0, 0.5]}
-    data = usable_rows(rows({2: {**whole, column: [PICTURE, cut_off]}}), "dift")
-    row = undecoded(data)[2]
+    data = validate_rows(rows({2: {**whole, column: [PICTURE, cut_off]}}), "dift")
+    row = keep_images_encoded(data)[2]
     with pytest.raises(InputError, match=rf"^row row-2: {column} 2 cannot be decoded .*leave the row out$"):
         DIFTCollator(tiny_processor, latent_size=4)([row])
     if column == "frames":
@@ -210,15 +210,15 @@ def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):
     make_dift_row(0)["frames"][0].save(tmp_path / "frame.png")
     one = {"frames": [{"bytes": None, "path": str(tmp_path / "frame.png")}], "timestamps": [0.0]}
     data = rows({1: one})
-    assert len(usable_rows(data, "dift")) == 4
+    assert len(validate_rows(data, "dift")) == 4
 
 
 def test_no_row_left_is_an_error(rows):
     with pytest.raises(InputError, match="none is left"):
-        usable_rows(rows({number: {"frames": []} for number in range(4)}), "dift", "skip")
+        validate_rows(rows({number: {"frames": []} for number in range(4)}), "dift", "skip")
 
 
 def test_many_rows_are_counted_over_batches(rows):
     few = rows({3: {"frames": []}})
     data = few.select([3 if number in (3, 1001, 1500) else number % 3 for number in range(1600)])
-    assert len(usable_rows(data, "dift", "skip")) == 1597
+    assert len(validate_rows(data, "dift", "skip")) == 1597

@@ -10,7 +10,7 @@ from accelerate import PartialState
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers.common.images import undecoded
+from fourdthinker.trainers.common.images import keep_images_encoded
 from fourdthinker.trainers.dift.feature_cache import FeatureCache
 
 
@@ -91,7 +91,7 @@ def test_what_is_there_is_not_computed_again_and_what_changed_is(make_trainer, r
 
 def test_another_tower_has_features_of_its_own(tiny_model_folder, dift_dataset, rows, tmp_path):
     model, processor = load_model(tiny_model_folder)
-    dataset, found = undecoded(dift_dataset(rows)), []
+    dataset, found = keep_images_encoded(dift_dataset(rows)), []
     for precision in (None, torch.bfloat16, None):
         kept = FeatureCache(model, processor, tmp_path, precision).with_videos(dataset)
         found.append(set(kept["video_features_file"]))
@@ -104,7 +104,7 @@ def test_another_tower_has_features_of_its_own(tiny_model_folder, dift_dataset, 
 def test_whatever_features_follow_from_is_in_their_name(tiny_model_folder, dift_dataset, rows, tmp_path):
     """Another size of pictures, number of latents or mask: none may be answered with what was kept before."""
     model, processor = load_model(tiny_model_folder)
-    dataset, found = undecoded(dift_dataset(rows)), []
+    dataset, found = keep_images_encoded(dift_dataset(rows)), []
 
     def keep(name, data=dataset):
         cache = FeatureCache(model, processor, tmp_path)
@@ -125,7 +125,7 @@ def test_whatever_features_follow_from_is_in_their_name(tiny_model_folder, dift_
     for row in masked:
         for mask in row["imagery_masks"]:
             mask.putpixel((0, 0), 255)
-    keep("targets", undecoded(dift_dataset(masked)))
+    keep("targets", keep_images_encoded(dift_dataset(masked)))
     assert len(set(found)) == len(found)
 
 
@@ -133,7 +133,7 @@ def test_processes_share_the_work_whatever_the_others_have_written(
     tiny_model_folder, dift_dataset, rows, tmp_path, monkeypatch
 ):
     model, processor = load_model(tiny_model_folder)
-    dataset = undecoded(dift_dataset(rows))
+    dataset = keep_images_encoded(dift_dataset(rows))
     told = PartialState()._shared_state  # what accelerate knows of the processes there are
     monkeypatch.setitem(told, "num_processes", 2)
     for process in (0, 1):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pyarrow.parquet
 import pytest
@@ -19,12 +20,11 @@ from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.latent_rules import LatentRules
 from fourdthinker.modeling.tokens import show_latent_blocks
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.common.video_inputs import EncodedVideo
 from fourdthinker.trainers.grpo.head_tiles import narrow_head_tiles
 from fourdthinker.trainers.grpo.logprobs import LatentScorer
 from fourdthinker.trainers.grpo.metrics import GRPOMetrics
-from fourdthinker.trainers.grpo.rollout import group_prompts, until_end
-from fourdthinker.trainers.grpo.sampling import checked_sampling
+from fourdthinker.trainers.grpo.rollout import Rollout, group_prompts, truncate_at_eos
+from fourdthinker.trainers.grpo.sampling import check_sampling
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]
 LORA = r".*language_model.*\.(q_proj|v_proj|gate_proj)"
@@ -464,17 +464,25 @@ def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
 def test_slices_hold_one_prompt_each_unless_they_take_means_of_their_own(parts, tmp_path, loss_type, together):
     settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "loss_type": loss_type}
     slices = roll_out(make_trainer(parts, tmp_path, **settings))
-    prompts = [{id(video) for video in batch["videos"]} for batch in slices]
+    prompts = [set(batch["prompt_numbers"]) for batch in slices]
     assert len(set.union(*prompts)) == 3 and all(len(some) == 1 for some in prompts) == together
 
 
 def handed_to_the_model(trainer, batch):
     """What a scorer calls the policy with for a whole batch."""
     policy, width = trainer._base_model, batch["completion_ids"].shape[1]
-    scorer = LatentScorer(dict, batch["latents"], batch["videos"], policy, width, "pads_and_end")
+    scorer = LatentScorer(dict, Rollout.from_batch(batch), policy, width, "pads_and_end")
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     return scorer(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100))
+
+
+def test_prompts_are_told_apart_by_number_and_not_by_object(parts, tmp_path):
+    """A copy of the batch, such as a new TRL may make, keeps prompts shared."""
+    trainer = make_trainer(parts, tmp_path)
+    (batch,) = roll_out(trainer)
+    batch["videos"] = [replace(video) for video in batch["videos"]]
+    assert len(handed_to_the_model(trainer, batch)["input_ids"]) == 3
 
 
 @pytest.mark.parametrize(("attention", "rows"), [("sdpa", 3), ("flash_attention_2", 12)])
@@ -493,14 +501,13 @@ def test_prompts_are_not_shared_where_layers_look_back_a_stretch_alone(parts, tm
     assert len(handed_to_the_model(trainer, batch)["input_ids"]) == 12
 
 
-@pytest.mark.parametrize(("said", "groups"), [(5, [[0], [1, 2]]), (50, [[0], [1], [2]])])
-def test_prompts_are_not_shared_where_that_is_more_work(parts, said, groups):
+@pytest.mark.parametrize(("length", "groups"), [(5, [[0], [1, 2]]), (50, [[0], [1], [2]])])
+def test_prompts_are_not_shared_where_that_is_more_work(parts, length, groups):
     """One row is padded to the length of the two that could stand together."""
-    first, second = (EncodedVideo(torch.ones(1, 3, dtype=torch.long)) for _ in range(2))
-    scorer = LatentScorer(parts[0], [], [], parts[0], 50, "pads_and_end")
+    scorer = LatentScorer(parts[0], Rollout(), parts[0], 50, "pads_and_end")
     mask = torch.ones(3, 100, dtype=torch.long)
-    mask[:, 50 + said :] = 0
-    assert scorer._groups(torch.zeros_like(mask), mask, [first, second, second]) == groups
+    mask[:, 50 + length :] = 0
+    assert scorer._groups(torch.zeros_like(mask), mask, [0, 1, 1]) == groups
 
 
 def test_a_pass_without_latents_takes_the_same_way(parts, tmp_path):
@@ -593,7 +600,7 @@ def test_what_a_checkpoint_brings_along_is_noticed_where_it_is_not_put_by(parts,
     model.generation_config.min_p = 0.99
     trainer = make_trainer(parts, tmp_path)
     with pytest.raises(InputError, match="would sample with min_p 0.99, while the settings say None"):
-        checked_sampling(model, trainer.generation_config, trainer.args)
+        check_sampling(model, trainer.generation_config, trainer.args)
 
 
 def test_what_rollouts_sample_with_is_printed(parts, tmp_path, capsys):
@@ -925,7 +932,7 @@ def test_without_latents_completions_are_text_alone(parts, tmp_path):
 def test_latents_of_other_rows_are_refused(parts):
     model, _ = parts
     ids = torch.tensor([[1, model.config.latent_token_id]])
-    scorer = LatentScorer(model, [torch.zeros(2, 8)], [], model, 3, "all")
+    scorer = LatentScorer(model, Rollout(latents=[torch.zeros(2, 8)]), model, 3, "all")
     with pytest.raises(RuntimeError, match="not the ones that were carried"):
         scorer(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids)
 
@@ -940,6 +947,6 @@ def test_equal_neighbours_are_one_prompt():
 
 
 def test_a_completion_ends_with_its_turn():
-    assert until_end([5, 6, 7, 8], [7, 9]) == [5, 6, 7]
-    assert until_end([5, 9, 7, 8], [7, 9]) == [5, 9]
-    assert until_end([5, 6], [7]) == [5, 6]
+    assert truncate_at_eos([5, 6, 7, 8], [7, 9]) == [5, 6, 7]
+    assert truncate_at_eos([5, 9, 7, 8], [7, 9]) == [5, 9]
+    assert truncate_at_eos([5, 6], [7]) == [5, 6]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fourdthinker.trainers.grpo.metrics import equal_groups
+from fourdthinker.trainers.grpo.metrics import share_of_equal_groups
 
 NAN = float("nan")
 
@@ -23,4 +23,4 @@ def test_groups_whose_completions_earned_the_same(rewards, equal):
     weights = torch.tensor([1.0, 0.5])
     first, second = (torch.tensor(rewards) * weights).nansum(1)
     assert equal == 1.0 or first != second
-    assert equal_groups(torch.tensor(rewards), weights, 2) == equal
+    assert share_of_equal_groups(torch.tensor(rewards), weights, 2) == equal

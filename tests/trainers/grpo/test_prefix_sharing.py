@@ -7,18 +7,13 @@ from fourdthinker.trainers import LatentGRPOConfig
 from fourdthinker.trainers.grpo.prefix_sharing import (
     SharedRows,
     best_number_together,
+    group_by_prompt,
     order_is_free,
     prompts_together,
     row_cost,
-    rows_by_prompt,
 )
 
-
-class Prompt:
-    """Told apart by identity alone, as videos are."""
-
-
-FIRST, SECOND = Prompt(), Prompt()
+FIRST, SECOND = 3, 8
 # Two columns of prompt, padded on the left, and three of completions, padded on the right.
 MASK = torch.tensor([[1, 1, 1, 1, 0], [0, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
 IDS = torch.tensor([[10, 11, 12, 13, 0], [0, 20, 21, 0, 0], [10, 11, 14, 15, 16], [10, 11, 0, 0, 0]])
@@ -48,9 +43,9 @@ def test_every_token_is_found_again_and_sees_what_it_saw_in_its_row(layout):
 
 def test_rows_of_a_prompt_are_found_wherever_they_stand():
     prompts = [FIRST, SECOND, FIRST, FIRST, FIRST, FIRST]
-    assert rows_by_prompt(prompts) == [[0, 2, 3, 4, 5], [1]]
-    assert rows_by_prompt(prompts, at_most=2) == [[0, 2], [3, 4], [5], [1]]
-    assert rows_by_prompt(prompts, at_most=4) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
+    assert group_by_prompt(prompts) == [[0, 2, 3, 4, 5], [1]]
+    assert group_by_prompt(prompts, at_most=2) == [[0, 2], [3, 4], [5], [1]]
+    assert group_by_prompt(prompts, at_most=4) == [[0, 2, 3], [4, 5], [1]]  # halves, not four and one
 
 
 @pytest.mark.parametrize(("prompt", "completion", "hidden"), [(1200, 1024, 2048), (140, 1024, 128), (379, 64, 512)])
@@ -65,16 +60,21 @@ def test_as_many_stand_together_as_cost_the_least(prompt, completion, hidden):
 
 
 def test_rows_move_within_their_step_alone():
-    videos = [[FIRST, SECOND], [SECOND, FIRST], [SECOND, FIRST], [FIRST, SECOND]]
+    numbers = [[FIRST, SECOND], [SECOND, FIRST], [SECOND, FIRST], [FIRST, SECOND]]
     slices = [
-        {"ids": torch.tensor([2 * n, 2 * n + 1]), "videos": pair, "names": [f"{2 * n}", f"{2 * n + 1}"], "none": None}
+        {
+            "ids": torch.tensor([2 * n, 2 * n + 1]),
+            "prompt_numbers": pair,
+            "names": [f"{2 * n}", f"{2 * n + 1}"],
+            "none": None,
+        }
         | {"tokens": torch.tensor(7)}
-        for n, pair in enumerate(videos)
+        for n, pair in enumerate(numbers)
     ]
     moved = prompts_together(slices, window=2)
     assert [piece["ids"].tolist() for piece in moved] == [[0, 3], [1, 2], [4, 7], [5, 6]]
     assert [piece["names"] for piece in moved] == [["0", "3"], ["1", "2"], ["4", "7"], ["5", "6"]]
-    assert all(len({id(video) for video in piece["videos"]}) == 1 for piece in moved)
+    assert all(len(set(piece["prompt_numbers"])) == 1 for piece in moved)
     assert all(piece["tokens"] == 7 and piece["none"] is None for piece in moved)
     part = prompts_together(slices[:2], window=4)  # a step takes two generations of two slices
     assert [piece["ids"].tolist() for piece in part] == [[0, 3], [1, 2]]

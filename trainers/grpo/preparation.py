@@ -1,0 +1,103 @@
+"""What 4DRL settles before TRL's trainer is built: rewards with their columns, the adapter, the reference model."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from peft import PeftConfig, PeftModel
+from transformers import PreTrainedModel
+from transformers.utils.peft_utils import find_adapter_config_file
+from trl.trainer.utils import get_callable_name
+
+from ...modeling.errors import InputError
+from ..common.adapters import complete_lora_config, validate_adapters, why_tokens_stay
+from ..common.distributed import weights_are_sharded
+from ..rewards.registry import (
+    PUBLISHED_REWARD_WEIGHTS,
+    PUBLISHED_REWARDS,
+    check_weights,
+    reward_columns,
+    select_rewards,
+)
+from ..rewards.spatiotemporal import CENTER_COLUMNS
+from .grpo_config import LatentGRPOConfig
+
+logger = logging.getLogger(__name__)
+
+ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
+
+
+def prepare_rewards(reward_funcs: Any, args: LatentGRPOConfig) -> tuple[list[Callable | str | Any], tuple[str, ...]]:
+    """The rewards of a run, and the columns that its rows must have.
+
+    Args:
+        reward_funcs: What the trainer was given; `None` for those that the settings name.
+        args ([`LatentGRPOConfig`]): Gets the published weights where the rewards are the published ones.
+
+    Raises:
+        InputError: If there is another number of weights than of rewards.
+    """
+    columns = ROW_COLUMNS
+    if reward_funcs is None:
+        names = tuple(args.rewards or PUBLISHED_REWARDS)
+        reward_funcs = select_rewards(names, args.center_scale)
+        columns = (*ROW_COLUMNS, *reward_columns(names))
+        if names == PUBLISHED_REWARDS and args.reward_weights is None:
+            args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
+    elif not isinstance(reward_funcs, list):
+        reward_funcs = [reward_funcs]
+    check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
+    return reward_funcs, columns
+
+
+def prepare_adapter(
+    model: PreTrainedModel | PeftModel, peft_config: PeftConfig | None, args: LatentGRPOConfig
+) -> PeftConfig | None:
+    """The adapter to train, completed and checked, see [`complete_lora_config`] and [`validate_adapters`].
+
+    Raises:
+        InputError: If the adapter is not supported, or there is none and the reference model could not be read.
+    """
+    reason = why_tokens_stay(model, weights_are_sharded(args))
+    peft_config = complete_lora_config(peft_config, model.config, reason is None, spare_tower=args.freeze_vision)
+    if reason and peft_config is not None:
+        logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)
+    if isinstance(model, PeftModel):
+        validate_adapters(model.peft_config.values(), model.get_base_model())
+    elif peft_config is not None:
+        validate_adapters([peft_config], model)
+    elif args.beta:
+        _check_reference(model, args.beta)
+    return peft_config
+
+
+def _check_reference(model: PreTrainedModel, beta: float) -> None:
+    folder = model.config._name_or_path
+    if not folder:
+        raise InputError(
+            f"beta is {beta}, and the reference model is read from the folder that the model came from: save the "
+            "model and load it with `load_model`, or set beta to 0"
+        )
+    if find_adapter_config_file(folder) is not None:
+        raise InputError(
+            f"beta is {beta}, and the reference model cannot be read from {folder}, which holds an adapter alone: "
+            "train an adapter on it, or save the model that `load_model` gives and load that, or set beta to 0"
+        )
+
+
+def check_columns(name: str, dataset: Any, columns: Sequence[str]) -> None:
+    """Reject rows that lack a column which training or a reward reads.
+
+    Args:
+        name (`str`): What to call the rows.
+        dataset: The rows; a stream that does not know its columns, or several datasets, pass unchecked.
+        columns (`Sequence[str]`): The columns.
+    """
+    if not isinstance(dataset, (Dataset, IterableDataset)) or dataset.column_names is None:
+        return
+    missing = [column for column in columns if column not in dataset.column_names]
+    if missing:
+        states = set(missing) <= set(CENTER_COLUMNS)
+        source = "`build-data --questions mllm4d`" if states else "load_dataset(folder, 'grpo')"
+        raise InputError(f"{name} has no column {', '.join(missing)}: give it rows of {source}")
