@@ -103,13 +103,8 @@ class LatentModelMixin:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
-            past = 0 if cache is None else cache.get_seq_length()
-            # Without ids the stock forward would take the last prompt's deltas for a text that has none.
-            if position_ids is None and (has_grid or past):
-                position_ids = self._positions(input_ids, inputs_embeds, attention_mask, cache, {**kwargs, **types})
             if position_ids is None:
-                counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
-                position_ids = counted.expand(3, input_ids.shape[0], -1)
+                position_ids = self._positions(input_ids, inputs_embeds, attention_mask, cache, {**kwargs, **types})
             # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
             input_ids = None
         elif input_ids is not None:
@@ -132,16 +127,24 @@ class LatentModelMixin:
         """Those of `arguments` that the stock class's method names."""
         return {name: value for name, value in arguments.items() if name in self._known[method]}
 
-    def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor | None:
-        """The stock positions, for which the stock forward would need the ids."""
+    def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor:
+        """The stock positions, for which the stock forward would need the ids; those of plain text elsewhere."""
         names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
-        return self.compute_3d_position_ids(
-            input_ids=input_ids,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            **{CACHE_NAME: cache},
-            **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
-        )
+        past = 0 if cache is None else cache.get_seq_length()
+        positions = None
+        # A text without a past has none of the deltas that the stock method keeps of the last prompt.
+        if any(vision.get(name) is not None for name in names[:2]) or past:
+            positions = self.compute_3d_position_ids(
+                input_ids=input_ids,
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                **{CACHE_NAME: cache},
+                **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
+            )
+        if positions is None:
+            counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
+            positions = counted.expand(3, input_ids.shape[0], -1)
+        return positions
 
     def get_rope_index(
         self,
@@ -373,7 +376,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
 
         def predict(fed: torch.Tensor) -> torch.Tensor:
             outputs = self.model(**tokens, **context, latent_embeds=fed, use_cache=False)
-            return self.fed_back(outputs.last_hidden_state)
+            return self.to_feedback(outputs.last_hidden_state)
 
         if feeding.passes is not None:
             latents.refine(predict, feeding.passes, feeding.gradient)
@@ -411,7 +414,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
             encoded.pooler_output, self.config.latent_size, self.config.latent_pooling, grids, latent_masks
         )
 
-    def fed_back(self, states: torch.Tensor) -> torch.Tensor:
+    def to_feedback(self, states: torch.Tensor) -> torch.Tensor:
         """What stands at latent pads in the place of predicted states `(..., hidden)`, by `latent_norm`.
 
         Raises:

@@ -159,4 +159,4 @@ class CachedSteps:
             **self.context,
         )
         self.context = {name: value for name, value in self.context.items() if name not in _VISION}
-        return self.model.fed_back(outputs.last_hidden_state[:, -1])
+        return self.model.to_feedback(outputs.last_hidden_state[:, -1])
