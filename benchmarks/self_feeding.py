@@ -118,6 +118,8 @@ def train(model, rows: Rows, arm: dict, seed: int, args: argparse.Namespace) -> 
     """AdamW with a warm-up and a cosine, as the demo's recipes."""
     for name, value in arm["settings"].items():
         setattr(model.config, name, value)
+    if model.config.latent_norm == "match":
+        model.config.latent_target_norm = rows.targets.norm(dim=-1).mean().item()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=args.learning_rate, weight_decay=0.01)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, 20, args.steps)

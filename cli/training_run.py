@@ -122,7 +122,6 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
-    _check_replaceable(job.output)
     stage, configuration = configuration, job.dataset_config or configuration
     job = dataclasses.replace(job, dataset_config=configuration)
     check_model_folder(job.output, filter(None, (job.model, job.dataset, job.eval_dataset, job.image_root)))
@@ -150,16 +149,6 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     save_run(trainer, processor, job)
     if trainer.is_world_process_zero():
         print(f"trained model in {job.output}")
-
-
-def _check_replaceable(output: Path) -> None:
-    """Refuse an output that saving would delete although no training made it, such as a folder of videos."""
-    if not output.exists() or (output / TRAINING_LOG).is_file():
-        return
-    if not output.is_dir() or any(output.iterdir()):
-        raise InputError(
-            f"{output} exists already and no training wrote it; name a new folder for --output or remove it"
-        )
 
 
 def _checked_rows(job: Run, dataset: str, configuration: str, split: str, stage: "Stage", masks: bool) -> "Dataset":

@@ -31,7 +31,8 @@ class LatentConfigMixin:
             `"match"` feeds states back at the length of the targets that they stand for; `"none"` as they come, as
             published, although the cosine loss leaves their length free.
         latent_target_norm (`float`, *optional*):
-            Running mean of the targets' Euclidean length, for `latent_norm="match"`; training keeps it.
+            Mean Euclidean length of the targets, for `latent_norm="match"`; `DIFTTrainer` measures it before its
+            first step.
         ce_loss_weight (`float`, *optional*, defaults to 0.1):
             Weight of the cross entropy in the DIFT loss.
         sim_loss_weight (`float`, *optional*, defaults to 1.0):

@@ -21,6 +21,8 @@ from .latent_rules import LatentRules
 from .rope_positions import token_types
 
 LatentTransform = Callable[[torch.Tensor], torch.Tensor]
+# Steps for which `LatentFeedback` has room at first; it doubles when they are used up.
+_FIRST_STEPS = 128
 
 
 @dataclass
@@ -40,6 +42,9 @@ class LatentGenerateOutput(GenerateDecoderOnlyOutput):
 class LatentFeedback:
     """What one call to `generate` feeds back and records.
 
+    Between two tokens nothing here waits for the device: the states of all rows go into a buffer, and which of them
+    are latents is read off the ids once, at the end.
+
     Args:
         rules ([`LatentRules`]): Token ids and block size.
         transform (`Callable`, *optional*): From and to states of shape `(batch, 1, hidden)`, applied before feeding.
@@ -56,10 +61,16 @@ class LatentFeedback:
         self.transform = transform
         self.prompt = prompt
         self._fed: torch.Tensor | None = None
-        self._steps: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        self._first: int | None = None
+        # Of shape (batch, steps with room for more, hidden).
+        self._states: torch.Tensor | None = None
 
     def feed(self, state: torch.Tensor) -> torch.Tensor:
-        """Take the last hidden states `(batch, 1, hidden)`; give what the next step gets at latent pads."""
+        """Take the last hidden states `(batch, 1, hidden)`; give what the next step gets at latent pads.
+
+        Raises:
+            InputError: If the transform changes the shape.
+        """
         # A copy: a compiled forward may write its next output over this one, a transform may work in place.
         state = state.clone()
         self._fed = state if self.transform is None else self.transform(state)
@@ -69,23 +80,24 @@ class LatentFeedback:
             )
         return self._fed
 
-    def record(self, position: int, rows: torch.BoolTensor) -> None:
-        """Note that `rows` get a latent at `position`."""
-        index = rows.nonzero().flatten()
-        if index.numel():
-            self._steps.append((position, index, self._fed[index, 0]))
+    def record(self, position: int) -> None:
+        """Keep what is fed at `position`, the next one of every row, in case that a pad comes there."""
+        if self._first is None:
+            self._first = position
+            self._states = self._fed.new_empty(len(self._fed), _FIRST_STEPS, self._fed.shape[-1])
+        step = position - self._first
+        if step == self._states.shape[1]:
+            # Only the stopping criteria know how many steps there will be.
+            self._states = torch.cat([self._states, torch.empty_like(self._states)], dim=1)
+        self._states[:, step] = self._fed[:, 0]
 
-    def latents(self, sequences: torch.LongTensor) -> list[torch.Tensor]:
-        """The latents of every returned row."""
+    def collect(self, sequences: torch.LongTensor) -> list[torch.Tensor]:
+        """The latents `(latents, hidden)` of every returned row of `sequences`, in order of position."""
         expand = sequences.shape[0] // len(self.prompt)
-        rows = [[latents] for latents in self.prompt for _ in range(expand)]
-        for position, index, states in self._steps:
-            # A stopping criterion may have put padding where the pad was due.
-            kept = (sequences[index, position] == self.rules.pad).tolist()
-            for row, state, keep in zip(index.tolist(), states, kept, strict=True):
-                if keep:
-                    rows[row].append(state[None])
-        return [torch.cat([part.to(parts[-1]) for part in parts]) for parts in rows]
+        prompts = [latents for latents in self.prompt for _ in range(expand)]
+        pads = sequences[:, self._first :] == self.rules.pad
+        decoded = self._states[:, : pads.shape[1]][pads].split(pads.sum(1).tolist())
+        return [torch.cat([before.to(after), after]) for before, after in zip(prompts, decoded, strict=True)]
 
 
 class LatentLogitsProcessor(LogitsProcessor):
@@ -93,7 +105,7 @@ class LatentLogitsProcessor(LogitsProcessor):
 
     Args:
         rules ([`LatentRules`]): Token ids and block size.
-        feedback ([`LatentFeedback`], *optional*): Told at which rows and positions latents are fed.
+        feedback ([`LatentFeedback`], *optional*): Records what is fed at each position.
     """
 
     def __init__(self, rules: LatentRules, feedback: LatentFeedback | None = None):
@@ -104,7 +116,7 @@ class LatentLogitsProcessor(LogitsProcessor):
         """Constrain `scores` of shape `(batch, vocabulary)` by the ids so far."""
         forced = self.rules.forced(input_ids)
         if self.feedback is not None:
-            self.feedback.record(input_ids.shape[1], forced == self.rules.pad)
+            self.feedback.record(input_ids.shape[1])
         return self.rules.constrain(forced, scores)
 
 
@@ -147,7 +159,8 @@ class LatentGenerationMixin:
         rules = LatentRules.from_config(self.config, latent_size)
         kwargs = rename_cache(kwargs)
         ids = kwargs.get("input_ids", inputs)
-        feedback = LatentFeedback(rules, self._feeding(latent_transform), self._prompt_latents(rules, ids, kwargs))
+        prompt = self._split_prompt_latents(rules, ids, kwargs)
+        feedback = LatentFeedback(rules, self._compose_transform(latent_transform), prompt)
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
         if has_grid and ids is not None and kwargs.get("mm_token_type_ids") is None:
             kwargs["mm_token_type_ids"] = token_types(ids, self.config)
@@ -155,15 +168,15 @@ class LatentGenerationMixin:
         output = super().generate(inputs, generation_config, processors, latent_feedback=feedback, **kwargs)
         if not isinstance(output, ModelOutput):
             return output
-        return LatentGenerateOutput(**output, latent_embeds=feedback.latents(output.sequences))
+        return LatentGenerateOutput(**output, latent_embeds=feedback.collect(output.sequences))
 
-    def _feeding(self, transform: LatentTransform | None) -> LatentTransform | None:
+    def _compose_transform(self, transform: LatentTransform | None) -> LatentTransform | None:
         """What is done to a state before it is fed back: its length by the configuration, then `transform`."""
         if self.config.latent_norm == "none":
             return transform
-        return lambda states: self.fed_back(states) if transform is None else transform(self.fed_back(states))
+        return lambda states: self.to_feedback(states) if transform is None else transform(self.to_feedback(states))
 
-    def _prompt_latents(self, rules: LatentRules, ids: torch.Tensor | None, kwargs: dict) -> list[torch.Tensor]:
+    def _split_prompt_latents(self, rules: LatentRules, ids: torch.Tensor | None, kwargs: dict) -> list[torch.Tensor]:
         """The latents of each prompt that are not in a cache yet, split from the packed ones."""
         given = kwargs.get("latent_embeds")
         if ids is None:

@@ -11,12 +11,12 @@ from .cache_name import CACHE_NAME, pick_cache
 from .errors import InputError
 from .generation_latent import LatentGenerationMixin
 from .latent_loss import dift_loss
-from .latent_norm import match_norm, running_norm
+from .latent_norm import match_norm
 from .latent_pooling import pool_features
 from .latent_rules import check_no_pads, inject_latents
 from .rope_positions import position_deltas, qwen_positions, token_types
 from .saving import SavingMixin
-from .self_feeding import CachedSteps, OwnLatents, SelfFeeding
+from .self_feeding import SelfFeeding, predict_latents
 from .tower_features import features_as_pixels
 
 
@@ -99,13 +99,8 @@ class LatentModelMixin:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
             inputs_embeds = inject_latents(inputs_embeds, input_ids == self.config.latent_token_id, latent_embeds)
-            past = 0 if cache is None else cache.get_seq_length()
-            # Without ids the stock forward would take the last prompt's deltas for a text that has none.
-            if position_ids is None and (has_grid or past):
-                position_ids = self._positions(input_ids, inputs_embeds, attention_mask, cache, {**kwargs, **types})
             if position_ids is None:
-                counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
-                position_ids = counted.expand(3, input_ids.shape[0], -1)
+                position_ids = self._positions(input_ids, inputs_embeds, attention_mask, cache, {**kwargs, **types})
             # Some families take ids or embeddings, never both; visual pads are found by their embedding then.
             input_ids = None
         elif input_ids is not None:
@@ -130,16 +125,24 @@ class LatentModelMixin:
         """Those of `arguments` that the stock class's method names."""
         return {name: value for name, value in arguments.items() if name in self._known[method]}
 
-    def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor | None:
-        """The stock positions, for which the stock forward would need the ids."""
+    def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor:
+        """The stock positions, for which the stock forward would need the ids; those of plain text elsewhere."""
         names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
-        return self.compute_3d_position_ids(
-            input_ids=input_ids,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            **{CACHE_NAME: cache},
-            **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
-        )
+        past = 0 if cache is None else cache.get_seq_length()
+        positions = None
+        # A text without a past has none of the deltas that the stock method keeps of the last prompt.
+        if any(vision.get(name) is not None for name in names[:2]) or past:
+            positions = self.compute_3d_position_ids(
+                input_ids=input_ids,
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                **{CACHE_NAME: cache},
+                **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
+            )
+        if positions is None:
+            counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
+            positions = counted.expand(3, input_ids.shape[0], -1)
+        return positions
 
     def get_rope_index(
         self,
@@ -217,8 +220,6 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
     accepts_loss_kwargs = False
     # See `dift_loss`. Where processes hold a part of the head's weights each, all must run it equally often.
     tiled_loss = True
-    # Whether training keeps the running length of targets, for `latent_norm="match"`.
-    tracks_target_norm = True
 
     def forward(
         self,
@@ -280,68 +281,40 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
         Raises:
             InputError: If there are not as many latents as latent pads, or pads and no latents at all.
         """
-        if pixel_values_latent is not None:
-            latent_targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
-        vision = {
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "mm_token_type_ids": mm_token_type_ids,
             "pixel_values": pixel_values,
             "pixel_values_videos": pixel_values_videos,
             "image_grid_thw": image_grid_thw,
             "video_grid_thw": video_grid_thw,
             "second_per_grid_ts": second_per_grid_ts,
             "mm_encoder_outputs": mm_encoder_outputs,
+            **kwargs,
         }
-        vision = {name: value for name, value in vision.items() if value is not None}
-        tracks = self.training and self.tracks_target_norm and self.config.latent_norm == "match"
-        if latent_targets is not None and tracks:
-            self.config.latent_target_norm = running_norm(self.config.latent_target_norm, latent_targets)
+        inputs = {name: value for name, value in inputs.items() if value is not None}
+        if pixel_values_latent is not None:
+            latent_targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
         if latent_targets is not None and latent_embeds is None:
             latent_embeds = latent_targets.flatten(0, 1)
             if self_feeding is not None:
-                vision = self._with_features(vision)
-                tokens = {
-                    "input_ids": input_ids,
-                    "attention_mask": attention_mask,
-                    "position_ids": position_ids,
-                    "mm_token_type_ids": mm_token_type_ids,
-                }
-                latent_embeds = self._own_latents(
-                    tokens, {**vision, **kwargs}, latent_targets, self_feeding, teacher_forced
-                )
+                inputs = self._encode_vision(inputs)
+                latent_embeds = predict_latents(self, inputs, latent_targets, self_feeding, teacher_forced)
+        cache = pick_cache(cache, past_key_values)
         outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            cache=pick_cache(cache, past_key_values),
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            mm_token_type_ids=mm_token_type_ids,
-            latent_embeds=latent_embeds,
-            **vision,
-            **kwargs,
+            **inputs, cache=cache, inputs_embeds=inputs_embeds, use_cache=use_cache, latent_embeds=latent_embeds
         )
         states = outputs.last_hidden_state
-        parts = {}
+        loss = {}
         if labels is not None or latent_targets is not None:
-            loss = dift_loss(
-                states,
-                input_ids,
-                labels,
-                latent_targets,
-                self.lm_head,
-                self.config.latent_token_id,
-                self.config.ce_loss_weight,
-                self.config.sim_loss_weight,
-                num_items_in_batch,
-                num_images_in_batch,
-                self.config.latent_loss,
-                self.tiled_loss,
-            )._asdict()
-            renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
-            parts = {renamed.get(name, name): value for name, value in loss.items()}
+            counts = (num_items_in_batch, num_images_in_batch)
+            loss = self._compute_loss(states, input_ids, labels, latent_targets, *counts)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         states = states[:, kept]
         output = LatentCausalLMOutput(
-            **parts,
+            **loss,
             logits=self.lm_head(states),
             **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
             hidden_states=outputs.hidden_states,
@@ -350,47 +323,36 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
         )
         return output.to_tuple() if return_dict is False else output
 
-    def _with_features(self, vision: dict[str, Any]) -> dict[str, Any]:
-        """Run the tower once for several passes."""
-        vision = dict(vision)
-        features = dict(vision.get("mm_encoder_outputs", {}))
-        if "pixel_values" in vision:
-            features["image"] = self.model.get_image_features(
-                vision.pop("pixel_values"), vision["image_grid_thw"], return_dict=True
-            )
-        if "pixel_values_videos" in vision:
-            features["video"] = self.model.get_video_features(
-                vision.pop("pixel_values_videos"), vision["video_grid_thw"], return_dict=True
-            )
-        return {**vision, "mm_encoder_outputs": features} if features else vision
+    def _compute_loss(self, states, input_ids, labels, targets, num_items, num_images) -> dict[str, torch.Tensor]:
+        """The parts of [`DIFTLoss`] under the names that [`LatentCausalLMOutput`] has for them."""
+        loss = dift_loss(
+            states,
+            input_ids,
+            labels,
+            targets,
+            self.lm_head,
+            self.config.latent_token_id,
+            self.config.ce_loss_weight,
+            self.config.sim_loss_weight,
+            num_items,
+            num_images,
+            self.config.latent_loss,
+            self.tiled_loss,
+        )
+        renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
+        return {renamed.get(name, name): value for name, value in loss._asdict().items()}
 
-    def _own_latents(
-        self,
-        tokens: dict[str, torch.Tensor | None],
-        context: dict[str, Any],
-        targets: torch.Tensor,
-        feeding: SelfFeeding,
-        teacher_forced: torch.Tensor | None,
-    ) -> torch.Tensor:
-        ids = tokens["input_ids"]
-        pad = self.get_input_embeddings()(ids.new_tensor(self.config.latent_token_id))
-        latents = OwnLatents(ids == self.config.latent_token_id, targets, pad, teacher_forced)
-
-        def predict(fed: torch.Tensor) -> torch.Tensor:
-            outputs = self.model(**tokens, **context, latent_embeds=fed, use_cache=False)
-            return self.fed_back(outputs.last_hidden_state)
-
-        if feeding.passes is not None:
-            latents.refine(predict, feeding.passes, feeding.gradient)
-        else:
-            decoding, training = CachedSteps(self, tokens, context), self.training
-            self.eval()  # or layers that recompute their activations would drop the cache
-            try:
-                latents.decode(decoding.step, decoding.after_vision)
-            finally:
-                self.train(training)
-            latents.refine(predict, feeding.gradient, feeding.gradient)
-        return latents.fed
+    def _encode_vision(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Features in the place of pixels: one run of the tower for many passes."""
+        inputs = dict(inputs)
+        features = dict(inputs.get("mm_encoder_outputs", {}))
+        if "pixel_values" in inputs:
+            pixels = inputs.pop("pixel_values")
+            features["image"] = self.model.get_image_features(pixels, inputs["image_grid_thw"], return_dict=True)
+        if "pixel_values_videos" in inputs:
+            pixels = inputs.pop("pixel_values_videos")
+            features["video"] = self.model.get_video_features(pixels, inputs["video_grid_thw"], return_dict=True)
+        return {**inputs, "mm_encoder_outputs": features} if features else inputs
 
     @torch.no_grad()
     def imagery_targets(
@@ -416,7 +378,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
             encoded.pooler_output, self.config.latent_size, self.config.latent_pooling, grids, latent_masks
         )
 
-    def fed_back(self, states: torch.Tensor) -> torch.Tensor:
+    def to_feedback(self, states: torch.Tensor) -> torch.Tensor:
         """What stands at latent pads in the place of predicted states `(..., hidden)`, by `latent_norm`.
 
         Raises:

@@ -14,15 +14,10 @@ from transformers import DynamicCache, PreTrainedModel
 from .errors import InputError
 from .rope_positions import TEXT, token_types
 
+_TOKENS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
+_GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
 # Arguments that say what stands at visual tokens.
-_VISION = (
-    "pixel_values",
-    "pixel_values_videos",
-    "image_grid_thw",
-    "video_grid_thw",
-    "second_per_grid_ts",
-    "mm_encoder_outputs",
-)
+_VISION = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs", *_GRIDS)
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,43 @@ class SelfFeeding:
                 f"{self.passes} self-feeding passes with gradient through {self.gradient}: give 1 or more, and 0 or "
                 "more"
             )
+
+
+def predict_latents(
+    model: PreTrainedModel,
+    inputs: dict[str, Any],
+    targets: torch.Tensor,
+    feeding: SelfFeeding,
+    teacher_forced: torch.BoolTensor | None = None,
+) -> torch.Tensor:
+    """Predict the latents that the rows of a batch feed on, packed to `(latents, hidden)`.
+
+    Call it inside the model's `forward`: under FSDP, weights of the outer model are whole only there.
+
+    Args:
+        model: The outer model.
+        inputs (`dict`): What its inner model's `forward` takes, without latents.
+        targets, teacher_forced: See [`OwnLatents`].
+        feeding ([`SelfFeeding`]): How they are predicted.
+    """
+    ids, pad = inputs["input_ids"], model.config.latent_token_id
+    latents = OwnLatents(ids == pad, targets, model.get_input_embeddings()(ids.new_tensor(pad)), teacher_forced)
+
+    def predict(fed: torch.Tensor) -> torch.Tensor:
+        outputs = model.model(**inputs, latent_embeds=fed, use_cache=False)
+        return model.to_feedback(outputs.last_hidden_state)
+
+    if feeding.passes is not None:
+        latents.refine(predict, feeding.passes, feeding.gradient)
+        return latents.fed
+    decoding, training = CachedSteps(model, inputs), model.training
+    model.eval()  # or layers that recompute their activations would drop the cache
+    try:
+        latents.decode(decoding.step, decoding.after_vision)
+    finally:
+        model.train(training)
+    latents.refine(predict, feeding.gradient, feeding.gradient)
+    return latents.fed
 
 
 class OwnLatents:
@@ -125,18 +157,17 @@ class CachedSteps:
 
     Args:
         model: The outer model.
-        tokens (`dict`): Its `input_ids`, `attention_mask` and `position_ids`.
-        context (`dict`): Its other arguments; the vision among them goes with the first stretch.
+        inputs (`dict`): What its inner model's `forward` takes, without latents; the vision among them goes with the
+            first stretch.
     """
 
-    def __init__(self, model: PreTrainedModel, tokens: dict[str, torch.Tensor | None], context: dict[str, Any]):
-        self.model, self.context, self.ids = model, context, tokens["input_ids"]
-        mask = tokens.get("attention_mask")
-        self.mask = torch.ones_like(self.ids) if mask is None else mask
-        self.positions = tokens.get("position_ids")
+    def __init__(self, model: PreTrainedModel, inputs: dict[str, Any]):
+        self.model, self.ids = model, inputs["input_ids"]
+        self.context = {name: value for name, value in inputs.items() if name not in _TOKENS}
+        self.mask = inputs.get("attention_mask", torch.ones_like(self.ids))
+        self.positions = inputs.get("position_ids")
         if self.positions is None:
-            names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
-            grids = {name: context[name] for name in names if name in context}
+            grids = {name: inputs[name] for name in _GRIDS if name in inputs}
             self.positions, _ = model.model.get_rope_index(self.ids, attention_mask=self.mask, **grids)
         seen = token_types(self.ids, model.config) != TEXT
         numbered = torch.arange(1, self.ids.shape[1] + 1, device=self.ids.device)
@@ -159,4 +190,4 @@ class CachedSteps:
             **self.context,
         )
         self.context = {name: value for name, value in self.context.items() if name not in _VISION}
-        return self.model.fed_back(outputs.last_hidden_state[:, -1])
+        return self.model.to_feedback(outputs.last_hidden_state[:, -1])

@@ -231,7 +231,7 @@ def test_an_output_that_no_training_wrote_is_kept(recipe, tmp_path, capsys):
     folder.mkdir()
     (folder / "clip.mp4").write_bytes(b"mine")
     assert main(["dift", "--config", str(recipe())]) == 2
-    assert f"{folder} exists already and no training wrote it" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{folder} exists already and holds no model" in capsys.readouterr().err.strip().splitlines()[-1]
     assert [path.name for path in folder.iterdir()] == ["clip.mp4"]
 
 

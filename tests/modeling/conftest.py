@@ -50,6 +50,20 @@ def prompts(tiny_processor):
 
 
 @pytest.fixture
+def stock_model(tiny_model):
+    """The stock model of the same weights."""
+    (stock_class,) = [base for base in type(tiny_model).__bases__ if base.__module__.startswith("transformers.")]
+    *_, stock_config = (
+        base for base in type(tiny_model.config).__bases__ if base.__module__.startswith("transformers.")
+    )
+    known = stock_config().to_dict().keys() - {"model_type"}
+    fields = {name: value for name, value in tiny_model.config.to_dict().items() if name in known}
+    stock = stock_class(stock_class.config_class(**fields))
+    stock.load_state_dict(tiny_model.state_dict())
+    return stock.eval()
+
+
+@pytest.fixture
 def generate_at(tiny_model):
     """Greedy decoding in which row `i` opens latent blocks at the generated tokens `steps[i]`."""
 

@@ -4,13 +4,10 @@ import pytest
 import torch
 
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.latent_norm import match_norm, running_norm
+from fourdthinker.modeling.latent_norm import match_norm
+from fourdthinker.modeling.self_feeding import SelfFeeding
 
 STEPS = ([2], [5], [3, 9])
-
-
-def target_lengths(model, imagery):
-    return model.imagery_targets(imagery["pixel_values_latent"], imagery["image_grid_thw_latent"]).norm(dim=-1)
 
 
 @pytest.fixture
@@ -26,13 +23,6 @@ def test_length_is_matched_and_direction_kept():
     torch.testing.assert_close(torch.cosine_similarity(matched, states, dim=-1), torch.ones(2, 5))
     assert match_norm(torch.zeros(1, 16), 3.0).eq(0).all(), "a state of nothing has no direction to keep"
     assert match_norm(states.bfloat16(), 3.0).dtype == torch.bfloat16
-
-
-def test_running_length_starts_at_the_first_batch_and_moves_a_tenth_of_the_way():
-    targets = torch.full((2, 4, 16), 0.5)  # each of length 2
-    first = running_norm(None, targets)
-    assert first == pytest.approx(2.0)
-    assert running_norm(first, 2 * targets) == pytest.approx(2.2)
 
 
 def test_states_are_fed_back_at_the_length_of_the_targets(prompts, generate_at, matching):
@@ -60,21 +50,14 @@ def test_a_transform_comes_after_the_length(prompts, generate_at, matching):
     torch.testing.assert_close(output.latent_embeds[0].norm(dim=-1), torch.full((4,), 6.0))
 
 
-def test_training_measures_the_targets_and_the_checkpoint_keeps_it(training_batch, tiny_model, imagery, tmp_path):
-    tiny_model.config.latent_norm = "match"
-    tiny_model(**training_batch)
-    assert tiny_model.config.latent_target_norm is None, "evaluation measures nothing"
-    tiny_model.train()(**training_batch)
-    expected = target_lengths(tiny_model.eval(), imagery).mean().item()
-    assert tiny_model.config.latent_target_norm == pytest.approx(expected, rel=1e-6)
-    tiny_model.save_pretrained(tmp_path)
-    config = type(tiny_model.config).from_pretrained(tmp_path)
-    assert (config.latent_norm, config.latent_target_norm) == ("match", tiny_model.config.latent_target_norm)
-
-
-def test_nothing_is_measured_unless_asked_for(training_batch, tiny_model):
-    tiny_model.train()(**training_batch)
-    assert tiny_model.config.latent_target_norm is None
+@pytest.mark.parametrize("feeding", [None, SelfFeeding(2), SelfFeeding()])
+def test_training_writes_nothing_into_the_configuration(training_batch, matching, feeding, tmp_path):
+    before = matching.config.to_dict()
+    matching.train()(**training_batch, self_feeding=feeding).loss.backward()
+    assert matching.config.to_dict() == before
+    matching.save_pretrained(tmp_path)
+    config = type(matching.config).from_pretrained(tmp_path)
+    assert (config.latent_norm, config.latent_target_norm) == ("match", 3.0)
 
 
 def test_decoding_without_a_known_length_is_refused(prompts, generate_at, tiny_model):

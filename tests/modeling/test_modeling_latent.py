@@ -50,14 +50,11 @@ def test_latents_are_what_tokens_with_these_embeddings_would_be(prompts, image_p
 
 
 @pytest.mark.parametrize("kind", ["video", "images"])
-def test_without_latents_it_is_the_stock_model(prompts, image_prompt, tiny_model, kind):
+def test_without_latents_it_is_the_stock_model(prompts, image_prompt, tiny_model, stock_model, kind):
     inputs = prompts() if kind == "video" else image_prompt
-    (stock_class,) = [base for base in type(tiny_model).__bases__ if base.__module__.startswith("transformers.")]
-    stock = stock_class(stock_class.config_class(**stock_fields(tiny_model.config)))
-    stock.load_state_dict(tiny_model.state_dict())
     tiny_model.config.position_rule = "transformers"
     with torch.no_grad():
-        expected = stock.eval()(**inputs).logits
+        expected = stock_model(**inputs).logits
         ours = tiny_model(**inputs).logits
     kept = inputs["attention_mask"].bool()
     torch.testing.assert_close(ours[kept], expected[kept], atol=1e-6, rtol=0)
@@ -121,10 +118,3 @@ def test_a_compiled_forward_does_not_look_for_pads():
     torch.compile(check_no_pads, backend="eager", fullgraph=True)(ids, 2)
     with pytest.raises(InputError):
         check_no_pads(ids, 2)
-
-
-def stock_fields(config):
-    """What a stock configuration knows of ours."""
-    *_, stock_config = (base for base in type(config).__bases__ if base.__module__.startswith("transformers."))
-    known = stock_config().to_dict().keys() - {"model_type"}
-    return {name: value for name, value in config.to_dict().items() if name in known}

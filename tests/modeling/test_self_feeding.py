@@ -58,7 +58,7 @@ def decoded_alone(model, batch, row) -> torch.Tensor:
             use_cache=False,
             **vision,
         )
-        latents.append(model.fed_back(outputs.last_hidden_state[0, -1]))
+        latents.append(model.to_feedback(outputs.last_hidden_state[0, -1]))
     return torch.stack(latents)
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -254,14 +255,11 @@ def _collator(model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixi
 
 def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: Dataset | None) -> None:
     """Measure the targets' length on the first rows, once, so that it is one however steps are cut up."""
-    if model.config.latent_norm != "match":
-        return
-    model.tracks_target_norm = False
-    if model.config.latent_target_norm is not None or not isinstance(rows, Dataset):
+    if model.config.latent_norm != "match" or model.config.latent_target_norm is not None or rows is None:
         return
     regions = model.config.latent_pooling == "region"
     lengths = []
-    for row in keep_images_encoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
+    for row in islice(keep_images_encoded(rows) if isinstance(rows, Dataset) else rows, _ROWS_FOR_NORM):
         batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
         if batch:
             with gather_weights(model.model.visual):
