@@ -259,7 +259,8 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
         return
     regions = model.config.latent_pooling == "region"
     lengths = []
-    for row in undecoded(rows).select(range(min(_ROWS_FOR_NORM, len(rows)))):
+    imagery = rows.select_columns([name for name in ("id", "imagery", "imagery_masks") if name in rows.column_names])
+    for row in undecoded(imagery).select(range(min(_ROWS_FOR_NORM, len(rows)))):
         batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
         if batch:
             with whole(model.model.visual):
