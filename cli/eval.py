@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
@@ -10,16 +11,31 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
+from ..trainers.common.row_validation import ON_BAD_ROW
 from .device import chosen_device
+from .training_run import load_rows
 
-SUMMARY = "score a model on a benchmark"
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SUMMARY = "score a model on a benchmark, or on questions of your own"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
-    parser.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(READERS)}")
+    questions = parser.add_mutually_exclusive_group()
+    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(READERS)}")
+    questions.add_argument(
+        "--dataset",
+        metavar="PATH",
+        help="questions of your own instead: a .jsonl, .json, .csv or .parquet file, or a folder made by build-data",
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
+    )
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
     parser.add_argument("--limit", type=int, help="score only the first LIMIT rows of each task")
     parser.add_argument(
@@ -48,7 +64,9 @@ def run(args: argparse.Namespace) -> None:
     if args.output:
         check_writable(args.output)
         remove_leftovers(Path(args.output).parent)
-    tasks = [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
+    own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
     from ..modeling import load_model
 
@@ -57,10 +75,8 @@ def run(args: argparse.Namespace) -> None:
     model, processor = load_model(args.model)
     model.to(device)
     scores = {}
-    for task in tasks:
-        rows = task_rows(task)
-        rows = rows.select(range(min(args.limit or len(rows), len(rows))))
-        rows = validate_rows(rows, "eval", args.on_bad_row)
+    for task in own or tasks:
+        rows = own[task] if own else _select_rows(task_rows(task), args)
         responses = predict(
             model, processor, rows, args.batch_size, args.max_new_tokens, latent_transform(args.latents)
         )
@@ -69,6 +85,15 @@ def run(args: argparse.Namespace) -> None:
         print(format_scores(scores[task], title=f"{task}: {args.model}, {args.latents} latents"), end="\n\n")
     if args.output:
         _write(Path(args.output), args, scores)
+
+
+def _own_rows(args: argparse.Namespace) -> "Dataset":
+    return _select_rows(load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row), args)
+
+
+def _select_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    rows = rows.select(range(min(args.limit or len(rows), len(rows))))
+    return validate_rows(rows, "eval", args.on_bad_row)
 
 
 def _write(path: Path, args: argparse.Namespace, scores: dict) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ class Run:
         settings (`dict`): Fields of the trainer's configuration.
         dataset_config (`str`, *optional*): One of the dataset's configurations; by default the stage's own.
         eval_dataset (`str`, *optional*): Folder, Hub id or file of held-out rows; by default the dataset's test split.
-        image_root (`str`, *optional*): What relative file names in a published JSONL file start from.
+        image_root (`str`, *optional*): Base folder of relative paths in a file of rows.
         on_bad_row (`str`): `"stop"` or `"skip"`.
     """
 
@@ -82,7 +83,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="a packaged recipe instead of a file, e.g. demo/dift; `fourdthinker recipes-dir` prints where they are",
     )
     parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
-    parser.add_argument("--dataset", help="folder or Hub id of 4D chain-of-thought rows, or a published .jsonl file")
+    parser.add_argument("--dataset", help="folder or Hub id of rows, or a .jsonl, .json, .csv or .parquet file")
     parser.add_argument(
         "--output", help="folder to write; one of an earlier training is replaced when this one has ended"
     )
@@ -95,8 +96,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-root",
         metavar="DIR",
-        help="what relative file names in a .jsonl file start from, and the only folder that files are read from "
-        "(default: the .jsonl file's folder)",
+        help="base folder of relative paths in a file of rows, and the only folder that images and videos are read "
+        "from (default: the file's own folder)",
     )
     parser.add_argument(
         "--on-bad-row",
@@ -209,26 +210,27 @@ def load_rows(
     """The rows of one split of a dataset, their pictures left encoded until they are needed.
 
     Args:
-        dataset (`str`): Folder or Hub id of rows, or a published `.jsonl` file, which is all of any split.
+        dataset (`str`): Folder or Hub id of rows; or a file of rows, see
+            [`~dataset_builders.sources.own_rows.read_row_file`], which is all of any split; or a folder of such files.
         configuration (`str`): A name that the dataset's card gives; of a file `"dift"` or `"grpo"`.
         split (`str`): `"train"` or `"test"`.
         image_root (`str`, *optional*): What relative file names in a file start from.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): What a line of a file does that holds no such row.
     """
+    from ..dataset_builders.sources.own_rows import find_row_file, is_row_file
     from ..modeling.dataset_files import load_split
     from ..trainers.common.images import keep_images_encoded
 
-    if dataset.endswith(".jsonl"):
-        from ..dataset_builders.sources.published_jsonl import read_published
-
-        if configuration not in ("dift", "grpo"):
-            raise InputError(f"{dataset} is a published file, which has no rows for {configuration!r}")
-        return read_published(Path(dataset), configuration, Path(image_root) if image_root else None, on_bad_row)
+    if is_row_file(dataset):
+        return _file_rows(Path(dataset), configuration, image_root, on_bad_row)
     try:
         rows = load_split(dataset, configuration, split)
     except (FileNotFoundError, ValueError, ConnectionError) as error:
+        file = find_row_file(Path(dataset), split) if Path(dataset).is_dir() else None
+        if file is not None:
+            return _file_rows(file, configuration, image_root, on_bad_row)
         reason = str(error).splitlines()[0]
-        remedy = "make them with `fourdthinker build-data`"
+        remedy = "make them with `fourdthinker build-data`, or name a .jsonl, .json, .csv or .parquet file of your own"
         if split == "test":
             remedy = "name held-out rows with --eval-dataset, or do without by --set eval_strategy=no"
         raise InputError(
@@ -239,6 +241,20 @@ def load_rows(
             f"{dataset} has no {split} rows for {configuration!r}: make some with `fourdthinker build-data`"
         )
     return keep_images_encoded(rows)
+
+
+def _file_rows(file: Path, configuration: str, image_root: str | None, on_bad_row: str) -> "Dataset":
+    from ..dataset_builders.sources.own_rows import read_row_file
+
+    if configuration not in ("dift", "grpo"):
+        raise InputError(f"{file} is a file of rows, which has none for {configuration!r}: it can give dift or grpo")
+    return read_row_file(file, configuration, image_root or None, on_bad_row, report=_print_once)
+
+
+def _print_once(line: str) -> None:
+    """Print to stderr; of several processes only the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr)
 
 
 def train(trainer: "Trainer", run: Run) -> None:

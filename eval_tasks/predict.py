@@ -25,7 +25,7 @@ class Prompt:
 
     Attributes:
         text (`str`): The conversation up to where the model speaks.
-        n_frames (`int`): Frames in the clip, known without decoding them.
+        n_frames (`int`): Frames in the clip, known without decoding them; 0 for those of a video.
         clip (`Callable[[], Clip]`): Decodes the clip when its batch is due.
     """
 
@@ -61,6 +61,7 @@ def predict(
     Raises:
         InputError: If a row's question or options are no texts for a prompt; the line names the row.
     """
+    from ..modeling.dataset_files import without_decoding
     from ..modeling.processing import row_clip, row_prompt  # here, so that this room imports without torch
 
     prompts = [
@@ -69,7 +70,7 @@ def predict(
             n_frames=len(row["frames"] or ()),
             clip=lambda index=index: row_clip(rows[index]),
         )
-        for index, row in enumerate(rows)
+        for index, row in enumerate(without_decoding(rows))
     ]
     return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress)
 

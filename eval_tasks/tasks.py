@@ -16,7 +16,9 @@ READERS: dict[str, Callable[[], "Dataset"]] = {"fourd_world": fourd_world.held_o
 def check_task(task: str) -> str:
     """The name of a benchmark, or an error that lists them."""
     if task not in READERS:
-        raise InputError(f"unknown task {task!r}: choose from {', '.join(READERS)}")
+        raise InputError(
+            f"unknown task {task!r}: choose from {', '.join(READERS)}; `--dataset` takes a file of your own questions"
+        )
     return task
 
 

@@ -1,5 +1,6 @@
-"""Rows of a dataset on the Hub or in a folder, read anew when the folder's files change."""
+"""Rows of a dataset: read anew when the files of a folder change, and seen without decoding what they name."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,3 +31,11 @@ def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
     if split not in files:
         raise ValueError(f"unknown split {split!r}: it has {', '.join(map(repr, files)) or 'none'}")
     return load_dataset(builder.name, data_files={split: list(files[split])}, split=split)
+
+
+def without_decoding(rows: "Dataset | Sequence[Mapping]") -> "Dataset | Sequence[Mapping]":
+    """The rows as they are stored: reading one decodes no video. Rows that are no `datasets.Dataset` stay as they are.
+
+    The frames of a row that names a video are then absent.
+    """
+    return rows.with_format(None) if hasattr(rows, "with_format") else rows

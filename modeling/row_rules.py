@@ -148,6 +148,8 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
     yield prompt_fault(row["question"], row["options"])
     if stage != "dift" or ("answer" in row and (row["options"] or row["answer"])):
         yield answer_fault(row["answer"], row["options"])
+    if stage == "eval" and not row["options"]:
+        yield "options is empty: give the texts that were offered"
     if stage in ("best-of-n", "eval"):
         yield text_fault("task", row["task"])
     if frames is not None:

@@ -25,7 +25,7 @@ HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers",
 # Files that no checkpoint takes along: they merge adapters, compare versions, read datasets.
 STAYS_HERE = {("peft_adapters.py", "peft"), ("versions.py", "packaging"), ("dataset_files.py", "datasets")}
 # What rows are made of: words, files, and the `Clip` that every room reads videos into.
-ROW_MODELING = {"tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files"}
+ROW_MODELING = {"tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"}
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}
 # And of the builders: what tells a damaged video from a sound one.

@@ -1,36 +1,20 @@
 """The published JSONL files of 4DThinker, read as the rows that everything else here takes."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, Image, List, Value
+from datasets import Dataset
 
 from ...modeling.errors import InputError
-from ...modeling.processing import FRAMES_PER_SECOND
 from ...modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
 from ...modeling.text_files import json_object, text_lines
 from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, with_video_frames
+from .file_rows import FEATURES, FileRoot, default_timestamps
 
 logger = logging.getLogger(__name__)
-
-_PROMPT = {
-    "id": Value("string"),
-    "task": Value("string"),
-    "question": Value("string"),
-    "options": List(Value("string")),
-    "answer": Value("string"),
-    "frames": List(Image(decode=False)),
-    "timestamps": List(Value("float64")),
-}
-_FEATURES = {
-    "dift": Features({**_PROMPT, "response": Value("string"), "imagery": List(Image(decode=False))}),
-    "grpo": Features({**_PROMPT, VIDEO_COLUMN: Value("string")}),
-}
 
 
 def read_published(path: Path, configuration: str, root: Path | None = None, on_bad_row: str = "stop") -> Dataset:
@@ -58,7 +42,7 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    files = _Root(path.parent if root is None else root)
+    files = FileRoot(path.parent if root is None else root)
     reader = {"dift": _dift_row, "grpo": _grpo_row}[configuration]
     rows = []
     for number, line in text_lines(path):
@@ -72,37 +56,8 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
             logger.warning("left out: %s", error)
     if not rows:
         raise InputError(f"{path} has no rows")
-    found = Dataset.from_list(rows, features=_FEATURES[configuration])
+    found = Dataset.from_list(rows, features=FEATURES[configuration])
     return with_video_frames(found) if configuration == "grpo" else found
-
-
-class _Root:
-    """The folder that the files of rows lie in.
-
-    A row may come from anywhere, so it must not make us read what it was not given: neither an absolute name nor `..`
-    nor a link leads out of the folder.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder, self._real = folder, os.path.realpath(folder)
-        self._real_folder = cache(os.path.realpath)  # many files share theirs
-
-    def file(self, name: Any, field: str, where: str) -> str:
-        """The path of a file that a row names."""
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise InputError(f"{where}: {field} has {name!r:.80}, no file name: write one")
-        path = self.folder / name
-        reason = "has `..` in it" if ".." in Path(name).parts else None if self._holds(path) else "lies outside"
-        if reason:
-            raise InputError(
-                f"{where}: {field} names {name!r:.200}, which {reason}: only files in {self.folder} are read; name "
-                "the folder that holds them all by --image-root, without links out of it"
-            )
-        return str(path)
-
-    def _holds(self, path: Path) -> bool:
-        real = os.path.realpath(path) if os.path.islink(path) else self._real_folder(path.parent)
-        return real == self._real or real.startswith(os.path.join(self._real, ""))
 
 
 def _take(fields: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
@@ -112,23 +67,15 @@ def _take(fields: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     return fields[name]
 
 
-def _pictures(fields: Mapping[str, Any], field: str, where: str, files: _Root) -> list[dict]:
-    names = _take(fields, field, list, where)
-    return [
-        {"bytes": None, "path": files.file(name, f"{field} {number}", where)}
-        for number, name in enumerate(names, start=1)
-    ]
+def _images(fields: Mapping[str, Any], field: str, where: str, files: FileRoot) -> list[dict]:
+    return files.images(_take(fields, field, list, where), field, where)
 
 
 def _clip(frames: Sequence[dict]) -> dict:
-    return {
-        "frames": frames,
-        # Frames were extracted at one a second (4DThinker, preprocess); the files do not say when else.
-        "timestamps": [number / FRAMES_PER_SECOND for number in range(len(frames))],
-    }
+    return {"frames": frames, "timestamps": default_timestamps(len(frames))}
 
 
-def _dift_row(fields: Mapping[str, Any], where: str, files: _Root) -> dict:
+def _dift_row(fields: Mapping[str, Any], where: str, files: FileRoot) -> dict:
     return {
         "id": str(fields.get("id", where)),
         "task": "",
@@ -136,13 +83,14 @@ def _dift_row(fields: Mapping[str, Any], where: str, files: _Root) -> dict:
         "question": _take(fields, "text_input", str, where),
         "options": [],
         "answer": "",
-        **_clip(_pictures(fields, "image_input", where, files)),
+        **_clip(_images(fields, "image_input", where, files)),
         "response": _take(fields, "text_output", str, where),
-        "imagery": _pictures(fields, "image_output", where, files),
+        "imagery": _images(fields, "image_output", where, files),
+        VIDEO_COLUMN: None,
     }
 
 
-def _grpo_row(fields: Mapping[str, Any], where: str, files: _Root) -> dict:
+def _grpo_row(fields: Mapping[str, Any], where: str, files: FileRoot) -> dict:
     frames, video = _frames_or_video(fields, where, files)
     options = _options(fields, where)
     answer = _take(fields, "Correct", str, where).strip().upper()
@@ -168,9 +116,9 @@ def _options(fields: Mapping[str, Any], where: str) -> list[str]:
     return [_take(fields, letter, str, where) for letter in letters]
 
 
-def _frames_or_video(fields: Mapping[str, Any], where: str, files: _Root) -> tuple[list[dict], str | None]:
+def _frames_or_video(fields: Mapping[str, Any], where: str, files: FileRoot) -> tuple[list[dict], str | None]:
     if fields.get("frame_paths"):
-        return _pictures(fields, "frame_paths", where, files), None
+        return _images(fields, "frame_paths", where, files), None
     if fields.get("video_path"):
         return [], files.file(_take(fields, "video_path", str, where), "video_path", where)
     raise InputError(f"{where}: neither 'frame_paths' nor 'video_path' is given: name one")

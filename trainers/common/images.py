@@ -3,6 +3,15 @@
 from datasets import Dataset, Image, List
 
 PICTURE_COLUMNS = ("frames", "imagery", "imagery_masks")
+VIDEO_FILE_COLUMN = "video"
+
+
+def clip_columns(rows: Dataset) -> list[str]:
+    """The columns that a row's clip is read from: `frames` and `timestamps`, and `video` with `id` where rows have it.
+
+    Without all of them, a row that names a video is not decoded when it is read.
+    """
+    return ["frames", "timestamps", *(["id", VIDEO_FILE_COLUMN] if VIDEO_FILE_COLUMN in rows.column_names else [])]
 
 
 def keep_images_encoded(rows: Dataset) -> Dataset:

@@ -259,7 +259,11 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
         return
     regions = model.config.latent_pooling == "region"
     lengths = []
-    for row in islice(keep_images_encoded(rows) if isinstance(rows, Dataset) else rows, _ROWS_FOR_NORM):
+    if isinstance(rows, Dataset):
+        # Decode nothing but the imagery: the frames of rows that name a video file would be decoded with it.
+        columns = [name for name in ("id", "imagery", "imagery_masks") if name in rows.column_names]
+        rows = keep_images_encoded(rows.select_columns(columns))
+    for row in islice(rows, _ROWS_FOR_NORM):
         batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
         if batch:
             with gather_weights(model.model.visual):

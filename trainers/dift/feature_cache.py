@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -15,8 +16,10 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ...modeling.atomic import atomic_path
+from ...modeling.dataset_files import without_decoding
 from ...modeling.errors import InputError
-from ...modeling.processing import conversation_text, encode, row_clip
+from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
+from ..common.images import VIDEO_FILE_COLUMN, clip_columns
 from ..common.video_inputs import EncodedVideo, encode_videos
 from .imagery_inputs import encode_row_imagery
 
@@ -86,7 +89,7 @@ class FeatureCache:
                 for video in videos
             ]
 
-        return self._kept(rows, VIDEO_COLUMN, ["frames", "timestamps"], settings, compute)
+        return self._kept(rows, VIDEO_COLUMN, clip_columns(rows), settings, compute)
 
     def _kept(
         self,
@@ -97,10 +100,11 @@ class FeatureCache:
         compute: Callable[[Sequence[Mapping]], list[dict[str, torch.Tensor]]],
     ) -> Dataset:
         state = PartialState()
-        needed = rows.select_columns(["id", *inputs])
+        needed = rows.select_columns([*dict.fromkeys(["id", *inputs])])
         known = hashlib.sha256(f"{column} {self._tower} {settings}".encode()).hexdigest()
         files = [
-            str(self.folder / name[:2] / f"{name}.safetensors") for name in _names(rows.select_columns(inputs), known)
+            str(self.folder / name[:2] / f"{name}.safetensors")
+            for name in _names(rows.select_columns([column for column in inputs if column != "id"]), known)
         ]
         # Each process has its share of all files: what is absent changes while others look.
         unique = list({file: number for number, file in enumerate(files)}.items())
@@ -147,9 +151,11 @@ def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _names(rows: Dataset, known: str) -> list[str]:
-    names = []
-    for row in rows:
+    names, video_content = [], cache(_file_content)  # a video may have several rows
+    for row in without_decoding(rows):
         digest = hashlib.sha256(known.encode())
+        if video := row.pop(VIDEO_FILE_COLUMN, None):
+            digest.update(f"{FRAMES_PER_SECOND} {MAX_FRAMES}".encode() + video_content(video))
         for column, values in row.items():
             digest.update(f"{column} {len(values or ())}".encode())
             for value in values or ():
@@ -159,8 +165,12 @@ def _names(rows: Dataset, known: str) -> list[str]:
 
 
 def _content(picture: Mapping) -> bytes:
-    content = picture["bytes"] if picture.get("bytes") else Path(picture["path"]).read_bytes()
-    return hashlib.sha256(content).digest()
+    return hashlib.sha256(picture["bytes"]).digest() if picture.get("bytes") else _file_content(picture["path"])
+
+
+def _file_content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _tower_digest(model: PreTrainedModel, precision: torch.dtype | None) -> str:

@@ -9,6 +9,7 @@ from transformers import ProcessorMixin
 
 from ...modeling.processing import fit_frame, pixel_limits, row_picture, row_prompt
 from ...modeling.tokens import IMAGERY_MARK
+from ..common.images import clip_columns
 
 _FRAMES_A_GRID = 2
 
@@ -32,4 +33,5 @@ def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> l
         # One of the words stands for the video.
         return len(processor.tokenizer(text)["input_ids"]) - 1 + latents + grids * tokens_a_grid
 
-    return [length(row) for row in rows.select_columns(["id", "question", "options", "response", "frames"])]
+    columns = ("id", "question", "options", "response", *clip_columns(rows))
+    return [length(row) for row in rows.select_columns([*dict.fromkeys(columns)])]

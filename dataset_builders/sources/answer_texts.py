@@ -1,0 +1,109 @@
+"""Options, answers and responses as people write them: options in the question, answers in words. Pure Python."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ...modeling.errors import InputError
+from ...modeling.offered_options import OfferedOptions
+from ...modeling.row_rules import options_fault
+from ...modeling.tokens import OPTION_LETTERS, format_answer
+
+_OPTION_LINE = re.compile(r"[(\[]?([A-J])[)\].:]{1,2}[ \t]*(\S.*)")
+_OPTIONS_HEADING = re.compile(r"(?:answer )?(?:options|choices)\s?:?", re.IGNORECASE)
+_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+def split_options(text: str) -> tuple[str, list[str], str]:
+    r"""Take a question apart whose options are listed in it, one a line: `A. left`, `(B) right`.
+
+    Returns:
+        `tuple[str, list[str], str]`: The question; the options, none if there are not two lines from A on; and the
+        words after them, which mostly say how to answer, as our own prompt does.
+
+    Example:
+
+    ```python
+    >>> split_options("Which way?\nA. left\nB. right\nAnswer with the letter.")
+    ('Which way?', ['left', 'right'], 'Answer with the letter.')
+
+    ```
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    options: list[str] = []
+    first = last = 0
+    for number, line in enumerate(lines):
+        match = _OPTION_LINE.fullmatch(line)
+        letter = match[1] if match else ""
+        if letter and letter == OPTION_LETTERS[len(options) : len(options) + 1]:
+            first, last = first if options else number, number
+            options.append(match[2])
+        elif line and len(options) >= 2:
+            break
+        elif line:
+            first, last, options = number, number, [match[2]] if letter == "A" else []
+    if len(options) < 2:
+        return text, [], ""
+    before = text.splitlines()[:first]
+    while before and (not before[-1].strip() or _OPTIONS_HEADING.fullmatch(before[-1].strip())):
+        before.pop()
+    question, after = "\n".join(before).strip(), "\n".join(text.splitlines()[last + 1 :]).strip()
+    return (question, options, after) if question else (after, options, "")
+
+
+def without_letters(options: Sequence[Any]) -> list[Any]:
+    """The options as texts, without letters of their own if each has that of its place: `A. left`, `B. right`."""
+    texts = [option if option is None else str(option) for option in options]
+    matches = [_OPTION_LINE.fullmatch((text or "").strip()) for text in texts]
+    if all(match and match[1] == letter for match, letter in zip(matches, OPTION_LETTERS, strict=False)):
+        return [match[2] for match in matches if match]
+    return texts
+
+
+def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:
+    """The letter of the option that an answer names by its letter, its text in any case, or both.
+
+    Args:
+        answer: A text or number; of one with `<answer>` or `</think>` the answer alone counts.
+        options (`Sequence[str]`): The option texts; none where they stand in the question, as A to D.
+        where (`str`): File and place, for the error.
+
+    Raises:
+        InputError: If it is the letter of one option and the text of another.
+    """
+    if answer is None or options_fault(options):
+        return None
+    text = str(answer)
+    tagged = _ANSWER_TAG.findall(text)
+    text = tagged[-1] if tagged else text.rpartition("</think>")[2]
+    offer = OfferedOptions(options)
+    letter, by_text = offer.choice(text), offer.by_text(text)
+    if letter and by_text and letter != by_text:
+        raise InputError(
+            f"{where}: answer {text!r} is the letter of one option and the text of another: write both, as in "
+            f"{format_answer(by_text, options)!r}"
+        )
+    return letter
+
+
+def with_answer_tags(response: str, answer: str | None, letter: str | None, options: Sequence[str]) -> str:
+    """A response that ends in `<answer>`: as it is if it has one, else with the tags put in.
+
+    Args:
+        response (`str`): What is said. It is the answer, unless the answer is given beside it or stands behind
+            `</think>`.
+        answer (`str`, *optional*): The answer that is given beside it: what is said then is the reasoning.
+        letter (`str`, *optional*): The letter of the right option.
+        options (`Sequence[str]`): The option texts.
+    """
+    if "<answer>" in response:
+        return response
+    reasoning, closing, rest = response.rpartition("</think>")
+    full = format_answer(letter, options) if letter and options else answer
+    if closing:
+        return f"{reasoning}</think><answer>{rest.strip() or full or ''}</answer>"
+    stated = response.strip()
+    is_answer = not options_fault(options) and OfferedOptions(options).choice(stated) is not None
+    if full is None or answer is None or is_answer or stated == answer.strip():
+        return f"<answer>{stated}</answer>"
+    return f"<think>{stated}</think><answer>{full}</answer>"
