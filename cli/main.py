@@ -1,6 +1,7 @@
 """The `fourdthinker` command: find the one asked for, read its arguments, run it, and end bad input in one line."""
 
 import argparse
+import difflib
 import importlib
 import os
 import re
@@ -46,6 +47,16 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print `message` in one line and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {_one_line(message)} (see `{self.prog} --help`)\n")
+
+    def parse_args(self, args=None, namespace=None):
+        """Parse as `argparse` does; of an unknown option the error names the closest known one."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        option = next((item.partition("=")[0] for item in rest if item.startswith("--")), None)
+        if option is not None and (close := difflib.get_close_matches(option, self._option_string_actions, n=1)):
+            self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return parsed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
