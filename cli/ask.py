@@ -10,6 +10,7 @@ from ..modeling.errors import InputError
 from ..modeling.row_rules import prompt_fault
 from .device import chosen_device
 from .imagery_picture import check_picture_path, draw_imagery, words_around
+from .input_checks import check_file, check_model, check_output
 
 SUMMARY = "ask a model one question about a video"
 DEFAULT_FRAMES = 8
@@ -52,6 +53,9 @@ def run(args: argparse.Namespace) -> None:
     picture = None if args.imagery is None else Path(args.imagery)
     if picture is not None:
         check_picture_path(picture)
+        check_output(picture)
+    check_file(args.video, "the video")
+    check_model(args.model)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
     from ..dataset_builders.sources.video_reader import read_frames
 

@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     if args.seed < 0:
         raise InputError(f"--seed must not be negative, got {args.seed}")
+    if args.source != WORLD and not Path(args.source).exists():
+        raise InputError(f"{args.source} does not exist; name a folder of video files")
     skipped: list[tuple[Path, str]] = []
     if args.source == WORLD:
         written = _build_world(args, output)

@@ -12,6 +12,7 @@ from ..modeling.atomic import atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.common.row_validation import ON_BAD_ROW, usable_rows
 from .device import chosen_device
+from .input_checks import check_model, check_output
 
 SUMMARY = "score a model on a benchmark"
 
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> None:
     check_sizes(args.batch_size, args.max_new_tokens)
     if args.output:
         remove_leftovers(Path(args.output).parent)
+        check_output(args.output)
     tasks = [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    check_model(args.model)
 
     from ..modeling import load_model
 

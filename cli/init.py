@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..modeling.errors import InputError
+from .input_checks import check_model
 from .new_folder import new_folder
 from .training_run import TRAINING_LOG
 
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> None:
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:
             raise InputError(f"--{name} must be at least 1, got {size}")
+    if args.backbone:
+        check_model(args.backbone, "give a Qwen2.5-VL or Qwen3-VL checkpoint, a folder or a Hub id")
     checkpoints = _checkpoints(output)
     with atomic_dir(output) as folder:
         if args.backbone:

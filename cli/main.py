@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from ..modeling.errors import InputError
 from .config_file import apply_config_file
+from .user_errors import describe_user_error
 
 
 class Command(NamedTuple):
@@ -66,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv (`Sequence[str]`, *optional*): Arguments after the program's name; those of the process by default.
 
     Returns:
-        `int`: 0 if the command did its work, 2 after bad input, 130 after Ctrl-C. Other exceptions propagate: they are
-        defects, and their traceback is wanted.
+        `int`: 0 if the command did its work, 2 after bad input or what else a user can cause, 130 after Ctrl-C. Other
+        exceptions propagate: they are defects, and their traceback is wanted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -81,6 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        line = describe_user_error(error)
+        if line is None:
+            raise
+        print(f"fourdthinker: error: {_one_line(line)}", file=sys.stderr)
+        return 2
 
 
 def _run(name: str, argv: list[str]) -> int:

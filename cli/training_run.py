@@ -13,6 +13,7 @@ from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, usable_rows
 from .config_file import read_config_file
+from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .resuming import check_same_run
 from .setting_arguments import add_setting_arguments
@@ -144,6 +145,7 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     job = read_run(args)
     stage, configuration = configuration, job.dataset_config or configuration
     job = dataclasses.replace(job, dataset_config=configuration)
+    check_run(job, stage)
     from trl import get_peft_config
 
     from ..modeling import load_model
