@@ -249,7 +249,8 @@ class Training:
         self.model.model.visual.requires_grad_(False)
         self.model.train()
         if args.checkpointing:
-            self.model.gradient_checkpointing_enable()
+            before_5_24 = self.model.gradient_checkpointing_enable
+            getattr(self.model, "activation_checkpointing_enable", before_5_24)()
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, lr=1e-5, weight_decay=0.01, fused=True)
         self._folder = tempfile.TemporaryDirectory()

@@ -173,7 +173,7 @@ def make_trainer(side: str, model: Path, shape: str, args: argparse.Namespace, s
         max_completion_length=args.length,
         max_steps=steps,
         model_init_kwargs={"dtype": args.dtype},  # of the reference
-        gradient_checkpointing=args.accelerator,
+        activation_checkpointing=args.accelerator,
         use_cpu=args.device == "cpu",
         bf16=args.accelerator,
         report_to="none",

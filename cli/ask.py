@@ -6,10 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
 from ..modeling.row_rules import prompt_fault
 from .device import chosen_device
 from .imagery_picture import check_picture_path, draw_imagery, words_around
+from .input_checks import check_file, check_model
 
 SUMMARY = "ask a model one question about a video"
 DEFAULT_FRAMES = 8
@@ -52,6 +54,9 @@ def run(args: argparse.Namespace) -> None:
     picture = None if args.imagery is None else Path(args.imagery)
     if picture is not None:
         check_picture_path(picture)
+        check_writable(picture)
+    check_file(args.video, "the video")
+    check_model(args.model)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
     from ..dataset_builders.sources.video_reader import read_frames
 

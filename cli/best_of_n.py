@@ -11,6 +11,7 @@ from ..modeling.errors import InputError
 from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
 from .build_data import write_card
 from .device import chosen_device
+from .input_checks import check_dataset, check_file, check_model
 from .new_folder import new_folder
 from .training_run import load_rows
 
@@ -72,6 +73,11 @@ def run(args: argparse.Namespace) -> None:
     given = _thresholds(args.threshold)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
+    if args.model:
+        check_model(args.model)
+    else:
+        check_file(args.paths, "--paths")
+    check_dataset(args.dataset, args.dataset_config, "train")
     from ..trainers.best_of_n.paths_file import read_paths
     from ..trainers.best_of_n.selection import format_choice, score_paths, settled_thresholds
 

@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     if not 0 <= args.seed < 2**31:  # COLMAP takes 32 bits
         raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {args.seed}")
+    if args.source != WORLD and not Path(args.source).exists():
+        raise InputError(f"{args.source} does not exist; name a folder of video files")
     skipped: list[tuple[Path, str]] = []
     if args.source == WORLD:
         written = _build_world(args, output)

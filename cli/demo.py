@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
+from ..modeling.atomic import atomic_dir, atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
+from .input_checks import check_model
 from .packaged_recipes import find_recipe
 from .training_run import logged_recipe
 
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace) -> None:
     for module in ("pybullet", "lmms_eval"):  # before the first step, not after a quarter of an hour
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(f"no module named {module!r}", name=module)
+    check_writable(Path(args.output) / "backbone")
+    if args.backbone:
+        check_model(args.backbone)
     started = time.monotonic()
     demo = Demo(Path(args.output))
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]

@@ -11,8 +11,9 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW
+from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
 from .device import chosen_device
+from .input_checks import check_model
 from .training_run import load_rows
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
+    check_model(args.model)
 
     from ..modeling import load_model
 

@@ -10,7 +10,7 @@ PARSES_CONFIG = True  # the file also fills `LatentGRPOConfig`
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_run_arguments(parser)
+    add_run_arguments(parser, "grpo")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..modeling.errors import InputError
+from .input_checks import check_model
 from .new_folder import new_folder
 from .training_run import TRAINING_LOG
 
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(f"--{name} must be at least 1, got {size}")
     if not 0 <= args.seed < 2**31:  # of each leg it is one more
         raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {args.seed}")
+    if args.backbone:
+        check_model(args.backbone, "give a Qwen2.5-VL or Qwen3-VL checkpoint, a folder or a Hub id")
     checkpoints = _checkpoints(output)
     with atomic_dir(output) as folder:
         if args.backbone:

@@ -1,6 +1,7 @@
 """The `fourdthinker` command: find the one asked for, read its arguments, run it, and end bad input in one line."""
 
 import argparse
+import difflib
 import importlib
 import os
 import re
@@ -13,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from ..modeling.errors import InputError
 from .config_file import apply_config_file
+from .user_errors import describe_user_error
 
 
 class Command(NamedTuple):
@@ -47,6 +49,16 @@ class OneLineParser(argparse.ArgumentParser):
         """Print `message` in one line and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {_one_line(message)} (see `{self.prog} --help`)\n")
 
+    def parse_args(self, args=None, namespace=None):
+        """Parse as `argparse` does; of an unknown option the error names the closest known one."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        option = next((item.partition("=")[0] for item in rest if item.startswith("--")), None)
+        if option is not None and (close := difflib.get_close_matches(option, self._option_string_actions, n=1)):
+            self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return parsed
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -55,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv (`Sequence[str]`, *optional*): Arguments after the program's name; those of the process by default.
 
     Returns:
-        `int`: 0 if the command did its work, 2 after bad input, 130 after Ctrl-C. Other exceptions propagate: they are
-        defects, and their traceback is wanted.
+        `int`: 0 if the command did its work, 2 after bad input or what else a user can cause, 130 after Ctrl-C. Other
+        exceptions propagate: they are defects, and their traceback is wanted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -70,6 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        line = describe_user_error(error)
+        if line is None:
+            raise
+        print(f"fourdthinker: error: {_one_line(line)}", file=sys.stderr)
+        return 2
 
 
 def _run(name: str, argv: list[str]) -> int:

@@ -3,11 +3,75 @@
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, get_args, get_type_hints
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from ..modeling.errors import InputError
+from .setting_fields import CLASSES, SettingField, read_fields
 from .yaml_values import to_bool, to_text
+
+# What `HfArgumentParser` takes for a bool beside YAML's words.
+_BOOL_WORDS = ("y", "t", "1", "n", "f", "0")
+
+
+def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
+    """Check names and single values of settings without importing the dataclasses, which takes seconds.
+
+    Args:
+        stage (`str`): `"dift"` or `"grpo"`.
+        settings (`Mapping[str, Any]`): Values as `parse_document` gives them.
+
+    Raises:
+        InputError: For a field that the stage does not have, or a value that its field does not take.
+    """
+    fields = read_fields(stage)
+    for name, value in settings.items() if fields else ():
+        if name not in fields or name == "output_dir":
+            raise _unknown_setting(name, fields.keys() - {"output_dir"}, CLASSES[stage][0])
+        if fault := find_value_fault(fields[name], value):
+            raise InputError(f"{name}: {fault}")
+
+
+def find_value_fault(field: SettingField, value: Any) -> str | None:
+    """What is wrong with a value of a field; `None` if nothing can be found without the dataclass."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        if "list" not in field.kinds:
+            return f"takes one value, not the list {value!r}"
+        return next(filter(None, (_scalar_fault((field.items,), item) for item in value)), None)
+    if isinstance(value, dict):
+        return None if "mapping" in field.kinds else f"takes one value, not {value!r}"
+    if field.choices and to_text(value) not in field.choices:
+        return f"invalid choice: {to_text(value)!r} (choose from {', '.join(field.choices)})"
+    return _scalar_fault((field.items,) if field.kinds == ("list",) else field.kinds, value)
+
+
+def _scalar_fault(kinds: Sequence[str], value: Any) -> str | None:
+    text = to_text(value)
+    if "mapping" in kinds and (text.startswith("{") or "text" not in kinds):
+        try:
+            return None if isinstance(json.loads(text), dict) else f"{text!r} is no mapping"
+        except ValueError:
+            return f"{text!r} is no mapping: write it as JSON"
+    if "text" in kinds or any(_is_of_kind(kind, text) for kind in kinds):
+        return None
+    return f"invalid {kinds[0]} value: {text!r}"
+
+
+def _is_of_kind(kind: str, text: str) -> bool:
+    if kind == "bool":
+        return to_bool(text) is not None or text.lower() in _BOOL_WORDS
+    try:
+        return {"int": int, "float": float}[kind](text) is not None
+    except (KeyError, ValueError):
+        return False
+
+
+def _unknown_setting(name: str, known: Collection[str], owner: str) -> InputError:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {owner}"
+    return InputError(f"unknown setting {name!r}: {hint}")
 
 
 def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,15 +100,17 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
     known = {field.name for field in fields if field.init} - {"output_dir"}
     kinds = {name: kind for one in classes for name, kind in get_type_hints(one).items()}
     arguments: list[str] = []
+    as_they_are: dict[str, Any] = {}  # what the parser has no way to write
     for name, value in settings.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {classes[0].__name__}"
-            raise InputError(f"unknown setting {name!r}: {hint}")
-        arguments += _as_arguments(name, value, kinds[name])
-    values = vars(OneLineParser(list(classes)).parse_args(arguments))
-    nones = {name: None for name, value in settings.items() if value is None and type(None) in get_args(kinds[name])}
-    return values | nones
+            raise _unknown_setting(name, known, classes[0].__name__)
+        members = get_args(kinds[name])
+        is_list_of_texts = isinstance(value, list) and any(get_origin(member) is list for member in members)
+        if (is_list_of_texts and str in members) or (value is None and type(None) in members):
+            as_they_are[name] = value
+        else:
+            arguments += _as_arguments(name, value, kinds[name])
+    return vars(OneLineParser(list(classes)).parse_args(arguments)) | as_they_are
 
 
 def _as_arguments(name: str, value: Any, kind: Any) -> list[str]:

@@ -10,17 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
 from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, validate_rows
 from .config_file import read_config_file
-from .new_folder import check_model_folder
+from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .resuming import check_same_run
+from .setting_arguments import add_setting_arguments
 from .trainer_settings import resolve_settings
-from .yaml_values import parse_value, to_text
+from .yaml_values import to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 TRAINING_LOG, TRAINING_PLOT = "training_log.json", "training.png"
 _PLACES = ("model", "dataset", "output")
+_ALIASES = {"model_name_or_path": "model", "dataset_name": "dataset", "output_dir": "output"}  # as TRL names them
 _COMPLETE = "complete"
 _RECORD = "run.json"
 _ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
@@ -71,8 +71,13 @@ class Run:
         return self.output.with_name(f"{self.output.name}-checkpoints")
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--config` or `--recipe`, the three places, what to do with rows, and `--set FIELD=VALUE`."""
+def add_run_arguments(parser: argparse.ArgumentParser, stage: "Stage") -> None:
+    """Add `--config` or `--recipe`, the three places, what to do with rows, and every field of the stage's settings.
+
+    Args:
+        parser (`argparse.ArgumentParser`): The command's parser.
+        stage (`str`): `"dift"` or `"grpo"`.
+    """
     settings = parser.add_mutually_exclusive_group()
     settings.add_argument(
         "--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields"
@@ -82,35 +87,51 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a packaged recipe instead of a file, e.g. demo/dift; `fourdthinker recipes-dir` prints where they are",
     )
-    parser.add_argument("--model", help="model to start from: a folder made by `fourdthinker`, or a Hub id")
-    parser.add_argument("--dataset", help="folder or Hub id of rows, or a .jsonl, .json, .csv or .parquet file")
     parser.add_argument(
-        "--output", help="folder to write; one of an earlier training is replaced when this one has ended"
+        "--model",
+        *reversed(_spellings("model_name_or_path")),
+        metavar="M",
+        help="model to start from: a folder made by `fourdthinker`, or a Hub id",
     )
     parser.add_argument(
-        "--dataset-config", metavar="NAME", help="which of the dataset's configurations (default: the stage's own)"
+        "--dataset",
+        *reversed(_spellings("dataset_name")),
+        metavar="D",
+        help="folder or Hub id of rows, or a .jsonl, .json, .csv or .parquet file",
     )
     parser.add_argument(
-        "--eval-dataset", help="held-out rows, if eval_strategy asks for them (default: the test split)"
+        "--output",
+        *reversed(_spellings("output_dir")),
+        metavar="O",
+        help="output folder; a model of an earlier training is replaced after this one",
     )
     parser.add_argument(
-        "--image-root",
+        *_spellings("dataset_config"),
+        metavar="NAME",
+        help="which of the dataset's configurations (default: the stage's own)",
+    )
+    parser.add_argument(
+        *_spellings("eval_dataset"),
+        metavar="D",
+        help="held-out rows, if eval_strategy asks for them (default: the test split)",
+    )
+    parser.add_argument(
+        *_spellings("image_root"),
         metavar="DIR",
         help="base folder of relative paths in a file of rows, and the only folder that images and videos are read "
         "from (default: the file's own folder)",
     )
     parser.add_argument(
-        "--on-bad-row",
+        *_spellings("on_bad_row"),
         choices=ON_BAD_ROW,
-        help="what a row that cannot be trained on does: stop before the first step (default), or skip that row",
+        help="how to handle invalid rows: stop before training (default) or skip them",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="a trainer field that wins over the file, e.g. --set learning_rate=1e-5; may be repeated",
-    )
+    add_setting_arguments(parser, stage)
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    """An option as we write it and as TRL does."""
+    return f"--{name.replace('_', '-')}", f"--{name}"
 
 
 def run_training(args: argparse.Namespace, configuration: "Stage", classes: Callable[[], tuple[type, type]]) -> None:
@@ -125,7 +146,7 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     job = read_run(args)
     stage, configuration = configuration, job.dataset_config or configuration
     job = dataclasses.replace(job, dataset_config=configuration)
-    check_model_folder(job.output, filter(None, (job.model, job.dataset, job.eval_dataset, job.image_root)))
+    check_run(job, stage)
     from trl import get_peft_config
 
     from ..modeling import load_model
@@ -160,15 +181,12 @@ def _checked_rows(job: Run, dataset: str, configuration: str, split: str, stage:
 def read_run(args: argparse.Namespace) -> Run:
     """The run that the file and the command line describe; the command line wins."""
     file = find_recipe(args.recipe) if args.recipe else args.config
-    settings = read_config_file(file) if file else {}
-    for item in args.set:
-        field, equals, value = item.partition("=")
-        if not equals:
-            raise InputError(f"--set {item}: write it as FIELD=VALUE")
-        try:
-            settings[field] = parse_value(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {item}: the value is neither a word nor a list or mapping in YAML") from error
+    settings = {**(read_config_file(file) if file else {}), **args.settings}
+    for alias, place in _ALIASES.items():
+        if alias in settings:
+            if place in settings:
+                raise InputError(f"{place} and {alias} are two names of one setting: give one of them")
+            settings[place] = settings.pop(alias)
     in_file = {name: settings.pop(name, None) for name in (*_PLACES, *_ROW_SETTINGS)}
     given = {name: getattr(args, name) or value for name, value in in_file.items()}
     for place in _PLACES:

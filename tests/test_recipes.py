@@ -31,7 +31,7 @@ PUBLISHED = {
     "warmup_steps": 10,
     "weight_decay": 0.01,
     "max_grad_norm": 1.0,
-    "gradient_checkpointing": True,
+    "activation_checkpointing": True,
     "save_steps": 1000,
     "save_total_limit": 1,
     "seed": 42,
@@ -47,7 +47,7 @@ PUBLISHED_4DRL = {
     "reward_weights": [1.0, 0.2],
     "num_train_epochs": 1,
     "lr_scheduler_type": "linear",
-    "gradient_checkpointing": True,
+    "activation_checkpointing": True,
     "save_steps": 100,
     "seed": 42,
 }
@@ -79,8 +79,8 @@ def name(path: Path) -> str:
 def parsed(path: Path) -> tuple:
     """What the command makes of a recipe. None asks for bf16 itself, so that a machine without GPU reads it too."""
     parser = argparse.ArgumentParser()
-    add_run_arguments(parser)
     config_class = LatentGRPOConfig if "grpo" in (path.stem, path.parent.name) else DIFTConfig
+    add_run_arguments(parser, "grpo" if config_class is LatentGRPOConfig else "dift")
     run = read_run(parser.parse_args(["--config", str(path)]))
     with pytest.MonkeyPatch.context() as patch:
         if path == MLLM4D / "grpo.yaml":  # its groups are spread over its GPUs, so it is no recipe for one process
@@ -144,7 +144,7 @@ def test_4drl_goes_on_from_dift():
 def test_recipes_of_mllm4d_say_what_was_published(stage):
     run, config, settings = parsed(MLLM4D / f"{stage}.yaml")
     assert {field: getattr(config, field) for field in PUBLISHED_MLLM4D[stage]} == PUBLISHED_MLLM4D[stage]
-    assert run.dataset_config == f"mllm4d_{stage}" and settings.use_peft and config.gradient_checkpointing
+    assert run.dataset_config == f"mllm4d_{stage}" and settings.use_peft and config.activation_checkpointing
     at_once = config.per_device_train_batch_size * MLLM4D_GPUS[stage] * config.gradient_accumulation_steps
     if stage == "grpo":
         assert at_once == config.generation_batch_size == 24 and not config.latents
@@ -209,7 +209,7 @@ def test_recipes_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [find_recipe(recipe) for recipe in recipe_names()] == sorted(RUNS)
     parser = argparse.ArgumentParser()
-    add_run_arguments(parser)
+    add_run_arguments(parser, "dift")
     named = ["--recipe", "mllm4d/demo/sft", "--model", "m", "--dataset", "d", "--set", "max_steps=2"]
     run = read_run(parser.parse_args(named))
     written = yaml.safe_load((MLLM4D / "demo" / "sft.yaml").read_text(encoding="utf-8"))

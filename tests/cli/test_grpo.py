@@ -305,7 +305,7 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
     [
         ({"lerning_rate": 1}, "did you mean 'learning_rate'"),
         ({"learning_rate": "fast"}, "invalid float value: 'fast'"),
-        ({"output_dir": "x"}, "unknown setting 'output_dir'"),
+        ({"output_dir": "x"}, "output and output_dir are two names of one setting"),
         ({"latent_mask": "none"}, "invalid choice: 'none'"),
         ({"num_generations": 3}, "must be divisible by num_generations"),
         ({"use_vllm": True}, "set use_vllm"),
@@ -319,7 +319,10 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"rewards": ["spatiotemporal_reward"]}, "train_dataset has no column camera_centers, object_centers"),
         ({"center_scale": "inches"}, "invalid choice: 'inches'"),
         ({"dataset": "no/such/folder"}, "cannot read train rows for 'grpo' from no/such/folder"),
-        ({"dataset": "x.jsonl", "dataset_config": "mllm4d_grpo"}, "which has no rows for 'mllm4d_grpo'"),
+        (
+            {"dataset": "x.jsonl", "dataset_config": "mllm4d_grpo"},
+            "rows for 'mllm4d_grpo' from x.jsonl: there is no such",
+        ),
         ({"dataset_config": "mllm4d_grpo"}, "cannot read train rows for 'mllm4d_grpo'"),
         ({"model": None}, "no model given"),
     ],

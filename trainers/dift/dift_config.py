@@ -8,6 +8,7 @@ from trl import SFTConfig
 
 from ...modeling.configuration_latent import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
 from ...modeling.errors import InputError
+from ..common.activation_checkpointing import settle_activation_checkpointing
 
 # Fields of TRL and transformers that the DIFT loss or its collator cannot follow, and their one value.
 _ONLY = {
@@ -20,6 +21,7 @@ _ONLY = {
     "pad_to_multiple_of": None,
 }
 SELF_FEEDINGS = ("none", "parallel", "sequential")
+PADDING_SIDES = ("right", "left")
 
 
 @dataclass
@@ -95,17 +97,25 @@ class DIFTConfig(SFTConfig):
         weight_decay (`float`, *optional*, defaults to `0.01`).
         max_length (`int`, *optional*): No truncation by default: it would cut latent blocks.
         bf16 (`bool`, *optional*): Mixed precision in bfloat16; by default where the accelerator has it.
-        gradient_checkpointing (`bool`, *optional*, defaults to `False`).
+        activation_checkpointing (`bool`, *optional*, defaults to `False`):
+            Recompute activations in the backward pass to save memory. `gradient_checkpointing` is its old name.
     """
 
     ce_loss_weight: float = field(default=0.1, metadata={"help": "Weight of the cross entropy on text."})
     sim_loss_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine loss to the imagery targets."})
     latent_loss: str | None = field(
-        default=None, metadata={"help": "'cosine', 'cosine+norm' or 'smooth_l1' between states and targets."}
+        default=None,
+        metadata={
+            "help": "'cosine', 'cosine+norm' or 'smooth_l1' between states and targets.",
+            "choices": list(LATENT_LOSSES),
+        },
     )
     self_feeding: str = field(
         default="none",
-        metadata={"help": "What rows feed on: 'none', their targets; 'parallel' or 'sequential', their own latents."},
+        metadata={
+            "help": "What rows feed on: 'none', their targets; 'parallel' or 'sequential', their own latents.",
+            "choices": list(SELF_FEEDINGS),
+        },
     )
     self_feed_passes: int = field(default=2, metadata={"help": "Passes of parallel self-feeding."})
     self_feed_gradient: int = field(
@@ -118,12 +128,23 @@ class DIFTConfig(SFTConfig):
         default=0.5, metadata={"help": "Share of the steps by which that share has fallen to 0."}
     )
     latent_norm: str | None = field(
-        default=None, metadata={"help": "'match' feeds states back at the length of the targets, 'none' as they come."}
+        default=None,
+        metadata={
+            "help": "'match' feeds states back at the length of the targets, 'none' as they come.",
+            "choices": list(LATENT_NORMS),
+        },
     )
     latent_pooling: str | None = field(
-        default=None, metadata={"help": "'average', 'grid' or 'region': the part of a frame each latent stands for."}
+        default=None,
+        metadata={
+            "help": "'average', 'grid' or 'region': the part of a frame each latent stands for.",
+            "choices": list(LATENT_POOLINGS),
+        },
     )
-    padding_side: str = field(default="right", metadata={"help": "Where shorter rows are filled: 'right' or 'left'."})
+    padding_side: str = field(
+        default="right",
+        metadata={"help": "Where shorter rows are padded: 'right' or 'left'.", "choices": list(PADDING_SIDES)},
+    )
     drop_imagery: bool = field(
         default=False, metadata={"help": "Train on the responses without their imagery: the text-only control."}
     )
@@ -148,7 +169,16 @@ class DIFTConfig(SFTConfig):
     warmup_steps: float = field(default=10, metadata={"help": "Steps of linear warm-up."})
     weight_decay: float = field(default=0.01, metadata={"help": "AdamW's weight decay."})
     max_length: int | None = field(default=None, metadata={"help": "Leave unset: truncation would cut latent blocks."})
-    gradient_checkpointing: bool = field(default=False, metadata={"help": "Recompute activations to save memory."})
+    activation_checkpointing: bool | None = field(
+        default=None,
+        metadata={"help": "Recompute activations in the backward pass to save memory.", "nargs": "?", "const": True},
+    )
+    activation_checkpointing_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Arguments of `torch.utils.checkpoint.checkpoint`."}
+    )
+    gradient_checkpointing: bool | None = field(
+        default=None, metadata={"help": "Old name of activation_checkpointing.", "nargs": "?", "const": True}
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave false: the collator reads the rows."})
     dataset_kwargs: dict[str, Any] | None = field(
         default_factory=lambda: {"skip_prepare_dataset": True},
@@ -156,12 +186,13 @@ class DIFTConfig(SFTConfig):
     )
 
     def __post_init__(self):
+        settle_activation_checkpointing(self, default=False)
         if self.bf16 is None and not self.fp16:
             self.bf16 = not self.use_cpu and is_torch_bf16_gpu_available()
         super().__post_init__()
         choices = {
             "self_feeding": SELF_FEEDINGS,
-            "padding_side": ("right", "left"),
+            "padding_side": PADDING_SIDES,
             "latent_loss": (None, *LATENT_LOSSES),
             "latent_norm": (None, *LATENT_NORMS),
             "latent_pooling": (None, *LATENT_POOLINGS),

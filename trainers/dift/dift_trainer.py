@@ -146,7 +146,7 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
             raise InputError(
                 f"out of memory at step {self.state.global_step + 1}, whose longest row is {name} with "
                 f"{int(lengths[longest])} tokens: set a smaller per_device_train_batch_size with more "
-                "gradient_accumulation_steps, or gradient_checkpointing"
+                "gradient_accumulation_steps, or activation_checkpointing"
             ) from error
         check_finite_loss(self, loss, ids)
         return loss

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
 from ...modeling.errors import InputError
+from ..common.activation_checkpointing import settle_activation_checkpointing
 from ..rewards.registry import check_rewards
 from ..rewards.spatiotemporal import CENTER_SCALES
 
@@ -68,6 +70,8 @@ class LatentGRPOConfig(GRPOConfig):
             Mixed precision in bfloat16; by default where the accelerator has it.
         logging_steps (`float`, *optional*, defaults to `1`):
             Steps between two entries of the training log.
+        activation_checkpointing (`bool`, *optional*, defaults to `True`):
+            Recompute activations in the backward pass to save memory. `gradient_checkpointing` is its old name.
     """
 
     latent_mask: str = field(
@@ -122,8 +126,19 @@ class LatentGRPOConfig(GRPOConfig):
         default=1024, metadata={"help": "Longest completion in tokens; a latent counts as one."}
     )
     logging_steps: float = field(default=1, metadata={"help": "Steps between two entries of the training log."})
+    activation_checkpointing: bool | None = field(
+        default=None,
+        metadata={"help": "Recompute activations in the backward pass to save memory.", "nargs": "?", "const": True},
+    )
+    activation_checkpointing_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Arguments of `torch.utils.checkpoint.checkpoint`."}
+    )
+    gradient_checkpointing: bool | None = field(
+        default=None, metadata={"help": "Old name of activation_checkpointing.", "nargs": "?", "const": True}
+    )
 
     def __post_init__(self):
+        settle_activation_checkpointing(self, default=True)
         if self.bf16 is None and not self.fp16:
             # TRL asks for bf16 wherever it runs, and ends with an error on a machine that cannot.
             self.bf16 = not self.use_cpu and is_torch_bf16_gpu_available()

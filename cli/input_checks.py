@@ -1,0 +1,199 @@
+"""Checks of what a command is given, made before torch is imported: places, files and packages that are needed."""
+
+import importlib
+import importlib.util
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..modeling.atomic import check_writable
+from ..modeling.errors import InputError
+from .new_folder import check_model_folder
+from .trainer_settings import check_settings
+from .yaml_values import to_bool, to_text
+
+if TYPE_CHECKING:
+    from .training_run import Run
+
+# The module that each tracker of `report_to` needs, any one of several; transformers knows no other trackers.
+TRACKERS = {
+    "azure_ml": ("azureml",),
+    "clearml": ("clearml",),
+    "codecarbon": ("codecarbon",),
+    "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
+    "kubeflow": (),
+    "mlflow": ("mlflow",),
+    "neptune": ("neptune",),
+    "swanlab": ("swanlab",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
+# Optimizers by the beginning of their names; the first that fits holds.
+_OPTIMIZERS = (
+    ("adamw_torch_4bit", "torchao"),
+    ("adamw_torch_8bit", "torchao"),
+    ("galore", "galore_torch"),
+    ("apollo", "apollo_torch"),
+    ("lomo", "lomo_optim"),
+    ("adalomo", "lomo_optim"),
+    ("grokadamw", "grokadamw"),
+    ("schedule_free", "schedulefree"),
+    ("stable_adamw", "optimi"),
+    *((name, "bitsandbytes") for name in ("adamw_bnb", "adamw_8bit", "ademamix", "lion", "paged", "rmsprop_bnb")),
+)
+_SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "use_liger_kernel": "liger_kernel"}
+_PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
+_JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_DATA_FILES = (".jsonl", ".json", ".csv", ".parquet")
+
+
+def check_run(run: "Run", stage: str) -> None:
+    """Find what would end a training command in its first minute, without importing torch.
+
+    Args:
+        run ([`Run`]): What the file and the command line say.
+        stage (`str`): `"dift"` or `"grpo"`.
+
+    Raises:
+        InputError: For an unknown or wrong setting, a package that is not installed, a model or dataset that is not
+            there, or an output that cannot be made.
+    """
+    check_settings(stage, run.settings)
+    check_packages(run.settings)
+    for name in _JSON_FILES:
+        value = run.settings.get(name)
+        if isinstance(value, str) and not value.startswith("{"):
+            check_file(value, name)
+    check_model_folder(run.output, filter(None, (run.model, run.dataset, run.eval_dataset, run.image_root)))
+    if run.checkpoints.exists() and not run.checkpoints.is_dir():
+        raise InputError(f"cannot write {run.checkpoints}: there is a file of that name; name another output")
+    check_writable(run.checkpoints)
+    check_model(run.model)
+    configuration = run.dataset_config or stage
+    check_dataset(run.dataset, configuration, "train")
+    if run.eval_dataset and to_text(run.settings.get("eval_strategy", "no")) != "no":
+        check_dataset(run.eval_dataset, configuration, "test")
+
+
+def check_packages(settings: Mapping[str, Any]) -> None:
+    """See that the packages that settings ask for are installed, and that trackers are known.
+
+    Raises:
+        InputError: If one is not.
+    """
+    trackers = settings.get("report_to")
+    for tracker in trackers if isinstance(trackers, list) else [trackers]:
+        if tracker in (None, "none", "all"):
+            continue
+        if tracker not in TRACKERS:
+            raise InputError(f"report_to: unknown tracker {tracker!r}: choose from none, all, {', '.join(TRACKERS)}")
+        modules = TRACKERS[tracker]
+        if modules and not any(map(_is_installed, modules)):
+            raise _not_installed(f"report_to: {tracker}", modules[0])
+    for name, module in _SWITCHES.items():
+        if to_bool(settings.get(name, False)) and not _is_installed(module):
+            raise _not_installed(name, module)
+    optimizer = str(settings.get("optim", ""))
+    module = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
+    if module and not _is_installed(module):
+        raise _not_installed(f"optim: {optimizer}", module)
+    if settings.get("deepspeed") and not _is_installed("deepspeed"):
+        raise _not_installed("deepspeed", "deepspeed")
+
+
+def check_file(path: str | Path, what: str) -> None:
+    """See that a file is there.
+
+    Raises:
+        InputError: If not; the line begins with `what`.
+    """
+    if not Path(path).is_file():
+        reason = "it is a folder" if Path(path).is_dir() else "there is no such file"
+        raise InputError(f"cannot read {what} {path}: {reason}")
+
+
+def check_model(name: str, remedy: str = "give one that `fourdthinker init` or training has written") -> None:
+    """See that a model folder is there, or that the Hub or its cache has a model of this name.
+
+    Raises:
+        InputError: If not.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
+            raise InputError(
+                f"{name} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
+            )
+        return
+    if path.exists() or _is_path(name):
+        raise InputError(f"there is no model folder {name}: {remedy}")
+    _check_hub(name, "model")
+
+
+def check_dataset(name: str, configuration: str, split: str) -> None:
+    """See that a folder or file of rows is there, or that the Hub or a cache has a dataset of this name.
+
+    Raises:
+        InputError: If not.
+    """
+    if Path(name).exists():
+        return
+    start = f"cannot read {split} rows for {configuration!r} from {name}"
+    if _is_path(name) or name.endswith(_DATA_FILES):
+        raise InputError(f"{start}: there is no such file or folder; make one with `fourdthinker build-data`")
+    try:
+        _check_hub(name, "dataset")
+    except InputError as error:
+        raise InputError(f"{start}: {error}") from error
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "~")) or Path(name).is_absolute() or _HUB_ID.fullmatch(name) is None
+
+
+def _check_hub(name: str, kind: str) -> None:
+    """See that the Hub has a repository, unless a part of it is in the cache."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+
+    in_hub_cache = Path(constants.HF_HUB_CACHE, f"{kind}s--{name.replace('/', '--')}")
+    caches = os.environ.get("HF_DATASETS_CACHE", os.path.join(constants.HF_HOME, "datasets"))
+    if in_hub_cache.is_dir() or (kind == "dataset" and Path(caches, name.replace("/", "___")).is_dir()):
+        return
+    try:
+        HfApi().repo_info(name, repo_type=kind, timeout=10)
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"there is no {kind} {name}, neither a folder here nor on the Hub: check the name, or log in by "
+            "`hf auth login` if it is private"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise InputError(
+            f"{name} is no folder here and not in the Hub's cache, and HF_HUB_OFFLINE is set: check the path"
+        ) from error
+    except (OSError, ValueError, *_transport_errors()) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
+        ) from error
+
+
+def _transport_errors() -> list[type[Exception]]:
+    """The errors of the HTTP clients that huggingface_hub uses: httpx until 2.0, then httpx2."""
+    return [importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if _is_installed(name)]
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _not_installed(setting: str, module: str) -> InputError:
+    package = _PACKAGES.get(module, module.replace("_", "-"))
+    return InputError(f"{setting} needs {package}, which is not installed: pip install {package}")

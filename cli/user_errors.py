@@ -1,0 +1,36 @@
+"""Errors of libraries and of the system that a user can cause, as one line that names the thing and the remedy."""
+
+import errno
+import sys
+
+from .input_checks import TRACKERS
+
+_HUB_ERRORS = ("HfHubHTTPError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
+_SYSTEM = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOTDIR)
+
+
+def describe_user_error(error: BaseException) -> str | None:
+    """One line for an error that is no defect of ours; `None` for any other, whose traceback is wanted.
+
+    Args:
+        error (`BaseException`): What a command raised.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    library = type(error).__module__.partition(".")[0]
+    if isinstance(error, ImportError) and error.name is None:  # a library asks for a package that it can do without
+        return line
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}: name another place, or make room or change the permissions there"
+    if library in {module for modules in TRACKERS.values() for module in modules}:
+        return f"{library}: {line}; set it up, or give `report_to: none`"
+    if _is_of_hub(error):
+        return f"the Hub cannot be used: {line}"
+    return None
+
+
+def _is_of_hub(error: BaseException) -> bool:
+    """Whether a request to the Hub failed. The libraries that raise such errors are imported then."""
+    hub, httpx = sys.modules.get("huggingface_hub.errors"), sys.modules.get("httpx")
+    kinds = [*(getattr(hub, name, None) for name in _HUB_ERRORS), getattr(httpx, "TransportError", None)]
+    return any(kind is not None and isinstance(error, kind) for kind in kinds)

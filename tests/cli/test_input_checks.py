@@ -1,0 +1,233 @@
+"""Mistakes are found before torch is imported, and what a user can cause ends in one line."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fourdthinker.cli import user_errors
+from fourdthinker.cli.input_checks import TRACKERS, check_dataset, check_model, check_packages
+from fourdthinker.cli.main import COMMANDS, Command, main
+from fourdthinker.modeling.errors import InputError
+
+# Runs commands that fail, one after the other, in a process that never needs torch.
+FAILING_COMMANDS = """
+import contextlib, io, json, sys
+from fourdthinker.cli.main import main
+
+ends = []
+for argv in json.loads(sys.stdin.read()):
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        try:
+            code = main(argv)
+        except SystemExit as stop:
+            code = stop.code
+    heavy = sorted({"torch", "transformers", "datasets", "trl"} & set(sys.modules))
+    ends.append([code, errors.getvalue(), heavy])
+print(json.dumps(ends))
+"""
+
+
+def run_failing(commands, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_COMMANDS],
+        input=json.dumps([[str(word) for word in command] for command in commands]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_one_line_without_torch(cases, **environment):
+    for (command, words), (code, error, heavy) in zip(
+        cases, run_failing([command for command, _ in cases], **environment), strict=True
+    ):
+        assert code == 2, (command, error)
+        assert error.count("\n") == 1 and words in error, (command, error)
+        assert heavy == [], (command, heavy)
+
+
+@pytest.fixture
+def places(tmp_path):
+    """A folder that passes for a model, one that passes for rows, and a file."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+def test_wrong_training_commands_end_at_once(places):
+    model, data, out = places / "model", places / "data", places / "out"
+    start = ["--model", model, "--dataset", data, "--output", out]
+    cases = [
+        (["dift", *start, "--lerning_rate", "1"], "did you mean --learning_rate?"),
+        (["dift", *start, "--set", "lerning_rate=1"], "did you mean 'learning_rate'?"),
+        (["dift", *start, "--learning_rate", "fast"], "learning_rate: invalid float value: 'fast'"),
+        (["dift", *start, "--max_steps", "1.5"], "max_steps: invalid int value: '1.5'"),
+        (["dift", *start, "--use_cpu", "maybe"], "use_cpu: invalid bool value: 'maybe'"),
+        (["dift", *start, "--set", "seed=[1, 2]"], "seed: takes one value, not the list [1, 2]"),
+        (["dift", *start, "--self_feeding", "always"], "self_feeding: invalid choice: 'always' (choose from none, "),
+        (["dift", *start, "--eval_strategy", "often"], "eval_strategy: invalid choice: 'often'"),
+        (["dift", *start, "--optim", "adam"], "optim: invalid choice: 'adam'"),
+        (["dift", *start, "--dtype", "half"], "dtype: invalid choice: 'half'"),
+        (["dift", *start, "--lr_scheduler_kwargs", "{a"], "neither a word nor a list or mapping in YAML"),
+        (["dift", *start, "--report_to", "notepad"], "report_to: unknown tracker 'notepad': choose from none, all, "),
+        (
+            ["dift", *start, "--report_to", "none", "clearml"],
+            "clearml needs clearml, which is not installed: pip install",
+        ),
+        (["dift", *start, "--load_in_4bit"], "load_in_4bit needs bitsandbytes, which is not installed"),
+        (["dift", *start, "--optim", "paged_adamw_8bit"], "optim: paged_adamw_8bit needs bitsandbytes"),
+        (["dift", *start, "--optim", "schedule_free_sgd"], "needs schedulefree"),
+        (["dift", *start, "--fsdp_config", places / "no.json"], "cannot read fsdp_config"),
+        (["dift", *start[2:]], "no model given"),
+        (["dift", *start, "--model", places / "gone"], "there is no model folder"),
+        (["dift", *start, "--model", data], "has no config.json"),
+        (["dift", *start, "--model", "someone/model"], "not in the Hub's cache, and HF_HUB_OFFLINE is set"),
+        (["dift", *start, "--dataset", places / "rows.jsonl"], "cannot read train rows for 'dift'"),
+        (["dift", *start, "--dataset", "someone/data"], "HF_HUB_OFFLINE is set"),
+        (["dift", *start, "--eval_dataset", places / "gone", "--eval_strategy", "steps"], "cannot read test rows"),
+        (["dift", *start, "--output", places / "file"], "there is a file of that name"),
+        (["dift", *start, "--output", places / "file" / "deeper" / "out"], "Not a directory"),
+        (["dift", *start, "--config", places / "no.yaml"], "cannot read"),
+        (["grpo", *start, "--latent_mask", "none"], "latent_mask: invalid choice: 'none'"),
+        (["grpo", *start, "--reward_weights", "1", "much"], "reward_weights: invalid float value: 'much'"),
+        (["grpo", *start, "--rewards", "[a, b]", "--center_scale", "inches"], "center_scale: invalid choice"),
+    ]
+    missing = [words for words in ("clearml", "bitsandbytes", "schedulefree") if _is_installed(words)]
+    cases = [(command, words) for command, words in cases if not any(module in words for module in missing)]
+    assert_one_line_without_torch(cases, HF_HUB_OFFLINE="1")
+    assert sorted(path.name for path in places.iterdir()) == ["data", "file", "model"]
+
+
+def _is_installed(module):
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def test_other_wrong_commands_end_at_once(places, make_video):
+    video = make_video(places / "clip.mp4", 1)
+    model, data, file = places / "model", places / "data", places / "file"
+    gone = places / "gone"
+    assert_one_line_without_torch(
+        [
+            (["ask", gone, "Where?", "--model", model], "cannot read the video"),
+            (["ask", video, "Where?", "--model", gone], "there is no model folder"),
+            (["ask", video, "Where?", "--model", model, "--imagery", file / "a.png"], "Not a directory"),
+            (["eval", "--model", gone], "there is no model folder"),
+            (["eval", "--model", model, "--output", file / "scores.json"], "Not a directory"),
+            (["init", "--tiny", "--output", file / "model"], "Not a directory"),
+            (["init", "--backbone", gone, "--output", places / "out"], "there is no model folder"),
+            (["build-data", "--source", gone, "--output", places / "out"], "does not exist"),
+            (["build-data", "--source", "world", "--output", file / "out"], "Not a directory"),
+            (
+                ["best-of-n", "--model", gone, "--dataset", data, "--output", places / "out"],
+                "there is no model folder",
+            ),
+            (["best-of-n", "--paths", gone, "--dataset", data, "--output", places / "out"], "cannot read --paths"),
+            (["best-of-n", "--model", model, "--dataset", gone, "--output", places / "out"], "cannot read train rows"),
+            (["demo", "--output", file], "Not a directory"),
+        ]
+    )
+
+
+def test_a_hub_that_cannot_be_reached_ends_in_one_line(places):
+    start = ["--dataset", places / "data", "--output", places / "out"]
+    assert_one_line_without_torch(
+        [
+            (["dift", "--model", "someone/model", *start], "the Hub cannot be reached"),
+            (["init", "--backbone", "someone/model", "--output", places / "out"], "the Hub cannot be reached"),
+        ],
+        HF_HUB_OFFLINE="0",
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HOME=str(places / "hub"),
+    )
+
+
+def test_what_is_in_a_cache_needs_no_hub(places, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(places / "hub"))
+    with pytest.raises(InputError, match="cannot read train rows for 'dift' from someone/data"):
+        check_dataset("someone/data", "dift", "train")
+    for name in ("models--someone--model", "datasets--someone--data"):
+        (places / "hub" / name).mkdir(parents=True)
+    check_model("someone/model")
+    check_dataset("someone/data", "dift", "train")
+
+
+def test_every_tracker_of_transformers_is_known():
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    assert INTEGRATION_TO_CALLBACK.keys() <= TRACKERS.keys()
+
+
+def test_installed_packages_pass():
+    check_packages({"report_to": ["none"], "optim": "adamw_torch_fused", "load_in_4bit": "no", "deepspeed": None})
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A command that raises what it is given."""
+
+    def install(error):
+        module = type(sys)("fourdthinker.cli.fails")
+        module.SUMMARY = "fail"
+        module.add_arguments = lambda parser: None
+
+        def run(args):
+            raise error
+
+        module.run = run
+        monkeypatch.setitem(COMMANDS, "fails", Command("fails", "fail"))
+        monkeypatch.setitem(sys.modules, "fourdthinker.cli.fails", module)
+        return ["fails"]
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("Using 4-bit needs bitsandbytes: pip install it"), "needs bitsandbytes"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/there"),
+            "/there: Permission denied: name another place",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_a_user_can_cause_ends_in_one_line(failing, capsys, error, words):
+    assert main(failing(error)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fourdthinker: error: ") and words in line
+
+
+def test_trackers_and_the_hub_end_in_one_line(failing, capsys):
+    import httpx
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    usage = type("UsageError", (Exception,), {"__module__": "wandb.errors"})
+    for error, words in [
+        (usage("api_key not configured"), "wandb: api_key not configured; set it up, or give `report_to: none`"),
+        (OfflineModeIsEnabled("offline"), "the Hub cannot be used: offline"),
+        (httpx.ConnectError("connection refused"), "the Hub cannot be used: connection refused"),
+    ]:
+        assert main(failing(error)) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("cannot import name 'a'", name="fourdthinker.b"), OSError(errno.EIO, "Input/output error")]
+)
+def test_other_errors_stay_defects(error):
+    assert user_errors.describe_user_error(error) is None
