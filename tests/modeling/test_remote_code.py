@@ -128,7 +128,7 @@ def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     seen, _ = elsewhere
     assert seen["classes"] == [NAMES[family][1]] * 3
     assert all(module.startswith("transformers_modules.") for module in seen["modules"])
-    assert seen["processor"].startswith("transformers.")
+    assert re.fullmatch(rf"transformers_modules\..*processing_{NAMES[family][2]}", seen["processor"])
     assert seen["imported"] == seen["needless"] == []
     assert seen["transformers"] == transformers.__version__
 
@@ -191,8 +191,13 @@ def relative_imports(path):
 
 def test_every_file_that_travels_is_named_by_the_one_that_is_asked_for(tiny_model_folder):
     """transformers 5.2 copies no more than these from a local folder."""
-    auto_map = json.loads((tiny_model_folder / "config.json").read_text())["auto_map"]
-    for entry in {name.partition(".")[0] for name in auto_map.values()}:
+    maps = [
+        json.loads((tiny_model_folder / f"{name}.json").read_text())["auto_map"]
+        for name in ("config", "processor_config")
+    ]
+    entries = {name.partition(".")[0] for auto_map in maps for name in auto_map.values()}
+    assert len(entries) == 3, "configuration, model, processor"
+    for entry in entries:
         named = relative_imports(tiny_model_folder / f"{entry}.py")
         needed, open_ones = set(), set(named)
         while open_ones:
