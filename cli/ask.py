@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> None:
 
     from ..eval_tasks.predict import greedy
     from ..modeling import load_model
-    from ..modeling.processing import conversation_text, encode, readable
-    from ..modeling.readable_response import ResponseStreamer, parsed
+    from ..modeling.processing import conversation_text, encode
+    from ..modeling.readable_response import ResponseStreamer
 
     device = chosen_device(args.device)
     model, processor = load_model(args.model)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = encode(processor, [text], [clip]).to(model.device)
     streamer = None if args.json else ResponseStreamer(processor.tokenizer)
     output = greedy(model, inputs, args.max_new_tokens, streamer=streamer)
-    told = parsed(readable(processor, output.sequences[0, inputs["input_ids"].shape[1] :]))
+    told = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
     if args.json:
         seconds = {"video": decoded - started, "model": loaded - decoded, "answer": time.perf_counter() - loaded}
         told["seconds"] = {name: round(value, 3) for name, value in seconds.items()}

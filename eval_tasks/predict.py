@@ -158,8 +158,8 @@ def greedy(
 
 
 def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transform: Callable | None) -> list[str]:
-    from ..modeling.processing import encode, readable
+    from ..modeling.processing import decode_response, encode
 
     inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
     sequences = greedy(model, inputs, max_new_tokens, latent_transform).sequences
-    return [readable(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]
+    return [decode_response(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]

@@ -8,7 +8,6 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..modeling.errors import InputError
-from ..modeling.prompts import PROMPT_SUFFIX
 from .adapter_facts import adapter_chain, count_base_parameters
 from .rendering import is_hub_id, one_line, recipe_text, render
 
@@ -74,7 +73,6 @@ def model_card(
         recipe=recipe_text(recipe),
         results=results,
         location=repo_id or str(folder),
-        prompt_suffix=PROMPT_SUFFIX,
     )
     return ModelCard(content)
 
@@ -125,8 +123,6 @@ def _read_facts(folder: Path) -> dict:
         "base_parameters": count_base_parameters(folder) if below else None,
         "latent_size": config.get("latent_size"),
         "position_rule": config.get("position_rule"),
-        # Its processor takes `size` as the pixels of all frames together, the other family's as those of one.
-        "size_of_whole_video": str(config.get("model_type")).endswith("qwen3_vl"),
     }
 
 

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from .loading import from_backbone, load_model
     from .modeling_fourdthinker import FourDThinkerForConditionalGeneration, FourDThinkerModel
     from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration, FourDThinkerQwen3VLModel
+    from .processing_fourdthinker import FourDThinkerProcessor
+    from .processing_fourdthinker_qwen3_vl import FourDThinkerQwen3VLProcessor
 
 _HOMES = {
     "DIFTLoss": "latent_loss",
     "FourDThinkerConfig": "configuration_fourdthinker",
     "FourDThinkerForConditionalGeneration": "modeling_fourdthinker",
     "FourDThinkerModel": "modeling_fourdthinker",
+    "FourDThinkerProcessor": "processing_fourdthinker",
     "FourDThinkerQwen3VLConfig": "configuration_fourdthinker_qwen3_vl",
     "FourDThinkerQwen3VLForConditionalGeneration": "modeling_fourdthinker_qwen3_vl",
     "FourDThinkerQwen3VLModel": "modeling_fourdthinker_qwen3_vl",
+    "FourDThinkerQwen3VLProcessor": "processing_fourdthinker_qwen3_vl",
     "LatentLogitsProcessor": "generation_latent",
     "LatentRules": "latent_rules",
     "dift_loss": "latent_loss",
@@ -38,9 +42,11 @@ __all__ = [
     "FourDThinkerConfig",
     "FourDThinkerForConditionalGeneration",
     "FourDThinkerModel",
+    "FourDThinkerProcessor",
     "FourDThinkerQwen3VLConfig",
     "FourDThinkerQwen3VLForConditionalGeneration",
     "FourDThinkerQwen3VLModel",
+    "FourDThinkerQwen3VLProcessor",
     "LatentLogitsProcessor",
     "LatentRules",
     "dift_loss",

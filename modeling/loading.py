@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -17,6 +17,8 @@ from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGen
 from .modeling_latent import LatentCausalLMMixin
 from .peft_adapters import merge_adapter, set_tied
 from .processing import pad_left
+from .processing_fourdthinker import FourDThinkerProcessor
+from .processing_fourdthinker_qwen3_vl import FourDThinkerQwen3VLProcessor
 from .text_files import read_text
 from .tokens import LATENT_TOKENS
 
@@ -24,6 +26,10 @@ from .tokens import LATENT_TOKENS
 FAMILIES = {
     "qwen2_5_vl": FourDThinkerForConditionalGeneration,
     "qwen3_vl": FourDThinkerQwen3VLForConditionalGeneration,
+}
+_PROCESSORS = {
+    FourDThinkerForConditionalGeneration: FourDThinkerProcessor,
+    FourDThinkerQwen3VLForConditionalGeneration: FourDThinkerQwen3VLProcessor,
 }
 _SAVED = {model.config_class.model_type: model for model in FAMILIES.values()}
 
@@ -55,7 +61,7 @@ def from_backbone(
         kwargs: Fields of [`LatentConfigMixin`] to set, and arguments of `from_pretrained` (`dtype`, `device_map`, …).
 
     Returns:
-        `tuple`: The model, in eval mode, and the stock processor, its tokenizer with the latent tokens.
+        `tuple`: The model, in eval mode, and its processor, the tokenizer with the latent tokens.
 
     Raises:
         InputError: If there is no such checkpoint, or none of these families, or a weight is missing or left over.
@@ -68,7 +74,7 @@ def from_backbone(
             f"{path} holds a model of type {fields.get('model_type')!r}: give a Qwen2.5-VL or Qwen3-VL checkpoint"
             + (" or open this one with `load_model`" if fields.get("model_type") in _SAVED else "")
         )
-    processor = _load_processor(path, hub)
+    processor = _load_processor(path, model_class, hub)
     known_tokens = len(processor.tokenizer)
     processor.tokenizer.add_tokens(list(LATENT_TOKENS), special_tokens=True)
     ids = dict(
@@ -105,7 +111,7 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
             f"{path} is not a 4DThinker checkpoint but of type {model_type!r}: make one of it with "
             f"`fourdthinker init --backbone {path}`"
         )
-    processor = _load_processor(path, hub)
+    processor = _load_processor(path, model_class, hub)
     base = base_of_adapter(path, hub)
     if base is None:
         model, loaded = _load_weights(path, model_class, **kwargs)
@@ -262,9 +268,10 @@ def _unreadable_weights(path: str | os.PathLike, error: Exception) -> InputError
     return InputError(f"{path} has no readable weights ({_first_line(error)}): save the model there")
 
 
-def _load_processor(path: str | os.PathLike, hub: dict) -> ProcessorMixin:
+def _load_processor(path: str | os.PathLike, model_class: type[LatentCausalLMMixin], hub: dict) -> ProcessorMixin:
+    """Our processor of the model's family; folders that were saved with the stock one have the same files."""
     try:
-        processor = AutoProcessor.from_pretrained(path, **hub)
+        processor = _PROCESSORS[model_class].from_pretrained(path, **hub)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} has no readable processor ({_first_line(error)}): save the processor there"

@@ -1,10 +1,13 @@
 """4DThinker on the Qwen2.5-VL family."""
 
+from importlib import import_module
+
 from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
+    AutoProcessor,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLModel,
 )
@@ -64,3 +67,6 @@ FourDThinkerForConditionalGeneration.register_for_auto_class("AutoModelForImageT
 if not __name__.startswith("transformers_modules."):
     for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
         auto_class.register(FourDThinkerConfig, FourDThinkerForConditionalGeneration, exist_ok=True)
+    # By name, since a checkpoint's model needs none of the processor's files.
+    processing = import_module(".processing_fourdthinker", __package__)
+    AutoProcessor.register(FourDThinkerConfig, processing.FourDThinkerProcessor, exist_ok=True)

@@ -1,10 +1,13 @@
 """4DThinker on the Qwen3-VL family."""
 
+from importlib import import_module
+
 from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
+    AutoProcessor,
     Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
 )
@@ -53,3 +56,6 @@ FourDThinkerQwen3VLForConditionalGeneration.register_for_auto_class("AutoModelFo
 if not __name__.startswith("transformers_modules."):
     for auto_class in (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM):
         auto_class.register(FourDThinkerQwen3VLConfig, FourDThinkerQwen3VLForConditionalGeneration, exist_ok=True)
+    # By name, since a checkpoint's model needs none of the processor's files.
+    processing = import_module(".processing_fourdthinker_qwen3_vl", __package__)
+    AutoProcessor.register(FourDThinkerQwen3VLConfig, processing.FourDThinkerQwen3VLProcessor, exist_ok=True)

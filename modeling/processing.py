@@ -285,7 +285,7 @@ def _masked_tokens(mask: Image.Image, rows: int, columns: int) -> torch.BoolTens
     return torch.from_numpy((area > 0) & (area >= area.max() / 2))
 
 
-def readable(processor: ProcessorMixin, ids) -> str:
+def decode_response(processor: ProcessorMixin, ids) -> str:
     """Decode generated ids: latent tokens stay, padding and the end of the turn go.
 
     Args:
@@ -305,12 +305,12 @@ __all__ = [
     "Clip",
     "conversation_text",
     "decode_image",
+    "decode_response",
     "encode",
     "encode_imagery",
     "fit_frame",
     "pad_left",
     "pixel_limits",
-    "readable",
     "row_clip",
     "row_picture",
     "row_pictures",

@@ -19,7 +19,7 @@ _TAGS = (
 )
 
 
-def parsed(response: str) -> dict:
+def parse_response_text(response: str) -> dict:
     """A response taken apart.
 
     Returns:
@@ -33,7 +33,7 @@ def parsed(response: str) -> dict:
     return {"answer": answer, "reasoning": reasoning, "text": text, "blocks": blocks}
 
 
-def shown(response: str) -> str:
+def format_response_text(response: str) -> str:
     """The reasoning with a note in the place of each latent block, an empty line, the answer."""
     text = show_latent_blocks(_END_OF_TURN.split(response)[0])
     for tag, words in _TAGS:
@@ -42,7 +42,7 @@ def shown(response: str) -> str:
 
 
 class ResponseStreamer(TextStreamer):
-    """Prints a response as `shown` has it, as soon as what is still to come cannot change it.
+    """Prints a response as `format_response_text` writes it, as soon as what is still to come cannot change it.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -58,7 +58,7 @@ class ResponseStreamer(TextStreamer):
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Take what has been decoded since the last call."""
         self._response += text
-        readable = shown(self._response if stream_end else _settled(self._response))
+        readable = format_response_text(self._response if stream_end else _settled(self._response))
         self.write(readable[len(self._written) :] + ("\n" if stream_end else ""))
         self._written = readable
 

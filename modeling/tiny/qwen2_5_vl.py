@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     PreTrainedTokenizerBase,
-    Qwen2_5_VLProcessor,
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
@@ -14,6 +13,7 @@ from transformers import (
 
 from ..configuration_fourdthinker import FourDThinkerConfig
 from ..processing import NO_CAP, pad_left
+from ..processing_fourdthinker import FourDThinkerProcessor
 from ..tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
 TINY_VOCAB_SIZE = 1024  # at most: the world's text has fewer pieces to merge
@@ -142,8 +142,8 @@ def build_processor(
     temporal_patch_size: int = 2,
     min_pixels: int = 28 * 28,
     max_pixels: int = 256 * 28 * 28,
-) -> Qwen2_5_VLProcessor:
-    """The stock Qwen2.5-VL processor around a tokenizer.
+) -> FourDThinkerProcessor:
+    """A Qwen2.5-VL processor of ours around a tokenizer.
 
     Args:
         tokenizer: What [`build_tokenizer`] gave.
@@ -159,7 +159,7 @@ def build_processor(
         "temporal_patch_size": temporal_patch_size,
         "size": {"shortest_edge": min_pixels, "longest_edge": max_pixels},
     }
-    return Qwen2_5_VLProcessor(
+    return FourDThinkerProcessor(
         image_processor=Qwen2VLImageProcessor(**geometry),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(do_sample_frames=False, **NO_CAP, **geometry),

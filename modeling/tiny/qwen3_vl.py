@@ -1,16 +1,17 @@
 """A processor and a configuration like Qwen3-VL's, at any small size and with no download."""
 
-from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessor, Qwen3VLVideoProcessor
 
 from ..configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
 from ..processing import NO_CAP
+from ..processing_fourdthinker_qwen3_vl import FourDThinkerQwen3VLProcessor
 from .qwen2_5_vl import text_fields, token_ids
 
 _PATCH_SIZE = 16
 
 
-def build_qwen3_vl_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLProcessor:
-    """The stock Qwen3-VL processor around a tokenizer that [`build_tokenizer`] gave."""
+def build_qwen3_vl_processor(tokenizer: PreTrainedTokenizerBase) -> FourDThinkerQwen3VLProcessor:
+    """A Qwen3-VL processor of ours around a tokenizer that [`build_tokenizer`] gave."""
     geometry = {
         "patch_size": _PATCH_SIZE,
         "merge_size": 2,
@@ -19,7 +20,7 @@ def build_qwen3_vl_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLProce
         "image_std": [0.5] * 3,
         "size": {"shortest_edge": 32 * 32, "longest_edge": 256 * 32 * 32},
     }
-    return Qwen3VLProcessor(
+    return FourDThinkerQwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(**geometry),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(do_sample_frames=False, **NO_CAP, **geometry),

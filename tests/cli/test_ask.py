@@ -13,7 +13,7 @@ from fourdthinker.cli.imagery_picture import words_around
 from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import conversation_text, encode
-from fourdthinker.modeling.readable_response import ResponseStreamer, parsed, shown
+from fourdthinker.modeling.readable_response import ResponseStreamer, format_response_text, parse_response_text
 from fourdthinker.modeling.tokens import latent_block
 
 
@@ -32,11 +32,11 @@ def video(tmp_path_factory):
 
 def test_response_is_shown_readably():
     response = f"<think>I picture it {latent_block(4)} and {latent_block(4)}. It pans.</think><answer>B. Up</answer>"
-    assert shown(response) == (
+    assert format_response_text(response) == (
         "I picture it [imagery 1: 4 latents] and [imagery 2: 4 latents]. It pans.\n\nAnswer: B. Up"
     )
-    assert shown("no tags at all") == "no tags at all"
-    assert shown("<think>cut off") == "cut off"
+    assert format_response_text("no tags at all") == "no tags at all"
+    assert format_response_text("<think>cut off") == "cut off"
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def test_a_response_is_printed_while_it_is_written(tiny_processor, response):
     for token in ids:
         streamer.put(torch.tensor([token]))
     streamer.end()
-    assert "".join(written) == shown(response) + "\n"
+    assert "".join(written) == format_response_text(response) + "\n"
     assert len(ids) < 10 or sum(map(bool, written)) > 3, "in pieces, not all at the end"
 
 
 def test_response_is_taken_apart():
     response = f"<think>I picture it {latent_block(4)}, then {latent_block(2)}.</think><answer>B. Up</answer>"
-    told = parsed(response)
+    told = parse_response_text(response)
     assert told["answer"] == "B. Up"
     assert [block["latents"] for block in told["blocks"]] == [4, 2]
     notes = [told["text"][block["start"] : block["end"]] for block in told["blocks"]]
     assert notes == ["[imagery 1: 4 latents]", "[imagery 2: 2 latents]"]
     cut_off = "<think>cut off"
-    assert parsed(cut_off) == {"answer": None, "reasoning": cut_off, "text": cut_off, "blocks": []}
+    assert parse_response_text(cut_off) == {"answer": None, "reasoning": cut_off, "text": cut_off, "blocks": []}
     # Words that look like a note are words, and a block is one wherever it stands.
-    odd = parsed(f"<think>[imagery 1: 9 latents]</think><answer>A {latent_block(3)}</answer>")
+    odd = parse_response_text(f"<think>[imagery 1: 9 latents]</think><answer>A {latent_block(3)}</answer>")
     assert [block["latents"] for block in odd["blocks"]] == [3]
     assert odd["text"][odd["blocks"][0]["start"] :].startswith("[imagery 1: 3 latents]</answer>")
 

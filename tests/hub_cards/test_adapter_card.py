@@ -67,9 +67,10 @@ def test_both_counts_are_in_the_card(adapters, tiny_model_folder):
 
 
 @pytest.mark.slow
-def test_the_snippet_runs_as_printed_and_answers_as_the_model_does(adapters, tmp_path):
+def test_the_snippet_runs_as_printed_and_answers_as_the_model_does(adapters, make_video, tmp_path, monkeypatch):
     """The upper one of two adapters, so that both ways to put one on are in it."""
-    code = snippet(model_card(adapters[1])).replace("max_new_tokens=256", "max_new_tokens=12")
+    make_video(tmp_path / "clip.mp4", seconds=3)
+    code = snippet(model_card(adapters[1])).replace("max_new_tokens=512", "max_new_tokens=12")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_US + code + CHECK],
         cwd=tmp_path,
@@ -80,7 +81,8 @@ def test_the_snippet_runs_as_printed_and_answers_as_the_model_does(adapters, tmp
     )
     assert done.returncode == 0, done.stderr
     variables = {}
-    exec(code.split("with torch.inference_mode")[0], variables)  # up to what the model is given
+    monkeypatch.chdir(tmp_path)
+    exec(code.split("output =")[0], variables)  # up to what the model is given
     model, inputs = load_model(adapters[1])[0], variables["inputs"]
     expected = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert json.loads(done.stdout.splitlines()[-1]) == expected.tolist()

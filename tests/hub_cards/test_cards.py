@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+import torch
 import yaml
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, ModelCard
@@ -16,7 +17,8 @@ from fourdthinker.eval_tasks.scores import score
 from fourdthinker.hub_cards import dataset_card, model_card
 from fourdthinker.hub_cards.rendering import fence, inline
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.processing import Clip, encode
+from fourdthinker.modeling.processing import conversation_text, encode
+from fourdthinker.modeling.video_decoding import read_frames
 
 HOSTILE = [
     "---\nlicense: evil\n---",
@@ -182,9 +184,12 @@ def test_inline_and_fence():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"], indirect=True)
-def test_snippet_runs_as_printed(tiny_model_folder, tmp_path):
+def test_snippets_run_as_printed(tiny_model_folder, make_video, tmp_path):
     """In a process that cannot import the package: the folder's own code has to do."""
-    code = snippet(model_card(tiny_model_folder))
+    make_video(tmp_path / "clip.mp4", seconds=3)
+    card = str(model_card(tiny_model_folder))
+    pipeline = textwrap.dedent(re.search(r"A pipeline takes the same messages.*\n\n((?:    .*\n)+)", card)[1])
+    code = (snippet(card) + pipeline).replace("max_new_tokens=512", "max_new_tokens=8")
     without_us = """
 import sys
 
@@ -195,7 +200,10 @@ class WithoutUs:
 
 sys.meta_path.insert(0, WithoutUs())
 """
-    check = "\nassert 'fourdthinker' not in sys.modules and 'transformers_modules' in ' '.join(sys.modules)\n"
+    check = """
+assert 'fourdthinker' not in sys.modules
+assert type(processor).__module__.startswith('transformers_modules')
+"""
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-I", "-c", without_us + code + check],
@@ -206,50 +214,27 @@ sys.meta_path.insert(0, WithoutUs())
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-
-
-def test_snippet_asks_as_everything_else_does(folder):
-    """The prompt and pixel limits in the card are those of training and evaluation."""
-    from fourdthinker.modeling.processing import MAX_PIXELS, MIN_PIXELS
-    from fourdthinker.modeling.prompts import question_text
-
-    code = snippet(model_card(folder))
-    (question, suffix, size) = re.findall(r'question = (".*")\n|how_to_answer = (".*")\n|"size": (\{.*\}),', code)
-    options = ["Left", "Right", "Up", "Down"]
-    asked = json.loads(question[0]) + json.loads(suffix[1])
-    assert asked == question_text("Which way does the red object move?", options)
-    assert size[2] == '{"shortest_edge": 28 * 28, "longest_edge": 256 * 28 * 28}'
-    assert (MIN_PIXELS, MAX_PIXELS) == (28 * 28, 256 * 28 * 28)
+    read, generated = done.stdout.split("\n", 1)
+    assert "'reasoning': " in read and "'blocks': " in read and generated.strip()
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"], indirect=True)
-def test_snippet_shows_a_frame_at_the_size_that_everything_else_does(tiny_model_folder, tiny_processor):
-    """One family's processor counts the pixels of a frame, the other's those of the whole video."""
-    code = snippet(model_card(tiny_model_folder)).replace("(56, 56)", "(784, 448)")
-    variables = {}
-    exec(code.split("with torch.inference_mode")[0], variables)  # up to what the model is given
-    frames = Clip(variables["frames"], [step / 2 for step in range(8)])
-    expected = encode(tiny_processor, [variables["text"]], [frames])["video_grid_thw"][0].tolist()
-    time, *sides = variables["inputs"]["video_grid_thw"][0].tolist()
-    # Scaled by the processor in one step or by us beforehand: a patch or two more or less.
-    assert time == expected[0] and all(abs(a - b) <= 2 for a, b in zip(sides, expected[1:], strict=True))
-
-
-def test_the_lines_for_a_video_file_fit_the_snippet(
+def test_the_snippet_is_short_and_asks_as_everything_else_does(
     tiny_model_folder, tiny_processor, make_video, tmp_path, monkeypatch
 ):
-    """Frames and their true times, as our own reader gives them."""
+    """The prompt, the frames and their times are those of training and evaluation."""
     monkeypatch.chdir(tmp_path)
-    make_video("clip.mp4", seconds=4)
-    card = str(model_card(tiny_model_folder))
-    lines = re.search(r"by these two lines.*?\n\n((?:    .*\n)+)", card)[1]
-    head, tail = snippet(card).split("question =", 1)
-    code = head + textwrap.dedent(lines) + "question =" + tail
+    clip = read_frames(make_video("clip.mp4", seconds=3, size=(640, 480)), fps=1, max_frames=50)
+    code = snippet(model_card(tiny_model_folder))
+    assert len([line for line in code.splitlines() if line]) <= 10
     variables = {}
-    exec(code.split("with torch.inference_mode")[0], variables)
-    assert variables["frames"].shape == (8, 48, 64, 3)
-    assert variables["inputs"]["second_per_grid_ts"].tolist() == [1.0], "two frames of two a second"
+    exec(code.split("output =")[0], variables)  # up to what the model is given
+    options = ["Left", "Right", "Up", "Down"]
+    text = conversation_text(tiny_processor, "Which way does the camera move?", options)
+    expected = encode(tiny_processor, [text], [clip])
+    assert variables["inputs"].keys() == expected.keys()
+    for name, values in expected.items():
+        assert torch.equal(torch.as_tensor(variables["inputs"][name]), torch.as_tensor(values)), name
 
 
 def test_dataset_card_leads_load_dataset_to_the_files(tmp_path):

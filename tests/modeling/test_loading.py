@@ -8,8 +8,10 @@ from transformers import (
     AutoProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
 )
 
 from fourdthinker.modeling import from_backbone, load_model
@@ -31,9 +33,23 @@ def without_latent_tokens(folder):
     assert "added_tokens_decoder" not in (folder / "tokenizer_config.json").read_text(), "it would win over the file"
 
 
-# Stock configuration and model, and our tiny ones.
-QWEN2_5_VL = (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, tiny_config, build_processor)
-QWEN3_VL = (Qwen3VLConfig, Qwen3VLForConditionalGeneration, tiny_qwen3_vl_config, build_qwen3_vl_processor)
+def build_stock_processor(tokenizer):
+    return as_stock(build_processor(tokenizer), Qwen2_5_VLProcessor)
+
+
+def build_stock_qwen3_vl_processor(tokenizer):
+    return as_stock(build_qwen3_vl_processor(tokenizer), Qwen3VLProcessor)
+
+
+def as_stock(ours, stock_class):
+    """The processor of transformers with the same parts."""
+    parts = (ours.image_processor, ours.tokenizer, ours.video_processor)
+    return stock_class(*parts, chat_template=ours.chat_template)
+
+
+# Stock configuration and model, our tiny configuration, and a stock processor.
+QWEN2_5_VL = (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, tiny_config, build_stock_processor)
+QWEN3_VL = (Qwen3VLConfig, Qwen3VLForConditionalGeneration, tiny_qwen3_vl_config, build_stock_qwen3_vl_processor)
 
 
 @pytest.fixture(params=["qwen2.5-vl, old names", "qwen2.5-vl, new names", "qwen3-vl, tied", "qwen3-vl, untied"])
@@ -115,7 +131,7 @@ def published(stock):
     """A checkpoint as the research code wrote it: latent tokens in the tokenizer, no spare rows, ids in the config."""
     folder, _ = stock
     tokenizer = build_tokenizer(TEXTS, 400)
-    build_processor(tokenizer).save_pretrained(folder)
+    build_stock_processor(tokenizer).save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
     for name in weights:
         if "embed_tokens" in name or "lm_head" in name:
@@ -157,7 +173,7 @@ def test_configuration_as_the_hub_has_it(tmp_path):
     stock_config = Qwen2_5_VLConfig(**{name: value for name, value in config.items() if name not in OURS})
     model = Qwen2_5_VLForConditionalGeneration(stock_config)
     model.save_pretrained(tmp_path, save_original_format=True)
-    build_processor(tokenizer).save_pretrained(tmp_path)
+    build_stock_processor(tokenizer).save_pretrained(tmp_path)
     text = config["text_config"]
     rope = text.pop("rope_parameters")
     flat = {name: value for name, value in text.items() if name not in ("model_type", "layer_types", "dtype")}
@@ -285,3 +301,18 @@ def test_a_checkpoint_of_pickled_weights_is_refused_in_one_line(stock):
     with pytest.raises(InputError, match=r"pickled weights \(pytorch_model.bin\).*`save_pretrained`") as caught:
         from_backbone(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stock_processor_becomes_ours_and_stays_so(stock, tmp_path):
+    """The one of a backbone, and the one that an earlier version saved beside a model of ours."""
+    folder, _ = stock
+    model, processor = from_backbone(folder)
+    assert "FourDThinker" in type(processor).__name__
+    model.save_pretrained(tmp_path / "ours")
+    stock_class = next(kind for kind in type(processor).__mro__ if kind.__module__.startswith("transformers.models."))
+    as_stock(processor, stock_class).save_pretrained(tmp_path / "ours")
+    assert type(AutoProcessor.from_pretrained(tmp_path / "ours")) is stock_class
+    again = load_model(tmp_path / "ours")[1]
+    assert type(again) is type(processor)
+    again.save_pretrained(tmp_path / "ours")
+    assert type(AutoProcessor.from_pretrained(tmp_path / "ours")) is type(processor)

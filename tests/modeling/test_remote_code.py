@@ -11,10 +11,13 @@ import pytest
 import torch
 import transformers
 
+from fourdthinker.modeling.processing import conversation_text, encode
+from fourdthinker.modeling.video_decoding import read_frames
+
 SCRIPT = '''
 import sys
 
-folder, again, site = sys.argv[1:]
+folder, again, video, site = sys.argv[1:]
 sys.path.insert(0, site)  # the transformers under test, which may lie over an environment
 
 
@@ -44,6 +47,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
     AutoProcessor,
+    pipeline,
 )
 
 KINDS = (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM)
@@ -71,6 +75,16 @@ assert all(torch.equal(outputs[0].sequences, output.sequences) for output in out
 models[0].save_pretrained(again)
 processor.save_pretrained(again)
 resaved = AutoModel.from_pretrained(again, trust_remote_code=True)
+needless = sorted({"av", "datasets", "lmms_eval", "matplotlib", "trl"} & set(sys.modules))
+
+content = [{"type": "video", "video": video}, {"type": "text", "text": "Which way does the camera move?"}]
+messages = [{"role": "user", "content": content}]
+shown = processor.apply_chat_template(
+    messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+)
+answer = models[0].generate(**shown, max_new_tokens=8, do_sample=False)[0, shown["input_ids"].shape[1] :]
+ask = pipeline("image-text-to-text", again, trust_remote_code=True)
+told = ask(text=messages, return_full_text=False, max_new_tokens=8, generate_kwargs={"do_sample": False})
 print(
     json.dumps(
         {
@@ -83,7 +97,10 @@ print(
                 torch.equal(weight, resaved.state_dict()[name]) for name, weight in models[0].state_dict().items()
             ),
             "imported": sorted(name for name in sys.modules if name.startswith("fourdthinker.")),
-            "needless": sorted({"av", "datasets", "lmms_eval", "matplotlib", "trl"} & set(sys.modules)),
+            "needless": needless,
+            "shown": {name: torch.as_tensor(values).tolist() for name, values in shown.items()},
+            "answer": processor.decode(answer, skip_special_tokens=True),
+            "told": told[0]["generated_text"],
             "transformers": transformers.__version__,
         }
     )
@@ -103,16 +120,17 @@ NAMES = {
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tiny_model_folder, tmp_path_factory):
+def elsewhere(tiny_model_folder, make_video, tmp_path_factory):
     """What the fresh process saw, and the folder that it saved."""
     home = tmp_path_factory.mktemp("elsewhere")
+    video = make_video(home / "clip.mp4", seconds=3)
     kept = {
         name: value for name, value in os.environ.items() if name in ("PATH", "OMP_NUM_THREADS", "LD_LIBRARY_PATH")
     }
     environment = {**kept, "HOME": str(home), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
     site = str(Path(transformers.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-I", "-c", SCRIPT, str(tiny_model_folder), str(home / "again"), site],
+        [sys.executable, "-I", "-c", SCRIPT, str(tiny_model_folder), str(home / "again"), video, site],
         env=environment,
         cwd=home,
         stdin=subprocess.DEVNULL,
@@ -128,7 +146,7 @@ def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     seen, _ = elsewhere
     assert seen["classes"] == [NAMES[family][1]] * 3
     assert all(module.startswith("transformers_modules.") for module in seen["modules"])
-    assert seen["processor"].startswith("transformers.")
+    assert re.fullmatch(rf"transformers_modules\..*processing_{NAMES[family][2]}", seen["processor"])
     assert seen["imported"] == seen["needless"] == []
     assert seen["transformers"] == transformers.__version__
 
@@ -143,6 +161,16 @@ def test_generates_the_same_latents_as_here(elsewhere, tiny_model, tiny_processo
     with torch.no_grad():
         states = tiny_model.model(input_ids=ids, latent_embeds=torch.tensor(seen["values"])).last_hidden_state
     torch.testing.assert_close(states[0, prompt : prompt + 4], torch.tensor(seen["values"]), atol=1e-5, rtol=0)
+
+
+def test_a_video_is_encoded_as_here_and_a_pipeline_answers_about_it(elsewhere, tiny_processor):
+    seen, again = elsewhere
+    clip = read_frames(again.parent / "clip.mp4", fps=1, max_frames=50)
+    expected = encode(tiny_processor, [conversation_text(tiny_processor, "Which way does the camera move?")], [clip])
+    assert seen["shown"].keys() == expected.keys()
+    for name, values in expected.items():
+        assert seen["shown"][name] == torch.as_tensor(values).tolist(), name
+    assert seen["told"] == seen["answer"] != ""
 
 
 def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder, family):
@@ -191,8 +219,13 @@ def relative_imports(path):
 
 def test_every_file_that_travels_is_named_by_the_one_that_is_asked_for(tiny_model_folder):
     """transformers 5.2 copies no more than these from a local folder."""
-    auto_map = json.loads((tiny_model_folder / "config.json").read_text())["auto_map"]
-    for entry in {name.partition(".")[0] for name in auto_map.values()}:
+    maps = [
+        json.loads((tiny_model_folder / f"{name}.json").read_text())["auto_map"]
+        for name in ("config", "processor_config")
+    ]
+    entries = {name.partition(".")[0] for auto_map in maps for name in auto_map.values()}
+    assert len(entries) == 3, "configuration, model, processor"
+    for entry in entries:
         named = relative_imports(tiny_model_folder / f"{entry}.py")
         needed, open_ones = set(), set(named)
         while open_ones:

@@ -6,7 +6,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 
 from ...modeling.generation_settings import without_checkpoint_generation_config
-from ...modeling.processing import readable
+from ...modeling.processing import decode_response
 from ..grpo.rollout import encode_prompts
 from ..grpo.sampling import sampling_config
 
@@ -46,5 +46,5 @@ def sample_paths(
     torch.manual_seed(seed)
     with without_checkpoint_generation_config(model), torch.no_grad():
         output = model.generate(**inputs, generation_config=sampling_config(asked, model, latents=False))
-    texts = [readable(processor, ids) for ids in output.sequences[:, inputs["input_ids"].shape[1] :]]
+    texts = [decode_response(processor, ids) for ids in output.sequences[:, inputs["input_ids"].shape[1] :]]
     return [texts[start : start + paths] for start in range(0, len(texts), paths)]
