@@ -46,7 +46,9 @@ def check_same_run(record: Path, run: Mapping[str, Any], config_class: type) -> 
     elsewhere = f"name another --output, or move {folder} away"
     try:
         before = _all_fields(json.loads(record.read_text(encoding="utf-8")), config_class)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # InputError too: settings of another version
+    except InputError as error:  # settings of another stage or version
+        raise InputError(f"{folder} holds checkpoints of another kind of run ({error}): {elsewhere}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds checkpoints of a run that cannot be read ({error}): {elsewhere}") from error
     after = _all_fields(run, config_class)
     for place in _PLACES:

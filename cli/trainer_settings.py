@@ -3,7 +3,9 @@
 import dataclasses
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from ..modeling.errors import InputError
@@ -111,6 +113,40 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
         else:
             arguments += _as_arguments(name, value, kinds[name])
     return vars(OneLineParser(list(classes)).parse_args(arguments)) | as_they_are
+
+
+@contextmanager
+def naming_missing_packages() -> Iterator[None]:
+    """A setting whose package is not installed, such as a tracker's or a kernel's, ends in one line."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        if "installed" not in str(error) and not isinstance(error, ImportError):
+            raise
+        raise InputError(f"a setting needs what is not installed: {error}") from error
+
+
+def check_values(config: Any, model_settings: Any) -> None:
+    """Check values that the trainer's classes take and that end a run in a traceback.
+
+    Args:
+        config (`transformers.TrainingArguments`): The trainer's configuration.
+        model_settings ([`ModelSettings`]): What concerns the model.
+
+    Raises:
+        InputError: For the first value that cannot be used.
+    """
+    if not 0 <= config.learning_rate < math.inf:
+        raise InputError(f"learning_rate is {config.learning_rate}: give a number of 0 or more")
+    for name in ("seed", "data_seed"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < 2**32:
+            raise InputError(f"{name} is {value}: give one between 0 and {2**32 - 1}")
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name} is {getattr(config, name)}: give 1 or more")
+    if model_settings.use_peft and model_settings.lora_r < 1:
+        raise InputError(f"lora_r is {model_settings.lora_r}: give 1 or more")
 
 
 def _as_arguments(name: str, value: Any, kind: Any) -> list[str]:

@@ -18,7 +18,7 @@ from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .resuming import check_same_run
 from .setting_arguments import add_setting_arguments
-from .trainer_settings import resolve_settings
+from .trainer_settings import check_values, naming_missing_packages, resolve_settings
 from .yaml_values import to_text
 
 if TYPE_CHECKING:
@@ -154,19 +154,21 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
+    check_values(config, settings)
     masks = masks_needed(config, job.model)
     rows, held_out = _checked_rows(job, job.dataset, configuration, "train", stage, masks), None
     if config.eval_strategy != "no":
         held_out = _checked_rows(job, job.eval_dataset or job.dataset, configuration, "test", stage, masks)
-    model, processor = load_model(job.model, **settings.load_arguments())
-    trainer = trainer_class(
-        model,
-        args=config,
-        train_dataset=rows,
-        eval_dataset=held_out,
-        processing_class=processor,
-        peft_config=get_peft_config(settings),
-    )
+    with naming_missing_packages():
+        model, processor = load_model(job.model, **settings.load_arguments())
+        trainer = trainer_class(
+            model,
+            args=config,
+            train_dataset=rows,
+            eval_dataset=held_out,
+            processing_class=processor,
+            peft_config=get_peft_config(settings),
+        )
     train(trainer, job)
     save_run(trainer, processor, job)
     if trainer.is_world_process_zero():
@@ -205,10 +207,11 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
     """
     values = {**resolve_settings(classes, run.settings), "output_dir": str(run.checkpoints)}
     try:
-        return [
-            one(**{field.name: values[field.name] for field in dataclasses.fields(one) if field.init})
-            for one in classes
-        ]
+        with naming_missing_packages():
+            return [
+                one(**{field.name: values[field.name] for field in dataclasses.fields(one) if field.init})
+                for one in classes
+            ]
     except InputError:
         raise
     except ValueError as error:  # the class itself refused a combination of values

@@ -217,6 +217,14 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
         ({"dataset": "no/such/folder"}, "cannot read train rows for 'dift' from no/such/folder"),
         ({"model": "no/such/model"}, "no/such/model"),
         ({"output": None}, "no output given"),
+        ({"learning_rate": "nan"}, "learning_rate is nan: give a number of 0 or more"),
+        ({"seed": -1}, "seed is -1: give one between 0 and 4294967295"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0: give 1 or more"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps is 0: give 1 or more"),
+        ({"use_peft": True, "lora_r": 0}, "lora_r is 0: give 1 or more"),
+        ({"report_to": "notebook"}, "report_to: notebook is not supported, only"),
+        ({"report_to": "dvclive"}, "a setting needs what is not installed: "),
+        ({"attn_implementation": "flash_attention_2"}, "a setting needs what is not installed: FlashAttention2"),
     ],
 )
 def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):

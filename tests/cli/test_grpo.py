@@ -325,6 +325,10 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ),
         ({"dataset_config": "mllm4d_grpo"}, "cannot read train rows for 'mllm4d_grpo'"),
         ({"model": None}, "no model given"),
+        ({"num_iterations": 0}, "num_iterations is 0: give 1 or more"),
+        ({"max_completion_length": 0}, "max_completion_length is 0: give 1 or more"),
+        ({"temperature": 0}, "temperature is 0.0: give a positive number"),
+        ({"top_p": 5}, "top_p is 5.0: give a share above 0"),
     ],
 )
 def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):

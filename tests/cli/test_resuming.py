@@ -132,6 +132,11 @@ def test_places_are_compared_by_what_they_are(record, tmp_path, monkeypatch):
         check(record(), {**RUN, "image_root": "here"})
 
 
+def test_checkpoints_of_another_stage_are_named(record):
+    with pytest.raises(InputError, match=r"of another kind of run .*'num_generations'.*: name another"):
+        check(record(num_generations=4))
+
+
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"settings": {"of_another_version": 1}}'])
 def test_checkpoints_without_a_readable_record_are_kept(tmp_path, text):
     path = tmp_path / "run.json"
