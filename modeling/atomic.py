@@ -3,14 +3,21 @@
 What is not finished lies in a scratch folder that its process holds locked (`flock`). The kernel frees the lock when
 the process ends, however it ends; so a scratch folder whose lock is free belongs to a process that was killed, and
 the next start removes it. Locks of one machine may not show on another: folders of other machines are left alone.
+
+What is finished is written to the disk before it takes its name, so a power cut leaves the old or the new, not a name
+without content. An existing folder and its replacement change places in one step (Linux, on file systems that can);
+elsewhere there is a moment with nothing at the target, and a kill then is mended by the next start.
 """
 
+import ctypes
+import errno
 import hashlib
 import os
 import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +31,12 @@ except ImportError:  # Windows: nothing is locked, and nothing that was left beh
     fcntl = None  # type: ignore[assignment]
 
 _MACHINE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_RENAMEAT2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+# What a rename of a folder raises where its new name is taken, but for an empty folder, which it replaces.
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+# What exchanging raises where a kernel or a file system cannot do it, and syncing where folders cannot be synced.
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
 _SCRATCH = re.compile(rf"\.(?P<target>.+)\.{_MACHINE}-[0-9a-f]{{8}}\.tmp", re.DOTALL)
 
 
@@ -40,7 +53,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         # Some writers make files private; this one gets the mode that any other new file of this process would have.
         temporary.chmod(scratch.stat().st_mode & 0o666)
+        _sync_file(temporary)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
 
 
 @contextmanager
@@ -55,9 +70,9 @@ def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
         temporary = scratch / path.name
         temporary.mkdir()
         yield temporary
-        if path.exists():
-            os.replace(path, _retired(scratch, path))
-        os.replace(temporary, path)
+        _sync_tree(temporary)
+        _put_folder(temporary, path, _retired(scratch, path))
+        _sync_folder(path.parent)
 
 
 def check_writable(path: str | os.PathLike) -> None:
@@ -113,6 +128,67 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
                     os.close(handle)
 
 
+def _put_folder(new: Path, target: Path, retired: Path) -> None:
+    """Move a folder to `target`; what is there goes to where the new one was, or to `retired`.
+
+    Other threads and processes may do the same at the same time: the last one wins.
+    """
+    while True:
+        try:
+            os.rename(new, target)
+            return
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+        with suppress(FileNotFoundError):  # moved away by another one meanwhile
+            if _exchange(new, target):
+                return
+            shutil.rmtree(retired, ignore_errors=True)
+            os.replace(target, retired)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where that is not supported."""
+    if _RENAMEAT2 is None:
+        return False
+    if _RENAMEAT2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            file = Path(parent) / name
+            if file.is_file() and not file.is_symlink():
+                _sync_file(file)
+        _sync_folder(Path(parent))
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if fcntl else os.O_RDWR)  # Windows syncs what it may write
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(path: Path) -> None:
+    if fcntl is None:  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def _scratch_beside(path: Path) -> Iterator[Path]:
     with ExitStack() as stack:
@@ -166,7 +242,11 @@ def _close(handle: int | None) -> None:
 def _discard(scratch: Path, target: Path) -> None:
     retired = _retired(scratch, target)
     if retired.exists() and not target.exists():
-        os.replace(retired, target)
+        try:
+            os.replace(retired, target)
+        except OSError:
+            if not target.exists():  # or another thread has just put its own there
+                raise
     shutil.rmtree(scratch, ignore_errors=True)
 
 
