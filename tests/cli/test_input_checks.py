@@ -95,7 +95,7 @@ def test_wrong_training_commands_end_at_once(places):
         (["dift", *start, "--dataset", places / "rows.jsonl"], "cannot read train rows for 'dift'"),
         (["dift", *start, "--dataset", "someone/data"], "HF_HUB_OFFLINE is set"),
         (["dift", *start, "--eval_dataset", places / "gone", "--eval_strategy", "steps"], "cannot read test rows"),
-        (["dift", *start, "--output", places / "file"], "there is a file of that name"),
+        (["dift", *start, "--output", places / "file"], "exists already and holds no model"),
         (["dift", *start, "--output", places / "file" / "deeper" / "out"], "Not a directory"),
         (["dift", *start, "--config", places / "no.yaml"], "cannot read"),
         (["grpo", *start, "--latent_mask", "none"], "latent_mask: invalid choice: 'none'"),
