@@ -40,7 +40,7 @@ COMMANDS = {
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
-EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data", "sam3": "sam3", "gradio": "serve"}
+EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data"}
 
 
 class OneLineParser(argparse.ArgumentParser):
