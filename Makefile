@@ -1,6 +1,4 @@
-# make demo | test | check | style: each makes its own virtual environment if there is none, and installs into it.
-#   VENV=DIR     use another environment         PYTHON=python3.12   make it with another Python
-#   WORKERS=N    test processes (default 2)      PYTEST_FLAGS=...    more flags, e.g. -k answers
+# `make` lists the targets. Each makes its own virtual environment if there is none, and installs into it.
 
 VENV ?= .venv
 WORKERS ?= 2
@@ -16,35 +14,46 @@ TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
 
-.PHONY: demo test check lint types style install lock test-wheel test-oldest test-newest clean
+.PHONY: help demo test check lint types style install lock test-wheel test-oldest test-newest clean
 
-demo: install
+# The first target is what bare `make` runs: the text behind `##` of each.
+help:
+	@echo "make TARGET, with one of:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  %-13s %s\n' "$$target" "$$text"; done
+	@echo "and any of:"
+	@echo "  VENV=DIR             use another environment than .venv"
+	@echo "  PYTHON=python3.12    make the environment with another Python"
+	@echo "  WORKERS=N            test processes (default: 2)"
+	@echo "  PYTEST_FLAGS=...     more flags of pytest, e.g. '-k answers'"
+
+demo: install ## data, training in both stages and evaluation on the rendered world, with a table at the end
 	$(BIN)/fourdthinker demo --output demo
 
 # The closing `exit` hands pytest's own exit code to whoever asked for it by STATUS_FILE; make turns every failure into 2.
-test: install
+test: install ## the whole test suite
 	@status=0; $(PYTEST) -n $(WORKERS) --dist loadfile || status=$$?; \
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status
 
-check: install lint types
+check: install lint types ## lint, types and the quick tests, for while you work
 	$(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not slow"
 
-lint: install
+lint: install ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 # mypy sees nothing through an editable install, so it gets a throw-away tree of links.
-types: install
+types: install ## mypy
 	@rm -rf .typing && mkdir -p .typing/fourdthinker
 	@for room in $(ROOMS); do ln -s ../../$$room .typing/fourdthinker/$$room; done
 	MYPYPATH=.typing $(BIN)/mypy --namespace-packages --explicit-package-bases \
 		$(addprefix -p ,$(TYPED)) $(addprefix -m ,$(TYPED_MODULES))
 
-style: install
+style: install ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed ## only make the environment
 
 # Exact versions that were tested together; `pip install` without make keeps the ranges of setup.cfg. Runs again when
 # either changes; sources need no reinstall, the install is editable.
@@ -64,13 +73,13 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 # Exact versions for the targets above, from the ranges of setup.cfg, for Python 3.11 to 3.13 and every extra.
-lock: install
+lock: install ## write constraints.txt anew: the newest versions inside the ranges of setup.cfg
 	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra all --upgrade --quiet --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 # The whole suite against the built wheel, in an environment that never saw the checkout installed.
-test-wheel:
+test-wheel: ## the whole suite against a built wheel, in a fresh environment
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(or $(PYTHON),python3) -m venv "$$folder/venv" && \
 	"$$folder/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$$folder" . && \
@@ -79,17 +88,16 @@ test-wheel:
 
 # The quick suite with the oldest versions that setup.cfg allows of the libraries whose internals we meet.
 OLDEST = transformers trl datasets huggingface_hub peft
-test-oldest: install
+test-oldest: install ## the quick tests with the oldest supported libraries
 	mkdir -p .oldest
 	for name in $(OLDEST); do sed -n "s/^ *$$name>=\([0-9.]*\).*/$$name==\1.*/p" setup.cfg; done > .oldest/constraints.txt
 	$(call test_in,.oldest,.[$(EXTRAS)] --constraint .oldest/constraints.txt)
 
-# The quick suite with the newest version of everything, past the upper bounds of setup.cfg. sam3 holds others back.
-NEWEST_EXTRAS = eval,data,world,serve,dev
-test-newest: install
+# The quick suite with the newest version of everything, past the upper bounds of setup.cfg.
+test-newest: install ## the quick tests with the newest version of everything
 	mkdir -p .newest
 	sed -n 's/^ *\([a-z_-]*>=[0-9.]*\),<.*/\1/p' setup.cfg > .newest/overrides.txt
-	$(call test_in,.newest,.[$(NEWEST_EXTRAS)] --override .newest/overrides.txt)
+	$(call test_in,.newest,.[$(EXTRAS)] --override .newest/overrides.txt)
 
 # $(call test_in,FOLDER,REQUIREMENTS): the quick suite in an environment of its own, made anew in FOLDER/venv.
 define test_in
@@ -99,5 +107,5 @@ define test_in
 	$(TEST_ENV) $(1)/venv/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_FLAGS)
 endef
 
-clean:
+clean: ## remove what builds and tools have left
 	rm -rf .oldest .newest .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

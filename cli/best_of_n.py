@@ -175,7 +175,9 @@ def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Map
     device = chosen_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
-    with tqdm(total=len(rows), initial=len(sampled.done), desc="sampling", unit="row", file=sys.stderr) as bar:
+    with tqdm(
+        total=len(rows), initial=len(sampled.done), desc="sampling", unit="row", file=sys.stderr, disable=None
+    ) as bar:
         for start in range(0, len(numbers), batch_size):
             batch = [rows[number] for number in numbers[start : start + batch_size]]
             paths = sample_paths(

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,8 @@ def _check_hub(name: str, kind: str) -> None:
         return
     try:
         HfApi().repo_info(name, repo_type=kind, timeout=10)
+        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            print(f"downloading {name} from the Hub; --verbose shows how far it is", file=sys.stderr)
     except RepositoryNotFoundError as error:
         raise InputError(
             f"there is no {kind} {name}, neither a folder here nor on the Hub: check the name, or log in by "

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from ..modeling.errors import InputError
 from .config_file import apply_config_file
+from .terminal import quiet_libraries
 from .user_errors import describe_user_error
 
 
@@ -39,7 +40,7 @@ COMMANDS = {
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
-EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data", "sam3": "sam3", "gradio": "serve"}
+EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data"}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -96,7 +97,8 @@ def _run(name: str, argv: list[str]) -> int:
         module = importlib.import_module(f"..{COMMANDS[name].module}", __name__)
         args = parse_command(name, module, argv)
         try:
-            module.run(args)
+            with quiet_libraries(args.verbose):
+                module.run(args)
         except KeyboardInterrupt:
             kept = vars(module)["progress"](args) if "progress" in vars(module) else None
             raise
@@ -151,6 +153,11 @@ def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argpars
     """
     parser = OneLineParser(prog=f"fourdthinker {name}", description=module.SUMMARY, allow_abbrev=False)
     module.add_arguments(parser)
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show what the libraries warn about, and their bars for loading and saving",
+    )
     if not vars(module).get("PARSES_CONFIG", False):
         parser.add_argument(
             "--config", metavar="FILE.yaml", help="YAML file of these arguments; the command line wins over it"

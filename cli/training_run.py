@@ -19,7 +19,8 @@ from .packaged_recipes import find_recipe
 from .resuming import check_same_run
 from .setting_arguments import add_setting_arguments
 from .trainer_settings import check_values, naming_missing_packages, resolve_settings
-from .yaml_values import to_text
+from .training_progress import show_progress
+from .yaml_values import to_bool, to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -169,6 +170,7 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
             processing_class=processor,
             peft_config=get_peft_config(settings),
         )
+    show_progress(trainer, with_bar=not to_bool(job.settings.get("disable_tqdm")))
     train(trainer, job)
     save_run(trainer, processor, job)
     if trainer.is_world_process_zero():

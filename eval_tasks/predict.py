@@ -92,7 +92,9 @@ def respond(
     training = model.training
     model.eval()
     try:
-        with tqdm(total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=not progress) as bar:
+        with tqdm(
+            total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
+        ) as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
                 texts, clips, decoded = _decode(prompts, chosen)

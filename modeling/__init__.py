@@ -4,6 +4,7 @@ Names are imported when first used, so that `fourdthinker.modeling.tokens` and i
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from .versions import warn_about_untested_versions
@@ -58,10 +59,12 @@ warn_about_untested_versions()
 
 
 def __getattr__(name: str):
+    if name == "__version__":  # the package's; its root is a namespace, which can hold no name of its own
+        return version("fourdthinker")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -75,11 +75,36 @@ def test_root_stays_a_namespace():
 def test_extras_and_scripts():
     config = setup_cfg()
     extras = set(config["options.extras_require"])
-    assert {"eval", "data", "world", "serve", "dev", "all"} <= extras
+    assert {"eval", "data", "world", "dev", "all"} <= extras
     chosen = re.search(r"\[(.+)\]", config["options.extras_require"]["all"])[1].split(",")
     assert set(chosen) == extras - {"all"}
     scripts = distribution("fourdthinker").entry_points.select(group="console_scripts")
     assert {entry.name for entry in scripts} == {"fourdthinker", "lmms_eval"}
+
+
+# Packages of extras that no code of ours imports, because other programs need them.
+TOOLS = {"build", "filelock", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
+
+
+def test_extras_hold_what_the_code_imports_and_no_more():
+    extras = {
+        canonicalize_name(Requirement(line).name)
+        for name, section in setup_cfg()["options.extras_require"].items()
+        for line in section.splitlines()
+        if line and not line.startswith("#") and name != "all"
+    }
+    imported = set()
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            imported |= {canonicalize_name(name.partition(".")[0]) for name in names}
+    assert extras - imported == TOOLS
+
+
+def test_one_opencv_package_is_locked():
+    assert len([name for name in locked_versions() if name.startswith("opencv")]) == 1
 
 
 def locked_versions() -> dict[str, list[Requirement]]:
@@ -393,6 +418,17 @@ def test_make_targets_plan(tmp_path):
         assert plan.returncode == 0, plan.stderr
         assert "-m venv" in plan.stdout and f"{tmp_path}/venv/.installed" in plan.stdout
         assert plan.stdout.count("pip install") == 1
+
+
+def test_make_alone_lists_the_targets():
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    done = subprocess.run(["make"], cwd=ROOT, env=plain_environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
+    listed = re.findall(r"^  ([a-z-]+) +\S", done.stdout, re.MULTILINE)
+    assert listed and set(listed) == set(phony) - {"help"}
 
 
 def test_make_says_when_python_is_too_old(tmp_path):

@@ -70,7 +70,7 @@ def video_rows(
     paths = find_videos(source)
     names = safe_names([path.relative_to(source) if path != source else Path(path.name) for path in paths])
     given = 0
-    progress = tqdm(zip(paths, names, strict=True), total=len(paths), desc="clips", unit="clip")
+    progress = tqdm(zip(paths, names, strict=True), total=len(paths), desc="clips", unit="clip", disable=None)
     with progress as bar, PoseProcess(pose_seconds) as pose_process:
         for path, name in bar:
             try:

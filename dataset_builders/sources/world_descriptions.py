@@ -56,7 +56,7 @@ def described_clips(count: int, seed: int, workers: int) -> list[DescribedClip]:
         range(first + start, first + min(start + _CLIPS_A_TASK, count)) for start in range(0, count, _CLIPS_A_TASK)
     ]
     clips: list[DescribedClip] = []
-    with worker_pool(workers) as pool, tqdm(total=count, desc="clips", unit="clip") as bar:
+    with worker_pool(workers) as pool, tqdm(total=count, desc="clips", unit="clip", disable=None) as bar:
         for batch in pool.imap(_describe_batch, tasks):
             clips.extend(batch)
             bar.update(len(batch))

@@ -78,7 +78,7 @@ def balanced_rows(
     left = {task: Counter(labels) for task, labels in wanted.items()}
     first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
     total = sum(counts.total() for counts in left.values())
-    with tqdm(total=total, desc=f"{split} rows", unit="row") as bar:
+    with tqdm(total=total, desc=f"{split} rows", unit="row", disable=None) as bar:
         for offered in _rendered(first, workers, candidates):
             for task, counts in left.items():
                 row = _most_wanted(offered, task, counts)

@@ -143,7 +143,7 @@ def test_defects_keep_their_traceback(paint):
 
 
 @pytest.mark.parametrize(
-    ("module", "packages"), [("pybullet", ["pybullet"]), ("lmms_eval", ["lmms-eval", "evaluate"])]
+    ("module", "packages"), [("pybullet", ["pybullet"]), ("lmms_eval", ["lmms-eval", "filelock"])]
 )
 def test_a_missing_extra_is_installed_by_the_packages_that_it_lists(paint, capsys, module, packages):
     """This package itself is on no index, so an extra of it is not either."""
@@ -161,6 +161,14 @@ def test_a_missing_extra_is_installed_by_the_packages_that_it_lists(paint, capsy
 @pytest.mark.parametrize("extra", sorted(set(entry.EXTRAS.values())))
 def test_every_extra_that_is_named_lists_packages(extra):
     assert len(shlex.split(entry.install_hint(extra))) > 2
+
+
+def test_the_package_says_its_version():
+    from importlib.metadata import version
+
+    from fourdthinker import modeling
+
+    assert modeling.__version__ == version("fourdthinker") and "__version__" in dir(modeling)
 
 
 def test_other_missing_modules_are_defects(paint):

@@ -113,7 +113,10 @@ class FeatureCache:
         tower = self.model.model.visual
         home = next(tower.parameters()).device
         tower.to(self.device)
-        with torch.no_grad(), tqdm(total=len(mine), desc=f"precomputing {column}", disable=not mine) as bar:
+        with (
+            torch.no_grad(),
+            tqdm(total=len(mine), desc=f"precomputing {column}", disable=None if mine else True) as bar,
+        ):
             for start in range(0, len(mine), _ROWS_AT_ONCE):
                 some = mine[start : start + _ROWS_AT_ONCE]
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
