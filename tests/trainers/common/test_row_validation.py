@@ -15,7 +15,7 @@ from fourdthinker.trainers.common.images import undecoded
 from fourdthinker.trainers.common.row_validation import masks_needed, usable_rows
 from fourdthinker.trainers.grpo.rollout import encode_prompts
 
-from ..tests.bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
+from ...bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
 
 FEATURES = MLLM4D_FEATURES["mllm4d_sft"]
 STAGES = ("dift", "grpo", "best-of-n", "eval")
