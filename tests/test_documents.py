@@ -52,3 +52,22 @@ def test_the_glossary_defines_each_term_once_with_its_home(term):
 def test_source_archives_take_it_along(name):
     words = read("MANIFEST.in").split()
     assert name in words
+
+
+def test_examples_of_own_rows_are_read(tmp_path):
+    from fourdthinker.dataset_builders import read_row_file
+
+    blocks = re.findall(r"```json\n(.*?)```", read("docs/own_data.md"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    rows = read_row_file(tmp_path / "rows.jsonl", "grpo").with_format(None)
+    assert [row["options"] for row in rows] == [["left", "right"]] * len(lines)
+    assert list(rows["answer"]) == ["A", "B", "B", "B", "B"]
+
+
+def test_names_of_columns_are_those_that_are_read():
+    from fourdthinker.dataset_builders.sources.own_rows import _NAMES
+
+    table = re.search(r"\| column \|.*?\n\n", read("docs/own_data.md"), re.DOTALL)[0]
+    named = set(re.findall(r"`(\w+)`", table))
+    assert {name for names in _NAMES.values() for name in names} - {"messages", "conversations"} <= named
