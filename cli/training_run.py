@@ -269,8 +269,6 @@ def load_rows(
 def _file_rows(file: Path, configuration: str, image_root: str | None, on_bad_row: str) -> "Dataset":
     from ..dataset_builders.sources.own_rows import read_row_file
 
-    if configuration not in ("dift", "grpo"):
-        raise InputError(f"{file} is a file of rows, which has none for {configuration!r}: it can give dift or grpo")
     return read_row_file(file, configuration, image_root or None, on_bad_row, report=_print_once)
 
 

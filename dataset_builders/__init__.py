@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .fourd_cot import FourDCoT
+    from .sources.own_rows import read_row_file
     from .world import World
 
-_HOMES = {"FourDCoT": ".fourd_cot", "World": ".world"}
+_HOMES = {"FourDCoT": ".fourd_cot", "World": ".world", "read_row_file": ".sources.own_rows"}
 
-__all__ = ["FourDCoT", "World"]
+__all__ = ["FourDCoT", "World", "read_row_file"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
-SOURCES = sorted(path for room in (*ROOMS, "benchmarks") for path in (ROOT / room).rglob("*.py"))
+SOURCES = sorted(path for room in (*ROOMS, "benchmarks", "examples") for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 UNSAFE_KEYWORDS = {
@@ -142,7 +142,11 @@ def test_the_ban_leaves_alone(code):
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=relative)
 def test_no_bare_room_names(path):
     """From the root of a checkout `import modeling` works too, and makes a second copy of every class."""
-    bare = [name for name, _ in imports(tree(path), path) if name.partition(".")[0] in (*ROOMS, "tests", "benchmarks")]
+    bare = [
+        name
+        for name, _ in imports(tree(path), path)
+        if name.partition(".")[0] in (*ROOMS, "tests", "benchmarks", "examples")
+    ]
     assert bare == []
 
 
@@ -167,7 +171,7 @@ def test_modeling_travels_alone(path):
 
 def allowed(room: str, target: str, module: str) -> bool:
     """The table of rooms in CONTRIBUTING.md."""
-    if target == room or room in ("hub_cards", "cli", "benchmarks"):
+    if target == room or room in ("hub_cards", "cli", "benchmarks", "examples"):
         return True
     if room == "trainers":
         shared = {"eval_tasks": ANSWERING, "dataset_builders": VIDEO_FILES}

@@ -34,14 +34,14 @@ def split_options(text: str) -> tuple[str, list[str], str]:
     first = last = 0
     for number, line in enumerate(lines):
         match = _OPTION_LINE.fullmatch(line)
-        letter = match[1] if match else ""
+        letter, option = (match[1], match[2]) if match else ("", "")
         if letter and letter == OPTION_LETTERS[len(options) : len(options) + 1]:
             first, last = first if options else number, number
-            options.append(match[2])
+            options.append(option)
         elif line and len(options) >= 2:
             break
         elif line:
-            first, last, options = number, number, [match[2]] if letter == "A" else []
+            first, last, options = number, number, [option] if letter == "A" else []
     if len(options) < 2:
         return text, [], ""
     before = text.splitlines()[:first]

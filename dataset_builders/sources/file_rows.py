@@ -4,15 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from datasets import Features, Image, List, Value
 
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND
 from ..loading import VIDEO_COLUMN
-
-FileStage = Literal["dift", "grpo"]
 
 _PROMPT = {
     "id": Value("string"),

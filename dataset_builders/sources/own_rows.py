@@ -14,7 +14,7 @@ from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, with_video_frames
 from .answer_texts import find_letter, split_options, with_answer_tags, without_letters
 from .chat_messages import Exchange, first_exchange, without_media_tags
-from .file_rows import FEATURES, FileRoot, FileStage, default_timestamps
+from .file_rows import FEATURES, FileRoot, default_timestamps
 from .published_jsonl import read_published
 from .records import RECORD_SUFFIXES, parse_structure, read_records
 
@@ -57,7 +57,7 @@ def find_row_file(folder: Path, split: str) -> Path | None:
 
 def read_row_file(
     path: str | Path,
-    stage: FileStage,
+    stage: str,
     root: str | Path | None = None,
     on_bad_row: str = "stop",
     report: Callable[[str], object] = logger.info,
@@ -89,6 +89,8 @@ def read_row_file(
         InputError: If the file cannot be read, names files outside the root, or has no column that the stage needs.
     """
     path, root = Path(path), None if root is None else Path(root)
+    if stage not in FEATURES:
+        raise InputError(f"{path} is a file of rows, which has none for {stage!r}: choose {' or '.join(FEATURES)}")
     if _is_published(path):
         return read_published(path, stage, root, on_bad_row)
     reader = _RowReader(path, stage, FileRoot(path.parent if root is None else root))
@@ -119,7 +121,7 @@ def _is_published(path: Path) -> bool:
 class _RowReader:
     """Makes rows of the records of one file, and remembers which columns it took."""
 
-    def __init__(self, path: Path, stage: FileStage, files: FileRoot):
+    def __init__(self, path: Path, stage: str, files: FileRoot):
         self.path, self.stage, self.files = path, stage, files
         self.columns: dict[str, None] = {}  # all that were seen, in order
         self.sources: dict[str, dict[str, None]] = {}  # for each value of a row the columns that gave it
@@ -279,7 +281,9 @@ class _RowReader:
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether a cell holds nothing: null, NaN, an empty text or list."""
+    """Whether a cell holds nothing: null, NaN, a blank text, an empty list."""
+    if isinstance(value, str):
+        return not value.strip()
     return value is None or value != value or (hasattr(value, "__len__") and len(value) == 0)
 
 

@@ -17,12 +17,13 @@ from ..bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, PICTURE
 TRAINING = ["max_steps=1", "use_cpu=true", "bf16=false", "report_to=none", "save_strategy='no'"]
 CENTERS = [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]
 SCORED = {"task": ({"task": None}, "task is null: write a text")}
+OPEN = {"no options": ({"options": []}, "options is empty: give the texts that were offered")}
 LOCATED = {"centres": ({"camera_centers": [[0.0]]}, "camera_centers holds [[0.0]]: write two points")}
 STAGES = {
     "dift": OF_ANY_STAGE | OF_DIFT,
     "grpo": OF_ANY_STAGE | LOCATED,
     "best-of-n": OF_ANY_STAGE | LOCATED | SCORED,
-    "eval": OF_ANY_STAGE | SCORED,
+    "eval": OF_ANY_STAGE | SCORED | OPEN,
 }
 
 

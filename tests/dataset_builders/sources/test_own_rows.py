@@ -99,7 +99,7 @@ def test_an_answer_that_names_two_options_is_an_error(read):
         {"A": "left", "B": "right", "C": "up"},
         {"a": "left", "b": "right", "c": "up", "d": None},
         {"option_a": "left", "option_b": "right", "option_c": "up"},
-        {"Option 1": "left", "Option 2": "right", "Option 3": "up", "Option 4": ""},
+        {"Option 1": "left", "Option 2": "right", "Option 3": "up", "Option 4": " "},
         {"choices": ["A. left", "B. right", "C. up"]},
         {"options": {"A": "left", "B": "right", "C": "up"}},
         {"options": "A. left\nB. right\nC. up"},
@@ -294,3 +294,8 @@ def test_a_folder_of_files_has_one_for_each_split(tmp_path):
     (tmp_path / "train.jsonl").touch()
     assert find_row_file(tmp_path, "train") == tmp_path / "train.jsonl"
     assert find_row_file(tmp_path, "test") is None
+
+
+def test_other_stages_have_no_rows_in_a_file(read):
+    with pytest.raises(InputError, match="is a file of rows, which has none for 'mllm4d_sft': choose dift or grpo"):
+        read([ROW], "mllm4d_sft")
