@@ -10,7 +10,7 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
+from ..modeling.row_rules import ON_BAD_ROW
 from .device import chosen_device
 
 SUMMARY = "score a model on a benchmark"
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
+    from ..trainers.common.row_validation import validate_rows
+
     device = chosen_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
