@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
+from ..modeling.row_rules import ON_BAD_ROW
 from .build_data import write_card
 from .device import chosen_device
 from .input_checks import check_dataset, check_file, check_model
@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
     check_dataset(args.dataset, args.dataset_config, "train")
     from ..trainers.best_of_n.paths_file import read_paths
     from ..trainers.best_of_n.selection import format_choice, score_paths, settled_thresholds
+    from ..trainers.common.row_validation import validate_rows
 
     rows = _rows(args)
     known = set(rows["id"])

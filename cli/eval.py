@@ -11,7 +11,7 @@ from ..eval_tasks.scores import format_scores, score
 from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, validate_rows
+from ..modeling.row_rules import ON_BAD_ROW
 from .device import chosen_device
 from .input_checks import check_model
 from .training_run import load_rows
@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
+
     device = chosen_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
@@ -94,6 +95,8 @@ def _own_rows(args: argparse.Namespace) -> "Dataset":
 
 
 def _select_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    from ..trainers.common.row_validation import validate_rows
+
     rows = rows.select(range(min(args.limit or len(rows), len(rows))))
     return validate_rows(rows, "eval", args.on_bad_row)
 

@@ -4,19 +4,16 @@ import argparse
 import dataclasses
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ..modeling.errors import InputError
-from ..trainers.common.row_validation import ON_BAD_ROW, masks_needed, validate_rows
+from ..modeling.row_rules import ON_BAD_ROW
 from .config_file import read_config_file
 from .input_checks import check_run
 from .packaged_recipes import find_recipe
-from .resuming import check_same_run
 from .setting_arguments import add_setting_arguments
 from .trainer_settings import check_values, naming_missing_packages, resolve_settings
 from .training_progress import show_progress
@@ -24,15 +21,11 @@ from .yaml_values import to_bool, to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import ProcessorMixin, Trainer, TrainerCallback
 
     from ..modeling.row_rules import Stage
 
-TRAINING_LOG, TRAINING_PLOT = "training_log.json", "training.png"
 _PLACES = ("model", "dataset", "output")
 _ALIASES = {"model_name_or_path": "model", "dataset_name": "dataset", "output_dir": "output"}  # as TRL names them
-_COMPLETE = "complete"
-_RECORD = "run.json"
 _ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
 
 
@@ -150,36 +143,32 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     check_run(job, stage)
     from trl import get_peft_config
 
-    from ..modeling import load_model
+    from ..hub_cards import model_card
     from ..trainers.common.model_settings import ModelSettings
+    from ..trainers.common.runs import save_run, train_or_resume
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
     check_values(config, settings)
-    masks = masks_needed(config, job.model)
-    rows, held_out = _checked_rows(job, job.dataset, configuration, "train", stage, masks), None
+    config.model_init_kwargs = settings.load_arguments()
+    rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":
-        held_out = _checked_rows(job, job.eval_dataset or job.dataset, configuration, "test", stage, masks)
+        held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row)
     with naming_missing_packages():
-        model, processor = load_model(job.model, **settings.load_arguments())
         trainer = trainer_class(
-            model,
-            args=config,
-            train_dataset=rows,
-            eval_dataset=held_out,
-            processing_class=processor,
-            peft_config=get_peft_config(settings),
+            job.model, args=config, train_dataset=rows, eval_dataset=held_out, peft_config=get_peft_config(settings)
         )
     show_progress(trainer, with_bar=not to_bool(job.settings.get("disable_tqdm")))
-    train(trainer, job)
-    save_run(trainer, processor, job)
+
+    def render_card(folder: Path) -> str:
+        card = {"datasets": [job.dataset], "base_model": job.model, "repo_id": str(job.output)}
+        return str(model_card(folder, recipe=job.recipe(), **card))
+
+    described = dataclasses.asdict(job)
+    train_or_resume(trainer, described, lambda fields: resolve_settings((config_class, ModelSettings), fields))
+    save_run(trainer, job.output, described, render_card)
     if trainer.is_world_process_zero():
         print(f"trained model in {job.output}")
-
-
-def _checked_rows(job: Run, dataset: str, configuration: str, split: str, stage: "Stage", masks: bool) -> "Dataset":
-    rows = load_rows(dataset, configuration, split, job.image_root, job.on_bad_row)
-    return validate_rows(rows, stage, job.on_bad_row, masks)
 
 
 def read_run(args: argparse.Namespace) -> Run:
@@ -207,7 +196,8 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
     Raises:
         InputError: For a field that none of them has, or a value that it does not take.
     """
-    values = {**resolve_settings(classes, run.settings), "output_dir": str(run.checkpoints)}
+    values = resolve_settings(classes, run.settings)
+    values |= {"output_dir": str(run.checkpoints), "on_bad_row": run.on_bad_row}
     try:
         with naming_missing_packages():
             return [
@@ -222,6 +212,8 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
 
 def logged_recipe(folder: Path) -> dict[str, Any]:
     """The recipe of a model that `save_run` wrote, see [`Run.recipe`]."""
+    from ..trainers.common.runs import TRAINING_LOG
+
     log = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
     fields = {field.name: log[field.name] for field in dataclasses.fields(Run)}
     return Run(**fields).recipe()
@@ -278,129 +270,9 @@ def _print_once(line: str) -> None:
         print(line, file=sys.stderr)
 
 
-def train(trainer: "Trainer", run: Run) -> None:
-    """Train, going on from the last checkpoint of the same run if there is one."""
-    from transformers import ProgressCallback
-
-    record = run.checkpoints / _RECORD
-    if trainer.is_world_process_zero():
-        for folder in (run.output.parent, run.checkpoints):
-            remove_leftovers(folder)
-    last = last_complete_checkpoint(run.checkpoints)
-    trainer.add_callback(_mark_complete(trainer.args.save_total_limit))
-    trainer.args.save_total_limit = None
-    if last:
-        check_same_run(record, dataclasses.asdict(run), type(trainer.args))
-        if trainer.is_world_process_zero():
-            print(f"resuming from {last}", file=sys.stderr)
-    if (last or trainer.args.save_strategy != "no") and trainer.is_world_process_zero():
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(run), default=str, indent=1) + "\n", encoding="utf-8")
-    try:
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    except (InputError, KeyboardInterrupt) as error:
-        bar = trainer.pop_callback(ProgressCallback)
-        if bar and bar.training_bar:
-            bar.training_bar.close()  # or the line that ends the run would begin with the bar
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        # One that a loader's process raised comes with its traceback, of which the last line is ours.
-        raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
-    finally:
-        # Trainer makes the folder whether or not it saves anything. One process removes it: several would collide.
-        if trainer.is_world_process_zero() and run.checkpoints.is_dir():
-            if {path.name for path in run.checkpoints.iterdir()} <= {record.name}:
-                shutil.rmtree(run.checkpoints)
-
-
-def last_complete_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; torn ones, which an interruption leaves, are removed.
-
-    Every process calls it: the main one removes, and the others look when it has, or some would resume and some not.
-    """
-    from accelerate import PartialState
-
-    state = PartialState()
-    if state.is_main_process:
-        for path in folder.glob("checkpoint-*"):
-            if path.is_dir() and not _is_complete(path):
-                print(f"{path} is not complete and is removed", file=sys.stderr)
-                shutil.rmtree(path)
-    state.wait_for_everyone()
-    complete = filter(_is_complete, folder.glob("checkpoint-*"))
-    return max(complete, key=_step, default=None)
-
-
 def describe_progress(args: argparse.Namespace) -> str | None:
     """What an interrupted run can go on from, or `None`."""
-    run = read_run(args)
-    last = max(filter(_is_complete, run.checkpoints.glob("checkpoint-*")), key=_step, default=None)
+    from ..trainers.common.checkpoints import last_complete_checkpoint
+
+    last = last_complete_checkpoint(read_run(args).checkpoints)
     return None if last is None else f"{last} is complete"
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    return checkpoint.name.removeprefix("checkpoint-").isdecimal() and (checkpoint / _COMPLETE).is_file()
-
-
-def _mark_complete(keep: int | None) -> "TrainerCallback":
-    from accelerate import PartialState
-    from transformers import TrainerCallback
-
-    class MarkComplete(TrainerCallback):
-        """transformers resumes from a checkpoint that was cut off; ours has a file written last.
-
-        It also removes old ones before that: a kill there would leave none that is whole. So they go afterwards.
-        """
-
-        def on_save(self, args, state, control, **kwargs):
-            PartialState().wait_for_everyone()
-            if not state.is_world_process_zero:
-                return
-            folder = Path(args.output_dir)
-            newest = folder / f"checkpoint-{state.global_step}"
-            (newest / _COMPLETE).touch()
-            kept = {newest, Path(state.best_model_checkpoint or newest)}
-            whole = sorted(filter(_is_complete, folder.glob("checkpoint-*")), key=_step)
-            for old in whole[:-keep] if keep else []:
-                if old not in kept:
-                    (old / _COMPLETE).unlink()  # first, so that what an interruption leaves is not taken for whole
-                    shutil.rmtree(old)
-
-    return MarkComplete()
-
-
-def save_run(trainer: "Trainer", processor: "ProcessorMixin", run: Run) -> None:
-    """Write the trained model or adapter, its processor, card, log and plot into the output folder, all or nothing.
-
-    Every process calls it, because the weights may be spread over them.
-    """
-    from peft import PeftModel
-
-    from ..hub_cards import model_card
-    from ..modeling.saving import share_weights_like_config
-    from ..trainers.common.training_plot import write_training_plot
-    from ..trainers.common.unwrapping import unwrap_model
-
-    spread = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
-    if not trainer.is_world_process_zero():
-        return
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    history = trainer.state.log_history
-    described = dataclasses.asdict(run)
-    log = {**described, "log_history": history}
-    with atomic_dir(run.output) as folder:
-        model.save_pretrained(folder, state_dict=weights)
-        if isinstance(model, PeftModel):
-            unwrap_model(trainer.accelerator, model).save_configuration(folder)
-            share_weights_like_config(folder)
-        processor.save_pretrained(folder)
-        (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
-        write_training_plot(history, folder / TRAINING_PLOT)
-        recipe = run.recipe()
-        card = model_card(folder, recipe=recipe, datasets=[run.dataset], base_model=run.model, repo_id=str(run.output))
-        (folder / "README.md").write_text(str(card), encoding="utf-8")

@@ -15,6 +15,7 @@ from .tokens import IMAGERY_MARK, OPTION_LETTERS
 
 Stage = Literal["dift", "grpo", "best-of-n", "eval"]
 
+ON_BAD_ROW = ("stop", "skip")  # what to do with a row that has a fault
 MIN_OPTIONS, MAX_OPTIONS = 2, len(OPTION_LETTERS)
 # Where the options are not listed they stand in the question, four of them as in the published rows.
 _UNLISTED_LETTERS = OPTION_LETTERS[:4]
@@ -146,7 +147,7 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
     if "id" in row and (row["id"] is None or row["id"] == ""):
         yield "id is missing: give each row a name of its own"
     yield prompt_fault(row["question"], row["options"])
-    if stage != "dift" or ("answer" in row and (row["options"] or row["answer"])):
+    if "answer" in row and (stage != "dift" or row["options"] or row["answer"]):
         yield answer_fault(row["answer"], row["options"])
     if stage == "eval" and not row["options"]:
         yield "options is empty: give the texts that were offered"

@@ -33,8 +33,8 @@ ROW_MODELING = {
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}
-# And of the builders: what tells a damaged video from a sound one.
-VIDEO_FILES = {"sources.video_reader"}
+# And of the builders: what tells a damaged video from a sound one, and what decodes the videos that rows name.
+VIDEO_FILES = {"sources.video_reader", "loading"}
 # The one documented exception (CONTRIBUTING.md): the benchmark of the rendered world renders its own questions.
 LAZY_EXCEPTIONS = {("eval_tasks/fourd_world.py", "dataset_builders")}
 

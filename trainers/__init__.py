@@ -1,7 +1,12 @@
-"""Training: DIFT, 4DRL and the rewards. Names load on first use, so that importing this package costs nothing."""
+"""Training: DIFT, 4DRL and the rewards. Importing registers our models with transformers' Auto classes.
+
+The names themselves load on first use.
+"""
 
 import importlib
 from typing import Any
+
+from ..modeling import modeling_fourdthinker, modeling_fourdthinker_qwen3_vl  # noqa: F401 -- they register themselves
 
 _HOMES = {
     "DIFTCollator": ".dift.dift_collator",

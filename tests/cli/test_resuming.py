@@ -8,10 +8,12 @@ import torch
 import yaml
 
 from fourdthinker.cli.main import main
-from fourdthinker.cli.resuming import check_same_run
+from fourdthinker.cli.trainer_settings import resolve_settings
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig
+from fourdthinker.trainers.common.model_settings import ModelSettings
+from fourdthinker.trainers.common.resuming import check_same_run
 
 SETTINGS = {
     "per_device_train_batch_size": 2,
@@ -24,6 +26,7 @@ SETTINGS = {
     "save_strategy": "steps",
     "save_steps": 1,
 }
+CLASSES = (DIFTConfig, ModelSettings)
 RUN = {"model": "m", "dataset": "d", "dataset_config": "dift", "eval_dataset": None, "image_root": None}
 
 
@@ -51,7 +54,7 @@ def record(tmp_path):
 
 
 def check(path, run=RUN, **settings):
-    check_same_run(path, {**run, "settings": settings}, DIFTConfig)
+    check_same_run(path, {**run, "settings": settings}, lambda fields: resolve_settings(CLASSES, fields))
 
 
 def weights(folder):

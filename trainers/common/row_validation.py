@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ...modeling.errors import InputError
-from ...modeling.row_rules import Stage, row_fault
+from ...modeling.row_rules import ON_BAD_ROW, Stage, row_fault
 from ..rewards.spatiotemporal import CENTER_COLUMNS, read_centers
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ON_BAD_ROW = ("stop", "skip")
 _ROWS_AT_ONCE = 1000
 _PICTURES = ("frames", "imagery", "imagery_masks")
 _VIDEO = "video"
@@ -35,7 +34,9 @@ _VALUES = ("id", "question", "options", "timestamps", "answer", "task", "respons
 Check = Callable[[int], str | None]
 
 
-def validate_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False) -> "Dataset":
+def validate_rows(
+    rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False, letters: bool = True
+) -> "Dataset":
     """The rows that a stage can use.
 
     Texts, options, answer, times, imagery marks and centres are checked as [`~modeling.row_rules.row_fault`] says, and
@@ -50,6 +51,8 @@ def validate_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks
         on_bad_row (`str`, *optional*, defaults to `"stop"`): `"skip"` leaves bad rows out, with a warning for each.
         masks (`bool`, *optional*, defaults to `False`): Whether each imagery frame needs a mask, as for
             `latent_pooling="region"`.
+        letters (`bool`, *optional*, defaults to `True`): Whether `answer` must be the letter of an option, or may be
+            anything, or missing.
 
     Returns:
         `datasets.Dataset`: All the rows, or without the bad ones.
@@ -59,10 +62,11 @@ def validate_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks
     """
     if on_bad_row not in ON_BAD_ROW:
         raise InputError(f"on_bad_row is {on_bad_row!r}: choose one of {', '.join(ON_BAD_ROW)}")
-    needed = (*_NEEDED[stage], *(["imagery_masks"] if masks else []))
+    needed = [name for name in _NEEDED[stage] if letters or name != "answer"]
+    needed += ["imagery_masks"] if masks else []
     if missing := [name for name in needed if name not in rows.column_names]:
         raise InputError(f"the rows have no column {', '.join(missing)}: make them with `fourdthinker build-data`")
-    bad = dict(_faults(rows, stage, masks))
+    bad = dict(_faults(rows, stage, masks, letters))
     if not bad:
         return rows
     told = f"{len(bad)} of {len(rows)} rows cannot be {'trained on' if stage in ('dift', 'grpo') else 'used'}"
@@ -78,12 +82,12 @@ def validate_rows(rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks
     return rows.select([number for number in range(len(rows)) if number not in bad])
 
 
-def masks_needed(args: Any, model: str) -> bool:
+def masks_needed(args: Any, model: Any) -> bool:
     """Whether a run of DIFT needs `imagery_masks`.
 
     Args:
         args ([`DIFTConfig`]): The settings; those of another stage need none.
-        model (`str`): Folder or Hub id of its model, whose pooling holds if the settings name none.
+        model: The model, its folder or its Hub id; its pooling holds if the settings name none.
     """
     from transformers import PreTrainedConfig
 
@@ -91,6 +95,8 @@ def masks_needed(args: Any, model: str) -> bool:
         return False
     if args.latent_pooling is not None:
         return args.latent_pooling == "region"
+    if not isinstance(model, (str, os.PathLike)):
+        return model.config.latent_pooling == "region"
     try:
         return PreTrainedConfig.get_config_dict(model)[0].get("latent_pooling") == "region"
     except OSError:  # no such model, as loading it will say
@@ -102,10 +108,11 @@ def _name(names: Any, number: int) -> str:
     return f"number {number + 1}" if identity in (None, "") else str(identity)
 
 
-def _faults(rows: "Dataset", stage: Stage, masks: bool) -> Iterator[tuple[int, str]]:
+def _faults(rows: "Dataset", stage: Stage, masks: bool, letters: bool) -> Iterator[tuple[int, str]]:
     """Number and reason of each bad row."""
     pictures = [name for name in _PICTURES if name in rows.column_names and (name == "frames" or stage == "dift")]
-    columns = [*(name for name in _VALUES if name in rows.column_names), *pictures]
+    values = [name for name in _VALUES if name in rows.column_names and (letters or name != "answer")]
+    columns = [*values, *pictures]
     start = 0
     for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
         checks = [_wrong_pictures(table, name) for name in pictures]

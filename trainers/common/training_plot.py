@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...modeling.atomic import atomic_path
 
+TRAINING_PLOT = "training.png"
 # A panel: its heading, and the logged names that it draws, of which a run has some.
 _PANELS = (
     ("loss", ("loss", "ce_loss", "sim_loss", "eval_loss")),

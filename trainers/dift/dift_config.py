@@ -8,6 +8,7 @@ from trl import SFTConfig
 
 from ...modeling.configuration_latent import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
 from ...modeling.errors import InputError
+from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
 
 # Fields of TRL and transformers that the DIFT loss or its collator cannot follow, and their one value.
@@ -66,6 +67,9 @@ class DIFTConfig(SFTConfig):
             Where shorter rows are filled: `"right"`, as published, or `"left"`.
         drop_imagery (`bool`, *optional*, defaults to `False`):
             Train on the same responses without their imagery: the text-only control.
+
+        on_bad_row (`str`, *optional*, defaults to `"stop"`):
+            How to handle rows that cannot be trained on: `"stop"` before training, or `"skip"` them with a warning.
 
     > Parameters that control cost
 
@@ -148,6 +152,13 @@ class DIFTConfig(SFTConfig):
     drop_imagery: bool = field(
         default=False, metadata={"help": "Train on the responses without their imagery: the text-only control."}
     )
+    on_bad_row: str = field(
+        default="stop",
+        metadata={
+            "help": "How to handle invalid rows: stop before training or skip them.",
+            "choices": list(ON_BAD_ROW),
+        },
+    )
     pack_rows: bool = field(
         default=False, metadata={"help": "Put the rows of a batch behind each other in one, without padding."}
     )
@@ -196,6 +207,7 @@ class DIFTConfig(SFTConfig):
             "latent_loss": (None, *LATENT_LOSSES),
             "latent_norm": (None, *LATENT_NORMS),
             "latent_pooling": (None, *LATENT_POOLINGS),
+            "on_bad_row": ON_BAD_ROW,
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

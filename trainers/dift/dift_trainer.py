@@ -18,11 +18,14 @@ from trl.models import unwrap_model_for_generation
 from ...modeling.errors import InputError
 from ...modeling.self_feeding import SelfFeeding
 from ..common.adapters import check_tower, complete_lora_config, validate_adapters
+from ..common.dataset_columns import adopt_trl_columns
 from ..common.distributed import check_sharding, gather_weights, weights_are_sharded
 from ..common.images import keep_images_encoded
+from ..common.loading import ModelOrPath, load_parts, name_run
 from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import check_finite_loss
-from ..common.saving import SavingTrainerMixin
+from ..common.reliable_trainer import ReliableTrainerMixin
+from ..common.row_validation import masks_needed, validate_rows
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
 from ..common.unwrapping import unwrap_model
 from .dift_collator import DIFTCollator
@@ -37,17 +40,18 @@ from .row_lengths import row_lengths
 _ROWS_FOR_NORM = 64
 
 
-class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
+class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
     """TRL's [`~trl.SFTTrainer`] with the DIFT loss on rows that hold imagery.
 
     The vision tower is frozen: it gives the targets. Beside the published stage, which feeds the targets at the latent
     pads, there is a self-fed one, see [`DIFTConfig`].
 
     Args:
-        model ([`FourDThinkerForConditionalGeneration`]): The model to train.
-        args ([`DIFTConfig`]): Settings.
-        processing_class: The model's processor.
-        train_dataset (`datasets.Dataset`, *optional*): Rows of `dift`.
+        model ([`FourDThinkerForConditionalGeneration`] or `str`): The model to train, or its folder or Hub id.
+        args ([`DIFTConfig`], *optional*): Settings; by default those of a run named after the model.
+        processing_class (*optional*): The model's processor; by default the one that was saved with it.
+        train_dataset (`datasets.Dataset`, *optional*):
+            Rows of `dift`, or in TRL's columns, see [`adopt_trl_columns`].
         eval_dataset (`datasets.Dataset`, *optional*): Held-out rows.
         peft_config (`peft.PeftConfig`, *optional*):
             Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`complete_lora_config`] and [`validate_adapters`].
@@ -60,9 +64,8 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
     Example:
 
     ```python
-    model, processor = load_model("backbone")
     rows = load_dataset("data", "dift", split="train")
-    DIFTTrainer(model, args=DIFTConfig("out"), train_dataset=rows, processing_class=processor).train()
+    DIFTTrainer("backbone", args=DIFTConfig("out"), train_dataset=rows).train(resume_from_checkpoint=True)
     ```
     """
 
@@ -70,14 +73,18 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        args: DIFTConfig,
-        processing_class: ProcessorMixin,
+        model: ModelOrPath,
+        args: DIFTConfig | None = None,
+        processing_class: ProcessorMixin | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
         peft_config: PeftConfig | None = None,
         **kwargs,
     ):
+        args = args or DIFTConfig(name_run(model, "DIFT"))
+        masks = masks_needed(args, model)
+        train_dataset, eval_dataset = (_validated(rows, args, masks) for rows in (train_dataset, eval_dataset))
+        model, processing_class = load_parts(model, args, processing_class)
         if weights_are_sharded(args):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
             check_sharding(args, [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)])
@@ -244,6 +251,15 @@ class DIFTTrainer(SavingTrainerMixin, SFTTrainer):
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
+
+
+def _validated(rows: Any, args: DIFTConfig, masks: bool) -> Any:
+    """Rows in our columns, checked before the first step; a stream passes, and its bad rows fail when they come."""
+    if isinstance(rows, dict):
+        return {name: _validated(one, args, masks) for name, one in rows.items()}
+    if not isinstance(rows, Dataset):
+        return rows
+    return validate_rows(adopt_trl_columns(rows, "dift"), "dift", args.on_bad_row, masks)
 
 
 def _collator(model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin) -> DIFTCollator:

@@ -8,6 +8,7 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig
 
 from ...modeling.errors import InputError
+from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
 from ..rewards.registry import check_rewards
 from ..rewards.spatiotemporal import CENTER_SCALES
@@ -42,12 +43,18 @@ class LatentGRPOConfig(GRPOConfig):
         latents (`bool`, *optional*, defaults to `True`):
             Whether completions may imagine. `False` bans the start token in rollouts, so that they are text alone.
 
+        on_bad_row (`str`, *optional*, defaults to `"stop"`):
+            How to handle rows that cannot be trained on: `"stop"` before training, or `"skip"` them with a warning.
+
     > Parameters that control rewards
 
     Args:
+        reward_funcs (`list[str]`, *optional*):
+            Reward functions: names of ours, or dotted import paths of your own (`package.module.function`). By
+            default `accuracy_reward` and `format_reward`, as published. Functions that are handed to the trainer
+            itself take their place.
         rewards (`list[str]`, *optional*):
-            Names of the reward functions, of `trainers/rewards.py`: by default `accuracy_reward` and `format_reward`,
-            as published. Functions that are handed to the trainer itself take their place.
+            An earlier name of `reward_funcs`.
         center_scale (`str`, *optional*, defaults to `"metric"`):
             How [`spatiotemporal_reward`] measures distances: `"metric"`, as published, or `"relative"`.
 
@@ -96,9 +103,21 @@ class LatentGRPOConfig(GRPOConfig):
     latents: bool = field(
         default=True, metadata={"help": "Whether completions may imagine; False makes them text alone."}
     )
-    rewards: list[str] | None = field(
-        default=None, metadata={"help": "Names of the reward functions; by default accuracy_reward and format_reward."}
+    on_bad_row: str = field(
+        default="stop",
+        metadata={
+            "help": "How to handle invalid rows: stop before training or skip them.",
+            "choices": list(ON_BAD_ROW),
+        },
     )
+    reward_funcs: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Reward functions: accuracy_reward, format_reward, spatiotemporal_reward, or dotted import paths "
+            "of your own, e.g. package.module.function; by default the first two."
+        },
+    )
+    rewards: list[str] | None = field(default=None, metadata={"help": "An earlier name of reward_funcs."})
     center_scale: str = field(
         default="metric",
         metadata={
@@ -155,8 +174,14 @@ class LatentGRPOConfig(GRPOConfig):
             raise InputError(f"latent_mask is {self.latent_mask!r}: choose one of {', '.join(LATENT_MASKS)}")
         if self.center_scale not in CENTER_SCALES:
             raise InputError(f"center_scale is {self.center_scale!r}: choose one of {', '.join(CENTER_SCALES)}")
+        if self.on_bad_row not in ON_BAD_ROW:
+            raise InputError(f"on_bad_row is {self.on_bad_row!r}: choose one of {', '.join(ON_BAD_ROW)}")
         if self.rewards is not None:
-            check_rewards(self.rewards, self.reward_weights)
+            if self.reward_funcs not in (None, self.rewards):
+                raise InputError("reward_funcs and rewards name other functions: leave out rewards, its earlier name")
+            self.reward_funcs = self.rewards
+        if self.reward_funcs is not None:
+            check_rewards(self.reward_funcs, self.reward_weights)
         self._check_saving()
         if self.use_vllm or self.use_transformers_continuous_batching:
             raise InputError(

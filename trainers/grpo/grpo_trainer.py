@@ -17,9 +17,10 @@ from ...modeling.latent_rules import LatentRules
 from ...modeling.tokens import show_latent_blocks
 from ..common.adapters import check_tower, head_without_bias
 from ..common.distributed import gather_for_features, weights_are_sharded
+from ..common.loading import load_parts, name_run
 from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import check_finite_loss, sampling_error
-from ..common.saving import SavingTrainerMixin
+from ..common.reliable_trainer import ReliableTrainerMixin
 from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
 from ..common.unwrapping import unwrap_model
 from ..common.video_inputs import encode_videos, video_inputs
@@ -29,14 +30,14 @@ from .grpo_config import LatentGRPOConfig
 from .logprobs import LatentScorer, masked_tokens
 from .metrics import GRPOMetrics, share_of_equal_groups
 from .prefix_sharing import order_is_free, prompts_together, shares_prompts
-from .preparation import check_columns, prepare_adapter, prepare_rewards
+from .preparation import prepare_adapter, prepare_rewards, prepare_rows
 from .rollout import Rollout, encode_prompts, group_prompts, prefill_prompts, truncate_at_eos
 from .sampling import configure_sampling, prepare_policy
 
 _NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is to draw from NaN
 
 
-class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
+class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
     r"""
     GRPO whose policy is scored on exactly the latents that it rolled out (4DRL of arXiv 2605.05997).
 
@@ -59,19 +60,20 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
     - `train` and `training_step`: memory of tied embeddings, and the stop on a NaN or infinite loss.
 
     Args:
-        model ([`FourDThinkerForConditionalGeneration`] or `PeftModel`):
-            The policy.
+        model ([`FourDThinkerForConditionalGeneration`], `PeftModel` or `str`):
+            The policy, or its folder or Hub id.
         reward_funcs (`list[Callable]`, *optional*):
             Reward functions; by default those that the settings name, [`accuracy_reward`] and [`format_reward`] if
             they name none. One that raises ends the run with a line that names the completion and its row.
         args ([`LatentGRPOConfig`], *optional*):
-            Settings.
+            Settings; by default those of a run named after the model.
         train_dataset (`Dataset`, *optional*):
-            Rows with `question`, `options`, `answer`, `frames` and `timestamps`. All columns reach the rewards.
+            Rows with `question`, `options`, `frames` and `timestamps`, or in TRL's columns, see
+            [`adopt_trl_columns`]; and what the rewards read, such as `answer`. All columns reach the rewards.
         eval_dataset (`Dataset`, *optional*):
             Rows of the same kind.
-        processing_class ([`~transformers.ProcessorMixin`]):
-            The model's processor.
+        processing_class ([`~transformers.ProcessorMixin`], *optional*):
+            The model's processor; by default the one that was saved with it.
         peft_config (`peft.PeftConfig`, *optional*):
             Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`complete_lora_config`] and [`validate_adapters`];
             switched off, it is the reference. With `freeze_vision=False` it reaches the vision tower too. The
@@ -82,19 +84,16 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             Further arguments of [`~trl.GRPOTrainer`], such as `callbacks`.
 
     Raises:
-        InputError: If columns are missing, the adapter is not supported, or rollouts would not sample what the
-            settings say.
+        InputError: If columns are missing, rows are bad, the adapter is not supported, or sampling would differ.
 
     Example:
 
     ```python
-    from fourdthinker.modeling import load_model
     from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 
-    model, processor = load_model("my-model")
     args = LatentGRPOConfig("run", per_device_train_batch_size=64, num_generations=8)
-    trainer = LatentGRPOTrainer(model, args=args, train_dataset=rows, processing_class=processor)
-    trainer.train()
+    trainer = LatentGRPOTrainer("my-model", args=args, train_dataset=rows)
+    trainer.train(resume_from_checkpoint=True)
     ```
     """
 
@@ -107,15 +106,17 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
         args=None,
         train_dataset=None,
         eval_dataset=None,
+        processing_class=None,
         peft_config=None,
         **kwargs: Any,
     ):
-        args = args or LatentGRPOConfig("4drl")
-        reward_funcs, columns = prepare_rewards(reward_funcs, args)
+        args = args or LatentGRPOConfig(name_run(model, "4DRL"))
+        reward_funcs = prepare_rewards(reward_funcs, args)
+        train_dataset = prepare_rows("train_dataset", train_dataset, reward_funcs, args)
+        eval_dataset = prepare_rows("eval_dataset", eval_dataset, reward_funcs, args)
+        model, processing_class = load_parts(model, args, processing_class)
         adapted = isinstance(model, PeftModel) or peft_config is not None
         peft_config = prepare_adapter(model, peft_config, args)
-        for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
-            check_columns(name, dataset, columns)
         self._rollout = Rollout()
         super().__init__(
             model,
@@ -123,6 +124,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
             args,
             train_dataset,
             eval_dataset,
+            processing_class=processing_class,
             peft_config=peft_config,
             rollout_func=self._roll_out,
             **kwargs,
@@ -225,8 +227,7 @@ class LatentGRPOTrainer(SavingTrainerMixin, GRPOTrainer):
 
     def _mask_latents(self, ids: list[int]) -> list[int]:
         """TRL's `env_mask` of one completion: 1 at the policy's own tokens, 0 at latents."""
-        masked = masked_tokens(torch.tensor(ids), self._base_model.config, self.args.latent_mask)
-        return (~masked).int().tolist()
+        return (~masked_tokens(torch.tensor(ids), self._base_model.config, self.args.latent_mask)).int().tolist()
 
     def _decode(self, ids: list[int]) -> str:
         """A completion with its latent and other special tokens, without the one that ends the turn."""

@@ -1,7 +1,7 @@
 """What 4DRL settles before TRL's trainer is built: rewards with their columns, the adapter, the reference model."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from datasets import Dataset, IterableDataset
@@ -12,11 +12,14 @@ from trl.trainer.utils import get_callable_name
 
 from ...modeling.errors import InputError
 from ..common.adapters import complete_lora_config, validate_adapters, why_tokens_stay
+from ..common.dataset_columns import adopt_trl_columns
 from ..common.distributed import weights_are_sharded
+from ..common.row_validation import validate_rows
 from ..rewards.registry import (
     PUBLISHED_REWARD_WEIGHTS,
     PUBLISHED_REWARDS,
     check_weights,
+    reads_letters,
     reward_columns,
     select_rewards,
 )
@@ -25,11 +28,11 @@ from .grpo_config import LatentGRPOConfig
 
 logger = logging.getLogger(__name__)
 
-ROW_COLUMNS = ("question", "options", "answer", "frames", "timestamps")
+_PROMPT_COLUMNS = ("question", "options", "frames", "timestamps")
 
 
-def prepare_rewards(reward_funcs: Any, args: LatentGRPOConfig) -> tuple[list[Callable | str | Any], tuple[str, ...]]:
-    """The rewards of a run, and the columns that its rows must have.
+def prepare_rewards(reward_funcs: Any, args: LatentGRPOConfig) -> list[Any]:
+    """The rewards of a run: functions, reward models, or names of models on the Hub.
 
     Args:
         reward_funcs: What the trainer was given; `None` for those that the settings name.
@@ -38,17 +41,15 @@ def prepare_rewards(reward_funcs: Any, args: LatentGRPOConfig) -> tuple[list[Cal
     Raises:
         InputError: If there is another number of weights than of rewards.
     """
-    columns = ROW_COLUMNS
     if reward_funcs is None:
-        names = tuple(args.rewards or PUBLISHED_REWARDS)
+        names = tuple(args.reward_funcs or PUBLISHED_REWARDS)
         reward_funcs = select_rewards(names, args.center_scale)
-        columns = (*ROW_COLUMNS, *reward_columns(names))
         if names == PUBLISHED_REWARDS and args.reward_weights is None:
             args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
     elif not isinstance(reward_funcs, list):
         reward_funcs = [reward_funcs]
     check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
-    return reward_funcs, columns
+    return reward_funcs
 
 
 def prepare_adapter(
@@ -86,18 +87,31 @@ def _check_reference(model: PreTrainedModel, beta: float) -> None:
         )
 
 
-def check_columns(name: str, dataset: Any, columns: Sequence[str]) -> None:
-    """Reject rows that lack a column which training or a reward reads.
+def prepare_rows(name: str, rows: Any, reward_funcs: Sequence[Any], args: LatentGRPOConfig) -> Any:
+    """Rows in our columns, checked before the first step; see [`adopt_trl_columns`] and [`validate_rows`].
 
     Args:
-        name (`str`): What to call the rows.
-        dataset: The rows; a stream that does not know its columns, or several datasets, pass unchecked.
-        columns (`Sequence[str]`): The columns.
+        name (`str`): What to call them.
+        rows: A dataset, a dict of them, or none. A stream passes: a wrong row of it fails when it comes.
+        reward_funcs (`Sequence`): The rewards, whose columns rows must have. `answer` is asked for only if one
+            reads it.
+        args ([`LatentGRPOConfig`]): `on_bad_row` says what becomes of bad ones.
+
+    Raises:
+        InputError: If a column is missing or, unless they are skipped, a row is bad.
     """
-    if not isinstance(dataset, (Dataset, IterableDataset)) or dataset.column_names is None:
-        return
-    missing = [column for column in columns if column not in dataset.column_names]
+    if isinstance(rows, dict):
+        return {key: prepare_rows(f"{name} {key!r}", one, reward_funcs, args) for key, one in rows.items()}
+    if not isinstance(rows, (Dataset, IterableDataset)) or rows.column_names is None:
+        return rows
+    if isinstance(rows, Dataset):
+        rows = adopt_trl_columns(rows, "grpo")
+    columns = dict.fromkeys((*_PROMPT_COLUMNS, *reward_columns(reward_funcs)))
+    missing = [column for column in columns if column not in rows.column_names]
     if missing:
         states = set(missing) <= set(CENTER_COLUMNS)
         source = "`build-data --questions mllm4d`" if states else "load_dataset(folder, 'grpo')"
         raise InputError(f"{name} has no column {', '.join(missing)}: give it rows of {source}")
+    if isinstance(rows, IterableDataset):
+        return rows
+    return validate_rows(rows, "grpo", args.on_bad_row, letters=reads_letters(reward_funcs))

@@ -122,7 +122,7 @@ def make_trainer(parts, tmp_path, rewards=varied_reward, prompts=3, peft_config=
         model,
         rewards,
         LatentGRPOConfig(str(tmp_path), **settings),
-        Dataset.from_list([{"id": "", "question": "", "options": [""], "answer": "", "frames": [], "timestamps": []}]),
+        Dataset.from_list(make_rows(1)),
         processing_class=processor,
         peft_config=peft_config,
     )
@@ -897,19 +897,19 @@ def test_rewards_are_chosen_by_name(parts, tmp_path):
         args = LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none", **settings)
         return LatentGRPOTrainer(model, args=args, processing_class=processor, **given)
 
-    paid = trainer(rewards=["spatiotemporal_reward"], center_scale="relative")
+    paid = trainer(reward_funcs=["spatiotemporal_reward"], center_scale="relative")
     assert paid.reward_func_names == ["spatiotemporal_reward"] and paid.reward_weights.tolist() == [1.0]
     assert paid.reward_funcs[0].__wrapped__.keywords == {"center_scale": "relative"}
-    both = trainer(rewards=["spatiotemporal_reward", "format_reward"], reward_weights=[0.5, 2.0])
+    both = trainer(reward_funcs=["spatiotemporal_reward", "format_reward"], reward_weights=[0.5, 2.0])
     assert both.reward_weights.tolist() == [0.5, 2.0]
-    assert trainer(rewards=["spatiotemporal_reward", "format_reward"]).reward_weights.tolist() == [1.0, 1.0]
+    assert trainer(reward_funcs=["spatiotemporal_reward", "format_reward"]).reward_weights.tolist() == [1.0, 1.0]
     # Named one by one they weigh as by default.
     torch.testing.assert_close(
-        trainer(rewards=["accuracy_reward", "format_reward"]).reward_weights, torch.tensor([1.0, 0.2])
+        trainer(reward_funcs=["accuracy_reward", "format_reward"]).reward_weights, torch.tensor([1.0, 0.2])
     )
     given["train_dataset"] = Dataset.from_list(make_rows(1))
     with pytest.raises(InputError, match="no column camera_centers, object_centers: give it .*--questions mllm4d"):
-        trainer(rewards=["spatiotemporal_reward"])
+        trainer(reward_funcs=["spatiotemporal_reward"])
 
 
 def test_weights_that_do_not_fit_are_refused(parts, tmp_path):

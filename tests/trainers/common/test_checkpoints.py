@@ -1,9 +1,11 @@
-"""What the training commands share, where several processes run them."""
+"""Complete checkpoints and torn ones, where several processes look for them."""
+
+from pathlib import Path
 
 import pytest
 from accelerate import PartialState
 
-from fourdthinker.cli.training_run import last_complete_checkpoint
+from fourdthinker.trainers.common.checkpoints import find_checkpoint
 
 
 @pytest.fixture
@@ -17,15 +19,15 @@ def checkpoints(tmp_path):
 
 
 def test_the_newest_whole_checkpoint_is_found_and_torn_ones_are_removed(checkpoints, capsys):
-    assert last_complete_checkpoint(checkpoints).name == "checkpoint-10"
+    assert Path(find_checkpoint(checkpoints, True)).name == "checkpoint-10"
     assert {path.name for path in checkpoints.iterdir()} == {"checkpoint-9", "checkpoint-10", "other"}
     assert "checkpoint-11 is not complete and is removed" in capsys.readouterr().err
-    assert last_complete_checkpoint(checkpoints / "nothing") is None
+    assert find_checkpoint(checkpoints / "nothing", True) is None
 
 
 def test_other_processes_wait_and_remove_nothing(checkpoints, capsys, monkeypatch):
     seen = []
     monkeypatch.setattr(PartialState, "is_main_process", False)
     monkeypatch.setattr(PartialState, "wait_for_everyone", lambda state: seen.append(len(list(checkpoints.iterdir()))))
-    assert last_complete_checkpoint(checkpoints).name == "checkpoint-10"
+    assert Path(find_checkpoint(checkpoints, True)).name == "checkpoint-10"
     assert seen == [4] and (checkpoints / "checkpoint-11").is_dir() and not capsys.readouterr().err

@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..modeling.errors import InputError
-from ..trainers.common.differences import describe_differences
-from .trainer_settings import resolve_settings
+from ...modeling.errors import InputError
+from .differences import describe_differences
+
+# From settings as they were written to a value for each field, those left out included.
+ResolveSettings = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 _PLACES = ("model", "dataset", "eval_dataset", "image_root")
 # Settings that change what is printed, kept, precomputed or how fast it goes, but no weight.
@@ -20,8 +22,8 @@ _HARMLESS = {
     "gradient_checkpointing", "gradient_checkpointing_kwargs", "include_num_input_tokens_seen", "log_completions",
     "log_completions_hub_repo", "log_level", "log_level_replica", "log_multimodal", "log_on_each_node",
     "log_unique_prompts", "logging_first_step", "logging_nan_inf_filter", "logging_steps", "logging_strategy",
-    "num_completions_to_print", "output_dir", "precompute_targets", "precompute_videos", "project", "push_to_hub",
-    "report_to", "resume_from_checkpoint", "run_name", "save_on_each_node", "skip_memory_metrics",
+    "num_completions_to_print", "on_bad_row", "output_dir", "precompute_targets", "precompute_videos", "project",
+    "push_to_hub", "report_to", "resume_from_checkpoint", "run_name", "save_on_each_node", "skip_memory_metrics",
     "torch_empty_cache_steps",
 }  # fmt: skip
 _SAVING = ("save_steps", "save_strategy", "save_total_limit")
@@ -31,13 +33,14 @@ _EVALUATION = ("bf16_full_eval", "fp16_full_eval", "num_generations_eval", "pred
 _EVALUATION_PREFIXES = ("eval_", "per_device_eval_")
 
 
-def check_same_run(record: Path, run: Mapping[str, Any], config_class: type) -> None:
+def check_same_run(record: Path, run: Mapping[str, Any], resolve_settings: ResolveSettings) -> None:
     """Refuse to go on from checkpoints whose run had settings that lead to another result.
 
     Args:
         record (`Path`): The file beside the checkpoints in which their run is kept.
-        run (`Mapping[str, Any]`): The run that is to go on: the fields of `Run`.
-        config_class (`type`): The trainer's configuration.
+        run (`Mapping[str, Any]`): The run that is to go on: `model`, `dataset`, `dataset_config`, `eval_dataset`,
+            `image_root`, and `settings` as they were written.
+        resolve_settings (`Callable`): Gives all fields of such settings, the trainer's configuration among them.
 
     Raises:
         InputError: If the record cannot be read, or results would differ. It names each difference.
@@ -45,12 +48,12 @@ def check_same_run(record: Path, run: Mapping[str, Any], config_class: type) -> 
     folder = record.parent
     elsewhere = f"name another --output, or move {folder} away"
     try:
-        before = _all_fields(json.loads(record.read_text(encoding="utf-8")), config_class)
+        before = _all_fields(json.loads(record.read_text(encoding="utf-8")), resolve_settings)
     except InputError as error:  # settings of another stage or version
         raise InputError(f"{folder} holds checkpoints of another kind of run ({error}): {elsewhere}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds checkpoints of a run that cannot be read ({error}): {elsewhere}") from error
-    after = _all_fields(run, config_class)
+    after = _all_fields(run, resolve_settings)
     for place in _PLACES:
         if _is_same_place(before[place], after[place]):
             before[place] = after[place]
@@ -63,12 +66,10 @@ def check_same_run(record: Path, run: Mapping[str, Any], config_class: type) -> 
         )
 
 
-def _all_fields(run: Mapping[str, Any], config_class: type) -> dict[str, Any]:
-    from ..trainers.common.model_settings import ModelSettings
-
+def _all_fields(run: Mapping[str, Any], resolve_settings: ResolveSettings) -> dict[str, Any]:
     places = {name: run[name] for name in _PLACES}
     places["eval_dataset"] = places["eval_dataset"] or places["dataset"]
-    settings = resolve_settings((config_class, ModelSettings), run["settings"])
+    settings = resolve_settings(run["settings"])
     return {**places, "dataset_config": run["dataset_config"], **settings}
 
 

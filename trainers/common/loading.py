@@ -1,0 +1,53 @@
+"""What a trainer is given in short: a model by its path, a processor by its model, settings by default."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin, TrainingArguments
+from trl.trainer.utils import get_config_model_id
+
+from ...modeling.errors import InputError
+from ...modeling.loading import load_model
+
+ModelOrPath = PreTrainedModel | PeftModel | str | os.PathLike
+
+
+def name_run(model: ModelOrPath, stage: str) -> str:
+    """The output folder of a run that names none, as TRL makes it: the model's name and the stage's."""
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else get_config_model_id(model.config)
+    return f"{Path(name or 'model').name}-{stage}"
+
+
+def load_parts(
+    model: ModelOrPath, args: TrainingArguments, processor: ProcessorMixin | None
+) -> tuple[PreTrainedModel | PeftModel, ProcessorMixin]:
+    """The model and the processor of a trainer.
+
+    Args:
+        model: A model, or where [`load_model`] finds one: a folder or a name on the Hub.
+        args ([`~trl.SFTConfig`] or [`~trl.GRPOConfig`]): `model_init_kwargs` go to `load_model`, with `dtype`
+            float32 by default as in TRL. Of them only the revision, by which TRL reads a reference model, is left
+            afterwards.
+        processor (`ProcessorMixin`, *optional*): By default the one that was saved with the model.
+
+    Raises:
+        InputError: If either cannot be found.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        arguments: dict[str, Any] = {"dtype": "float32", **(args.model_init_kwargs or {})}
+        arguments.pop("trust_remote_code", None)  # our classes are registered
+        loaded, saved_processor = load_model(model, **arguments)
+        args.model_init_kwargs = {"revision": arguments["revision"]} if "revision" in arguments else None
+        return loaded, processor or saved_processor
+    if processor is None:
+        inner = model.get_base_model() if isinstance(model, PeftModel) else model
+        try:
+            processor = AutoProcessor.from_pretrained(inner.config._name_or_path)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the model was loaded from {inner.config._name_or_path!r}, where no processor is: give "
+                "processing_class, or the model by its path"
+            ) from error
+    return model, processor
