@@ -100,9 +100,9 @@ def check_packages(settings: Mapping[str, Any]) -> None:
         if to_bool(settings.get(name, False)) and not _is_installed(module):
             raise _not_installed(name, module)
     optimizer = str(settings.get("optim", ""))
-    module = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
-    if module and not _is_installed(module):
-        raise _not_installed(f"optim: {optimizer}", module)
+    needed = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
+    if needed and not _is_installed(needed):
+        raise _not_installed(f"optim: {optimizer}", needed)
     if settings.get("deepspeed") and not _is_installed("deepspeed"):
         raise _not_installed("deepspeed", "deepspeed")
 
