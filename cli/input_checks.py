@@ -102,9 +102,9 @@ def check_packages(settings: Mapping[str, Any]) -> None:
         if to_bool(settings.get(name, False)) and not _is_installed(module):
             raise _not_installed(name, module)
     optimizer = str(settings.get("optim", ""))
-    module = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
-    if module and not _is_installed(module):
-        raise _not_installed(f"optim: {optimizer}", module)
+    needed = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
+    if needed and not _is_installed(needed):
+        raise _not_installed(f"optim: {optimizer}", needed)
     if settings.get("deepspeed") and not _is_installed("deepspeed"):
         raise _not_installed("deepspeed", "deepspeed")
 
@@ -188,9 +188,9 @@ def _check_hub(name: str, kind: str) -> None:
         ) from error
 
 
-def _transport_errors() -> list[type[Exception]]:
+def _transport_errors() -> tuple[type[Exception], ...]:
     """The errors of the HTTP clients that huggingface_hub uses: httpx until 2.0, then httpx2."""
-    return [importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if _is_installed(name)]
+    return tuple(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if _is_installed(name))
 
 
 def _is_installed(module: str) -> bool:

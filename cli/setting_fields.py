@@ -147,9 +147,9 @@ class _Sources:
         choices, text = entries.get("choices"), _literal(entries.get("help"))
         if isinstance(choices, ast.Call) and choices.args:  # `list(CHOICES)`
             choices = choices.args[0]
-        values = self._constants.get(choices.id) if isinstance(choices, ast.Name) else _literal(choices)
-        known = isinstance(values, (list, tuple))
-        return tuple(map(str, values)) if known else (), text if isinstance(text, str) else ""
+        values: Any = self._constants.get(choices.id) if isinstance(choices, ast.Name) else _literal(choices)
+        known = tuple(map(str, values)) if isinstance(values, (list, tuple)) else ()
+        return known, text if isinstance(text, str) else ""
 
     def _enumeration(self, name: str) -> tuple[str, ...]:
         """The values of an enumeration of words; empty for any other class."""

@@ -6,14 +6,15 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from ..modeling.errors import InputError
-from .setting_fields import CLASSES, SettingField, read_fields
+from .setting_fields import CLASSES, UNKNOWN, SettingField, read_fields
 from .yaml_values import to_bool, to_text
 
 # What `HfArgumentParser` takes for a bool beside YAML's words.
-_BOOL_WORDS = ("y", "t", "1", "n", "f", "0")
+_TRUE_WORDS, _FALSE_WORDS = ("y", "t", "1"), ("n", "f", "0")
 
 
 def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
@@ -32,6 +33,30 @@ def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
             raise _unknown_setting(name, fields.keys() - {"output_dir"}, CLASSES[stage][0])
         if fault := find_value_fault(fields[name], value):
             raise InputError(f"{name}: {fault}")
+    if fields:
+        values = {name: None if field.default is UNKNOWN else field.default for name, field in fields.items()}
+        values |= {name: _convert(fields[name], value) for name, value in settings.items() if value is not None}
+        _check_together(stage, SimpleNamespace(**values))
+
+
+def _check_together(stage: str, settings: SimpleNamespace) -> None:
+    if stage == "dift":
+        from ..trainers.dift.setting_rules import check_dift_rules
+
+        check_dift_rules(settings)
+    else:
+        from ..trainers.grpo.setting_rules import check_grpo_rules
+
+        check_grpo_rules(settings)
+
+
+def _convert(field: SettingField, value: Any) -> Any:
+    """A checked value as its field takes it, where that is a number or a bool."""
+    if "bool" in field.kinds and "text" not in field.kinds:
+        switched = to_bool(value)
+        return to_text(value).lower() in _TRUE_WORDS if switched is None else switched
+    convert = {("int",): int, ("float",): float}.get(field.kinds)
+    return convert(to_text(value)) if convert else value
 
 
 def find_value_fault(field: SettingField, value: Any) -> str | None:
@@ -63,7 +88,7 @@ def _scalar_fault(kinds: Sequence[str], value: Any) -> str | None:
 
 def _is_of_kind(kind: str, text: str) -> bool:
     if kind == "bool":
-        return to_bool(text) is not None or text.lower() in _BOOL_WORDS
+        return to_bool(text) is not None or text.lower() in (*_TRUE_WORDS, *_FALSE_WORDS)
     try:
         return {"int": int, "float": float}[kind](text) is not None
     except (KeyError, ValueError):

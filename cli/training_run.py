@@ -128,17 +128,17 @@ def _spellings(name: str) -> tuple[str, str]:
     return f"--{name.replace('_', '-')}", f"--{name}"
 
 
-def run_training(args: argparse.Namespace, configuration: "Stage", classes: Callable[[], tuple[type, type]]) -> None:
+def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[], tuple[type, type]]) -> None:
     """Train a model on one configuration of a dataset and save it with its processor, card and training log.
 
     Args:
         args (`argparse.Namespace`): What `add_run_arguments` asked for.
-        configuration (`str`): The stage, `"dift"` or `"grpo"`; the rows' configuration too, unless the run names one.
+        stage (`str`): `"dift"` or `"grpo"`; the name of the rows' configuration too, unless the run names one.
         classes (`Callable`): Gives the trainer's configuration class and the trainer, once the arguments are read:
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
-    stage, configuration = configuration, job.dataset_config or configuration
+    configuration = job.dataset_config or stage
     job = dataclasses.replace(job, dataset_config=configuration)
     check_run(job, stage)
     from trl import get_peft_config
@@ -161,8 +161,15 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     show_progress(trainer, with_bar=not to_bool(job.settings.get("disable_tqdm")))
 
     def render_card(folder: Path) -> str:
-        card = {"datasets": [job.dataset], "base_model": job.model, "repo_id": str(job.output)}
-        return str(model_card(folder, recipe=job.recipe(), **card))
+        return str(
+            model_card(
+                folder,
+                recipe=job.recipe(),
+                datasets=[job.dataset],
+                base_model=job.model,
+                repo_id=str(job.output),
+            )
+        )
 
     described = dataclasses.asdict(job)
     train_or_resume(trainer, described, lambda fields: resolve_settings((config_class, ModelSettings), fields))

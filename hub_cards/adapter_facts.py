@@ -2,6 +2,7 @@
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ..modeling.errors import InputError
 
@@ -48,7 +49,8 @@ def count_base_parameters(folder: Path) -> int | None:
         config = AutoConfig.from_pretrained(folder)
     except (OSError, ValueError):
         return None
-    family = next((family for family in FAMILIES.values() if isinstance(config, family.config_class)), None)
+    families: list[Any] = list(FAMILIES.values())
+    family = next((family for family in families if isinstance(config, family.config_class)), None)
     if family is None:
         return None
     with torch.device("meta"):  # shapes alone, no memory

@@ -10,6 +10,7 @@ from ...modeling.configuration_latent import LATENT_LOSSES, LATENT_NORMS, LATENT
 from ...modeling.errors import InputError
 from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
+from .setting_rules import check_dift_rules
 
 # Fields of TRL and transformers that the DIFT loss or its collator cannot follow, and their one value.
 _ONLY = {
@@ -213,23 +214,7 @@ class DIFTConfig(SFTConfig):
             if getattr(self, name) not in known:
                 named = ", ".join(filter(None, known))
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {named}")
-        for name, least in (("self_feed_passes", 1), ("self_feed_gradient", 0), ("eval_generations", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}: give {least} or more")
-        for name in ("ce_loss_weight", "sim_loss_weight"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)!r}: give a number of 0 or more")
         for name, only in _ONLY.items():
             if getattr(self, name) != only:
                 raise InputError(f"{name} is {getattr(self, name)!r}, which DIFT cannot follow: leave it at {only!r}")
-        if self.teacher_forcing and self.self_feeding == "none":
-            raise InputError("teacher_forcing is a part of self-feeding: set self_feeding to parallel or sequential")
-        for name in ("teacher_forcing", "teacher_forcing_until"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give a share between 0 and 1")
-        if self.pack_rows and self.self_feeding == "sequential":
-            raise InputError("pack_rows with sequential self-feeding would take a pass for every latent: use parallel")
-        if self.max_length is not None:
-            raise InputError("truncating rows would cut latent blocks: leave max_length unset")
-        if self.packing or self.padding_free:
-            raise InputError("packing and padding_free are for rows of text: set pack_rows instead")
+        check_dift_rules(self)

@@ -12,6 +12,7 @@ from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
 from ..rewards.registry import check_rewards
 from ..rewards.spatiotemporal import CENTER_SCALES
+from .setting_rules import check_grpo_rules
 
 LATENT_MASKS = ("pads_and_end", "all")
 
@@ -183,11 +184,7 @@ class LatentGRPOConfig(GRPOConfig):
         if self.reward_funcs is not None:
             check_rewards(self.reward_funcs, self.reward_weights)
         self._check_saving()
-        if self.use_vllm or self.use_transformers_continuous_batching:
-            raise InputError(
-                "latents need the model's own generate, which feeds hidden states back: set use_vllm and "
-                "use_transformers_continuous_batching to false"
-            )
+        check_grpo_rules(self)
 
     def _check_saving(self) -> None:
         """A run that goes on from within the use of one rollout would roll out again, and end elsewhere."""
