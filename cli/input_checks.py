@@ -168,6 +168,7 @@ def _check_hub(name: str, kind: str) -> None:
     caches = os.environ.get("HF_DATASETS_CACHE", os.path.join(constants.HF_HOME, "datasets"))
     if in_hub_cache.is_dir() or (kind == "dataset" and Path(caches, name.replace("/", "___")).is_dir()):
         return
+    unreachable: tuple[type[Exception], ...] = (OSError, ValueError, *_transport_errors())
     try:
         HfApi().repo_info(name, repo_type=kind, timeout=10)
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
@@ -181,7 +182,7 @@ def _check_hub(name: str, kind: str) -> None:
         raise InputError(
             f"{name} is no folder here and not in the Hub's cache, and HF_HUB_OFFLINE is set: check the path"
         ) from error
-    except (OSError, ValueError, *_transport_errors()) as error:
+    except unreachable as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
