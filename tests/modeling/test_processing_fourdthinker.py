@@ -136,7 +136,8 @@ def test_texts_and_images_go_the_stock_way(tiny_processor):
         chat_template=tiny_processor.chat_template,
     )
     image = {"type": "image", "image": Image.new("RGB", (64, 64), "red")}
-    for content in (QUESTION, [image, {"type": "text", "text": QUESTION}]):
+    text = {"type": "text", "text": QUESTION}
+    for content in ([text], [image, text]):
         for messages in ([{"role": "user", "content": content}], [[{"role": "user", "content": content}]] * 2):
             ours, theirs = (one.apply_chat_template(messages, **ENCODED) for one in (tiny_processor, stock))
             assert_equal(ours, theirs)

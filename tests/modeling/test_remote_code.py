@@ -47,7 +47,6 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
     AutoProcessor,
-    pipeline,
 )
 
 KINDS = (AutoModel, AutoModelForImageTextToText, AutoModelForMultimodalLM)
@@ -76,6 +75,8 @@ models[0].save_pretrained(again)
 processor.save_pretrained(again)
 resaved = AutoModel.from_pretrained(again, trust_remote_code=True)
 needless = sorted({"av", "datasets", "lmms_eval", "matplotlib", "trl"} & set(sys.modules))
+
+from transformers import pipeline  # which in older versions imports av
 
 content = [{"type": "video", "video": video}, {"type": "text", "text": "Which way does the camera move?"}]
 messages = [{"role": "user", "content": content}]
