@@ -64,7 +64,7 @@ PUBLISHED_MLLM4D = {
         "temperature": 1.0,
         "max_completion_length": 4096,
         "max_steps": 15000,
-        "rewards": ["spatiotemporal_reward"],
+        "reward_funcs": ["spatiotemporal_reward"],
         "center_scale": "metric",
     },
 }

@@ -310,13 +310,16 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"num_generations": 3}, "must be divisible by num_generations"),
         ({"use_vllm": True}, "set use_vllm"),
         (
-            {"rewards": ["speed_reward"]},
-            "rewards has 'speed_reward': choose from accuracy_reward, format_reward",
+            {"reward_funcs": ["speed_reward"]},
+            "reward_funcs has 'speed_reward': choose from accuracy_reward, format_reward",
         ),
-        ({"rewards": ["format_reward"] * 2}, "name at least one, and each once"),
-        ({"rewards": ["format_reward"], "reward_weights": [1, 2]}, "reward_weights [1.0, 2.0] do not fit the rewards"),
+        ({"reward_funcs": ["format_reward"] * 2}, "name at least one, and each once"),
+        (
+            {"reward_funcs": ["format_reward"], "reward_weights": [1, 2]},
+            "reward_weights [1.0, 2.0] do not fit the rewards",
+        ),
         ({"reward_weights": [1, 2, 3]}, "do not fit the rewards accuracy_reward, format_reward: give one weight"),
-        ({"rewards": ["spatiotemporal_reward"]}, "train_dataset has no column camera_centers, object_centers"),
+        ({"reward_funcs": ["spatiotemporal_reward"]}, "train_dataset has no column camera_centers, object_centers"),
         ({"center_scale": "inches"}, "invalid choice: 'inches'"),
         ({"dataset": "no/such/folder"}, "cannot read train rows for 'grpo' from no/such/folder"),
         (

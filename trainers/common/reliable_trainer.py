@@ -26,6 +26,8 @@ class ReliableTrainerMixin:
     ended, or stopped with a line, leaves its plot, `training.png`, in `output_dir`.
     """
 
+    _checkpoints_to_keep: int | None = None
+
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """transformers' own; see the class for what resuming does.
 
@@ -37,6 +39,9 @@ class ReliableTrainerMixin:
         if self.is_world_process_zero():
             remove_leftovers(folder)
         checkpoint = find_checkpoint(folder, resume_from_checkpoint)
+        # Old checkpoints go once the new one is marked: transformers removes them before, and in the end even the
+        # newest where another is the best.
+        self._checkpoints_to_keep, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             output = super().train(checkpoint, *args, **kwargs)
         except KeyboardInterrupt:
@@ -47,6 +52,8 @@ class ReliableTrainerMixin:
             self._write_plot()
             # One that a loader's process raised comes with its traceback, of which the last line is ours.
             raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
+        finally:
+            self.args.save_total_limit = self._checkpoints_to_keep
         self._write_plot()
         return output
 
@@ -68,14 +75,10 @@ class ReliableTrainerMixin:
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if self.is_world_process_zero():
             (checkpoint / COMPLETE).unlink(missing_ok=True)  # of an earlier run: this one may be cut off
-        keep, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = keep
+        super()._save_checkpoint(model, trial)
         PartialState().wait_for_everyone()
         if self.is_world_process_zero() and checkpoint.is_dir():
-            mark_complete(checkpoint, keep, self.state.best_model_checkpoint)
+            mark_complete(checkpoint, self._checkpoints_to_keep, self.state.best_model_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """transformers' own, without its pickled settings, which resuming does not read.

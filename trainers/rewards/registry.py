@@ -78,7 +78,9 @@ def reward_columns(rewards: Sequence[Any]) -> tuple[str, ...]:
     Reward models, given themselves or by name, read none.
     """
     columns: dict[str, None] = {}
-    for reward in filter(inspect.isroutine, map(_inner_function, rewards)):
+    for reward in rewards:
+        if not (isinstance(reward, partial) or inspect.isroutine(reward)):
+            continue
         for name, parameter in inspect.signature(reward).parameters.items():
             named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
             if named and parameter.default is parameter.empty and name not in _HANDED_OVER:
