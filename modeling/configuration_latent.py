@@ -25,7 +25,7 @@ class LatentConfigMixin:
         latent_pooling (`str`, *optional*, defaults to `"average"`):
             How the vision features of an imagery frame become K targets. `"average"`: the mean of each of K
             contiguous groups in raster order (arXiv 2605.05997, DIFT), which are horizontal bands of the frame.
-            `"grid"`: the mean of each of K cells, 2 x 2 for 4. `"region"`: the mean of each of K parts of what is
+            `"grid"`: the mean of each of K cells, 2 x 2 for 4. `"region"`: the mean of each of K groups of what is
             painted, for which the imagery's masks must be given.
         latent_norm (`str`, *optional*, defaults to `"none"`):
             `"match"` feeds states back at the length of the targets that they stand for; `"none"` as they come, as

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from math import isqrt
 
 import torch
-from torch.nn.functional import adaptive_avg_pool2d, one_hot
+from torch.nn.functional import adaptive_avg_pool2d
 
 from .errors import InputError
-
-_MAX_ROUNDS = 20
 
 
 def pool_features(
@@ -27,7 +25,7 @@ def pool_features(
         pooling (`str`, *optional*, defaults to `"average"`):
             One of `"average"` (see [`average_bands`]), `"grid"` ([`average_cells`]) and `"region"`
             ([`average_region`]).
-        grids (`Sequence[tuple[int, int]]`, *optional*): Rows and columns of tokens of each image, but for `"average"`.
+        grids (`Sequence[tuple[int, int]]`, *optional*): Rows and columns of tokens of each image, for `"grid"`.
         masks (`torch.BoolTensor` of shape `(tokens of all images,)`, *optional*): The regions, for `"region"`.
 
     Returns:
@@ -52,12 +50,8 @@ def pool_features(
             "them as imagery_masks"
         )
     regions = masks.split([len(image) for image in features])
-    return torch.stack(
-        [
-            average_region(image, latent_size, grid, region)
-            for image, grid, region in zip(features, grids, regions, strict=True)
-        ]
-    )
+    parts = [average_region(image, latent_size, region) for image, region in zip(features, regions, strict=True)]
+    return torch.stack(parts)
 
 
 def average_bands(image: torch.Tensor, latent_size: int) -> torch.Tensor:
@@ -82,47 +76,14 @@ def average_cells(image: torch.Tensor, latent_size: int, grid: tuple[int, int]) 
     return adaptive_avg_pool2d(picture, (rows, latent_size // rows)).flatten(1).movedim(0, -1)
 
 
-def average_region(
-    image: torch.Tensor, latent_size: int, grid: tuple[int, int], region: torch.BoolTensor
-) -> torch.Tensor:
-    """The mean of each of `latent_size` parts of a region, in raster order of their centres.
+def average_region(image: torch.Tensor, latent_size: int, region: torch.BoolTensor) -> torch.Tensor:
+    """The mean of each of `latent_size` contiguous parts of a region's tokens in raster order, of nearly equal sizes.
 
-    The parts are found by k-means on the positions of the region's tokens. They start from tokens far from each
-    other, and each keeps the token it started from, so that none is ever empty. A region of fewer tokens than latents
-    gives its tokens to several neighbouring latents each.
+    A region of fewer tokens than latents gives its tokens to several neighbouring latents each.
     """
     tokens = image[region]
     if not len(tokens):
         raise InputError("an imagery mask is empty: mark what its frame shows, or leave the frame out")
-    positions = region.view(grid).nonzero().float()
-    parts = min(latent_size, len(tokens))
-    members = one_hot(_nearest_means(positions, parts), parts).T.float()
-    means = (members @ tokens.float() / members.sum(1, keepdim=True)).to(image.dtype)
-    return means[torch.arange(latent_size, device=means.device) * parts // latent_size]
-
-
-def _nearest_means(positions: torch.Tensor, parts: int) -> torch.LongTensor:
-    """For each of `(n, 2)` positions the number of its k-means part, none of them empty, in raster order."""
-    starts = _far_apart(positions, parts)
-    centres = positions[starts]
-    for _ in range(_MAX_ROUNDS):
-        nearest = torch.cdist(positions, centres).argmin(1)
-        nearest[starts] = torch.arange(parts, device=positions.device)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, positions)
-        moved = sums / nearest.bincount(minlength=parts)[:, None]
-        if torch.equal(moved, centres):
-            break
-        centres = moved
-    raster = (centres[:, 0] * (positions.max() + 1) + centres[:, 1]).argsort().argsort()
-    return raster[nearest]
-
-
-def _far_apart(positions: torch.Tensor, count: int) -> torch.LongTensor:
-    """Numbers of `count` positions, each the farthest from those before it, the first the farthest from the middle."""
-    chosen: list[torch.Tensor] = []
-    distance = (positions - positions.mean(0)).norm(dim=1)
-    for _ in range(count):
-        chosen.append(distance.argmax())
-        to_chosen = (positions - positions[chosen[-1]]).norm(dim=1)
-        distance = to_chosen if len(chosen) == 1 else torch.minimum(distance, to_chosen)
-    return torch.stack(chosen)
+    if len(tokens) < latent_size:
+        tokens = tokens[torch.arange(latent_size, device=tokens.device) * len(tokens) // latent_size]
+    return torch.stack([part.mean(0) for part in tokens.tensor_split(latent_size)])

@@ -14,7 +14,7 @@ from .latent_loss import dift_loss
 from .latent_norm import match_norm
 from .latent_pooling import pool_features
 from .latent_rules import check_no_pads, inject_latents
-from .rope_positions import position_deltas, qwen_positions, token_types
+from .rope_positions import GRIDS, position_deltas, qwen_positions, token_types
 from .saving import SavingMixin
 from .self_feeding import SelfFeeding, predict_latents
 from .tower_features import features_as_pixels
@@ -127,11 +127,11 @@ class LatentModelMixin:
 
     def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor:
         """The stock positions, for which the stock forward would need the ids; those of plain text elsewhere."""
-        names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
+        names = (*GRIDS, "mm_token_type_ids")
         past = 0 if cache is None else cache.get_seq_length()
         positions = None
         # A text without a past has none of the deltas that the stock method keeps of the last prompt.
-        if any(vision.get(name) is not None for name in names[:2]) or past:
+        if vision.get("image_grid_thw") is not None or vision.get("video_grid_thw") is not None or past:
             positions = self.compute_3d_position_ids(
                 input_ids=input_ids,
                 inputs_embeds=inputs_embeds,

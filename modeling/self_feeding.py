@@ -12,12 +12,11 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from .errors import InputError
-from .rope_positions import TEXT, token_types
+from .rope_positions import GRIDS, TEXT, token_types
 
 _TOKENS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
-_GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
 # Arguments that say what stands at visual tokens.
-_VISION = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs", *_GRIDS)
+_VISION = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs", *GRIDS)
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ class CachedSteps:
         self.mask = inputs.get("attention_mask", torch.ones_like(self.ids))
         self.positions = inputs.get("position_ids")
         if self.positions is None:
-            grids = {name: inputs[name] for name in _GRIDS if name in inputs}
+            grids = {name: inputs[name] for name in GRIDS if name in inputs}
             self.positions, _ = model.model.get_rope_index(self.ids, attention_mask=self.mask, **grids)
         seen = token_types(self.ids, model.config) != TEXT
         numbered = torch.arange(1, self.ids.shape[1] + 1, device=self.ids.device)
