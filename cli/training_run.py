@@ -144,8 +144,8 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
             importing them takes seconds that a mistyped argument should not wait for.
     """
     job = read_run(args)
-    stage, configuration = configuration, job.dataset_config or configuration
-    job = dataclasses.replace(job, dataset_config=configuration)
+    stage, rows_of = configuration, job.dataset_config or configuration
+    job = dataclasses.replace(job, dataset_config=rows_of)
     check_run(job, stage)
     from trl import get_peft_config
 
@@ -155,9 +155,9 @@ def run_training(args: argparse.Namespace, configuration: "Stage", classes: Call
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
     masks = masks_needed(config, job.model)
-    rows, held_out = _checked_rows(job, job.dataset, configuration, "train", stage, masks), None
+    rows, held_out = _checked_rows(job, job.dataset, rows_of, "train", stage, masks), None
     if config.eval_strategy != "no":
-        held_out = _checked_rows(job, job.eval_dataset or job.dataset, configuration, "test", stage, masks)
+        held_out = _checked_rows(job, job.eval_dataset or job.dataset, rows_of, "test", stage, masks)
     model, processor = load_model(job.model, **settings.load_arguments())
     trainer = trainer_class(
         model,
