@@ -55,9 +55,9 @@ def _convert(field: SettingField, value: Any) -> Any:
     if "bool" in field.kinds and "text" not in field.kinds:
         switched = to_bool(value)
         return to_text(value).lower() in _TRUE_WORDS if switched is None else switched
-    conversions: dict[tuple[str, ...], type] = {("int",): int, ("float",): float}
-    convert = conversions.get(field.kinds)
-    return convert(to_text(value)) if convert else value
+    if field.kinds in (("int",), ("float",)):
+        return float(to_text(value))
+    return value
 
 
 def find_value_fault(field: SettingField, value: Any) -> str | None:
