@@ -14,11 +14,17 @@ from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
 _OWN_SOURCES = {
-    "dift": ("trainers/dift/dift_config.py", "trainers/common/model_settings.py", "modeling/configuration_latent.py"),
+    "dift": (
+        "trainers/dift/dift_config.py",
+        "trainers/common/model_settings.py",
+        "modeling/configuration_latent.py",
+        "modeling/row_rules.py",
+    ),
     "grpo": (
         "trainers/grpo/grpo_config.py",
         "trainers/common/model_settings.py",
         "trainers/rewards/spatiotemporal.py",
+        "modeling/row_rules.py",
     ),
 }
 _LIBRARY_SOURCES = (

@@ -4,9 +4,8 @@ The names themselves load on first use.
 """
 
 import importlib
+import sys
 from typing import Any
-
-from ..modeling import modeling_fourdthinker, modeling_fourdthinker_qwen3_vl  # noqa: F401 -- they register themselves
 
 _HOMES = {
     "DIFTCollator": ".dift.dift_collator",
@@ -20,9 +19,20 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
+def _register_models() -> None:
+    for family in ("modeling_fourdthinker", "modeling_fourdthinker_qwen3_vl"):
+        importlib.import_module(f"..modeling.{family}", __name__)  # which registers itself
+
+
+# Commands check settings before torch is imported; they register the models when they come to a trainer.
+if "fourdthinker.cli.main" not in sys.modules:
+    _register_models()
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _register_models()
     value = getattr(importlib.import_module(_HOMES[name], __name__), name)
     globals()[name] = value
     return value

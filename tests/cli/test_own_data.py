@@ -102,7 +102,7 @@ def test_a_folder_of_own_files_needs_no_card(run, plain_csv, tmp_path, capsys):
     root = ["--image-root", str(tmp_path)]
     assert run("grpo", folder, *root, settings=[*GRPO, "eval_strategy=steps"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "cannot read test rows" in error and "or name a .jsonl, .json, .csv or .parquet file of your own" in error
+    assert "cannot read test rows" in error and "name held-out rows with --eval-dataset" in error
     assert run("grpo", folder, *root, settings=GRPO) == 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import subprocess
 import sys
 from typing import get_type_hints
@@ -169,7 +170,7 @@ assert "torch" not in sys.modules
 def test_help_shows_our_fields_in_groups_and_help_all_every_field(stage):
     short, full = help_text("--help", stage), help_text("--help-all", stage)
     own = [name for names in read_groups(stage).values() for name in names]
-    assert own and all(f"--{name} " in short for name in own)
+    assert own and [name for name in own if not re.search(rf"--{name}\b", short)] == []
     assert "parameters that control latents:" in short and "fields of TRL's" not in short
     assert "--adam_beta1" not in short and "--lora_r" not in short
     missing = [name for name in read_fields(stage) if f"--{name} " not in full and f"--{name}," not in full]

@@ -1,3 +1,6 @@
+import io
+import sys
+
 import pytest
 import torch
 from PIL import Image
@@ -86,10 +89,17 @@ def test_a_row_that_cannot_be_decoded_is_missing_and_the_others_are_answered(tal
     assert "row 2 counts as missing" in caplog.text
 
 
-def test_progress_goes_to_stderr(talking, rows, capsys):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_goes_to_stderr_where_it_is_a_terminal(talking, rows, capsys, monkeypatch):
     predict(*talking, rows.select([0]), 1, 1)
-    out, err = capsys.readouterr()
-    assert out == "" and "answering" in err
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    predict(*talking, rows.select([0]), 1, 1)
+    assert "answering" in sys.stderr.getvalue() and capsys.readouterr().out == ""
 
 
 def test_a_model_in_training_stays_in_training(talking, rows):

@@ -19,7 +19,7 @@ from ...modeling.errors import InputError
 from ...modeling.self_feeding import SelfFeeding
 from ..common.adapters import check_tower, complete_lora_config, validate_adapters
 from ..common.dataset_columns import adopt_trl_columns
-from ..common.distributed import check_sharding, gather_weights, weights_are_sharded
+from ..common.distributed import gather_weights, weights_are_sharded
 from ..common.images import keep_images_encoded
 from ..common.loading import ModelOrPath, load_parts, name_run
 from ..common.loss_division import divide_loss_once
@@ -36,6 +36,7 @@ from .imagery_inputs import encode_row_imagery
 from .metrics import DIFTMetrics
 from .packing import pack_batch
 from .row_lengths import row_lengths
+from .sharding_rules import check_sharding
 
 _ROWS_FOR_NORM = 64
 

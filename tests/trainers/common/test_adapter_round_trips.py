@@ -16,6 +16,8 @@ TOWER = r"(^|.*\.)visual\..*"
 QV = ["q_proj", "v_proj"]
 TABLES = ["embed_tokens", "lm_head"]
 
+pytestmark = pytest.mark.slow
+
 
 def lora(targets=QV, **options):
     return LoraConfig(r=4, target_modules=targets, exclude_modules=TOWER, **options)

@@ -11,7 +11,8 @@ from torch import nn
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
-from fourdthinker.trainers.common.distributed import check_sharding, gather_weights, weights_are_sharded
+from fourdthinker.trainers.common.distributed import gather_weights, weights_are_sharded
+from fourdthinker.trainers.dift.sharding_rules import check_sharding
 
 PARALLEL = {"self_feeding": "parallel"}
 PRECOMPUTED = {"precompute_targets": True}

@@ -31,6 +31,8 @@ ADAPTERS = {
 # Logits here are between 2 and 4, of which bfloat16 keeps 1 / 64; a different order of sums may tip the last bit.
 LAST_BIT = 1 / 64
 
+pytestmark = pytest.mark.slow
+
 
 def make_rows(count):
     """Rows whose clips differ in length, size and rate."""
