@@ -43,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="least reward of a path that is kept, for one type of question or for all (default: the mean of the "
         "type's best rewards)",
     )
-    parser.add_argument("--limit", type=int, help="only the first LIMIT rows")
+    parser.add_argument("--limit", type=int, help="use only the first LIMIT rows")
     parser.add_argument(
         "--on-bad-row",
         choices=ON_BAD_ROW,
         default="stop",
-        help="what a row that cannot be asked or scored does: stop (default), or leave that row out",
+        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
     )
     parser.add_argument(
         "--center-scale",
@@ -57,12 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the reward measures distances (default: metric)",
     )
     parser.add_argument("--n", type=int, help=f"with --model: paths for each row (default: {_SAMPLING['n']})")
-    parser.add_argument("--temperature", type=float, help="with --model: of sampling (default: 1)")
+    parser.add_argument("--temperature", type=float, help="with --model: sampling temperature (default: 1)")
     parser.add_argument(
         "--max-new-tokens", type=int, help=f"with --model: longest path (default: {_SAMPLING['max_new_tokens']})"
     )
     parser.add_argument("--batch-size", type=int, help="with --model: rows sampled at once (default: 8)")
-    parser.add_argument("--seed", type=int, help="with --model: of sampling (default: 0)")
+    parser.add_argument("--seed", type=int, help="with --model: random seed of sampling (default: 0)")
     parser.add_argument("--device", help="with --model: where to run (default: the first GPU if there is one)")
 
 

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="letter",
         help="world: end responses with `B. Pan Right` or with `Pan Right` (default: letter)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of wording, options and scenes (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of wording, options and scenes (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes or threads to use (default: 1)")
     parser.add_argument(
         "--pose-seconds",

@@ -16,7 +16,7 @@ from .input_checks import check_model
 from .packaged_recipes import find_recipe
 from .training_run import logged_recipe
 
-SUMMARY = "do it all once on the rendered world and print the table"
+SUMMARY = "run data, training and evaluation once on the rendered world and print the table"
 
 _MAX_NEW_TOKENS = 176
 # A row of the table: what it says, which model, which latents.
@@ -32,13 +32,17 @@ _TASKS = ("camera_motion", "object_motion")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--output", default="demo", metavar="DIR", help="folder of everything (default: demo)")
+    parser.add_argument(
+        "--output", default="demo", metavar="DIR", help="output folder of data, models and results (default: demo)"
+    )
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
-    parser.add_argument("--retrain", action="store_true", help="train the tiny backbone from nothing (about an hour)")
+    parser.add_argument(
+        "--retrain", action="store_true", help="pretrain the tiny backbone instead of copying it (about an hour)"
+    )
     parser.add_argument("--questions", type=int, default=2400, help="training questions of each task (default: 2400)")
     parser.add_argument("--held-out", type=int, default=400, help="held-out questions of each task (default: 400)")
     parser.add_argument(
-        "--steps-scale", type=float, default=1.0, help="multiply the recipes' steps, e.g. 0.01 to try the plumbing"
+        "--steps-scale", type=float, default=1.0, help="multiply the recipes' steps, e.g. 0.01 for a smoke test"
     )
 
 

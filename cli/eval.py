@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-bad-row",
         choices=ON_BAD_ROW,
         default="stop",
-        help="what a row that cannot be asked or scored does: stop (default), or leave that row out",
+        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
     )
     parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the scores and settings there")

@@ -36,17 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retrain",
         action="store_true",
-        help="with --tiny: train it from nothing instead of copying: about an hour; goes on where it was interrupted",
+        help="with --tiny: pretrain it instead of copying it: about an hour; resumes after an interruption",
     )
     parser.add_argument(
         "--steps",
         type=int,
         nargs="+",
         metavar="N",
-        help="with --retrain: optimizer steps of each leg, which starts with a new optimizer (default: as shipped)",
+        help="with --retrain: optimizer steps of each phase; each starts with a new optimizer (default: as shipped)",
     )
     parser.add_argument("--clips", type=int, help="with --retrain: rendered clips (default: as the shipped one)")
-    parser.add_argument("--seed", type=int, default=0, help="with --retrain: of clips, weights and order (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="with --retrain: random seed of clips, weights and order (default: 0)"
+    )
     parser.add_argument("--latent-size", type=int, help="with --backbone: latents in a block (default: its own, or 4)")
 
 

@@ -33,7 +33,7 @@ COMMANDS = {
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
     "eval": Command("eval", "score a model on a benchmark"),
-    "demo": Command("demo", "do it all once on the rendered world and print the table"),
+    "demo": Command("demo", "run data, training and evaluation once on the rendered world and print the table"),
     "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),
     "recipes-dir": Command("recipes_dir", "print the folder of the packaged recipes, e.g. for `accelerate launch`"),
@@ -156,7 +156,7 @@ def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argpars
     parser.add_argument(
         "--verbose",
         action="store_true",
-        help="show what the libraries warn about, and their bars for loading and saving",
+        help="show warnings of the libraries, and their progress bars for loading and saving",
     )
     if not vars(module).get("PARSES_CONFIG", False):
         parser.add_argument(

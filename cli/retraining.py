@@ -1,4 +1,4 @@
-"""The tiny backbone trained from nothing, leg after leg; a leg that was done before an interruption is kept."""
+"""Pretrain the tiny backbone in phases; phases that were done before an interruption are kept."""
 
 import dataclasses
 import json

@@ -102,12 +102,12 @@ def add_run_arguments(parser: argparse.ArgumentParser, stage: "Stage") -> None:
     parser.add_argument(
         *_spellings("dataset_config"),
         metavar="NAME",
-        help="which of the dataset's configurations (default: the stage's own)",
+        help="configuration of the dataset (default: `dift` or `grpo`, as the command)",
     )
     parser.add_argument(
         *_spellings("eval_dataset"),
         metavar="D",
-        help="held-out rows, if eval_strategy asks for them (default: the test split)",
+        help="evaluation rows, used if eval_strategy is set (default: the test split)",
     )
     parser.add_argument(
         *_spellings("image_root"),

@@ -1,4 +1,4 @@
-"""What latents add to a Qwen-VL configuration, as a mixin over the stock class of any family."""
+"""Configuration fields for latents, as a mixin over the stock class of any Qwen-VL family."""
 
 import inspect
 

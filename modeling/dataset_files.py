@@ -1,4 +1,4 @@
-"""Rows of a dataset: read anew when the files of a folder change, and seen without decoding what they name."""
+"""Load dataset rows: anew when the files of a folder change, and without decoding images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

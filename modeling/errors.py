@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Bad input, told in one line that names the thing and the remedy. Commands print it and exit with code 2."""
+    """Invalid input: the message names the thing and the remedy in one line. Commands print it and exit with 2."""

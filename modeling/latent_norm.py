@@ -1,4 +1,4 @@
-"""Rescale the states that a model feeds back to itself to the length of the imagery that they stand for."""
+"""Rescale fed-back hidden states to the norm of the imagery targets."""
 
 import torch
 

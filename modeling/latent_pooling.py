@@ -1,4 +1,4 @@
-"""How the vision features of an imagery frame become the targets of a latent block."""
+"""Pool the vision features of an imagery frame to the targets of a latent block."""
 
 from collections.abc import Sequence
 from math import isqrt

@@ -1,4 +1,4 @@
-"""Where a model comes from: a stock Qwen-VL checkpoint, a published 4DThinker one, or a folder that we saved."""
+"""Load a model: a stock Qwen-VL checkpoint, a published 4DThinker one, or a folder saved by this package."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What latents add to a Qwen-VL model, as mixins over the stock classes of any family."""
+"""Model mixins for latents over the stock classes of any Qwen-VL family."""
 
 import inspect
 from dataclasses import dataclass

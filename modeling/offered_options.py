@@ -1,4 +1,4 @@
-"""Which of the options of a question a short text names: by its letter, by its text, or by both. Pure Python."""
+"""Find which option of a question a short text names: by letter, by text, or both. Pure Python."""
 
 import re
 import unicodedata

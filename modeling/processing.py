@@ -1,4 +1,4 @@
-"""Frames, timestamps and a question made into model input: the one way that training, RL and evaluation share."""
+"""Encode frames, timestamps and a question to model input, for training, RL and evaluation alike."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""What both families' processors add to the stock one: videos as in training, the prompt suffix, readable latents."""
+"""Processor mixin: videos encoded as in training, the prompt suffix, readable latents."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby

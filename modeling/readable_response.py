@@ -1,4 +1,4 @@
-"""A response made readable, whole or while it is being written."""
+"""Convert a response to readable text, whole or while it is generated."""
 
 import re
 from collections.abc import Callable

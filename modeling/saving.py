@@ -1,4 +1,4 @@
-"""Saved folders: weights, configuration and the code that opens them where this package is not installed."""
+"""Save a model folder: weights, configuration, and the code that loads it where this package is not installed."""
 
 import os
 from collections.abc import Iterator

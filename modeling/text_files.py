@@ -1,4 +1,4 @@
-"""Text files that a user gives: UTF-8, with or without a byte-order mark. Pure Python."""
+"""Read text files of a user: UTF-8, with or without a byte-order mark. Pure Python."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The versions that this package was tested with, read from its own metadata, and the ones that are installed."""
+"""Tested and installed versions of the libraries, from package metadata."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Frames and true timestamps out of a video file, or one clear line about what is wrong with it."""
+"""Decode a video file to frames with true timestamps, or raise an error of one line."""
 
 import os
 from collections import deque

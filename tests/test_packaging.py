@@ -24,7 +24,8 @@ from fourdthinker.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
-PAPERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+GUIDES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+PAPERS = (*GUIDES, "CONTRIBUTING.md", "CHANGELOG.md")
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -346,7 +347,7 @@ def test_no_dead_links(paper):
             assert link.startswith("https://"), link
             continue
         path, _, anchor = link.partition("#")
-        target = ROOT / path if path else ROOT / paper
+        target = (ROOT / paper).parent / path if path else ROOT / paper
         assert target.exists(), f"{paper} links to {link}"
         if anchor:
             assert anchor in anchors(target.read_text(encoding="utf-8")), f"{paper} links to {link}"
@@ -361,9 +362,22 @@ def fenced(paper: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / paper).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+def console_text() -> str:
+    """The console blocks of the README and the guides in docs/, continued lines joined."""
+    return "\n".join(block for guide in GUIDES for block in fenced(guide, "console")).replace("\\\n", " ")
+
+
+def test_readme_is_short_and_shows_a_small_picture():
+    """A page that is read to its end, and that loads quickly on a phone."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 200
+    shown = [link for link in links(text) if link.startswith("docs/pictures/")]
+    assert shown and all((ROOT / path).stat().st_size < 200_000 for path in shown)
+
+
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    used = set(re.findall(r"^(?:\$ )?fourdthinker ([a-z-]+)", "\n".join(fenced("README.md", "console")), re.MULTILINE))
+    used = set(re.findall(r"^(?:\$ )?fourdthinker ([a-z-]+)", console_text(), re.MULTILINE))
     assert used and used <= set(COMMANDS)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", text)) <= targets
@@ -372,8 +386,8 @@ def test_readme_commands_exist():
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_readme_options_exist(command):
-    """Every option that a README line gives to a command is one of its options."""
-    lines = "\n".join(fenced("README.md", "console")).replace("\\\n", " ").replace(" ; ", "\n").splitlines()
+    """Every option that a line of the README or a guide gives to a command is one of its options."""
+    lines = console_text().replace(" ; ", "\n").splitlines()
     for line in (line for line in lines if re.match(rf"(?:\$ )?fourdthinker {command}\b", line)):
         helped = subprocess.run(
             [sys.executable, "-m", "fourdthinker.cli", command, "--help"], capture_output=True, text=True, cwd=ROOT

@@ -231,8 +231,9 @@ def test_recipes_dir_prints_where_accelerate_finds_its_files(capsys):
     assert (Path(capsys.readouterr().out.strip()) / "accelerate" / "fsdp2.yaml").is_file()
 
 
-def test_the_readme_names_recipes_that_are_there():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documents_name_recipes_that_are_there():
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(document.read_text(encoding="utf-8") for document in documents)
     named = set(re.findall(r"--recipe ([a-z0-9_/]+)", text))
     assert {"demo/dift", "dift/qlora"} <= named <= set(recipe_names())
     files = re.findall(r"accelerate/\w+\.yaml", text)

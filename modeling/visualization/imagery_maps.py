@@ -1,4 +1,4 @@
-"""Where in the video a latent points: how like it is to each visual token."""
+"""Heat maps of latents: cosine similarity of each latent with each visual token."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Reasoning paths sampled from a model, without latents."""
+"""Sample reasoning paths from a model, without latents."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Files of reasoning paths: one JSON object a line, with the row's `id` and its `paths`."""
+"""Read and write files of reasoning paths: one JSON object a line, with a row's `id` and its `paths`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Checkpoints that were written to their end, told from those that an interruption cut off."""
+"""Tell complete checkpoints from torn ones, and remove the torn ones."""
 
 import shutil
 import sys

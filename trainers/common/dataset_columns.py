@@ -1,4 +1,4 @@
-"""Rows in TRL's columns, taken as rows in ours."""
+"""Convert rows in TRL's columns to rows in ours."""
 
 from collections.abc import Sequence
 from typing import Any

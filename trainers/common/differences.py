@@ -1,4 +1,4 @@
-"""How two sets of settings differ, in words."""
+"""Describe how two sets of settings differ."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Weights that are spread over processes: all of them must then run the same modules, equally often."""
+"""Checks for sharded weights: all processes must run the same modules, equally often."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,4 +1,4 @@
-"""The picture columns of a dataset, left as they are stored until something needs their pixels."""
+"""Keep the image columns of a dataset encoded until their pixels are needed."""
 
 from datasets import Dataset, Image, List
 

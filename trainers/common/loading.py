@@ -1,4 +1,4 @@
-"""What a trainer is given in short: a model by its path, a processor by its model, settings by default."""
+"""Load what a trainer got in short form: model by path, processor by model, default settings."""
 
 import os
 from pathlib import Path

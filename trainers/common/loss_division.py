@@ -1,4 +1,4 @@
-"""A step's loss is divided by its micro-batches once."""
+"""Divide the loss of a step by its micro-batches exactly once."""
 
 from accelerate import Accelerator
 

@@ -1,4 +1,4 @@
-"""What a recipe says about the model beside its trainer's fields."""
+"""Model settings of a recipe, beside the fields of its trainer."""
 
 from dataclasses import dataclass
 from typing import Any

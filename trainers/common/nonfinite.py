@@ -1,4 +1,4 @@
-"""A loss that is no number ends a run before its weights are none either."""
+"""Stop training on a NaN or infinite loss, before the optimizer step."""
 
 import json
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ def check_finite_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) 
 def sampling_error(trainer: Trainer, ids: Sequence[str]) -> InputError:
     """The same for a rollout that cannot be sampled, because what the policy says next has no probabilities."""
     return InputError(
-        f"the policy's scores are no numbers in the rollout of step {trainer.state.global_step + 1}: the ids of its "
-        f"rows are in {_written(trainer, 'no scores', ids)}; go on from a checkpoint before that, with a lower "
-        "learning rate"
+        f"the policy's log-probs are NaN or infinite in the rollout of step {trainer.state.global_step + 1}: the ids "
+        f"of its rows are in {_written(trainer, 'no log-probs', ids)}; go on from a checkpoint before that, with a "
+        "lower learning rate"
     )
 
 

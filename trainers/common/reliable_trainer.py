@@ -1,4 +1,4 @@
-"""What protects a run of either stage: checkpoints that are complete or removed, one-line stops, and the plot."""
+"""Trainer mixin that protects a run: complete checkpoints, one-line stops, and the training plot."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Whether a folder of checkpoints is of the run that is to go on from it."""
+"""Check that checkpoints belong to the run that resumes from them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Rows looked through before the first step, so that a bad one does not end a run in the middle."""
+"""Validate rows before training."""
 
 import functools
 import logging

@@ -1,4 +1,4 @@
-"""A run from its first start to a model folder that is complete or absent, resumed as often as it takes."""
+"""Run training from its first start to a complete model folder, resuming after interruptions."""
 
 import json
 import shutil

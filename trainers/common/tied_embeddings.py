@@ -1,4 +1,4 @@
-"""Input embeddings that are the head's weights as well."""
+"""Gradients of input embeddings that share their weights with the LM head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
     if not (wanted and tied and table.weight.requires_grad):
         yield
         return
-    # Without an input that wants a gradient there is no way back; the table itself would make autograd wait for it.
+    # Without an input that requires a gradient there is no backward pass; the table itself would make autograd wait.
     anchor = torch.zeros((), requires_grad=True)
     hook = table.register_forward_hook(
         lambda table, given, embeddings: _AddedByRows.apply(anchor, embeddings.detach(), given[0], table)
@@ -39,7 +39,7 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
 
 
 def gradients_wait(args: TrainingArguments) -> bool:
-    """Whether gradients are left alone from when they arise until the way back is over."""
+    """Whether gradients are left alone from when they arise until the backward pass is over."""
     one_process = args.world_size == 1 and args.n_gpu <= 1
     engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile
     at_once = args.optim.endswith("layerwise") or "lomo" in args.optim

@@ -1,4 +1,4 @@
-"""A picture of a training run, from its log."""
+"""Plot a training run from its log."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model itself, whatever a trainer has wrapped it in."""
+"""Unwrap a model from what a trainer has wrapped it in."""
 
 from accelerate import Accelerator
 from peft import PeftModel

@@ -1,4 +1,4 @@
-"""From rows to a DIFT batch: texts with latent blocks, labels, video pixels and imagery pixels."""
+"""Collate rows to a DIFT batch: texts with latent blocks, labels, video pixels and imagery pixels."""
 
 from collections.abc import Mapping, Sequence
 

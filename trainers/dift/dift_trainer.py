@@ -1,4 +1,4 @@
-"""DIFT: supervised training in which a model learns to imagine."""
+"""DIFT trainer: supervised fine-tuning with latent imagery, on TRL's SFT trainer."""
 
 import json
 import time
@@ -134,7 +134,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         """TRL's own, which counts the tokens of a step; counts its images as well."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         images = sum(_images(batch) for batch in batches)
-        # A step without imagery divides nought by one.
+        # A step without imagery divides zero by one.
         self._images_in_batch = self.accelerator.gather(torch.tensor(images, device=device)).sum().clamp(min=1)
         return batches, num_items
 

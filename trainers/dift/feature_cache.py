@@ -1,4 +1,4 @@
-"""What the frozen vision tower makes of rows: computed once, kept on disk, found again by content."""
+"""Cache of the frozen vision tower's features: computed once, kept on disk, looked up by content."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a model in training says on its own: held-out rows answered by greedy decoding, with its own latents."""
+"""Evaluation during DIFT: greedy responses to held-out rows, with latents of the model's own."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The imagery of dataset rows as the model takes it."""
+"""Convert the imagery of dataset rows to model input."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

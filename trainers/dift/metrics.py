@@ -1,4 +1,4 @@
-"""What is logged of a DIFT run, summed on the device and over processes, and read once a log."""
+"""Metrics of a DIFT run, summed on the device and over processes, and read once per log entry."""
 
 import resource
 import time

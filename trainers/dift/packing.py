@@ -1,4 +1,4 @@
-"""Rows of a batch behind each other in one, without padding."""
+"""Pack the rows of a batch into one row without padding."""
 
 from collections.abc import Callable
 from typing import Any

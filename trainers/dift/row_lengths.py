@@ -1,4 +1,4 @@
-"""How long rows are, closely enough to batch them with their like."""
+"""Estimate the length of each row, so that a batch holds rows of similar length."""
 
 from collections.abc import Mapping
 from math import ceil

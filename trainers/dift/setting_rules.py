@@ -1,4 +1,4 @@
-"""What settings of DIFT do not go together, told without torch, so that a command finds it at once."""
+"""Check that settings of DIFT go together, without importing torch, so that a command reports it at once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The order of prompts, told by seed and epoch alone."""
+"""Sampler whose order of prompts depends on seed and epoch alone."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""4DRL: GRPO on completions that think in latents."""
+"""4DRL trainer: TRL's GRPO on completions with latent blocks."""
 
 from collections import deque
 from typing import Any

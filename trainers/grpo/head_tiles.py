@@ -1,4 +1,4 @@
-"""How much of the vocabulary TRL's fused head computes at a time on a CPU."""
+"""Tile size over the vocabulary of TRL's fused head on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Scoring completions with the latents that were rolled out, through TRL's own log-prob pass."""
+"""Log-probs of completions under their rolled-out latents, through TRL's own log-prob pass."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is logged of a 4DRL run beside TRL's own numbers: latent blocks, and where the time goes."""
+"""Metrics of a 4DRL run beside TRL's own: latent blocks, and seconds per part of a step."""
 
 import time
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Completions behind their common prompt in one row, so that a prompt is computed once for all of them."""
+"""Prefix sharing: completions follow their common prompt in one row, so that it is computed once for all."""
 
 import math
 from collections.abc import Sequence

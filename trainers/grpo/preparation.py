@@ -1,4 +1,4 @@
-"""What 4DRL settles before TRL's trainer is built: rewards with their columns, the adapter, the reference model."""
+"""Prepare 4DRL before TRL's trainer is built: rewards with their columns, adapter, reference model."""
 
 import logging
 from collections.abc import Sequence

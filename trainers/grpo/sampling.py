@@ -1,4 +1,4 @@
-"""What rollouts sample from: the distribution of the settings, and nothing that a checkpoint brings along."""
+"""The sampling distribution of rollouts: the run's settings only, not the checkpoint's generation config."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Settings of TRL's GRPO that latents cannot follow, told without torch, so that a command finds them at once."""
+"""Check settings of TRL's GRPO that latents do not support, without importing torch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Teach a small Qwen2.5-VL of our own to see and to read, from nothing, on a CPU."""
+"""Pretrain the tiny Qwen2.5-VL backbone from random weights, on a CPU."""
 
 from dataclasses import dataclass
 

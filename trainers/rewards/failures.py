@@ -1,4 +1,4 @@
-"""Reward functions that say which completion they failed on."""
+"""Name the completion on which a reward function fails."""
 
 import functools
 import math
@@ -52,7 +52,7 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
 def _first_failure(
     reward: Reward, completions: Sequence[Any], columns: dict[str, Any], error: Exception
 ) -> tuple[int | None, Exception]:
-    """Number of the first completion that fails on its own, and how; no number if only all of them together do."""
+    """Number of the first completion that fails on its own, and how; None if only all of them together do."""
     count = len(completions)
     for row in range(count):
         alone = {

@@ -1,4 +1,4 @@
-"""The text of a completion, its tags and its latent blocks, as rewards read them. Linear in its length."""
+"""Parse a completion into text, tags and latent blocks for rewards, in linear time."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which rewards a run pays: ours by name, a user's own by dotted import path, and the columns that they read."""
+"""The rewards of a run: ours by name, a user's own by dotted import path, and the columns that they read."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""The ST-reward of MLLM-4D: the right answer, its format, and where camera and object were said to be."""
+"""The ST-reward of MLLM-4D: correct answer, format, and stated positions of camera and object."""
 
 import math
 import re

@@ -860,7 +860,9 @@ def test_a_rollout_of_a_broken_policy_ends_the_run_in_one_line(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path)
     with torch.no_grad():
         trainer._base_model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(InputError, match="the policy's scores are no numbers in the rollout of step 1: .*loss-1-0"):
+    with pytest.raises(
+        InputError, match="the policy's log-probs are NaN or infinite in the rollout of step 1: .*loss-1-0"
+    ):
         roll_out(trainer)
     assert json.loads((tmp_path / "loss-1-0.json").read_text())["ids"][::4] == ["clip-0", "clip-1", "clip-2"]
 
