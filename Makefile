@@ -113,7 +113,7 @@ endef
 # wheels of `make gpu-wheels` and links to the sources must do.
 bench-gpu: ## what only a GPU shows, in at most 10 minutes, into benchmarks/results/gpu_*.md; resumes
 	@if [ -x "$(BIN)/python" ]; then exec $(BIN)/python benchmarks/gpu.py $(GPU_FLAGS); fi; \
-	python=$(or $(PYTHON),python3); mkdir -p .gpu-site/fourdthinker && \
+	python="$(or $(PYTHON),python3)"; mkdir -p .gpu-site/fourdthinker && \
 	for room in $(ROOMS); do ln -sfn ../../$$room .gpu-site/fourdthinker/$$room; done && \
 	if [ -n "$(GPU_WHEELS)" ] && [ ! -e .gpu-site/.installed ]; then \
 		"$$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --upgrade \
