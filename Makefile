@@ -119,7 +119,7 @@ bench-gpu: ## what only a GPU shows, in at most 10 minutes, into benchmarks/resu
 		"$$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --upgrade \
 			--target .gpu-site $(GPU_WHEELS) && touch .gpu-site/.installed || exit 1; \
 	fi && \
-	PYTHONPATH="$(CURDIR)/.gpu-site" exec "$$python" benchmarks/gpu.py $(GPU_FLAGS)
+	PYTHONPATH="$(CURDIR)/.gpu-site$${PYTHONPATH:+:$$PYTHONPATH}" exec "$$python" benchmarks/gpu.py $(GPU_FLAGS)
 
 # PRESENT="NAME ..." says what the machine has, where that is not what benchmarks/gpu_wheels.py assumes.
 gpu-wheels: install ## what `make bench-gpu` needs on a machine that reaches no registry, under 64 MiB, into .gpu-wheels
