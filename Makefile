@@ -4,17 +4,19 @@ VENV ?= .venv
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 EXTRAS ?= all
+GPU_FLAGS ?=
 BIN = $(VENV)/bin
 # Tests reach no network, and two processes do not fight for the cores.
 TEST_ENV = CI=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 PYTEST = $(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
+GPU_WHEELS = $(wildcard .gpu-wheels/*.whl)
 ROOMS = modeling trainers dataset_builders eval_tasks hub_cards cli recipes
 # Modules where types pay: plain Python that others build on.
 TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
 
-.PHONY: help demo test check lint types style install lock test-wheel test-oldest test-newest clean
+.PHONY: help demo test check lint types style install lock test-wheel test-oldest test-newest bench-gpu gpu-wheels clean
 
 # The first target is what bare `make` runs: the text behind `##` of each.
 help:
@@ -107,5 +109,22 @@ define test_in
 	$(TEST_ENV) $(1)/venv/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_FLAGS)
 endef
 
+# Installs nothing from a registry: a GPU machine may reach none. Without an environment, PYTHON's own packages, the
+# wheels of `make gpu-wheels` and links to the sources must do.
+bench-gpu: ## what only a GPU shows, in at most 10 minutes, into benchmarks/results/gpu_*.md; resumes
+	@if [ -x "$(BIN)/python" ]; then exec $(BIN)/python benchmarks/gpu.py $(GPU_FLAGS); fi; \
+	python="$(or $(PYTHON),python3)"; mkdir -p .gpu-site/fourdthinker && \
+	for room in $(ROOMS); do ln -sfn ../../$$room .gpu-site/fourdthinker/$$room; done && \
+	if [ -n "$(GPU_WHEELS)" ] && [ ! -e .gpu-site/.installed ]; then \
+		"$$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --upgrade \
+			--target .gpu-site $(GPU_WHEELS) && touch .gpu-site/.installed || exit 1; \
+	fi && \
+	PYTHONPATH="$(CURDIR)/.gpu-site$${PYTHONPATH:+:$$PYTHONPATH}" exec "$$python" benchmarks/gpu.py $(GPU_FLAGS)
+
+# PRESENT="NAME ..." says what the machine has, where that is not what benchmarks/gpu_wheels.py assumes.
+gpu-wheels: install ## what `make bench-gpu` needs on a machine that reaches no registry, under 64 MiB, into .gpu-wheels
+	$(BIN)/python benchmarks/gpu_wheels.py --output .gpu-wheels $(if $(PRESENT),--present $(PRESENT))
+	rm -rf .gpu-site
+
 clean: ## remove what builds and tools have left
-	rm -rf .oldest .newest .typing build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .oldest .newest .typing .gpu-wheels .gpu-site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

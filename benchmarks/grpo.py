@@ -32,7 +32,7 @@ from PIL import Image
 from torch.nn.functional import pad
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from fourdthinker.cli.init import SHIPPED
+from fourdthinker.cli.init import TINY_BACKBONE
 from fourdthinker.modeling import FourDThinkerForConditionalGeneration, load_model
 from fourdthinker.modeling.generation_latent import LatentGenerateOutput
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
@@ -152,7 +152,7 @@ def make_rows(prompts: int, clip: tuple[int, int, int]) -> Dataset:
 def make_model(shape: str, args: argparse.Namespace, folder: Path) -> Path:
     """A folder to load policy and reference from: the shipped backbone, or a random model."""
     if shape == "demo":
-        return SHIPPED
+        return TINY_BACKBONE
     processor = make_processor()
     torch.manual_seed(0)
     with torch.device(args.device):
