@@ -75,7 +75,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 # Exact versions for the targets above, from the ranges of setup.cfg, for Python 3.11 to 3.13 and every extra.
-lock: install ## write constraints.txt anew: the newest versions inside the ranges of setup.cfg
+lock: install ## regenerate constraints.txt: the newest versions inside the ranges of setup.cfg
 	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra all --upgrade --quiet --no-annotate \
 		--custom-compile-command "make lock" --output-file constraints.txt.new
 	mv constraints.txt.new constraints.txt
@@ -101,7 +101,7 @@ test-newest: install ## the quick tests with the newest version of everything
 	sed -n 's/^ *\([a-z_-]*>=[0-9.]*\),<.*/\1/p' setup.cfg > .newest/overrides.txt
 	$(call test_in,.newest,.[$(EXTRAS)] --override .newest/overrides.txt)
 
-# $(call test_in,FOLDER,REQUIREMENTS): the quick suite in an environment of its own, made anew in FOLDER/venv.
+# $(call test_in,FOLDER,REQUIREMENTS): the quick suite in a new environment in FOLDER/venv.
 define test_in
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(1)/venv
 	$(BIN)/uv pip install --quiet --upgrade --python $(1)/venv/bin/python -e $(2)

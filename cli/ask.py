@@ -6,7 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
 from ..modeling.row_rules import prompt_fault
 from .device import chosen_device
@@ -54,7 +53,6 @@ def run(args: argparse.Namespace) -> None:
     picture = None if args.imagery is None else Path(args.imagery)
     if picture is not None:
         check_picture_path(picture)
-        check_writable(picture)
     check_file(args.video, "the video")
     check_model(args.model)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.

@@ -11,7 +11,7 @@ from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
 from .build_data import write_card
 from .device import chosen_device
-from .input_checks import check_dataset, check_file, check_model
+from .input_checks import check_dataset, check_file, check_model, check_seed
 from .new_folder import new_folder
 from .training_run import load_rows
 
@@ -127,8 +127,7 @@ def _sampling(args: argparse.Namespace) -> dict:
     for name in ("n", "max_new_tokens", "batch_size"):
         if sampling[name] < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {sampling[name]}")
-    if not 0 <= sampling["seed"] < 2**31:
-        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {sampling['seed']}")
+    check_seed(sampling["seed"])
     if not 0 < sampling["temperature"] < float("inf"):
         raise InputError(f"--temperature must be positive, got {sampling['temperature']}")
     return sampling

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
+from .input_checks import check_seed
 from .new_folder import new_folder
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
     if args.questions != "motion" and args.source != WORLD:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
-    if not 0 <= args.seed < 2**31:  # COLMAP takes 32 bits
-        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {args.seed}")
+    check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source != WORLD and not Path(args.source).exists():
         raise InputError(f"{args.source} does not exist; name a folder of video files")
     skipped: list[tuple[Path, str]] = []

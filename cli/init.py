@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..modeling.errors import InputError
-from .input_checks import check_model
+from .input_checks import check_model, check_seed
 from .new_folder import new_folder
 
 _SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny"
@@ -66,8 +66,7 @@ def run(args: argparse.Namespace) -> None:
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:
             raise InputError(f"--{name} must be at least 1, got {size}")
-    if not 0 <= args.seed < 2**31:  # of each leg it is one more
-        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {args.seed}")
+    check_seed(args.seed)  # of each leg it is one more
     if args.backbone:
         check_model(args.backbone, "give a Qwen2.5-VL or Qwen3-VL checkpoint, a folder or a Hub id")
     checkpoints = _checkpoints(output)

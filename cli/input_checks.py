@@ -52,6 +52,7 @@ _SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "us
 _PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
 _JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HTTP_CLIENTS = ("httpx", "httpx2")  # of huggingface_hub: the first until 2.0, then the second
 _DATA_FILES = (".jsonl", ".json", ".csv", ".parquet")
 
 
@@ -107,6 +108,16 @@ def check_packages(settings: Mapping[str, Any]) -> None:
         raise _not_installed(f"optim: {optimizer}", needed)
     if settings.get("deepspeed") and not _is_installed("deepspeed"):
         raise _not_installed("deepspeed", "deepspeed")
+
+
+def check_seed(seed: int) -> None:
+    """See that a random seed fits 31 bits, which is what COLMAP takes.
+
+    Raises:
+        InputError: If not.
+    """
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed must be between 0 and {2**31 - 1}, got {seed}")
 
 
 def check_file(path: str | Path, what: str) -> None:
@@ -190,8 +201,7 @@ def _check_hub(name: str, kind: str) -> None:
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """The errors of the HTTP clients that huggingface_hub uses: httpx until 2.0, then httpx2."""
-    return tuple(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if _is_installed(name))
+    return tuple(importlib.import_module(name).HTTPError for name in HTTP_CLIENTS if _is_installed(name))
 
 
 def _is_installed(module: str) -> bool:

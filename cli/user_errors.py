@@ -3,7 +3,7 @@
 import errno
 import sys
 
-from .input_checks import TRACKERS
+from .input_checks import HTTP_CLIENTS, TRACKERS
 
 _HUB_ERRORS = ("HfHubHTTPError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
 _SYSTEM = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOTDIR)
@@ -31,6 +31,8 @@ def describe_user_error(error: BaseException) -> str | None:
 
 def _is_of_hub(error: BaseException) -> bool:
     """Whether a request to the Hub failed. The libraries that raise such errors are imported then."""
-    hub, httpx = sys.modules.get("huggingface_hub.errors"), sys.modules.get("httpx")
-    kinds = [*(getattr(hub, name, None) for name in _HUB_ERRORS), getattr(httpx, "TransportError", None)]
+    hub = sys.modules.get("huggingface_hub.errors")
+    clients = map(sys.modules.get, HTTP_CLIENTS)
+    kinds = [getattr(hub, name, None) for name in _HUB_ERRORS]
+    kinds += [getattr(client, "TransportError", None) for client in clients]
     return any(kind is not None and isinstance(error, kind) for kind in kinds)

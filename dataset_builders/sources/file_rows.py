@@ -1,7 +1,8 @@
 """What rows read from a user's file share: their columns, the files they name, and times of frames without any."""
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from datasets import Features, Image, List, Value
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND
 from ..loading import VIDEO_COLUMN
+
+logger = logging.getLogger(__name__)
 
 _PROMPT = {
     "id": Value("string"),
@@ -78,6 +81,30 @@ class FileRoot:
     def _holds(self, path: Path) -> bool:
         real = os.path.realpath(path) if os.path.islink(path) else self._real_folder(path.parent)
         return real == self._real or real.startswith(os.path.join(self._real, ""))
+
+
+def collect_rows(path: Path, reads: Iterable[Callable[[], dict[str, Any]]], on_bad_row: str) -> list[dict[str, Any]]:
+    """The rows of a file; an invalid one stops the reading or, with `on_bad_row="skip"`, is left out with a warning.
+
+    Args:
+        path (`Path`): The file, for the message.
+        reads (`Iterable[Callable]`): For each record a function that gives its row, or raises `InputError`.
+        on_bad_row (`str`): `"stop"` or `"skip"`.
+
+    Raises:
+        InputError: For an invalid row, or if none is left.
+    """
+    rows = []
+    for read in reads:
+        try:
+            rows.append(read())
+        except InputError as error:
+            if on_bad_row == "stop":
+                raise InputError(f"{error} (--on-bad-row skip leaves it out)") from error
+            logger.warning("left out: %s", error)
+    if not rows:
+        raise InputError(f"{path} has no rows")
+    return rows
 
 
 def default_timestamps(frames: int) -> list[float]:

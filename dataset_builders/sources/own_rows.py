@@ -4,6 +4,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, with_video_frames
 from .answer_texts import find_letter, split_options, with_answer_tags, without_letters
 from .chat_messages import Exchange, first_exchange, without_media_tags
-from .file_rows import FEATURES, FileRoot, default_timestamps
+from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
 from .records import RECORD_SUFFIXES, parse_structure, read_records
 
@@ -94,18 +95,15 @@ def read_row_file(
     if _is_published(path):
         return read_published(path, stage, root, on_bad_row)
     reader = _RowReader(path, stage, FileRoot(path.parent if root is None else root))
-    rows = []
-    for number, (where, record) in enumerate(read_records(path), start=1):
-        try:
-            if isinstance(record, InputError):
-                raise record
-            rows.append(reader.read(record, number, where))
-        except InputError as error:
-            if on_bad_row == "stop":
-                raise InputError(f"{error} (--on-bad-row skip leaves it out)") from error
-            logger.warning("left out: %s", error)
-    if not rows:
-        raise InputError(f"{path} has no rows")
+
+    def read(number: int, located: tuple[str, Any]) -> dict[str, Any]:
+        where, record = located
+        if isinstance(record, InputError):
+            raise record
+        return reader.read(record, number, where)
+
+    reads = (partial(read, *numbered) for numbered in enumerate(read_records(path), start=1))
+    rows = collect_rows(path, reads, on_bad_row)
     reader.check_columns()
     report(reader.summary(len(rows)))
     return with_video_frames(Dataset.from_list(rows, features=FEATURES[stage]))

@@ -1,7 +1,7 @@
 """The published JSONL files of 4DThinker, read as the rows that everything else here takes."""
 
-import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ from ...modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
 from ...modeling.text_files import json_object, text_lines
 from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, with_video_frames
-from .file_rows import FEATURES, FileRoot, default_timestamps
-
-logger = logging.getLogger(__name__)
+from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 
 
 def read_published(path: Path, configuration: str, root: Path | None = None, on_bad_row: str = "stop") -> Dataset:
@@ -44,18 +42,13 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
         raise InputError(f"there is no file {path}")
     files = FileRoot(path.parent if root is None else root)
     reader = {"dift": _dift_row, "grpo": _grpo_row}[configuration]
-    rows = []
-    for number, line in text_lines(path):
+
+    def read(number: int, line: str) -> dict[str, Any]:
         where = f"{path}, line {number}"
-        try:
-            fields = json_object(line, where)
-            rows.append(reader(fields, where if fields.get("id") is None else f"{where}, row {fields['id']}", files))
-        except InputError as error:
-            if on_bad_row == "stop":
-                raise InputError(f"{error} (--on-bad-row skip leaves it out)") from error
-            logger.warning("left out: %s", error)
-    if not rows:
-        raise InputError(f"{path} has no rows")
+        fields = json_object(line, where)
+        return reader(fields, where if fields.get("id") is None else f"{where}, row {fields['id']}", files)
+
+    rows = collect_rows(path, (partial(read, *numbered) for numbered in text_lines(path)), on_bad_row)
     found = Dataset.from_list(rows, features=FEATURES[configuration])
     return with_video_frames(found) if configuration == "grpo" else found
 
