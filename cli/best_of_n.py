@@ -127,7 +127,7 @@ def _sampling(args: argparse.Namespace) -> dict:
     for name in ("n", "max_new_tokens", "batch_size"):
         if sampling[name] < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {sampling[name]}")
-    check_seed(sampling["seed"])
+    check_seed(int(sampling["seed"]))
     if not 0 < sampling["temperature"] < float("inf"):
         raise InputError(f"--temperature must be positive, got {sampling['temperature']}")
     return sampling
