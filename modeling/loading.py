@@ -206,6 +206,8 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
         fields, _ = PreTrainedConfig.get_config_dict(path, **hub)
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"no model can be read from {path} ({_first_line(error)}): check the path or name") from error
+    except TypeError:  # older transformers write into what they have read before anything checks it
+        fields = None
     if not isinstance(fields, dict):
         raise InputError(f"no model can be read from {path}: its config.json is no JSON object; save the model there")
     return fields

@@ -264,7 +264,7 @@ def encode_imagery(
     # Resizing rounds both sides down where a frame is too large: at most half of its tokens go.
     limit = max(limit, 2 * smallest)
     size = {"shortest_edge": max(MIN_PIXELS, smallest), "longest_edge": limit}
-    frames = [fit_frame(image, limit, side) for image in images]
+    frames = [reach_token(fit_frame(image, limit, side), side) for image in images]
     encoded = processor.image_processor(images=frames, size=size, return_tensors="pt")
     batch = BatchFeature(
         {"pixel_values_latent": encoded["pixel_values"], "image_grid_thw_latent": encoded["image_grid_thw"]}
