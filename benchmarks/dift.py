@@ -261,9 +261,9 @@ class Training:
         rows = keep_images_encoded(Dataset.from_list([make_row(self.processor, length, size)], features=DIFT_FEATURES))
         cache = FeatureCache(self.model, self.processor, self._folder.name)
         if "targets" in kept:
-            rows = cache.with_targets(rows)
+            rows = cache.add_targets(rows)
         if "videos" in kept:
-            rows = cache.with_videos(rows)
+            rows = cache.add_videos(rows)
         collate = (PlainCollator if self.plain else DIFTCollator)(self.processor, size)
         return lambda: send_to_device(collate([rows[0]]), self.args.device)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
 from .build_data import write_card
-from .device import chosen_device
+from .device import choose_device
 from .input_checks import check_dataset, check_file, check_model, check_seed
 from .new_folder import new_folder
 from .training_run import load_rows
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         check_file(args.paths, "--paths")
     check_dataset(args.dataset, args.dataset_config, "train")
     from ..trainers.best_of_n.paths_file import read_paths
-    from ..trainers.best_of_n.selection import format_choice, score_paths, settled_thresholds
+    from ..trainers.best_of_n.selection import format_choice, resolve_thresholds, score_paths
     from ..trainers.common.row_validation import validate_rows
 
     rows = _rows(args)
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
         for number, identity in enumerate(ids)
         if identity in paths
     }
-    thresholds = settled_thresholds(list(scored.values()), given)
+    thresholds = resolve_thresholds(list(scored.values()), given)
     print(format_choice(list(scored.values()), thresholds))
     if len(scored) < len(rows):
         print(f"{len(rows) - len(scored)} rows have no path")
@@ -172,7 +172,7 @@ def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Map
     batch_size, seed = settings.pop("batch_size"), settings["seed"]
     sampled = SampledPaths(file, {"model": args.model, **settings})
     numbers = [number for number, identity in enumerate(rows["id"]) if identity not in sampled.done]
-    device = chosen_device(args.device)
+    device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
     with tqdm(

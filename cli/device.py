@@ -3,7 +3,7 @@
 from ..modeling.errors import InputError
 
 
-def chosen_device(name: str | None) -> str:
+def choose_device(name: str | None) -> str:
     """The device that `--device` names, or the first GPU, or the CPU.
 
     Raises:

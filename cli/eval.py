@@ -12,7 +12,7 @@ from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
-from .device import chosen_device
+from .device import choose_device
 from .input_checks import check_model
 from .training_run import load_rows
 
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
 
-    device = chosen_device(args.device)
+    device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
     scores = {}

@@ -83,7 +83,7 @@ def draw_imagery(
         sheet.figure.savefig(temporary, format=path.suffix.lower().removeprefix("."))
 
 
-def words_around(text: str, start: int, end: int) -> str:
+def find_words_around(text: str, start: int, end: int) -> str:
     """The words on both sides of a place in a text, on one line."""
     before, after = (_TAG.sub(" ", part) for part in (text[:start], text[end:]))
     # Shortened from its far end, so reversed for the time being.

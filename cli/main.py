@@ -111,7 +111,7 @@ def _run(name: str, argv: list[str]) -> int:
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
             # A terminal has written `^C` in this line.
             start = "\n" if sys.stderr.isatty() else ""
-            print(f"{start}fourdthinker: interrupted; {how_to_go_on(kept, [name, *argv])}", file=sys.stderr)
+            print(f"{start}fourdthinker: interrupted; {format_resume_hint(kept, [name, *argv])}", file=sys.stderr)
         raise
     return 0
 
@@ -127,7 +127,7 @@ def install_hint(extra: str) -> str:
     return shlex.join(["pip", "install", *packages])
 
 
-def how_to_go_on(kept: str | None, argv: Sequence[str]) -> str:
+def format_resume_hint(kept: str | None, argv: Sequence[str]) -> str:
     """What to type after an interruption.
 
     Args:

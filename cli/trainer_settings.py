@@ -142,7 +142,7 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
 
 
 @contextmanager
-def naming_missing_packages() -> Iterator[None]:
+def report_missing_packages() -> Iterator[None]:
     """A setting whose package is not installed, such as a tracker's or a kernel's, ends in one line."""
     try:
         yield

@@ -15,7 +15,7 @@ from .config_file import read_config_file
 from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .setting_arguments import add_setting_arguments
-from .trainer_settings import check_values, naming_missing_packages, resolve_settings
+from .trainer_settings import check_values, report_missing_packages, resolve_settings
 from .training_progress import show_progress
 from .yaml_values import to_bool, to_text
 
@@ -154,7 +154,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
     rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":
         held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row)
-    with naming_missing_packages():
+    with report_missing_packages():
         trainer = trainer_class(
             job.model, args=config, train_dataset=rows, eval_dataset=held_out, peft_config=get_peft_config(settings)
         )
@@ -206,7 +206,7 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
     values = resolve_settings(classes, run.settings)
     values |= {"output_dir": str(run.checkpoints), "on_bad_row": run.on_bad_row}
     try:
-        with naming_missing_packages():
+        with report_missing_packages():
             return [
                 one(**{field.name: values[field.name] for field in dataclasses.fields(one) if field.init})
                 for one in classes

@@ -9,7 +9,7 @@ from .sources.video_reader import read_frames
 VIDEO_COLUMN = "video"
 
 
-def with_video_frames(rows: Dataset) -> Dataset:
+def decode_frames_when_read(rows: Dataset) -> Dataset:
     """The rows, with `frames` and `timestamps` of the file that their column `video` names, where it names one.
 
     Frames are sampled as the published evaluation does, one a second and 50 at most, with their true times; what
@@ -23,10 +23,10 @@ def with_video_frames(rows: Dataset) -> Dataset:
     Returns:
         `datasets.Dataset`: Rows whose reading raises an `InputError` that names them if their video cannot be read.
     """
-    return rows.with_transform(_decoded)
+    return rows.with_transform(_decode_videos)
 
 
-def _decoded(batch: dict[str, list]) -> dict[str, list]:
+def _decode_videos(batch: dict[str, list]) -> dict[str, list]:
     if not {"id", VIDEO_COLUMN, "frames", "timestamps"} <= batch.keys():
         return batch  # some columns alone, for which nothing needs decoding
     clips: dict[str, Clip] = {}

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
-from fourdthinker.eval_tasks.predict import greedy
+from fourdthinker.eval_tasks.predict import decode_greedily
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.processing import conversation_text, encode
 from fourdthinker.modeling.visualization.imagery_maps import imagery_maps
@@ -28,7 +28,7 @@ def answer(folder: Path):
     model, processor = load_model(folder)
     clip = read_frames(folder / "example.mp4", max_frames=FRAMES)
     inputs = encode(processor, [conversation_text(processor, QUESTION, OPTIONS)], [clip])
-    output = greedy(model, inputs, 512)
+    output = decode_greedily(model, inputs, 512)
     response = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
     return clip, response, imagery_maps(model, inputs, output.latent_embeds[0])
 

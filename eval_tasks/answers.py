@@ -83,19 +83,19 @@ def _tolerant(text: str, offer: OfferedOptions) -> str | None:
     if openings:
         content = spoken[openings[0] :]
         closing = _TAG.search(content)
-        return _stated(content[: closing.start()] if closing else content, offer)
+        return _find_stated_choice(content[: closing.start()] if closing else content, offer)
     unfinished = spoken.find("<think>")
-    return _stated(spoken if unfinished < 0 else spoken[:unfinished], offer)
+    return _find_stated_choice(spoken if unfinished < 0 else spoken[:unfinished], offer)
 
 
-def _stated(text: str, offer: OfferedOptions) -> str | None:
+def _find_stated_choice(text: str, offer: OfferedOptions) -> str | None:
     """The choice that a text as a whole states: as its only content, in a box, in a sentence, on a line of its own."""
     text = text[-_TAIL:].translate(_MARKUP).strip()
     if letter := offer.choice(text, trust_letter=True):
         return letter
     for boxed in reversed(_BOXED.findall(text)):
         return offer.choice(boxed, trust_letter=True)
-    statements = [statement for cue in _CUE.finditer(text) if (statement := _statement(text, cue, offer))]
+    statements = [statement for cue in _CUE.finditer(text) if (statement := _read_after_cue(text, cue, offer))]
     if statements:
         return statements[-1] if statements[-1] != _UNCLEAR else None
     lines = {letter for line in text.splitlines() if (letter := offer.choice(line, trust_letter=True))}
@@ -105,7 +105,7 @@ def _stated(text: str, offer: OfferedOptions) -> str | None:
 _UNCLEAR = "?"
 
 
-def _statement(text: str, cue: re.Match, offer: OfferedOptions) -> str | None:
+def _read_after_cue(text: str, cue: re.Match, offer: OfferedOptions) -> str | None:
     """What is said after a cue such as "the answer is": a letter, `_UNCLEAR` for several, or nothing."""
     rest = unicodedata.normalize("NFKC", text[cue.end() : cue.end() + offer.longest])
     firm = bool(_VERB_CUE.search(cue.group()))

@@ -56,10 +56,10 @@ def read_rows(folder: Path, split: str = "test") -> "Dataset":
     missing = [column for column in _COLUMNS if column not in rows.column_names]
     if missing:
         raise InputError(f"{folder}: the rows lack the columns {', '.join(missing)}")
-    return rows.cast_column("frames", List(Image(decode=False))).select(_in_turn(folder, rows["task"]))
+    return rows.cast_column("frames", List(Image(decode=False))).select(_interleave_tasks(folder, rows["task"]))
 
 
-def _in_turn(folder: Path, tasks) -> list[int]:
+def _interleave_tasks(folder: Path, tasks) -> list[int]:
     by_task = defaultdict(list)
     for index, task in enumerate(tasks):
         by_task[task].append(index)
@@ -75,7 +75,7 @@ def _cached_world() -> Path:
 
     folder = Path(HF_HOME) / "fourdthinker" / f"fourd_world-{VERSION}"
     if not folder.is_dir():
-        # The one place where this room reaches into the builders: the benchmark is rendered, not downloaded.
+        # The one place where this package reaches into the builders: the benchmark is rendered, not downloaded.
         from ..dataset_builders.fourd_cot import build_world
 
         with atomic_dir(folder) as building:

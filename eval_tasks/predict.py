@@ -61,8 +61,8 @@ def predict(
     Raises:
         InputError: If a row's question or options are no texts for a prompt; the line names the row.
     """
-    from ..modeling.dataset_files import without_decoding
-    from ..modeling.processing import row_clip, row_prompt  # here, so that this room imports without torch
+    from ..modeling.dataset_files import keep_videos_encoded
+    from ..modeling.processing import row_clip, row_prompt  # here, so that this package imports without torch
 
     prompts = [
         Prompt(
@@ -70,7 +70,7 @@ def predict(
             n_frames=len(row["frames"] or ()),
             clip=lambda index=index: row_clip(rows[index]),
         )
-        for index, row in enumerate(without_decoding(rows))
+        for index, row in enumerate(keep_videos_encoded(rows))
     ]
     return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress)
 
@@ -128,7 +128,7 @@ def _decode(prompts: Sequence[Prompt], chosen: Sequence[int]) -> tuple[list[str]
     return texts, clips, decoded
 
 
-def greedy(
+def decode_greedily(
     model,
     inputs: Mapping,
     max_new_tokens: int = MAX_NEW_TOKENS,
@@ -163,5 +163,5 @@ def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transf
     from ..modeling.processing import decode_response, encode
 
     inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
-    sequences = greedy(model, inputs, max_new_tokens, latent_transform).sequences
+    sequences = decode_greedily(model, inputs, max_new_tokens, latent_transform).sequences
     return [decode_response(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..eval_tasks import fourd_world
 from ..modeling.errors import InputError
-from ..modeling.row_rules import naming_row, row_fault
+from ..modeling.row_rules import name_row, row_fault
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,6 +42,6 @@ def check_rows(rows: "Dataset") -> None:
     """
     for row in rows:
         fault = row_fault(row, "eval", len(row["frames"] or ()))
-        with naming_row(row):
+        with name_row(row):
             if fault:
                 raise InputError(fault)

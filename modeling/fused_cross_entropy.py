@@ -68,7 +68,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
             if wants_states:
                 torch.mm(by_logits, weight, out=by_states[start : start + tile])
             if wants_weight:
-                by_weight = _added(by_weight, by_logits.T, some, one_tile=len(states) <= tile)
+                by_weight = _accumulate(by_weight, by_logits.T, some, one_tile=len(states) <= tile)
         ctx.gradients = by_states, by_weight if by_weight is None else by_weight.to(weight.dtype)
         ctx.mark_non_differentiable(correct)
         return loss, correct
@@ -84,7 +84,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         return *gradients, None, None
 
 
-def _added(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor, one_tile: bool) -> torch.Tensor:
+def _accumulate(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor, one_tile: bool) -> torch.Tensor:
     """`total + left @ right`; the sum over tiles is kept in fp32, since many small terms vanish in bfloat16."""
     if one_tile:
         return left @ right

@@ -117,7 +117,7 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
         model, loaded = _load_weights(path, model_class, **kwargs)
         _assert_complete(path, loaded)
         return model, processor
-    return _merged(path, base, model_class, hub, kwargs), processor
+    return _load_merged(path, base, model_class, hub, kwargs), processor
 
 
 def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | None:
@@ -145,7 +145,7 @@ def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | N
     return base
 
 
-def _merged(
+def _load_merged(
     path: str | os.PathLike,
     base: str,
     model_class: type[LatentCausalLMMixin],
@@ -168,7 +168,7 @@ def _merged(
             model, loaded = _load_weights(base, model_class, config=config, **of_base)
             _assert_complete(base, loaded)
         else:  # an adapter that was trained on another
-            model = _merged(base, further, model_class, hub_of_base, of_base, config)
+            model = _load_merged(base, further, model_class, hub_of_base, of_base, config)
     except InputError as error:
         raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
     try:

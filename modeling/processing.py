@@ -18,7 +18,7 @@ from transformers import (
 
 from .errors import InputError
 from .prompts import video_message
-from .row_rules import naming_row, times_fault
+from .row_rules import name_row, times_fault
 
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
@@ -113,7 +113,7 @@ def row_clip(row: Mapping) -> Clip:
         InputError: As [`row_picture`] and [`Clip`] do; the line names the row.
     """
     frames = row_pictures(row, "frames")
-    with naming_row(row):
+    with name_row(row):
         return Clip(frames, row["timestamps"] and list(row["timestamps"]))
 
 
@@ -189,7 +189,7 @@ def row_prompt(processor: ProcessorMixin, row: Mapping, response: str | None = N
     Raises:
         InputError: If they are no texts for a prompt; the line names the row.
     """
-    with naming_row(row):
+    with name_row(row):
         return conversation_text(processor, row["question"], row["options"], response)
 
 

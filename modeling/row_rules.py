@@ -171,7 +171,7 @@ def _ending_fault(response: str) -> str | None:
 
 
 @contextmanager
-def naming_row(row: Mapping[str, Any]) -> Iterator[None]:
+def name_row(row: Mapping[str, Any]) -> Iterator[None]:
     """An `InputError` that is raised inside says which row it is about, if the row has an `id`."""
     try:
         yield

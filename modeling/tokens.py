@@ -37,10 +37,10 @@ def drop_imagery_marks(text: str) -> str:
 
 def show_latent_blocks(text: str) -> str:
     """Replace every latent block by a readable note such as `[imagery 1: 4 latents]`."""
-    return noted_latent_blocks(text)[0]
+    return note_latent_blocks(text)[0]
 
 
-def noted_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
+def note_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
     """What [`show_latent_blocks`] gives and, for each block, its `latents` and where its note stands in that text
     (`start`, `end`)."""
     shown, blocks, copied = "", [], 0

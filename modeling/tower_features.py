@@ -23,7 +23,7 @@ def split_layers(features: ModelOutput) -> list[tuple[torch.Tensor, ...]]:
     return [layer.split(counts) if isinstance(layer, torch.Tensor) else tuple(layer) for layer in layers]
 
 
-def features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
+def pass_features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
     """The arguments with features in the place of the pixels that they stand for.
 
     An older stock forward does nothing with pixels but pass them to `get_image_features` or `get_video_features`,

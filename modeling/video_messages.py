@@ -44,12 +44,12 @@ def append_prompt_suffix(messages: Messages) -> list[Mapping[str, Any]]:
     changed = list(messages)
     for place in reversed(range(len(changed))):
         if isinstance(changed[place], Mapping) and changed[place].get("role") == "user":
-            changed[place] = {**changed[place], "content": _suffixed(changed[place].get("content"))}
+            changed[place] = {**changed[place], "content": _append_suffix(changed[place].get("content"))}
             break
     return changed
 
 
-def _suffixed(content: Any) -> Any:
+def _append_suffix(content: Any) -> Any:
     if isinstance(content, str):
         return content if PROMPT_SUFFIX.strip() in content else content + PROMPT_SUFFIX
     blocks = list(content or ())

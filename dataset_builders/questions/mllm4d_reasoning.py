@@ -15,10 +15,10 @@ def spatial_states(kind: Kind, frames: TwoFrames) -> tuple[list, list]:
     Returns:
         `tuple[list, list]`: For each a pair of `[x, y, z]` in metres, for the first and the second frame.
     """
-    return _known(frames.camera, kind.camera), _known(frames.thing, kind.thing)
+    return _select_needed(frames.camera, kind.camera), _select_needed(frames.thing, kind.thing)
 
 
-def five_steps(
+def write_five_steps(
     kind: Kind, name: str, frames: TwoFrames, camera_labels: Sequence[str], places: tuple[str, str], answer: str
 ) -> str:
     """Objective, start state, progression, end state, synthesis: what MLLM-4D's reasoning goes through.
@@ -46,7 +46,7 @@ def five_steps(
     )
 
 
-def _known(centres: np.ndarray, needed: tuple[bool, bool]) -> list:
+def _select_needed(centres: np.ndarray, needed: tuple[bool, bool]) -> list:
     return [
         [round(float(axis), 3) for axis in centre] if wanted else None
         for centre, wanted in zip(centres, needed, strict=True)

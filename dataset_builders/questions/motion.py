@@ -52,7 +52,7 @@ def camera_question(labels: Sequence[str], start: float, end: float, rng: np.ran
     else:
         first, second = labels
         options = [f"{a} and {b}" for a in (first, OPPOSITE[first]) for b in (second, OPPOSITE[second])]
-    return shuffled(str(rng.choice(_CAMERA_WORDINGS)).format(start=start, end=end), options, rng)
+    return shuffle_options(str(rng.choice(_CAMERA_WORDINGS)).format(start=start, end=end), options, rng)
 
 
 def object_question(name: str, label: str, start: float, end: float, rng: np.random.Generator) -> dict:
@@ -74,10 +74,10 @@ def object_question(name: str, label: str, start: float, end: float, rng: np.ran
         raise InputError(f"an object question needs one of {', '.join(OBJECT_LABELS)}, got {label!r}")
     others = rng.permutation([other for other in OBJECT_LABELS if other != label])[:3]
     wording = str(rng.choice(_OBJECT_WORDINGS)).format(name=name, start=start, end=end)
-    return shuffled(wording, [label, *map(str, others)], rng)
+    return shuffle_options(wording, [label, *map(str, others)], rng)
 
 
-def shuffled(question: str, options: list[str], rng: np.random.Generator) -> dict:
+def shuffle_options(question: str, options: list[str], rng: np.random.Generator) -> dict:
     """A question whose options, of which the first is right, come in any order."""
     order = rng.permutation(len(options))
     letter = OPTION_LETTERS[int(np.flatnonzero(order == 0)[0])]

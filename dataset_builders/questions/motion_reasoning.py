@@ -8,7 +8,7 @@ from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm, format_
 NEAR_METRES, FAR_METRES = 4.2, 5.4
 
 
-def place(column: float, depth: float) -> str:
+def describe_place(column: float, depth: float) -> str:
     """Where something is: a third of the picture's width and one of three distances.
 
     Args:
@@ -64,7 +64,7 @@ def camera_reasoning(
     return f"I picture the {name} {_marks(times)}. {resting} {describe_camera(labels)}"
 
 
-def checked_response(
+def format_checked_response(
     reasoning: str, letter: str, options: Sequence[str], imagery: int, form: AnswerForm = "letter"
 ) -> str:
     """The whole response, after checking that it agrees with the key and with its imagery.

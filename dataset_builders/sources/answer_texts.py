@@ -51,7 +51,7 @@ def split_options(text: str) -> tuple[str, list[str], str]:
     return (question, options, after) if question else (after, options, "")
 
 
-def without_letters(options: Sequence[Any]) -> list[Any]:
+def strip_letters(options: Sequence[Any]) -> list[Any]:
     """The options as texts, without letters of their own if each has that of its place: `A. left`, `B. right`."""
     texts = [option if option is None else str(option) for option in options]
     matches = [_OPTION_LINE.fullmatch((text or "").strip()) for text in texts]
@@ -86,7 +86,7 @@ def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:
     return letter
 
 
-def with_answer_tags(response: str, answer: str | None, letter: str | None, options: Sequence[str]) -> str:
+def add_answer_tags(response: str, answer: str | None, letter: str | None, options: Sequence[str]) -> str:
     """A response that ends in `<answer>`: as it is if it has one, else with the tags put in.
 
     Args:

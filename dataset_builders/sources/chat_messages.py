@@ -58,7 +58,7 @@ def first_exchange(messages: Any, where: str) -> Exchange:
     return exchange
 
 
-def without_media_tags(text: str) -> str:
+def strip_media_tags(text: str) -> str:
     """A text without the `<video>` and `<image>` that stand for files in it."""
     return _MEDIA_TAG.sub("", text).strip()
 

@@ -11,7 +11,7 @@ from ...modeling.errors import InputError
 from ...modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
 from ...modeling.text_files import json_object, text_lines
 from ...modeling.tokens import OPTION_LETTERS
-from ..loading import VIDEO_COLUMN, with_video_frames
+from ..loading import VIDEO_COLUMN, decode_frames_when_read
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 
 
@@ -32,7 +32,7 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
         `datasets.Dataset`: Columns as of `load_dataset(..., configuration)`, without `source`, `facts` and the times
         of the imagery. The pictures are file names, which need not exist; a frame is taken for every second. Rows of
         `grpo` have a column `video` as well: the file whose frames are decoded when the row is read, see
-        [`with_video_frames`], or nothing.
+        [`decode_frames_when_read`], or nothing.
 
     Raises:
         InputError: If the file is missing or not UTF-8; if a line is no JSON, lacks a field, or names a file outside
@@ -50,7 +50,7 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
 
     rows = collect_rows(path, (partial(read, *numbered) for numbered in text_lines(path)), on_bad_row)
     found = Dataset.from_list(rows, features=FEATURES[configuration])
-    return with_video_frames(found) if configuration == "grpo" else found
+    return decode_frames_when_read(found) if configuration == "grpo" else found
 
 
 def _take(fields: Mapping[str, Any], name: str, kind: type, where: str) -> Any:

@@ -20,7 +20,7 @@ from ..geometry.camera_motion import camera_labels, camera_strengths
 from ..geometry.pose_process import TIME_LIMIT, PoseProcess
 from ..geometry.poses import PoseError, Poses, estimate_poses
 from ..questions.motion import camera_question
-from ..questions.motion_reasoning import camera_reasoning, checked_response
+from ..questions.motion_reasoning import camera_reasoning, format_checked_response
 from .video_reader import VIDEO_SUFFIXES, read_frames
 
 POSE_FPS, MAX_POSE_FRAMES = 6.0, 24
@@ -164,7 +164,7 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
                 "frames": pictures,
                 "timestamps": seconds,
                 "facts": json.dumps(numbers),
-                "response": checked_response(
+                "response": format_checked_response(
                     camera_reasoning(labels, (start, end)), asked["answer"], asked["options"], imagery=2
                 ),
                 "imagery": [pictures[first], pictures[last]],

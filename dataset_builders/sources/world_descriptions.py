@@ -12,7 +12,13 @@ from ..geometry.camera_motion import CAMERA_LABELS
 from ..geometry.object_motion import OBJECT_LABELS
 from ..imagery import paint_object
 from ..questions.motion import camera_question, object_question
-from ..questions.motion_reasoning import camera_reasoning, describe_camera, describe_object, object_reasoning, place
+from ..questions.motion_reasoning import (
+    camera_reasoning,
+    describe_camera,
+    describe_object,
+    describe_place,
+    object_reasoning,
+)
 from ..world import World
 from ..world.facts import clip_facts
 from ..world.scene import COLOURS, SHAPES
@@ -85,7 +91,7 @@ def _describe_batch(seeds: Sequence[int]) -> list[DescribedClip]:
         return described
 
 
-def option_reading(rng: np.random.Generator) -> tuple[str, str]:
+def make_option_text(rng: np.random.Generator) -> tuple[str, str]:
     """A statement with four options, and the option that says the same."""
     if rng.random() < 0.5:
         label = str(rng.choice(CAMERA_LABELS))
@@ -97,7 +103,7 @@ def option_reading(rng: np.random.Generator) -> tuple[str, str]:
     return prompt, format_answer(asked["answer"], asked["options"])
 
 
-def scene_reading(rng: np.random.Generator) -> tuple[str, str]:
+def make_scene_text(rng: np.random.Generator) -> tuple[str, str]:
     """A scene told in words with a question about it, and the response that a video of it would ask for."""
     count = int(rng.integers(2, 4))
     colours = rng.choice(list(COLOURS), count, replace=False)
@@ -105,7 +111,7 @@ def scene_reading(rng: np.random.Generator) -> tuple[str, str]:
     motions = ["Staying in Place", *map(str, rng.choice(OBJECT_LABELS, count - 1))]
     told = []
     for colour, motion in zip(colours, motions, strict=True):
-        first, last = (place(*rng.uniform((0, 3), (1, 7))) for _ in range(2))
+        first, last = (describe_place(*rng.uniform((0, 3), (1, 7))) for _ in range(2))
         told.append((f"{colour} {rng.choice(SHAPES)}", first, last, motion))
     camera = [str(rng.choice(CAMERA_LABELS))]
 

@@ -9,9 +9,9 @@ from PIL import Image
 from ...modeling.errors import InputError
 from ...modeling.tokens import AnswerForm, format_answer
 from ..geometry.camera_motion import camera_labels
-from ..questions.mllm4d import KINDS, METRES, Kind, TwoFrames, ask, metres, two_frames
-from ..questions.mllm4d_reasoning import five_steps, spatial_states
-from ..questions.motion_reasoning import checked_response, place
+from ..questions.mllm4d import KINDS, METRES, Kind, TwoFrames, ask, metres, pick_two_frames
+from ..questions.mllm4d_reasoning import spatial_states, write_five_steps
+from ..questions.motion_reasoning import describe_place, format_checked_response
 from ..world import WorldClip
 from ..world.facts import SEEN_PIXELS_SHARE, visible_points
 from ..world.scene import project
@@ -48,7 +48,7 @@ def mllm4d_rows(
     wanted = {name: spread(kind.labels, per_kind) for name, kind in KINDS.items()}
     of_stage = len(STAGES) * seed + STAGES.index(stage) if split == "train" else 0
     for row in balanced_rows(split, wanted, clip_questions, of_stage, workers):
-        yield _with_response(row, stage, answer_form)
+        yield _add_response(row, stage, answer_form)
 
 
 def clip_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
@@ -67,7 +67,7 @@ def clip_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
         if any((clip.masks[number] == index).mean() < SEEN_PIXELS_SHARE for number in numbers):
             continue
         points = tuple(visible_points(clip, number, index) for number in numbers)
-        frames = two_frames(clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers)
+        frames = pick_two_frames(clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers)
         for task, kind in KINDS.items():
             answer = kind.measure(frames)
             if answer is not None:
@@ -104,14 +104,14 @@ def _reasoning(clip: WorldClip, index: int, frames: TwoFrames, kind: Kind, right
     ends = [first, last]
     focal = clip.intrinsics[0, 0] / clip.rgb.shape[1]
     seen = project(clip.centres[ends, index], clip.camera_to_world[ends], focal)
-    start, end = (place(column, depth) for column, _, depth in seen)
+    start, end = (describe_place(column, depth) for column, _, depth in seen)
     went = camera_labels(clip.camera_to_world[first : last + 1])
-    return five_steps(kind, clip.names[index], frames, went, (start, end), right)
+    return write_five_steps(kind, clip.names[index], frames, went, (start, end), right)
 
 
-def _with_response(row: dict, stage: str, form: AnswerForm) -> dict:
+def _add_response(row: dict, stage: str, form: AnswerForm) -> dict:
     told, kept = row["reasoning"], {name: value for name, value in row.items() if name != "reasoning"}
     key = row["answer"], row["options"]
     if stage == "sft":
         return {**kept, "response": f"<answer>{format_answer(*key, form)}</answer>"}
-    return {**kept, "response": checked_response(told, *key, 0, form)}
+    return {**kept, "response": format_checked_response(told, *key, 0, form)}

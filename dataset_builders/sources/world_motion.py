@@ -14,7 +14,7 @@ from ..geometry.camera_motion import CAMERA_LABELS
 from ..geometry.object_motion import OBJECT_LABELS
 from ..imagery import paint_object
 from ..questions.motion import camera_question, object_question
-from ..questions.motion_reasoning import camera_reasoning, checked_response, object_reasoning
+from ..questions.motion_reasoning import camera_reasoning, format_checked_response, object_reasoning
 from ..world import World, WorldClip
 from ..world.facts import ClipFacts, ObjectFacts, clip_facts
 from ..world.worker_pool import worker_pool
@@ -52,7 +52,7 @@ def world_rows(
         "object_motion": spread(OBJECT_LABELS, per_task),
     }
     for row in balanced_rows(split, wanted, _motion_questions, seed, workers):
-        yield _with_response(row, answer_form)
+        yield _add_response(row, answer_form)
 
 
 def balanced_rows(
@@ -79,9 +79,9 @@ def balanced_rows(
     first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
     total = sum(counts.total() for counts in left.values())
     with tqdm(total=total, desc=f"{split} rows", unit="row", disable=None) as bar:
-        for offered in _rendered(first, workers, candidates):
+        for offered in _render_candidates(first, workers, candidates):
             for task, counts in left.items():
-                row = _most_wanted(offered, task, counts)
+                row = _pop_most_needed(offered, task, counts)
                 if row is not None:
                     bar.update()
                     yield row
@@ -167,13 +167,13 @@ def _row(
     }
 
 
-def _with_response(row: dict, answer_form: AnswerForm) -> dict:
+def _add_response(row: dict, answer_form: AnswerForm) -> dict:
     told = (row["reasoning"], row["answer"], row["options"], len(row["imagery"]))
     kept = {name: value for name, value in row.items() if name != "reasoning"}
-    return {**kept, "response": checked_response(*told, answer_form)}
+    return {**kept, "response": format_checked_response(*told, answer_form)}
 
 
-def _most_wanted(candidates: list[tuple[str, str, dict]], task: str, wanted: Counter) -> dict | None:
+def _pop_most_needed(candidates: list[tuple[str, str, dict]], task: str, wanted: Counter) -> dict | None:
     """The row of a task whose answer is still short the most; takes it off the account."""
     open_ones = [(label, row) for kind, label, row in candidates if kind == task and wanted[label] > 0]
     if not open_ones:
@@ -183,7 +183,7 @@ def _most_wanted(candidates: list[tuple[str, str, dict]], task: str, wanted: Cou
     return row
 
 
-def _rendered(first_seed: int, workers: int, candidates: Candidates) -> Iterator[list[tuple[str, str, dict]]]:
+def _render_candidates(first_seed: int, workers: int, candidates: Candidates) -> Iterator[list[tuple[str, str, dict]]]:
     """Candidates of one clip after the other, rendered ahead by `workers` processes."""
     batches = (
         range(first_seed + start, first_seed + start + _CLIPS_A_TASK)

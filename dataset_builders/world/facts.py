@@ -6,7 +6,7 @@ import numpy as np
 
 from ..geometry.camera_motion import camera_labels, camera_strengths
 from ..geometry.object_motion import object_displacement, object_label
-from ..questions.motion_reasoning import describe_camera, describe_object, place
+from ..questions.motion_reasoning import describe_camera, describe_object, describe_place
 from .renderer import WorldClip
 from .scene import project
 
@@ -80,8 +80,8 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
                 name=name,
                 label=object_label(displacement),
                 displacement=displacement,
-                start=place(first, first_depth),
-                end=place(last, last_depth),
+                start=describe_place(first, first_depth),
+                end=describe_place(last, last_depth),
                 column=float(first),
                 seen=bool((shares >= SEEN_PIXELS_SHARE).all()),
             )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourdthinker.cli.imagery_picture import words_around
+from fourdthinker.cli.imagery_picture import find_words_around
 from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import conversation_text, encode
@@ -136,11 +136,11 @@ def test_nothing_imagined_is_said_and_nothing_written(video, tiny_model_folder, 
 def test_words_around_a_block_are_cut_at_words():
     text = "one two three " * 20 + "[imagery 1: 4 latents]" + " four five six" * 20
     start = text.index("[")
-    words = words_around(text, start, start + len("[imagery 1: 4 latents]"))
+    words = find_words_around(text, start, start + len("[imagery 1: 4 latents]"))
     assert words.startswith("… ") and words.endswith(" …") and len(words) < 190
     assert "two three [imagery 1: 4 latents] four five" in words
-    assert words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
-    assert words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
+    assert find_words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
+    assert find_words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
 
 
 @pytest.mark.parametrize(

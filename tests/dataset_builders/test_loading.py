@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 
 from fourdthinker.dataset_builders import loading
-from fourdthinker.dataset_builders.loading import with_video_frames
+from fourdthinker.dataset_builders.loading import decode_frames_when_read
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import row_clip
@@ -25,7 +25,7 @@ FEATURES = Features(
 def read_named(file):
     """The one row of a data set that names this file."""
     row = {"id": "row", "frames": [], "timestamps": [], "video": file}
-    return with_video_frames(Dataset.from_list([row], features=FEATURES))[0]
+    return decode_frames_when_read(Dataset.from_list([row], features=FEATURES))[0]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def rows(tmp_path, make_video):
         {"id": "still", "frames": [picture], "timestamps": [0.0], "video": None},
         {"id": "b", "frames": [], "timestamps": [], "video": str(tmp_path / "b.mp4")},
     ]
-    return with_video_frames(Dataset.from_list(named, features=FEATURES))
+    return decode_frames_when_read(Dataset.from_list(named, features=FEATURES))
 
 
 def test_a_row_gets_one_frame_a_second_with_its_true_time(rows, tmp_path):

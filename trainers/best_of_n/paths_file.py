@@ -35,13 +35,13 @@ def read_paths(path: Path, ids: Collection[str]) -> dict[str, list[str]]:
         identity = fields.get("id")
         if not isinstance(identity, str) or identity not in ids:
             raise InputError(f"{where}: the dataset has no row {identity!r}")
-        found.setdefault(identity, []).extend(map(in_our_tags, told))
+        found.setdefault(identity, []).extend(map(convert_tags, told))
     if not found:
         raise InputError(f"{path} has no paths")
     return found
 
 
-def in_our_tags(text: str) -> str:
+def convert_tags(text: str) -> str:
     """A path whose reasoning stands in `<think>`, without white space around it."""
     for theirs, ours in _TAGS.items():
         text = text.replace(theirs, ours)

@@ -8,7 +8,7 @@ the threshold.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...eval_tasks.scores import aligned
+from ...eval_tasks.scores import align_table
 from ...modeling.errors import InputError
 from ...modeling.tokens import IMAGERY_MARK
 from ..rewards.parsing import well_formed_reasoning
@@ -66,7 +66,7 @@ def is_trainable(path: str) -> bool:
     return well_formed_reasoning(path) is not None and IMAGERY_MARK not in path and "<|" not in path
 
 
-def settled_thresholds(scored: Sequence[ScoredRow], given: Mapping[str | None, float]) -> dict[str, float]:
+def resolve_thresholds(scored: Sequence[ScoredRow], given: Mapping[str | None, float]) -> dict[str, float]:
     """The threshold of each kind of question: as given for it, or for all (`None`), or the mean of its best rewards.
 
     Raises:
@@ -99,4 +99,4 @@ def format_choice(scored: Sequence[ScoredRow], thresholds: Mapping[str, float]) 
                 f"{sum(row.best_reward for row in rows) / len(rows):.3f}",
             )
         )
-    return "\n".join(aligned(table))
+    return "\n".join(align_table(table))

@@ -100,7 +100,7 @@ def check_tower(visual: nn.Module, frozen: bool) -> None:
         )
 
 
-def why_tokens_stay(model: PreTrainedModel, sharded: bool) -> str | None:
+def find_fused_head_fault(model: PreTrainedModel, sharded: bool) -> str | None:
     """Why scoring by TRL's fused head would not see the rows of single tokens that an adapter trains; or nothing.
 
     Args:
@@ -114,7 +114,7 @@ def why_tokens_stay(model: PreTrainedModel, sharded: bool) -> str | None:
     return None
 
 
-def head_without_bias(model: PreTrainedModel) -> None:
+def set_missing_head_bias(model: PreTrainedModel) -> None:
     """Let a head whose rows of some tokens are trained say that it has no bias.
 
     TRL's fused head reads `weight` and `bias`. PEFT's wrapper of such a head answers the first, with the trained rows

@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets import Dataset, Image, List, Value
 
-from ...dataset_builders.loading import VIDEO_COLUMN, with_video_frames
+from ...dataset_builders.loading import VIDEO_COLUMN, decode_frames_when_read
 from ...modeling.errors import InputError
 
 _SECONDS_A_FRAME = 1.0  # where nothing says when frames were taken
@@ -64,7 +64,7 @@ def _adopt_frames(rows: Dataset) -> Dataset:
         rows = rows.add_column("timestamps", times, feature=List(Value("float64")))
     if not files:
         return rows
-    return with_video_frames(rows)
+    return decode_frames_when_read(rows)
 
 
 def _only_video(videos: Sequence[Any], number: int) -> Any:

@@ -82,7 +82,7 @@ def validate_rows(
     return rows.select([number for number in range(len(rows)) if number not in bad])
 
 
-def masks_needed(args: Any, model: Any) -> bool:
+def needs_masks(args: Any, model: Any) -> bool:
     """Whether a run of DIFT needs `imagery_masks`.
 
     Args:
@@ -116,7 +116,7 @@ def _faults(rows: "Dataset", stage: Stage, masks: bool, letters: bool) -> Iterat
     start = 0
     for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
         checks = [_wrong_pictures(table, name) for name in pictures]
-        checks += [_nothing_to_see(table), _wrong_values(table, stage)]
+        checks += [_missing_frames(table), _wrong_values(table, stage)]
         if stage == "dift":
             checks.append(_wrong_masks(table, masks))
         for number in range(table.num_rows):
@@ -158,7 +158,7 @@ def _wrong_masks(table: "pyarrow.Table", needed: bool) -> Check:
     return check
 
 
-def _nothing_to_see(table: "pyarrow.Table") -> Check:
+def _missing_frames(table: "pyarrow.Table") -> Check:
     frames = _lengths(table, "frames")
     videos = table[_VIDEO].to_pylist() if _VIDEO in table.column_names else [None] * table.num_rows
 

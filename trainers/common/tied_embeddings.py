@@ -20,7 +20,7 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
     Args:
         model: The model.
         wanted (`bool`, *optional*, defaults to `True`): False changes nothing: gradients that processes exchange
-            while they arise, or that an optimizer takes at once, must be whole; see [`gradients_wait`].
+            while they arise, or that an optimizer takes at once, must be whole; see [`keeps_gradients_in_backward`].
     """
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head is not None and getattr(head, "weight", None) is getattr(table, "weight", table)
@@ -38,7 +38,7 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
         hook.remove()
 
 
-def gradients_wait(args: TrainingArguments) -> bool:
+def keeps_gradients_in_backward(args: TrainingArguments) -> bool:
     """Whether gradients are left alone from when they arise until the backward pass is over."""
     one_process = args.world_size == 1 and args.n_gpu <= 1
     engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile

@@ -7,7 +7,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from ...modeling.errors import InputError
 from ...modeling.processing import encode, row_clip, row_prompt
-from ...modeling.row_rules import marks_fault, naming_row
+from ...modeling.row_rules import marks_fault, name_row
 from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from ..common.video_inputs import video_inputs, video_seconds
 from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
@@ -66,7 +66,7 @@ class DIFTCollator:
         if not self.drop_imagery:
             batch.update(self._imagery(rows))
         if VIDEO_COLUMN in rows[0]:
-            batch = _with_kept_videos(batch, [row[VIDEO_COLUMN] for row in rows])
+            batch = _add_cached_videos(batch, [row[VIDEO_COLUMN] for row in rows])
         if self.ids:
             batch["ids"] = [str(row["id"]) for row in rows]
         return batch
@@ -78,7 +78,7 @@ class DIFTCollator:
         return encode_row_imagery(self.processor, rows, self.masks, self.latent_size)
 
     def _response(self, row: Mapping) -> str:
-        with naming_row(row):
+        with name_row(row):
             if fault := marks_fault(row["response"], len(row["imagery"])):
                 raise InputError(fault)
         if self.drop_imagery:
@@ -106,7 +106,7 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
     return batch["input_ids"].masked_fill((positions < ends - lengths) | (positions >= ends), IGNORED_LABEL)
 
 
-def _with_kept_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
+def _add_cached_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
     """The batch with the features of its videos in the place of their pixels."""
     grids = batch["video_grid_thw"].split(1)
     videos = [read_video(*row) for row in zip(files, grids, video_seconds(batch), strict=True)]

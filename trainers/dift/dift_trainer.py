@@ -25,8 +25,8 @@ from ..common.loading import ModelOrPath, load_parts, name_run
 from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import check_finite_loss
 from ..common.reliable_trainer import ReliableTrainerMixin
-from ..common.row_validation import masks_needed, validate_rows
-from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
+from ..common.row_validation import needs_masks, validate_rows
+from ..common.tied_embeddings import input_gradient_by_rows, keeps_gradients_in_backward
 from ..common.unwrapping import unwrap_model
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
@@ -83,8 +83,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         **kwargs,
     ):
         args = args or DIFTConfig(name_run(model, "DIFT"))
-        masks = masks_needed(args, model)
-        train_dataset, eval_dataset = (_validated(rows, args, masks) for rows in (train_dataset, eval_dataset))
+        masks = needs_masks(args, model)
+        train_dataset, eval_dataset = (
+            _adopt_and_validate(rows, args, masks) for rows in (train_dataset, eval_dataset)
+        )
         model, processing_class = load_parts(model, args, processing_class)
         if weights_are_sharded(args):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
@@ -99,13 +101,13 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
                 setattr(model.config, name, getattr(args, name))
         kwargs.setdefault("data_collator", _collator(model, args, processing_class))
         _start_target_norm(model, processing_class, train_dataset)
-        train_dataset = _prepared(train_dataset, model, args, processing_class)
+        train_dataset = _prepare_rows(train_dataset, model, args, processing_class)
         if isinstance(eval_dataset, dict):
             eval_dataset = {
-                name: _prepared(rows, model, args, processing_class) for name, rows in eval_dataset.items()
+                name: _prepare_rows(rows, model, args, processing_class) for name, rows in eval_dataset.items()
             }
         else:
-            eval_dataset = _prepared(eval_dataset, model, args, processing_class)
+            eval_dataset = _prepare_rows(eval_dataset, model, args, processing_class)
         super().__init__(
             model,
             args=args,
@@ -127,7 +129,9 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
 
     def train(self, *args, **kwargs):
         """TRL's own, with less memory for a tied embedding's gradient, see [`input_gradient_by_rows`]."""
-        with input_gradient_by_rows(unwrap_model(self.accelerator, self.model), gradients_wait(self.args)):
+        with input_gradient_by_rows(
+            unwrap_model(self.accelerator, self.model), keeps_gradients_in_backward(self.args)
+        ):
             return super().train(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
@@ -254,10 +258,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return "train" if self.model.training else "eval"
 
 
-def _validated(rows: Any, args: DIFTConfig, masks: bool) -> Any:
+def _adopt_and_validate(rows: Any, args: DIFTConfig, masks: bool) -> Any:
     """Rows in our columns, checked before the first step; a stream passes, and its bad rows fail when they come."""
     if isinstance(rows, dict):
-        return {name: _validated(one, args, masks) for name, one in rows.items()}
+        return {name: _adopt_and_validate(one, args, masks) for name, one in rows.items()}
     if not isinstance(rows, Dataset):
         return rows
     return validate_rows(adopt_trl_columns(rows, "dift"), "dift", args.on_bad_row, masks)
@@ -290,7 +294,7 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
         model.config.latent_target_norm = torch.cat(lengths).mean().item()
 
 
-def _prepared(
+def _prepare_rows(
     rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin
 ) -> Dataset | None:
     """Rows whose pictures wait for the collator, with what is to be known of them before the first step."""
@@ -311,9 +315,9 @@ def _prepared(
         with gather_weights(model.model.visual):
             cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
             if args.precompute_targets and not args.drop_imagery:
-                rows = cache.with_targets(rows)
+                rows = cache.add_targets(rows)
             if args.precompute_videos:
-                rows = cache.with_videos(rows)
+                rows = cache.add_videos(rows)
     return rows
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ...modeling.atomic import atomic_path
-from ...modeling.dataset_files import without_decoding
+from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
 from ..common.images import VIDEO_FILE_COLUMN, clip_columns
@@ -55,7 +55,7 @@ class FeatureCache:
         self.device = model.device if device is None else device
         self._tower = _tower_digest(model, precision)
 
-    def with_targets(self, rows: Dataset) -> Dataset:
+    def add_targets(self, rows: Dataset) -> Dataset:
         """The rows with a column that names the file of their imagery's targets, each computed unless it is there."""
         config = self.model.config
         regions = config.latent_pooling == "region"
@@ -74,9 +74,9 @@ class FeatureCache:
             targets = self.model.imagery_targets(**send_to_device(batch, self.device))
             return [{"targets": part} for part in targets.split([len(row["imagery"]) for row in some])]
 
-        return self._kept(rows, TARGETS_COLUMN, columns, settings, compute)
+        return self._add_column(rows, TARGETS_COLUMN, columns, settings, compute)
 
-    def with_videos(self, rows: Dataset) -> Dataset:
+    def add_videos(self, rows: Dataset) -> Dataset:
         """The rows with a column that names the file of their video's features, each computed unless it is there."""
         text = conversation_text(self.processor, "Which?")  # any: videos alone are computed
         settings = self.processor.video_processor.to_json_string()
@@ -89,9 +89,9 @@ class FeatureCache:
                 for video in videos
             ]
 
-        return self._kept(rows, VIDEO_COLUMN, clip_columns(rows), settings, compute)
+        return self._add_column(rows, VIDEO_COLUMN, clip_columns(rows), settings, compute)
 
-    def _kept(
+    def _add_column(
         self,
         rows: Dataset,
         column: str,
@@ -155,7 +155,7 @@ def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def _names(rows: Dataset, known: str) -> list[str]:
     names, video_content = [], cache(_file_content)  # a video may have several rows
-    for row in without_decoding(rows):
+    for row in keep_videos_encoded(rows):
         digest = hashlib.sha256(known.encode())
         if video := row.pop(VIDEO_FILE_COLUMN, None):
             digest.update(f"{FRAMES_PER_SECOND} {MAX_FRAMES}".encode() + video_content(video))

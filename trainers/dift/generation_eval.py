@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from ...eval_tasks.answers import extract_answer
 from ...eval_tasks.predict import predict
 from ...eval_tasks.scores import wilson_interval
-from ...modeling.dataset_files import without_decoding
+from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.row_rules import offered_letters
 from ...modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START
 
@@ -34,7 +34,7 @@ def free_running_counts(
         return counts
     block = LATENT_START + LATENT_PAD * model.config.latent_size + LATENT_END
     responses = predict(model, processor, rows, batch_size, max_new_tokens, progress=False)
-    for row, response in zip(without_decoding(rows), responses, strict=True):
+    for row, response in zip(keep_videos_encoded(rows), responses, strict=True):
         said = response or ""
         counts["rows"] += 1
         counts["rows_with_blocks"] += LATENT_START in said

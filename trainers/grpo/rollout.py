@@ -9,7 +9,7 @@ from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorM
 
 from ...modeling.processing import encode, row_clip, row_prompt
 from ...modeling.prompts import video_message
-from ...modeling.row_rules import naming_row
+from ...modeling.row_rules import name_row
 from ..common.video_inputs import EncodedVideo, video_inputs
 
 # The columns that make a prompt: rows that agree on them are one prompt.
@@ -72,7 +72,7 @@ _SENT_ALONG = ("ids", "prompt_numbers", "videos", "latents")
 
 
 def _add_prompt(row: Mapping[str, Any]) -> dict[str, Any]:
-    with naming_row(row):
+    with name_row(row):
         return {**row, "prompt": video_message(row["question"], row["options"])}
 
 

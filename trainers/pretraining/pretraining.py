@@ -63,7 +63,7 @@ def pretrain(
         dataloader_prefetch_factor=4,
     )
     model.requires_grad_(True)
-    trainer = _CrossEntropyTrainer(model, arguments, train_dataset=batches, data_collator=_only)
+    trainer = _CrossEntropyTrainer(model, arguments, train_dataset=batches, data_collator=_unwrap_batch)
     trainer.train()
     return trainer.state.log_history
 
@@ -76,6 +76,6 @@ class _CrossEntropyTrainer(Trainer):
         return (outputs.ce_loss, outputs) if return_outputs else outputs.ce_loss
 
 
-def _only(batches: list) -> dict:
+def _unwrap_batch(batches: list) -> dict:
     """The dataset's items are whole batches already."""
     return dict(batches[0])

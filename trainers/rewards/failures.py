@@ -30,7 +30,7 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
         return reward
 
     @functools.wraps(reward)
-    def called(completions: Sequence[Any], **columns: Any) -> list[float | None]:
+    def call_reward(completions: Sequence[Any], **columns: Any) -> list[float | None]:
         cause = None
         try:
             rewards = list(reward(completions=completions, **columns))
@@ -43,10 +43,12 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
                 return rewards  # TRL tells a wrong number of them
             reason = f"it gave {rewards[row]!r}, which is no finite number"
         name = get_callable_name(reward)
-        raise InputError(f"reward {name} failed on {_told(row, completions, columns)}: {_one_line(reason)}") from cause
+        raise InputError(
+            f"reward {name} failed on {_describe_failure(row, completions, columns)}: {_one_line(reason)}"
+        ) from cause
 
-    called.__name__ = get_callable_name(reward)
-    return called
+    call_reward.__name__ = get_callable_name(reward)
+    return call_reward
 
 
 def _first_failure(
@@ -78,7 +80,7 @@ def _first_wrong(rewards: Sequence[Any]) -> int | None:
     return None
 
 
-def _told(row: int | None, completions: Sequence[Any], columns: dict[str, Any]) -> str:
+def _describe_failure(row: int | None, completions: Sequence[Any], columns: dict[str, Any]) -> str:
     if row is None:
         return f"{len(completions)} completions at once, though on none alone"
     texts = columns.get("rollout_text", completions)

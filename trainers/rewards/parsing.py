@@ -45,7 +45,7 @@ def well_formed_reasoning(text: str) -> str | None:
     between, opened, answer = rest.partition("<answer>")
     if not (closed and opened) or between.strip():
         return None
-    words = without_blocks(thought)
+    words = drop_latent_blocks(thought)
     return words if _has_words(words) and _has_words(answer) and _latents_are_in_order(thought, answer) else None
 
 
@@ -68,7 +68,7 @@ def _latents_are_in_order(thought: str, answer: str) -> bool:
     return True
 
 
-def without_blocks(text: str) -> str:
+def drop_latent_blocks(text: str) -> str:
     """The text outside latent blocks. A block that never ends swallows the rest: nothing in it was said."""
     before, *blocks = text.split(LATENT_START)
     # Joined by a space, so that no tag comes together from pieces around a block.

@@ -10,7 +10,7 @@ from typing import Any
 from ...eval_tasks.answers import extract_answer
 from ...modeling.errors import InputError
 from ...modeling.tokens import SPATIAL_STATE
-from .parsing import Completion, completion_texts, well_formed_reasoning, without_blocks
+from .parsing import Completion, completion_texts, drop_latent_blocks, well_formed_reasoning
 
 Point = tuple[float, float, float]
 # Where something is in the start frame and in the end frame.
@@ -166,7 +166,7 @@ def read_centers(values: Sequence | None, column: str) -> Centers:
 def _parts(
     text: str, letter: str, choices: Sequence[str] | None, camera: Centers, thing: Centers, scale: str
 ) -> dict[str, float]:
-    words = without_blocks(text)
+    words = drop_latent_blocks(text)
     reasoning, states = well_formed_reasoning(text), read_spatial_states(words)
     explained = reasoning is not None and sum(map(str.isalnum, reasoning)) > _SHORT_REASONING
     return {

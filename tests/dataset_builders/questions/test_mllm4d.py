@@ -12,7 +12,7 @@ from fourdthinker.dataset_builders.questions.mllm4d import (
     NEARER,
     SIDEWAYS,
     ask,
-    two_frames,
+    pick_two_frames,
 )
 
 TURN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # looks along the world's +x
@@ -30,7 +30,7 @@ def frames(camera=((0, 0, 0), (0, 0, 0)), thing=((0, 0, 4), (0, 0, 4)), rotation
         np.stack([centre, centre - reach * (centre - pose[:3, 3]) / np.linalg.norm(centre - pose[:3, 3])])
         for centre, pose in zip(centres, poses, strict=True)
     )
-    return two_frames(poses, centres, points, [0.5, 2.0], (0, 1))
+    return pick_two_frames(poses, centres, points, [0.5, 2.0], (0, 1))
 
 
 def measured(kind, **geometry):

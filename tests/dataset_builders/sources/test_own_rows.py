@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fourdthinker.dataset_builders.sources.answer_texts import split_options, with_answer_tags
+from fourdthinker.dataset_builders.sources.answer_texts import add_answer_tags, split_options
 from fourdthinker.dataset_builders.sources.own_rows import find_row_file, read_row_file
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.row_rules import row_fault
@@ -213,9 +213,9 @@ def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
     ],
 )
 def test_answer_tags(said, answer, tagged):
-    assert with_answer_tags(said, answer, "B", ["left", "right"]) == tagged or answer is None
+    assert add_answer_tags(said, answer, "B", ["left", "right"]) == tagged or answer is None
     if answer is None:
-        assert with_answer_tags(said, None, None, []) == tagged
+        assert add_answer_tags(said, None, None, []) == tagged
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ pytest.importorskip("pybullet", reason="needs the extra `world`")
 
 from fourdthinker.dataset_builders.sources.world_descriptions import (
     described_clips,
-    option_reading,
-    scene_reading,
+    make_option_text,
+    make_scene_text,
     world_texts,
 )
 from fourdthinker.dataset_builders.sources.world_motion import SEED_RANGES
@@ -45,7 +45,7 @@ def test_the_painted_object_is_the_one_that_is_named(described):
 
 def test_an_option_says_what_the_statement_says():
     for seed in range(100):
-        prompt, answer = option_reading(np.random.default_rng(seed))
+        prompt, answer = make_option_text(np.random.default_rng(seed))
         statement, options = prompt.split("\n\n")
         letter, option = answer.split(". ")
         assert f"\n{letter}. {option}\n" in f"\n{options}\n"
@@ -55,7 +55,7 @@ def test_an_option_says_what_the_statement_says():
 
 def test_a_scene_told_in_words_holds_what_its_response_concludes():
     for seed in range(100):
-        prompt, response = scene_reading(np.random.default_rng(seed))
+        prompt, response = make_scene_text(np.random.default_rng(seed))
         scene = prompt.split("\n")[0]
         reasoning, answer = response.removeprefix("<think>").removesuffix("</answer>").split("</think><answer>")
         conclusion = reasoning.removesuffix(".").split(". ")[-1]

@@ -7,7 +7,7 @@ from peft import IA3Config, LoraConfig, get_peft_model
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.common.adapters import complete_lora_config, why_tokens_stay
+from fourdthinker.trainers.common.adapters import complete_lora_config, find_fused_head_fault
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_a_reference_is_not_looked_for_in_an_adapter(tiny_model_folder, adapted,
 
 
 def test_rows_of_tokens_are_scored_where_the_table_is_whole(tiny_model):
-    assert why_tokens_stay(tiny_model, sharded=False) is None
-    assert "weights are sharded" in why_tokens_stay(tiny_model, sharded=True)
+    assert find_fused_head_fault(tiny_model, sharded=False) is None
+    assert "weights are sharded" in find_fused_head_fault(tiny_model, sharded=True)
 
 
 def test_what_an_adapter_says_itself_stays(tiny_model):

@@ -12,7 +12,7 @@ from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTCollator, DIFTConfig, LatentGRPOConfig
 from fourdthinker.trainers.common.images import keep_images_encoded
-from fourdthinker.trainers.common.row_validation import masks_needed, validate_rows
+from fourdthinker.trainers.common.row_validation import needs_masks, validate_rows
 from fourdthinker.trainers.grpo.rollout import encode_prompts
 
 from ...bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
@@ -202,8 +202,8 @@ def test_rows_that_were_not_looked_through_are_named_by_what_uses_them(
 )
 def test_masks_are_needed_for_pooling_by_region(tmp_path, settings, saved, needed):
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    assert masks_needed(DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings), str(tmp_path)) is needed
-    assert not masks_needed(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False), str(tmp_path))
+    assert needs_masks(DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings), str(tmp_path)) is needed
+    assert not needs_masks(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False), str(tmp_path))
 
 
 def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):

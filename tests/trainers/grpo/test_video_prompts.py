@@ -51,7 +51,7 @@ def test_a_video_is_seen_alike_in_rollouts_in_dift_and_in_evaluation(rows, tiny_
     assert torch.equal(batch["input_ids"][0, :length], prompts["input_ids"][0, :length])
 
     asked = []
-    monkeypatch.setattr(evaluation, "greedy", lambda model, inputs, *_: asked.append(inputs) or STOPPED)
+    monkeypatch.setattr(evaluation, "decode_greedily", lambda model, inputs, *_: asked.append(inputs) or STOPPED)
     evaluation.predict(SilentModel(), tiny_processor, rows.select([0]), progress=False)
     assert_same(asked[0], prompts, [*seen, "input_ids"])
 
