@@ -269,7 +269,7 @@ class Training:
 
     def gradient(self, batch: dict[str, Any]) -> tuple[float, float]:
         """The loss, and the length of its gradient before it is clipped."""
-        with input_gradient_by_rows(self.model, wanted=not self.plain):
+        with input_gradient_by_rows(self.model, enabled=not self.plain):
             loss = (plain_loss if self.plain else our_loss)(self.model, batch)
             loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, 1.0)

@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> None:
     options = args.options or ()
     if fault := prompt_fault(args.question, options):
         raise InputError(fault)
-    picture = None if args.imagery is None else Path(args.imagery)
-    if picture is not None:
-        check_picture_path(picture)
+    image_path = None if args.imagery is None else Path(args.imagery)
+    if image_path is not None:
+        check_picture_path(image_path)
     check_file(args.video, "the video")
     check_model(args.model)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
@@ -76,22 +76,22 @@ def run(args: argparse.Namespace) -> None:
     inputs = encode(processor, [text], [clip]).to(model.device)
     streamer = None if args.json else ResponseStreamer(processor.tokenizer)
     output = decode_greedily(model, inputs, args.max_new_tokens, streamer=streamer)
-    told = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
+    response = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
     if args.json:
         seconds = {"video": decoded - started, "model": loaded - decoded, "answer": time.perf_counter() - loaded}
-        told["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-        print(json.dumps(told, ensure_ascii=False))
-    if picture is not None:
-        _draw(picture, model, inputs, output.latent_embeds[0], clip, told)
+        response["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+        print(json.dumps(response, ensure_ascii=False))
+    if image_path is not None:
+        _draw(image_path, model, inputs, output.latent_embeds[0], clip, response)
 
 
-def _draw(path: Path, model, inputs, latents, clip, told: dict) -> None:
+def _draw(path: Path, model, inputs, latents, clip, response: dict) -> None:
     from ..modeling.visualization.imagery_maps import imagery_maps
 
-    counts = [block["latents"] for block in told["blocks"]]
+    counts = [block["latents"] for block in response["blocks"]]
     if not sum(counts):
         print(f"fourdthinker: the response has no latent block, so {path} was not written", file=sys.stderr)
         return
-    places = [find_words_around(told["text"], block["start"], block["end"]) for block in told["blocks"]]
+    places = [find_words_around(response["text"], block["start"], block["end"]) for block in response["blocks"]]
     draw_imagery(path, imagery_maps(model, inputs, latents), counts, clip.frames, clip.timestamps, places)
     print(f"imagery in {path}", file=sys.stderr)

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the rows that were kept, and print how many of each type they are."""
     output = new_folder(args.output)
     sampling = _sampling(args)
-    given = _thresholds(args.threshold)
+    overrides = _thresholds(args.threshold)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if args.model:
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
         for number, identity in enumerate(ids)
         if identity in paths
     }
-    thresholds = resolve_thresholds(list(scored.values()), given)
+    thresholds = resolve_thresholds(list(scored.values()), overrides)
     print(format_choice(list(scored.values()), thresholds))
     if len(scored) < len(rows):
         print(f"{len(rows) - len(scored)} rows have no path")
@@ -133,10 +133,10 @@ def _sampling(args: argparse.Namespace) -> dict:
     return sampling
 
 
-def _thresholds(given: Sequence[str]) -> dict[str | None, float]:
+def _thresholds(overrides: Sequence[str]) -> dict[str | None, float]:
     """The threshold of each type that has one of its own; under `None` that of all."""
     thresholds: dict[str | None, float] = {}
-    for item in given:
+    for item in overrides:
         task, equals, value = item.rpartition("=")
         try:
             reward = float(value)

@@ -135,7 +135,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", li
 
 
 def _stored_rows(folder: Path) -> Iterator[dict]:
-    """Rows just written, one at a time, their pictures still encoded: posing every clip again would take hours."""
+    """Rows just written, one at a time, their images still encoded: posing every clip again would take hours."""
     from datasets import Image, List, load_dataset
 
     stored = load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train", streaming=True)

@@ -123,8 +123,8 @@ def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
     from ..trainers.pretraining.pretraining import PretrainingConfig
     from .retraining import retrain
 
-    asked = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
-    config = PretrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    settings = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
+    config = PretrainingConfig(**{name: value for name, value in settings.items() if value is not None})
     shutil.copytree(retrain(config, checkpoints), folder, dirs_exist_ok=True)
 
 

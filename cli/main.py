@@ -1,4 +1,4 @@
-"""The `fourdthinker` command: find the one asked for, read its arguments, run it, and end bad input in one line."""
+"""The `fourdthinker` command: find a command, parse its arguments, run it, and report bad input in one line."""
 
 import argparse
 import difflib
@@ -32,7 +32,7 @@ COMMANDS = {
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
-    "eval": Command("eval", "score a model on a benchmark"),
+    "eval": Command("eval", "score a model on a benchmark, or on questions of your own"),
     "demo": Command("demo", "run data, training and evaluation once on the rendered world and print the table"),
     "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),
@@ -174,7 +174,7 @@ def overview_parser() -> argparse.ArgumentParser:
         prog="fourdthinker",
         usage="fourdthinker [--help] [--version] COMMAND ...",
         description="Train, ask and score vision-language models that think with 4D latent imagery.",
-        epilog=f"commands:\n{listing}\n\nfourdthinker COMMAND --help tells each command's arguments.",
+        epilog=f"commands:\n{listing}\n\nfourdthinker COMMAND --help lists a command's arguments.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

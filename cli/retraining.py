@@ -81,8 +81,8 @@ def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folde
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     earlier = [] if before is None else _log(before)["log_history"]
-    told = {"config": _plain(config), "log_history": [*earlier, *({**entry, "leg": leg + 1} for entry in history)]}
-    (folder / TRAINING_LOG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    log = {"config": _plain(config), "log_history": [*earlier, *({**entry, "leg": leg + 1} for entry in history)]}
+    (folder / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
 
 
 def _result(config: dict) -> dict:

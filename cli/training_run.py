@@ -188,12 +188,12 @@ def read_run(args: argparse.Namespace) -> Run:
                 raise InputError(f"{place} and {alias} are two names of one setting: give one of them")
             settings[place] = settings.pop(alias)
     in_file = {name: settings.pop(name, None) for name in (*_PLACES, *_ROW_SETTINGS)}
-    given = {name: getattr(args, name) or value for name, value in in_file.items()}
+    values = {name: getattr(args, name) or value for name, value in in_file.items()}
     for place in _PLACES:
-        if not given[place]:
+        if not values[place]:
             raise InputError(f"no {place} given: name it with --{place}, or as `{place}:` in the --config file")
-    chosen = {name: to_text(given[name]) for name in _ROW_SETTINGS if given[name] is not None}
-    model, dataset, output = (to_text(given[place]) for place in _PLACES)
+    chosen = {name: to_text(values[name]) for name in _ROW_SETTINGS if values[name] is not None}
+    model, dataset, output = (to_text(values[place]) for place in _PLACES)
     return Run(model, dataset, Path(output), settings, **chosen)
 
 
@@ -213,7 +213,7 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
             ]
     except InputError:
         raise
-    except ValueError as error:  # the class itself refused a combination of values
+    except ValueError as error:  # the class itself rejects a combination of values
         raise InputError(str(error)) from error
 
 
@@ -229,7 +229,7 @@ def logged_recipe(folder: Path) -> dict[str, Any]:
 def load_rows(
     dataset: str, configuration: str, split: str, image_root: str | None = None, on_bad_row: str = "stop"
 ) -> "Dataset":
-    """The rows of one split of a dataset, their pictures left encoded until they are needed.
+    """The rows of one split of a dataset, their images left encoded until they are needed.
 
     Args:
         dataset (`str`): Folder or Hub id of rows; or a file of rows, see

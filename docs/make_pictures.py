@@ -44,8 +44,8 @@ def draw(path: Path, clip, response: dict, maps) -> None:
     counts = [block["latents"] for block in response["blocks"]]
     columns = maps.shape[1]
     step = len(clip.frames) // columns
-    said = textwrap.wrap(response["reasoning"], LETTERS)
-    height = (len(said) + 2) * LINE + (1 + len(counts)) * BLOCK + 0.35
+    lines = textwrap.wrap(response["reasoning"], LETTERS)
+    height = (len(lines) + 2) * LINE + (1 + len(counts)) * BLOCK + 0.35
     figure = Figure(figsize=(WIDTH, height), dpi=150, facecolor="white")
 
     def write(top: float, words: str, left: float = GAP, size: int = SMALL, **style) -> None:
@@ -76,8 +76,8 @@ def draw(path: Path, clip, response: dict, maps) -> None:
             title = f"{column + 1}: {clip.timestamps[grid * step]:.1f} s"
             panel(top + TITLE, column, title, clip.frames[grid * step], heat[grid])
         top += BLOCK
-    write(top + 0.05, "\n".join(said))
-    write(top + 0.15 + len(said) * LINE * 0.85, f"Answer: {response['answer']}", size=LARGE, weight="bold")
+    write(top + 0.05, "\n".join(lines))
+    write(top + 0.15 + len(lines) * LINE * 0.85, f"Answer: {response['answer']}", size=LARGE, weight="bold")
     figure.savefig(path, pil_kwargs={"quality": 88, "optimize": True})
 
 

@@ -35,8 +35,8 @@ def held_out_rows() -> "Dataset":
     Raises:
         InputError: If the folder is missing or does not hold such rows.
     """
-    given = os.environ.get(DATA_VARIABLE)
-    folder = Path(given) if given else _cached_world()
+    data_folder = os.environ.get(DATA_VARIABLE)
+    folder = Path(data_folder) if data_folder else _cached_world()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {DATA_VARIABLE} must name a folder of Parquet rows, or be unset")
     return read_rows(folder)
@@ -63,7 +63,7 @@ def _interleave_tasks(folder: Path, tasks) -> list[int]:
     by_task = defaultdict(list)
     for index, task in enumerate(tasks):
         by_task[task].append(index)
-    # One that is null is not told here: the check of the rows names them.
+    # A null task raises nothing here: the validation of the rows names it.
     if unknown := sorted(set(by_task) - {*TASKS, None}):
         raise InputError(f"{folder}: unknown tasks {', '.join(unknown)}; this benchmark has {' and '.join(TASKS)}")
     turns = zip_longest(*(by_task[task] for task in TASKS))
@@ -75,7 +75,7 @@ def _cached_world() -> Path:
 
     folder = Path(HF_HOME) / "fourdthinker" / f"fourd_world-{VERSION}"
     if not folder.is_dir():
-        # The one place where this package reaches into the builders: the benchmark is rendered, not downloaded.
+        # The one import of the builders in this package: the benchmark is rendered, not downloaded.
         from ..dataset_builders.fourd_cot import build_world
 
         with atomic_dir(folder) as building:

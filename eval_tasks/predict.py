@@ -109,7 +109,7 @@ def respond(
 
 
 def check_sizes(batch_size: int, max_new_tokens: int) -> None:
-    """Refuse sizes below one, before anything is loaded for them."""
+    """Check that sizes are at least one, before anything is loaded."""
     if batch_size < 1 or max_new_tokens < 1:
         raise InputError(f"batch size and new tokens must be positive, got {batch_size} and {max_new_tokens}")
 

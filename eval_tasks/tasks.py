@@ -35,7 +35,7 @@ def task_rows(task: str) -> "Dataset":
 
 
 def check_rows(rows: "Dataset") -> None:
-    """Look through what rows say, not their pictures, before any of them is answered.
+    """Check the values of rows, not their images, before any of them is answered.
 
     Raises:
         InputError: At the first row that cannot be asked or scored; the line names it.

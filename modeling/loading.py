@@ -212,18 +212,18 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
 
 
 def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[PreTrainedModel, dict]:
-    refused = _usable_generation_config(path, _hub_arguments(kwargs))
-    if refused is not None:
-        kwargs.setdefault("generation_config", refused)
+    generation_config = _usable_generation_config(path, _hub_arguments(kwargs))
+    if generation_config is not None:
+        kwargs.setdefault("generation_config", generation_config)
     try:
-        # Weights of other shapes are told by `_assert_complete`, in one line.
+        # Weights of other shapes are reported by `_assert_complete`, in one line.
         return model_class.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except (OSError, SafetensorError) as error:
         raise _unreadable_weights(path, error) from error
 
 
 def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationConfig | None:
-    """The special tokens alone of a generation config that transformers refuses to open; or nothing.
+    """The special tokens alone of a generation config that transformers rejects; or nothing.
 
     Such as one that asks for two sequences but not for sampling.
 
@@ -231,23 +231,23 @@ def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationC
         InputError: If an end or padding token, which decoding takes from it, is no token id.
     """
     try:
-        fields, refused = GenerationConfig.from_pretrained(path, **hub).to_dict(), False
+        fields, is_invalid = GenerationConfig.from_pretrained(path, **hub).to_dict(), False
     except OSError:  # none there
         return None
     except (ValueError, TypeError):
         file = cached_file(path, "generation_config.json", **hub)
-        fields, refused = json.loads(Path(file).read_text(encoding="utf-8")), True
+        fields, is_invalid = json.loads(Path(file).read_text(encoding="utf-8")), True
     for name in ("eos_token_id", "pad_token_id"):
         value = fields.get(name)
         ids = value if isinstance(value, list) else [value]
         if value is not None and not all(isinstance(one, int) for one in ids):
             raise InputError(f"{path}: its generation_config.json has {name} {value!r:.80}: write the id of a token")
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
-    return GenerationConfig(**{name: fields[name] for name in tokens if name in fields}) if refused else None
+    return GenerationConfig(**{name: fields[name] for name in tokens if name in fields}) if is_invalid else None
 
 
 def _assert_adapter_is_safe(path: str | os.PathLike, hub: dict) -> None:
-    """Refuse an adapter without safetensors, whose pickle PEFT would open instead."""
+    """Reject an adapter without safetensors, whose pickle PEFT would open instead."""
     name = "adapter_model.safetensors"
     try:
         if cached_file(path, name, _raise_exceptions_for_missing_entries=False, **hub) is None:

@@ -159,15 +159,15 @@ class LatentProcessorMixin:
         return parse_response_text(response if isinstance(response, str) else decode_response(self, response))
 
 
-def _split_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the encoding, and what is left for the chat template.
 
     Raises:
         InputError: If one would encode a video otherwise than in training.
     """
-    flat = {name: value for name, value in given.items() if name not in _NESTED_SETTINGS}
+    flat = {name: value for name, value in arguments.items() if name not in _NESTED_SETTINGS}
     for nested in _NESTED_SETTINGS:
-        flat.update(given.get(nested) or {})
+        flat.update(arguments.get(nested) or {})
     settings = {name: flat.pop(name) for name in list(flat) if name in _TAKEN | _STOCK_SETTINGS}
     for name, value in settings.items():
         if (name not in _TAKEN and value not in (None, False)) or (name == "padding" and value == "max_length"):

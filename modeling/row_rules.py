@@ -85,8 +85,8 @@ def answer_fault(answer: Any, options: Sequence[str]) -> str | None:
     if isinstance(answer, str) and len(answer) == 1 and answer in letters:
         return None
     offered = f"the {len(options)} options" if options else "an option"
-    told = "null" if answer is None else repr(answer)[:80]
-    return f"answer {told} is not the letter of {offered}: write one of {', '.join(letters)}"
+    shown = "null" if answer is None else repr(answer)[:80]
+    return f"answer {shown} is not the letter of {offered}: write one of {', '.join(letters)}"
 
 
 def prompt_fault(question: Any, options: Any) -> str | None:
@@ -111,8 +111,8 @@ def times_fault(timestamps: Any, frames: int) -> str | None:
     before = -math.inf
     for number, time in enumerate(timestamps, start=1):
         if not isinstance(time, Real) or not math.isfinite(time):
-            told = "null" if time is None else f"{time!r:.80}"
-            return f"timestamps {number} is {told}, no finite number: write the seconds of the frame"
+            shown = "null" if time is None else f"{time!r:.80}"
+            return f"timestamps {number} is {shown}, no finite number: write the seconds of the frame"
         if time <= before:
             return f"timestamps {number} is {time:g}, not later than {before:g} before it: write rising seconds"
         before = time
@@ -131,7 +131,7 @@ def marks_fault(response: Any, imagery: int) -> str | None:
 
 
 def row_fault(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: int | None = None) -> str | None:
-    """The first fault of a row's values; its pictures are not looked at.
+    """The first fault of a row's values; its images are not looked at.
 
     Args:
         row (`Mapping`): `question`, `options`, `timestamps`, `answer`; for `"dift"` `response`, and `answer` only if
@@ -157,7 +157,7 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
         yield times_fault(row["timestamps"], frames)
     if stage == "dift":
         if imagery is None:
-            yield "imagery is null: write a list of pictures, an empty one for a response without imagery"
+            yield "imagery is null: write a list of images, an empty one for a response without imagery"
         else:
             yield marks_fault(row["response"], imagery)
         yield _ending_fault(row["response"])

@@ -146,8 +146,8 @@ class OwnLatents:
             going_on = torch.zeros_like(self.pads[:, 0]).index_fill_(0, self.rows[due], True)
             before = (self.numbers == number - 1) & going_on[self.rows]
             states = step(columns.clamp(min=0), counts, self.fed[before])
-            told = due & self.own
-            self.fed[told] = states[self.rows[told]].to(self.fed.dtype)
+            update = due & self.own
+            self.fed[update] = states[self.rows[update]].to(self.fed.dtype)
             starts = ends
 
 
@@ -176,7 +176,7 @@ class CachedSteps:
 
     def step(self, columns: torch.LongTensor, counts: torch.BoolTensor, latents: torch.Tensor) -> torch.Tensor:
         """The states that would be fed back after these columns; see [`OwnLatents.decode`]."""
-        # What does not count is hidden from the rest; it only must not look like a pad or a picture.
+        # What does not count is hidden from the rest; it only must not look like a pad or an image.
         ids = self.ids.gather(1, columns).masked_fill(~counts, self.model.config.latent_start_token_id)
         self._cached = torch.cat([self._cached, self.mask.gather(1, columns) * counts], dim=1)
         outputs = self.model.model(

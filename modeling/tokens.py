@@ -70,7 +70,7 @@ def format_response(reasoning: str, letter: str, options: Sequence[str], form: A
     return f"<think>{reasoning}</think><answer>{format_answer(letter, options, form)}</answer>"
 
 
-def format_spatial_state(frame: int, camera: Sequence[float] | None, thing: Sequence[float] | None) -> str:
+def format_spatial_state(frame: int, camera: Sequence[float] | None, object_center: Sequence[float] | None) -> str:
     """Where the camera's and an object's centre are in a frame, in metres, as MLLM-4D's reasoning says it.
 
     Args:
@@ -78,7 +78,8 @@ def format_spatial_state(frame: int, camera: Sequence[float] | None, thing: Sequ
         camera (`Sequence[float]`, *optional*): x, y and z of the camera's centre; without it the text says `null`.
         thing (`Sequence[float]`, *optional*): The same of the object.
     """
-    said = [
-        "null" if center is None else f"[{', '.join(f'{axis:z.2f}' for axis in center)}]" for center in (camera, thing)
+    centers = [
+        "null" if center is None else f"[{', '.join(f'{axis:z.2f}' for axis in center)}]"
+        for center in (camera, object_center)
     ]
-    return f"{SPATIAL_STATE}{frame}):\n- Camera Center: {said[0]}\n- Object Center: {said[1]}"
+    return f"{SPATIAL_STATE}{frame}):\n- Camera Center: {centers[0]}\n- Object Center: {centers[1]}"

@@ -106,7 +106,7 @@ def _serve(connection: Connection) -> None:
     """Solve what comes through the pipe until it is closed (the child's main function)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     connection.send(_READY)
-    # Results and errors go through the pipe; what native code prints when it crashes tells users nothing.
+    # Results and errors go through the pipe; what native code prints when it crashes is of no use to users.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while True:
         try:

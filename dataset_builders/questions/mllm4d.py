@@ -40,7 +40,7 @@ class TwoFrames:
     numbers: tuple[int, int]
     seconds: tuple[float, float]
     camera: np.ndarray
-    thing: np.ndarray
+    object: np.ndarray
     nearest: np.ndarray
 
 
@@ -59,7 +59,7 @@ class Kind:
     labels: tuple[str, ...]
     measure: Callable[[TwoFrames], float | str | None]
     camera: tuple[bool, bool]
-    thing: tuple[bool, bool]
+    object: tuple[bool, bool]
 
 
 def pick_two_frames(
@@ -85,7 +85,7 @@ def pick_two_frames(
         numbers=numbers,
         seconds=(timestamps[numbers[0]], timestamps[numbers[1]]),
         camera=_to_camera_axes(start, cameras),
-        thing=_to_camera_axes(start, centres[chosen]),
+        object=_to_camera_axes(start, centres[chosen]),
         nearest=np.array(nearest),
     )
 
@@ -166,7 +166,7 @@ def camera_direction(frames: TwoFrames) -> str | None:
 
 def object_distance(frames: TwoFrames) -> float | None:
     """How far the object's centre went."""
-    return _moved_metres(frames.thing)
+    return _moved_metres(frames.object)
 
 
 def object_camera_distance(frames: TwoFrames) -> float:
@@ -181,14 +181,14 @@ def object_camera_change(frames: TwoFrames) -> str | None:
 
 def object_camera_sideways(frames: TwoFrames) -> str | None:
     """Whether the object's centre goes left or right, in the axes of the camera at the start."""
-    shift = frames.thing[1] - frames.thing[0]
-    return _label_change(float(shift[0]), np.linalg.norm(frames.thing, axis=1), SIDEWAYS)
+    shift = frames.object[1] - frames.object[0]
+    return _label_change(float(shift[0]), np.linalg.norm(frames.object, axis=1), SIDEWAYS)
 
 
 def object_camera_forward(frames: TwoFrames) -> str | None:
     """Whether the object's centre comes nearer along the line of sight of the camera at the start."""
-    shift = frames.thing[1] - frames.thing[0]
-    return _label_change(float(shift[2]), np.linalg.norm(frames.thing, axis=1), NEARER)
+    shift = frames.object[1] - frames.object[0]
+    return _label_change(float(shift[2]), np.linalg.norm(frames.object, axis=1), NEARER)
 
 
 def _label_change(change: float, distances: np.ndarray, labels: tuple[str, str, str]) -> str | None:
@@ -206,21 +206,21 @@ KINDS = {
         (METRES,),
         camera_distance,
         camera=_BOTH,
-        thing=_NONE,
+        object=_NONE,
     ),
     "camera_direction": Kind(
         "From {start} to {end}, what was the camera's primary translation, relative to its position at the start?",
         DIRECTIONS,
         camera_direction,
         camera=_BOTH,
-        thing=_NONE,
+        object=_NONE,
     ),
     "object_distance": Kind(
         "Approximately how far (in metres) did the {name} move between {start} and {end}?",
         (METRES,),
         object_distance,
         camera=_NONE,
-        thing=_BOTH,
+        object=_BOTH,
     ),
     "object_camera_distance": Kind(
         "What is the approximate distance (in metres) between the camera in {start} and the nearest point of the "
@@ -228,21 +228,21 @@ KINDS = {
         (METRES,),
         object_camera_distance,
         camera=_FIRST,
-        thing=_SECOND,
+        object=_SECOND,
     ),
     "object_camera_change": Kind(
         "From {start} to {end}, is the distance between the {name} and the camera getting closer or farther away?",
         NEARER,
         object_camera_change,
         camera=_BOTH,
-        thing=_BOTH,
+        object=_BOTH,
     ),
     "object_camera_sideways": Kind(
         "From {start} to {end}, is the {name} getting left or right, relative to the camera's position at the start?",
         SIDEWAYS,
         object_camera_sideways,
         camera=_FIRST,
-        thing=_BOTH,
+        object=_BOTH,
     ),
     "object_camera_forward": Kind(
         "From {start} to {end}, is the {name} getting closer or farther away, relative to the camera's position at "
@@ -250,6 +250,6 @@ KINDS = {
         NEARER,
         object_camera_forward,
         camera=_FIRST,
-        thing=_BOTH,
+        object=_BOTH,
     ),
 }

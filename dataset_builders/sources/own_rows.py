@@ -163,7 +163,7 @@ class _RowReader:
         Raises:
             InputError: If no row has a video or frames, a question, or what is learned from it.
         """
-        for needed, wanted in (
+        for needed, fault in (
             (("video", "frames"), "no row has a video or frames"),
             (("question",), "no row has a question"),
             (("response",) if self.stage == "dift" else ("answer",), f"no row has {self._goal()}"),
@@ -171,7 +171,7 @@ class _RowReader:
             if not any(name in self.sources for name in needed):
                 accepted = ", ".join(name for one in (*needed, "conversation") for name in _NAMES[one])
                 found = ", ".join(self.columns)
-                raise InputError(f"{self.path}: {wanted}: name a column one of {accepted}; there are {found:.300}")
+                raise InputError(f"{self.path}: {fault}: name a column one of {accepted}; there are {found:.300}")
 
     def summary(self, rows: int) -> str:
         """One line: which columns the rows were made of, and what was left out."""
@@ -297,4 +297,4 @@ def _as_seconds(times: Sequence[Any], where: str) -> list[float]:
     try:
         return [float(time) for time in times]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: timestamps has what is no number ({error}): write seconds") from error
+        raise InputError(f"{where}: timestamps holds a value that is no number ({error}): write seconds") from error

@@ -23,14 +23,14 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
             `Type, Question, A, B, C, D, Correct`, and `frame_paths[]` or `video_path`; the frames win over the video.
             Options may be two (`A` and `B`) to ten (`A` to `J`).
         configuration (`str`): `"dift"` or `"grpo"`.
-        root (`Path`, *optional*): What relative file names start from, and the only folder from which pictures and
+        root (`Path`, *optional*): What relative file names start from, and the only folder from which images and
             videos are read; by default the file's folder.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): `"skip"` leaves out lines that hold no such row, with a
             warning for each.
 
     Returns:
         `datasets.Dataset`: Columns as of `load_dataset(..., configuration)`, without `source`, `facts` and the times
-        of the imagery. The pictures are file names, which need not exist; a frame is taken for every second. Rows of
+        of the imagery. The images are file names, which need not exist; a frame is taken for every second. Rows of
         `grpo` have a column `video` as well: the file whose frames are decoded when the row is read, see
         [`decode_frames_when_read`], or nothing.
 
@@ -55,8 +55,8 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
 
 def _take(fields: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     if not isinstance(fields.get(name), kind):
-        wanted = "list" if kind is list else "text"
-        raise InputError(f"{where}: the field {name!r} is missing or no {wanted}: write it")
+        expected = "list" if kind is list else "text"
+        raise InputError(f"{where}: the field {name!r} is missing or no {expected}: write it")
     return fields[name]
 
 
@@ -102,8 +102,8 @@ def _grpo_row(fields: Mapping[str, Any], where: str, files: FileRoot) -> dict:
 
 def _options(fields: Mapping[str, Any], where: str) -> list[str]:
     """The texts of A, B and as many of the next letters as are given."""
-    given = [number for number, letter in enumerate(OPTION_LETTERS, start=1) if fields.get(letter) is not None]
-    letters = OPTION_LETTERS[: max([MIN_OPTIONS, *given])]
+    filled = [number for number, letter in enumerate(OPTION_LETTERS, start=1) if fields.get(letter) is not None]
+    letters = OPTION_LETTERS[: max([MIN_OPTIONS, *filled])]
     if isinstance(fields.get("K"), str) and len(letters) == MAX_OPTIONS:
         raise InputError(f"{where}: there is an option K: give {MAX_OPTIONS} options at most")
     return [_take(fields, letter, str, where) for letter in letters]

@@ -45,9 +45,9 @@ def mllm4d_rows(
     """
     if stage not in STAGES:
         raise InputError(f"MLLM-4D has the stages {', '.join(STAGES)}, not {stage!r}")
-    wanted = {name: spread(kind.labels, per_kind) for name, kind in KINDS.items()}
+    quotas = {name: spread(kind.labels, per_kind) for name, kind in KINDS.items()}
     of_stage = len(STAGES) * seed + STAGES.index(stage) if split == "train" else 0
-    for row in balanced_rows(split, wanted, clip_questions, of_stage, workers):
+    for row in balanced_rows(split, quotas, clip_questions, of_stage, workers):
         yield _add_response(row, stage, answer_form)
 
 
@@ -61,7 +61,7 @@ def clip_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
     half = len(clip.rgb) // 2
     first = int(rng.integers(half))
     numbers = first, int(rng.integers(first + half, len(clip.rgb)))
-    pictures = [Image.fromarray(frame) for frame in clip.rgb]
+    images = [Image.fromarray(frame) for frame in clip.rgb]
     found = []
     for index in range(len(clip.names)):
         if any((clip.masks[number] == index).mean() < SEEN_PIXELS_SHARE for number in numbers):
@@ -73,7 +73,7 @@ def clip_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
             if answer is not None:
                 label = answer if isinstance(answer, str) else METRES
                 row = _row(clip, index, frames, task, answer, rng)
-                found.append((task, label, {"id": f"world-{seed}-{task}-{index}", **row, "frames": pictures}))
+                found.append((task, label, {"id": f"world-{seed}-{task}-{index}", **row, "frames": images}))
     return found
 
 
@@ -82,8 +82,8 @@ def _row(
 ) -> dict:
     kind, name = KINDS[task], clip.names[index]
     right = answer if isinstance(answer, str) else metres(answer)
-    cameras, things = spatial_states(kind, frames)
-    facts = {"frames": list(frames.numbers), "answer": right, **({"object": name} if any(kind.thing) else {})}
+    cameras, objects = spatial_states(kind, frames)
+    facts = {"frames": list(frames.numbers), "answer": right, **({"object": name} if any(kind.object) else {})}
     return {
         "source": "world",
         "task": task,
@@ -91,7 +91,7 @@ def _row(
         "timestamps": list(clip.timestamps),
         "facts": json.dumps(facts),
         "camera_centers": cameras,
-        "object_centers": things,
+        "object_centers": objects,
         "reasoning": _reasoning(clip, index, frames, kind, right),
         "imagery": [],
         "imagery_timestamps": [],
@@ -110,8 +110,8 @@ def _reasoning(clip: WorldClip, index: int, frames: TwoFrames, kind: Kind, right
 
 
 def _add_response(row: dict, stage: str, form: AnswerForm) -> dict:
-    told, kept = row["reasoning"], {name: value for name, value in row.items() if name != "reasoning"}
+    reasoning, kept = row["reasoning"], {name: value for name, value in row.items() if name != "reasoning"}
     key = row["answer"], row["options"]
     if stage == "sft":
         return {**kept, "response": f"<answer>{format_answer(*key, form)}</answer>"}
-    return {**kept, "response": format_checked_response(told, *key, 0, form)}
+    return {**kept, "response": format_checked_response(reasoning, *key, 0, form)}

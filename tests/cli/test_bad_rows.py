@@ -93,7 +93,7 @@ def test_a_bad_row_stops_before_the_first_step_or_is_left_out(run, stage, tmp_pa
     error = capsys.readouterr().err.strip().splitlines()[-1]
     count = f"{len(STAGES[stage])} of {len(STAGES[stage]) + 2} rows cannot be"
     assert error.startswith(f"fourdthinker: error: {count}") and error.endswith("(--on-bad-row skip leaves them out)")
-    assert "the first is bad no frames: it has no frames: give one picture at least" in error
+    assert "the first is bad no frames: it has no frames: give one image at least" in error
     assert not (tmp_path / "out").exists()
     with caplog.at_level(logging.WARNING):
         assert run(stage, "--on-bad-row", "skip") == 0

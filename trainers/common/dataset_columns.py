@@ -39,7 +39,7 @@ def adopt_trl_columns(rows: Dataset, stage: str) -> Dataset:
     if "options" not in rows.column_names:
         rows = rows.add_column("options", [[] for _ in range(count)], feature=_TEXTS)
     if stage == "dift" and "completion" in rows.column_names:
-        texts = [_text(said, number, "completion") for number, said in enumerate(rows["completion"], start=1)]
+        texts = [_text(content, number, "completion") for number, content in enumerate(rows["completion"], start=1)]
         rows = rows.remove_columns("completion").add_column("response", texts)
         if "imagery" not in rows.column_names:
             rows = rows.add_column("imagery", [[] for _ in range(count)], feature=List(Image()))
@@ -82,7 +82,7 @@ def _text(content: Any, number: int, column: str) -> str:
     turns = [turn for turn in content or () if turn.get("role") != "system"]
     if len(turns) != 1:
         raise InputError(f"row {number}: {column} has {len(turns)} turns: give one")
-    said = turns[0]["content"]
-    if isinstance(said, str):
-        return said
-    return "".join(part.get("text") or "" for part in said)
+    content = turns[0]["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content)

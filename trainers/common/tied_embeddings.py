@@ -10,7 +10,7 @@ from .distributed import weights_are_sharded
 
 
 @contextmanager
-def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
+def input_gradient_by_rows(model: PreTrainedModel, enabled: bool = True) -> Iterator[None]:
     """Add the gradient of a tied table's inputs to the head's in place, row by row, of which a batch has few.
 
     Autograd would make a matrix of the whole vocabulary of it, and another one of the sum. The numbers are the same
@@ -24,13 +24,13 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
     """
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head is not None and getattr(head, "weight", None) is getattr(table, "weight", table)
-    if not (wanted and tied and table.weight.requires_grad):
+    if not (enabled and tied and table.weight.requires_grad):
         yield
         return
     # Without an input that requires a gradient there is no backward pass; the table itself would make autograd wait.
     anchor = torch.zeros((), requires_grad=True)
     hook = table.register_forward_hook(
-        lambda table, given, embeddings: _AddedByRows.apply(anchor, embeddings.detach(), given[0], table)
+        lambda table, arguments, embeddings: _AddedByRows.apply(anchor, embeddings.detach(), arguments[0], table)
     )
     try:
         yield

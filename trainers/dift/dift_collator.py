@@ -58,7 +58,7 @@ class DIFTCollator:
                 words belong, or frames that do not fit their times.
         """
         responses = [self._response(row) for row in rows]
-        texts = [row_prompt(self.processor, row, said) for row, said in zip(rows, responses, strict=True)]
+        texts = [row_prompt(self.processor, row, response) for row, response in zip(rows, responses, strict=True)]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
         spoken = [f"\n{response}<|im_end|>\n" for response in responses]
         batch["labels"] = response_labels(self.processor, batch, spoken)

@@ -76,12 +76,12 @@ class DIFTConfig(SFTConfig):
 
     Args:
         pack_rows (`bool`, *optional*, defaults to `False`):
-            Put the rows of a batch behind each other in one, whole and without padding: what TRL's `padding_free` is
+            Pack the rows of a batch into one row, whole and without padding: what TRL's `padding_free` is
             for rows of text.
         precompute_targets (`bool`, *optional*, defaults to `False`):
             Run the imagery through the frozen tower once, before the first step, and keep its targets on disk.
         precompute_videos (`bool`, *optional*, defaults to `False`):
-            The same for the videos' features, which take far more room: 2 bytes x hidden size for a token in bf16.
+            The same for the videos' features, which take far more space: 2 bytes x hidden size for a token in bf16.
         feature_cache (`str`, *optional*):
             Folder of both, which any run with the same tower may share; by default under `HF_HOME`.
 
@@ -161,13 +161,13 @@ class DIFTConfig(SFTConfig):
         },
     )
     pack_rows: bool = field(
-        default=False, metadata={"help": "Put the rows of a batch behind each other in one, without padding."}
+        default=False, metadata={"help": "Pack the rows of a batch into one row, without padding."}
     )
     precompute_targets: bool = field(
         default=False, metadata={"help": "Run the imagery through the frozen tower once, before the first step."}
     )
     precompute_videos: bool = field(
-        default=False, metadata={"help": "The same for the videos, whose features take far more room on disk."}
+        default=False, metadata={"help": "The same for the videos, whose features take far more space on disk."}
     )
     feature_cache: str | None = field(
         default=None, metadata={"help": "Folder of what was precomputed; by default under HF_HOME."}

@@ -220,17 +220,17 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         # In the place of a mean over batches, which depends on their size.
         weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
         measured["loss"] = sum(weighted)
-        # TRL's own way to log them would name those of several held-out sets alike.
+        # TRL's own way to log them would give those of several held-out sets the same names.
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in measured.items()})
         rows = dataloader.dataset
         if self.args.eval_generations and isinstance(rows, Dataset):
-            said = self._free_running(rows)
-            output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in said.items()})
+            shares = self._free_running(rows)
+            output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in shares.items()})
         return output
 
     def _free_running(self, rows: Dataset) -> dict[str, float]:
-        asked = range(min(self.args.eval_generations, len(rows)))
-        mine = rows.select(asked[self.args.process_index :: self.args.world_size])
+        numbers = range(min(self.args.eval_generations, len(rows)))
+        mine = rows.select(numbers[self.args.process_index :: self.args.world_size])
         settings = (self.args.per_device_eval_batch_size, self.args.eval_max_new_tokens)
         # An adapter's model decodes inside its wrapper, whose `forward` alone `accelerate` has put under autocast.
         with unwrap_model_for_generation(self.model, self.accelerator), self.accelerator.autocast():
@@ -297,7 +297,7 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
 def _prepare_rows(
     rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin
 ) -> Dataset | None:
-    """Rows whose pictures wait for the collator, with what is to be known of them before the first step."""
+    """Rows whose images wait for the collator, with what is to be known of them before the first step."""
     precompute = args.precompute_targets or args.precompute_videos
     if rows is None or not isinstance(rows, Dataset):
         if rows is not None and (precompute or args.train_sampling_strategy == "group_by_length"):

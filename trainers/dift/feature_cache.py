@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 16
 class FeatureCache:
     """A folder with one file for each row's imagery targets, and one for its video's features.
 
-    A file's name is a digest of the pictures and of all that their features follow from: the tower's weights, the
+    A file's name is a digest of the images and of all that their features follow from: the tower's weights, the
     processors' settings, the precision, and for targets their number and pooling. So runs may share a folder, in any
     number of processes, and a run that was cut off goes on where it was.
 
@@ -167,8 +167,8 @@ def _names(rows: Dataset, known: str) -> list[str]:
     return names
 
 
-def _content(picture: Mapping) -> bytes:
-    return hashlib.sha256(picture["bytes"]).digest() if picture.get("bytes") else _file_content(picture["path"])
+def _content(image: Mapping) -> bytes:
+    return hashlib.sha256(image["bytes"]).digest() if image.get("bytes") else _file_content(image["path"])
 
 
 def _file_content(path: str) -> bytes:

@@ -126,7 +126,7 @@ class LatentScorer:
             dtype = self.inner.dtype
             seen = torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
         return {
-            # Padding only must not look like a latent pad or a picture.
+            # Padding only must not look like a latent pad or an image.
             "input_ids": layout.gather(ids, padding=self.inner.config.latent_start_token_id),
             "attention_mask": seen,
             "position_ids": layout.gather(positions.to(ids.device)),

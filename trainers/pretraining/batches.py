@@ -88,6 +88,6 @@ def _sample(clip: Any, kind: str, rng: np.random.Generator) -> tuple[str, str, C
         name, sentence = clip.objects[int(rng.integers(len(clip.objects)))]
         if kind == "object":
             return DESCRIBE_OBJECT.format(name=name), sentence, video
-        others = [other for told, other in clip.objects if told != name]
+        others = [other for seen_name, other in clip.objects if seen_name != name]
         return DESCRIBE_LAST.format(name=name), " ".join([clip.camera, *others, sentence]), video
     return DESCRIBE_CLIP, clip.caption, video

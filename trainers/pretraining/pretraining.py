@@ -16,7 +16,7 @@ class PretrainingConfig:
         steps (`tuple[int, ...]`): Optimizer steps of each leg. A leg goes on from the weights of the one before, with
             a new optimizer and clips of its own.
         batch_size (`int`): Samples a step.
-        learning_rate (`float`): Peak of each leg; linear warm-up over 5 %, then cosine to nought.
+        learning_rate (`float`): Peak of each leg; linear warm-up over 5 %, then cosine to zero.
         seed (`int`): Source of the clips, the weights and the order; the next leg has the next one.
         workers (`int`): Rendering processes.
     """

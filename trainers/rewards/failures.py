@@ -40,7 +40,7 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
         else:
             row = _first_wrong(rewards) if len(rewards) == len(completions) else None
             if row is None:
-                return rewards  # TRL tells a wrong number of them
+                return rewards  # TRL reports a wrong number of them
             reason = f"it gave {rewards[row]!r}, which is no finite number"
         name = get_callable_name(reward)
         raise InputError(

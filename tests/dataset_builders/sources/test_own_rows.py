@@ -251,7 +251,11 @@ def test_reading_hostile_text_takes_linear_time():
         ([{**ROW, "video": 3}], "own.jsonl", "video has 3, no file name"),
         ([{"video": "a.mp4", "messages": "hello"}], "own.jsonl", "the conversation is 'hello', no list"),
         ([{"video": "a.mp4", "messages": ["hello"]}], "own.jsonl", "the conversation has 'hello', no message"),
-        ([{**ROW, "frames": ["a.png"], "timestamps": ["soon"]}], "own.jsonl", "timestamps has what is no number"),
+        (
+            [{**ROW, "frames": ["a.png"], "timestamps": ["soon"]}],
+            "own.jsonl",
+            "timestamps holds a value that is no number",
+        ),
         ("video,question\na.mp4,Which?,more\n", "own.csv", "line 2: there are 3 cells for 2 columns"),
         ('video,question\na.mp4,"Wh"ich?\n', "own.csv", "line 2: this is no CSV"),
         ("{", "own.jsonl", "line 1: this is no JSON"),

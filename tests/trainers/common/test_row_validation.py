@@ -98,7 +98,7 @@ def test_a_column_of_no_pictures_is_named(rows, column):
     data = rows()
     words = Dataset.from_dict({column: [["a.png"]] * len(data)})
     data = data.remove_columns(column).add_column(column, words[column], feature=words.features[column])
-    with pytest.raises(InputError, match=f"the column {column} holds list.*, no pictures: make the rows anew"):
+    with pytest.raises(InputError, match=f"the column {column} holds list.*, no images: make the rows anew"):
         validate_rows(data, "dift")
 
 
@@ -148,7 +148,7 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
 def test_a_file_that_is_no_picture_is_named(rows, tmp_path):
     (tmp_path / "page.png").write_text("<html>not found</html>")
     data = rows({1: {"frames": [PICTURE, {"bytes": None, "path": str(tmp_path / "page.png")}]}})
-    with pytest.raises(InputError, match=r"row-1: frames 2 is no picture, or damaged: .*page\.png"):
+    with pytest.raises(InputError, match=r"row-1: frames 2 is no image, or damaged: .*page\.png"):
         validate_rows(data, "dift")
 
 
