@@ -1,4 +1,4 @@
-"""`fourdthinker ask`: one question about one video."""
+"""`fourdthinker ask`: answer one question about a video."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`fourdthinker best-of-n`: sample reasoning, score it, and keep the best as rows of a cold start."""
+"""`fourdthinker best-of-n`: sample reasoning paths, score them, and keep the best as rows to train on."""
 
 import argparse
 import sys

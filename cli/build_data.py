@@ -1,4 +1,4 @@
-"""`fourdthinker build-data`: rows of 4D reasoning from a folder of videos or from the rendered world."""
+"""`fourdthinker build-data`: build rows of 4D reasoning from a folder of videos or from the rendered world."""
 
 import argparse
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where a command runs its model."""
+"""Choose the device of a command."""
 
 from ..modeling.errors import InputError
 

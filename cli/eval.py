@@ -1,4 +1,4 @@
-"""`fourdthinker eval`: score a model on benchmarks."""
+"""`fourdthinker eval`: score a model on benchmarks or on own rows."""
 
 import argparse
 import json

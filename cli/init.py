@@ -1,4 +1,4 @@
-"""`fourdthinker init`: a model to start from."""
+"""`fourdthinker init`: make a model folder to start from."""
 
 import argparse
 import json

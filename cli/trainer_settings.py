@@ -1,4 +1,4 @@
-"""The fields of a trainer's dataclasses from what a recipe and `--set` say."""
+"""Validate settings of a recipe and `--set`, and build a trainer's dataclasses from them."""
 
 import dataclasses
 import difflib

@@ -1,4 +1,4 @@
-"""What the training commands share: one YAML file for everything, and a run folder that is whole or absent."""
+"""What the training commands share: arguments, settings from one YAML file, and the run itself."""
 
 import argparse
 import dataclasses

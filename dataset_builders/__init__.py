@@ -1,4 +1,4 @@
-"""Videos or the rendered world to 4D chain-of-thought rows. Names are imported when first used."""
+"""Build 4D chain-of-thought rows from videos or the rendered world. Names are imported when first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The builder of 4D chain-of-thought datasets: rows in, Parquet and a card out."""
+"""Builder of 4D chain-of-thought datasets: write rows as Parquet with a card."""
 
 import hashlib
 import tempfile

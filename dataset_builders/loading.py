@@ -1,4 +1,4 @@
-"""Rows that name a video file. Its frames are decoded when a row is read, so that many videos cost nothing before."""
+"""Rows that name a video file: frames are decoded when a row is read, so that loading many videos costs nothing."""
 
 from datasets import Dataset
 

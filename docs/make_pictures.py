@@ -1,4 +1,4 @@
-"""Draw the picture of the README: the shipped clip, heat maps of the latents, and the answer.
+"""Draw the figure of the README: the shipped clip, heat maps of the latents, and the answer.
 
 fourdthinker init --trained --output models/trained
 python docs/make_pictures.py models/trained docs/pictures

@@ -1,4 +1,4 @@
-"""Which option a response chose. One reader for rewards (strict) and for benchmarks (tolerant). Pure Python."""
+"""Extract the chosen option: one reader for rewards (strict) and benchmarks (tolerant). Pure Python."""
 
 import re
 import unicodedata

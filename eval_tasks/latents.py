@@ -1,4 +1,4 @@
-"""What the model is given back for its own latents: the latents themselves, zeros, or their scrambled values."""
+"""Replace the model's latents in an evaluation: the model's own, zeros, or shuffled values."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Greedy answers of a model to rows, in batches. The one loop under `fourdthinker eval` and the lmms-eval model."""
+"""Answer rows in batches by greedy decoding, for `fourdthinker eval` and the lmms-eval model."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""From responses to numbers: accuracy with its interval, chance, and every row that gave no answer. Pure Python."""
+"""Score responses: accuracy with its interval, chance level, and responses without an answer. Pure Python."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What the card of an adapter says of the models below it."""
+"""Find the base models and count the parameters of an adapter, for its card."""
 
 from os import PathLike
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Templates, and the guards that keep text from data inside the place where a card puts it."""
+"""Render card templates, and escape text from data so that it stays in its place."""
 
 import json
 import re

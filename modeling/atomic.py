@@ -1,4 +1,4 @@
-"""Files and folders that exist whole or not at all, and nothing beside them after a kill.
+"""Write files and folders atomically: whole or not at all, with no leftovers after a kill.
 
 What is not finished lies in a scratch folder that its process holds locked (`flock`). The kernel frees the lock when
 the process ends, however it ends; so a scratch folder whose lock is free belongs to a process that was killed, and

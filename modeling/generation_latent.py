@@ -1,4 +1,4 @@
-"""Latents in transformers' own `generate`: no decoding loop of our own.
+"""Decode latents inside transformers' own `generate`, without a decoding loop of our own.
 
 The hidden state of each step travels to the next one in the generation's model arguments, a stateless logits
 processor forces the block's tokens, and the inner model puts the state in the place of the pad's embedding. All that

@@ -1,4 +1,4 @@
-"""The rules of latent blocks over token ids: decoding, collating, scoring and replaying all use these.
+"""Rules of latent blocks over token ids, shared by decoding, collating, scoring and replay.
 
 A block is `<|latent_start|>`, then `latent_size` times `<|latent_pad|>`, then `<|latent_end|>`. The input embedding at
 a pad is a latent vector: an imagery target (DIFT), a recorded state (replay), or the hidden state of the position

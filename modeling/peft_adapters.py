@@ -1,4 +1,4 @@
-"""Merge PEFT adapters into their model exactly; adapters for which that is not possible are rejected."""
+"""Merge PEFT adapters into their model exactly; reject adapters for which that is not possible."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""What the values of a row must be: the one check that `ask`, training, best-of-n and evaluation share. Pure Python.
+"""Validate the values of a row, for `ask`, training, best-of-n and evaluation. Pure Python.
 
 A fault is a phrase that names the column and the remedy, such as `options 3 is empty: write a text`; `None` is none.
 """

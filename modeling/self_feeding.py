@@ -1,4 +1,4 @@
-"""Latents of a row's own: what a model in training feeds on in the place of its imagery's targets.
+"""Self-feeding: predict a row's own latents during training, to feed them in place of the imagery targets.
 
 Fed with true imagery, a model learns to read answers off it, and when it decodes there is none. Here the latents are
 those that it predicts itself.

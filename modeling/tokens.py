@@ -1,4 +1,4 @@
-"""Names and shapes of the text format: latent tokens, imagery marks, options, answers. Pure Python."""
+"""Tokens and text format: latent tokens, imagery marks, options, answers. Pure Python."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Features of the vision tower in the place of pixels, with every version of transformers.
+"""Pass precomputed features of the vision tower in place of pixels, with every version of transformers.
 
 Newer versions take them as `mm_encoder_outputs`, in which the features of each inner layer (Qwen3-VL's deepstack) are
 split by image. Older ones take pixels only and want each layer whole. This file is the only one that knows both.

@@ -1,4 +1,4 @@
-"""Chat messages that show a video: their clips, the prompt suffix, and what is left for the chat template."""
+"""Chat messages with videos: read their clips, and add the prompt suffix."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

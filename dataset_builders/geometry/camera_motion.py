@@ -1,4 +1,4 @@
-"""How a camera moved, in the twelve words of the film set, from its poses."""
+"""Label camera motion with the twelve film terms, from camera poses."""
 
 from collections.abc import Sequence
 

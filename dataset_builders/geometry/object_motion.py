@@ -1,4 +1,4 @@
-"""How an object moved, from its positions and the camera's pose."""
+"""Label object motion, from the object's positions and the camera's pose."""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,4 +1,4 @@
-"""COLMAP in a child process, so that a clip on which it crashes or hangs costs that clip and nothing else."""
+"""Run COLMAP in a child process, so that a crash or a hang costs one clip only."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
+"""Estimate the camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Options, answers and responses as people write them: options in the question, answers in words. Pure Python."""
+"""Parse options, answers and responses written by people: in the question, in words. Pure Python."""
 
 import re
 from collections.abc import Sequence

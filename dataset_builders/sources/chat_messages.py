@@ -1,4 +1,4 @@
-"""A question and its response out of a conversation, as LLaVA, LLaMA-Factory and ms-swift write it. Pure Python."""
+"""Read a question and its response from a conversation (LLaVA, LLaMA-Factory, ms-swift). Pure Python."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What rows read from a user's file share: their columns, the files they name, and times of frames without any."""
+"""Shared by the readers of a user's files: columns, referenced files, and default timestamps."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Rows of a user's own file: plain columns, or conversations as LLaVA, LLaMA-Factory and ms-swift write them."""
+"""Read rows from a user's own file: plain columns, or conversations (LLaVA, LLaMA-Factory, ms-swift)."""
 
 import logging
 import re

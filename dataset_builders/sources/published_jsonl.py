@@ -1,4 +1,4 @@
-"""The published JSONL files of 4DThinker, read as the rows that everything else here takes."""
+"""Read 4DThinker's published JSONL files as rows."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

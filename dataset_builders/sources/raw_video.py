@@ -1,4 +1,4 @@
-"""Camera-motion rows from a folder of raw clips: frames, poses, labels, questions."""
+"""Build camera-motion rows from a folder of raw clips: frames, poses, labels, questions."""
 
 import hashlib
 import json

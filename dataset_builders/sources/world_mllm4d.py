@@ -1,4 +1,4 @@
-"""Rows of MLLM-4D's questions from the rendered world, for each of its three stages."""
+"""Build rows of MLLM-4D's questions from the rendered world, for each of its three stages."""
 
 import json
 from collections.abc import Iterator

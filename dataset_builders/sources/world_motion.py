@@ -1,4 +1,4 @@
-"""Question rows of the rendered world, balanced so that no answer is more common than another."""
+"""Build camera-motion and object-motion rows from the rendered world, with balanced answers."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What is true of a rendered clip, computed from its geometry alone."""
+"""Compute the facts of a rendered clip (motions, places, visibility) from its geometry."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the task files say about a row: its prompt, its frames, its score. Imports neither torch nor lmms_eval."""
+"""Functions that the task files name: prompt, frames and score of a row. Imports neither torch nor lmms_eval."""
 
 from collections.abc import Mapping, Sequence
 

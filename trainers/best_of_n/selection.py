@@ -1,4 +1,4 @@
-"""Best of n: reasoning paths scored by the ST-reward, of which each row keeps its best where that is good enough.
+"""Best of n: score reasoning paths by the ST-reward, and select the best of each row above a threshold.
 
 MLLM-4D makes the rows of its cold start so: three paths a row, and for each kind of question a threshold, the mean of
 the best rewards. Its text keeps a row's best path, as is done here; the algorithm that it prints keeps all that reach

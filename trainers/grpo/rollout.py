@@ -1,4 +1,4 @@
-"""The record of a rollout, and what it needs before and after sampling: prompts as model input, ids as completions."""
+"""Record of a rollout, and its encoding: prompts to model input before sampling, ids to completions after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is rewarded: the right answer, and the agreed format. Pure Python, linear in the length of the completion.
+"""Rewards for the correct answer and the agreed format. Pure Python, linear in the length of the completion.
 
 A reward takes `completions` and the columns of the rows they belong to, and returns one number a completion, as TRL
 asks for. A completion is a string or a conversation (a list of messages). The trainer also hands over `rollout_text`,
