@@ -252,10 +252,10 @@ def installed_wheel(wheel, tmp_path_factory) -> Path:
     return target
 
 
-def test_wheel_holds_every_file_of_the_rooms(wheel):
+def test_wheel_holds_every_file_of_the_packages(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    wanted = {f"fourdthinker/{path}" for path in project_files() if path.partition("/")[0] in PACKAGES}
-    assert held == wanted
+    expected = {f"fourdthinker/{path}" for path in project_files() if path.partition("/")[0] in PACKAGES}
+    assert held == expected
 
 
 def test_wheel_owns_one_top_level_name(wheel):

@@ -140,7 +140,7 @@ def test_the_ban_leaves_alone(code):
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=relative)
-def test_no_bare_room_names(path):
+def test_no_bare_package_names(path):
     """From the root of a checkout `import modeling` works too, and makes a second copy of every class."""
     bare = [
         name
@@ -184,7 +184,7 @@ def allowed(package: str, target: str, module: str) -> bool:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_rooms_import_only_what_they_may(path):
+def test_packages_import_only_what_they_may(path):
     package = relative(path).partition("/")[0]
     for target, module, eager in package_imports(path):
         if not eager and (relative(path), target) in LAZY_EXCEPTIONS:

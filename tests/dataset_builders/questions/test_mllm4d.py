@@ -103,14 +103,14 @@ def draws(kind, answers, count):
 
 def test_distances_on_offer_give_nothing_away():
     places, letters = Counter(), Counter()
-    for answer, asked in draws("object_distance", [0.5, 1.37, 12.0], 1200):
-        values = [float(option.removesuffix(" m")) for option in asked["options"]]
-        right = values["ABCD".index(asked["answer"])]
+    for answer, question in draws("object_distance", [0.5, 1.37, 12.0], 1200):
+        values = [float(option.removesuffix(" m")) for option in question["options"]]
+        right = values["ABCD".index(question["answer"])]
         assert right == round(answer, 2)
         low_to_high = sorted(values)
         assert all(high >= 1.1 * low for low, high in zip(low_to_high, low_to_high[1:], strict=False))
         places[low_to_high.index(right)] += 1
-        letters[asked["answer"]] += 1
+        letters[question["answer"]] += 1
     for counts in (places, letters):
         assert all(abs(counts[key] - 300) < 60 for key in counts) and len(counts) == 4, counts
 
@@ -125,10 +125,10 @@ def test_distances_on_offer_give_nothing_away():
 )
 def test_labels_on_offer_are_each_right_equally_often(kind, labels, offered):
     right_in = {}
-    for answer, asked in draws(kind, labels, 1800):
-        assert asked["options"]["ABCD".index(asked["answer"])] == answer
-        assert len(set(asked["options"])) == offered
-        right_in.setdefault(frozenset(asked["options"]), Counter())[answer] += 1
+    for answer, question in draws(kind, labels, 1800):
+        assert question["options"]["ABCD".index(question["answer"])] == answer
+        assert len(set(question["options"])) == offered
+        right_in.setdefault(frozenset(question["options"]), Counter())[answer] += 1
     for options, counts in right_in.items():
         expected = counts.total() / len(options)
         assert set(counts) == options and all(abs(count - expected) < 0.25 * expected for count in counts.values())
@@ -137,6 +137,6 @@ def test_labels_on_offer_are_each_right_equally_often(kind, labels, offered):
 def test_questions_name_frames_and_times():
     for kind in KINDS.values():
         answer = 1.0 if kind.labels == (METRES,) else kind.labels[0]
-        asked = ask(kind, "blue ball", frames(), answer, np.random.default_rng(0))
-        assert "frame 0 (0.5 s)" in asked["question"] and "frame 1 (2.0 s)" in asked["question"]
-        assert ("blue ball" in asked["question"]) == any(kind.object)
+        question = ask(kind, "blue ball", frames(), answer, np.random.default_rng(0))
+        assert "frame 0 (0.5 s)" in question["question"] and "frame 1 (2.0 s)" in question["question"]
+        assert ("blue ball" in question["question"]) == any(kind.object)

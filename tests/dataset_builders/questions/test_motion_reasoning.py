@@ -60,7 +60,7 @@ def test_what_agrees_is_passed(letter):
     assert format_checked_response(reasoning, letter, CAMERA, 2).endswith(f"<answer>{letter}. {right}</answer>")
 
 
-def test_a_scene_may_tell_of_other_motions_before_the_imagery():
+def test_a_scene_may_describe_other_motions_before_the_imagery():
     scene = "The red can goes from left far to left far, Moving Left."
     reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "right near", "Moving Right", scene)
     assert format_checked_response(reasoning, "D", OBJECT, 2).endswith("<answer>D. Moving Right</answer>")
@@ -85,19 +85,19 @@ def test_two_motions_in_one_option_are_passed():
         ("", "A"),
     ],
 )
-def test_what_contradicts_the_key_is_refused(reasoning, letter):
+def test_what_contradicts_the_key_is_rejected(reasoning, letter):
     with pytest.raises(InputError):
         format_checked_response(reasoning, letter, CAMERA, reasoning.count(MARK))
 
 
 @pytest.mark.parametrize("imagery", [0, 1, 3])
-def test_another_number_of_marks_than_imagery_frames_is_refused(imagery):
+def test_another_number_of_marks_than_imagery_frames_is_rejected(imagery):
     reasoning = camera_reasoning(["Pan Left"], (0.0, 1.0))
     with pytest.raises(InputError, match=f"2 imagery marks for {imagery} imagery frames"):
         format_checked_response(reasoning, "A", CAMERA, imagery)
 
 
 @pytest.mark.parametrize("letter", ["", "E", "a", "AB"])
-def test_a_letter_of_no_option_is_refused(letter):
+def test_a_letter_of_no_option_is_rejected(letter):
     with pytest.raises(InputError, match="letter"):
         format_checked_response(camera_reasoning(["Pan Left"], ()), letter, CAMERA, 0)

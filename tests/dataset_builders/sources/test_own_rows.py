@@ -177,9 +177,9 @@ def test_an_open_question_is_for_dift(read):
     row = only_row(read([{"video": "a.mp4", "conversations": chat}], "dift"), "dift")
     assert (row["question"], row["options"], row["answer"]) == ("What moves?", [], "")
     assert row["response"] == "<answer>A cat.</answer>" and "1 responses got <answer> tags" in read.line
-    (asked,) = read([{"video": "a.mp4", "conversations": chat}])
-    assert "'A cat.' is not the letter of an option" in row_fault(asked, "grpo", None)
-    assert "options is empty: give the texts" in row_fault({**asked, "answer": "A"}, "eval", None)
+    (question,) = read([{"video": "a.mp4", "conversations": chat}])
+    assert "'A cat.' is not the letter of an option" in row_fault(question, "grpo", None)
+    assert "options is empty: give the texts" in row_fault({**question, "answer": "A"}, "eval", None)
 
 
 def test_a_response_that_names_no_option_leaves_the_question_as_written(read):
@@ -189,9 +189,9 @@ def test_a_response_that_names_no_option_leaves_the_question_as_written(read):
 
 
 def test_imagery_goes_with_its_marks(read, tmp_path):
-    said = "<think>I see <output_image>.</think><answer>B</answer>"
-    row = only_row(read([{**ROW, "response": said, "imagery": ["there.png"]}], "dift"), "dift")
-    assert row["response"] == said and row["imagery"][0]["path"] == str(tmp_path / "there.png")
+    response = "<think>I see <output_image>.</think><answer>B</answer>"
+    row = only_row(read([{**ROW, "response": response, "imagery": ["there.png"]}], "dift"), "dift")
+    assert row["response"] == response and row["imagery"][0]["path"] == str(tmp_path / "there.png")
 
 
 def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
@@ -212,10 +212,10 @@ def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
         ("It goes.", None, "<answer>It goes.</answer>"),
     ],
 )
-def test_answer_tags(said, answer, tagged):
-    assert add_answer_tags(said, answer, "B", ["left", "right"]) == tagged or answer is None
+def test_answer_tags(response, answer, tagged):
+    assert add_answer_tags(response, answer, "B", ["left", "right"]) == tagged or answer is None
     if answer is None:
-        assert add_answer_tags(said, None, None, []) == tagged
+        assert add_answer_tags(response, None, None, []) == tagged
 
 
 @pytest.mark.parametrize(

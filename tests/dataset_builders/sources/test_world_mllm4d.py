@@ -105,6 +105,6 @@ def test_short_answers_are_nothing_else(rows):
 @pytest.mark.parametrize(
     ("arguments", "words"), [(("train", 2, "rl"), "'rl'"), (("train", -1, "sft"), "-1"), (("dev", 1, "sft"), "'dev'")]
 )
-def test_what_there_cannot_be_is_refused(arguments, words):
+def test_what_there_cannot_be_is_rejected(arguments, words):
     with pytest.raises(InputError, match=words):
         next(mllm4d_rows(*arguments))

@@ -128,7 +128,7 @@ def test_paths_of_others_are_read_in_our_tags(tmp_path):
     ],
     ids=str,
 )
-def test_files_that_are_none_are_refused(tmp_path, lines, words):
+def test_files_that_are_none_are_rejected(tmp_path, lines, words):
     with pytest.raises(InputError, match=words):
         read_paths(write(tmp_path / "p.jsonl", *lines), {"a"})
     with pytest.raises(InputError, match="cannot read .*nowhere"):

@@ -94,7 +94,7 @@ def test_a_missing_column_is_named(rows, stage, column):
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])
-def test_a_column_of_no_pictures_is_named(rows, column):
+def test_a_column_of_no_images_is_named(rows, column):
     data = rows()
     words = Dataset.from_dict({column: [["a.png"]] * len(data)})
     data = data.remove_columns(column).add_column(column, words[column], feature=words.features[column])
@@ -125,8 +125,8 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
     of_text = dict.fromkeys(("id", "question", "answer", "video"), Value("string"))
     lists = {"frames": List(Image()), "timestamps": List(Value("float64")), "options": List(Value("string"))}
     features = Features({**of_text, **lists})
-    asked = {"question": "Which way?", "options": OPTIONS, "answer": "A", "frames": [], "timestamps": []}
-    named = [{"id": f"row-{number}", "video": file, **asked} for number, file in enumerate(files)]
+    columns = {"question": "Which way?", "options": OPTIONS, "answer": "A", "frames": [], "timestamps": []}
+    named = [{"id": f"row-{number}", "video": file, **columns} for number, file in enumerate(files)]
 
     def decoding(batch):
         raise AssertionError("a row was read")
@@ -145,7 +145,7 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
         left[0]
 
 
-def test_a_file_that_is_no_picture_is_named(rows, tmp_path):
+def test_a_file_that_is_no_image_is_named(rows, tmp_path):
     (tmp_path / "page.png").write_text("<html>not found</html>")
     data = rows({1: {"frames": [PICTURE, {"bytes": None, "path": str(tmp_path / "page.png")}]}})
     with pytest.raises(InputError, match=r"row-1: frames 2 is no image, or damaged: .*page\.png"):

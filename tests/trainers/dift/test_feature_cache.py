@@ -134,10 +134,10 @@ def test_processes_share_the_work_whatever_the_others_have_written(
 ):
     model, processor = load_model(tiny_model_folder)
     dataset = keep_images_encoded(dift_dataset(rows))
-    told = PartialState()._shared_state  # what accelerate knows of the processes there are
-    monkeypatch.setitem(told, "num_processes", 2)
+    process_state = PartialState()._shared_state  # what accelerate knows of the processes there are
+    monkeypatch.setitem(process_state, "num_processes", 2)
     for process in (0, 1):
-        monkeypatch.setitem(told, "process_index", process)
+        monkeypatch.setitem(process_state, "process_index", process)
         cache = FeatureCache(model, processor, tmp_path)
         if process == 0:
             with pytest.raises(InputError, match="folder that all machines share"):
