@@ -89,8 +89,8 @@ def _describe_failure(row: int | None, completions: Sequence[Any], columns: dict
     if len(shown) > _LONGEST_EXCERPT:
         shown = f"{shown[:_LONGEST_EXCERPT]} …"
     identity = columns.get("id") or columns.get("question")
-    row_told = f"row {identity[row]}" if identity else f"row {row + 1} of the batch"
-    return f"completion {row + 1} of {len(completions)}, of {row_told}, “{shown}”"
+    row_name = f"row {identity[row]}" if identity else f"row {row + 1} of the batch"
+    return f"completion {row + 1} of {len(completions)}, of {row_name}, “{shown}”"
 
 
 def _one_line(text: str) -> str:

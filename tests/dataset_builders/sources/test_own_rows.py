@@ -202,7 +202,7 @@ def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
 
 
 @pytest.mark.parametrize(
-    ("said", "answer", "tagged"),
+    ("response", "answer", "tagged"),
     [
         ("<think>t</think><answer>B</answer>", "B", "<think>t</think><answer>B</answer>"),
         ("<think>t</think> right", "B", "<think>t</think><answer>right</answer>"),
