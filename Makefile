@@ -11,7 +11,7 @@ TEST_ENV = CI=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELI
 PYTEST = $(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
 GPU_WHEELS = $(wildcard .gpu-wheels/*.whl)
 PACKAGES = modeling trainers dataset_builders eval_tasks hub_cards cli recipes
-# Modules where types pay: plain Python that others build on.
+# Modules that mypy checks: plain Python that others build on.
 TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
@@ -32,7 +32,7 @@ help:
 demo: install ## data, training in both stages and evaluation on the rendered world, with a table at the end
 	$(BIN)/fourdthinker demo --output demo
 
-# The closing `exit` hands pytest's own exit code to whoever asked for it by STATUS_FILE; make turns every failure into 2.
+# The closing `exit` writes pytest's own exit code to STATUS_FILE, if set; make turns every failure into 2.
 test: install ## the whole test suite
 	@status=0; $(PYTEST) -n $(WORKERS) --dist loadfile || status=$$?; \
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status

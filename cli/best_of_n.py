@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted sampling goes on from."""
+    """Describe what an interrupted sampling resumes from."""
     file = _sampled_file(Path(args.output))
     return f"the paths sampled so far are in {file}" if args.model and file.exists() else None
 

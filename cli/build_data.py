@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
+    """Write a folder that `load_dataset` reads, and print what is in it and what was left out."""
     output = new_folder(args.output)
     for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:

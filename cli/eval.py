@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the tasks' rows, print a table for each task, and write the scores if asked."""
+    """Answer the tasks' rows, print a table for each task, and write the scores to `--output`."""
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if args.output and Path(args.output).is_dir():

@@ -84,7 +84,7 @@ def draw_imagery(
 
 
 def find_words_around(text: str, start: int, end: int) -> str:
-    """The words on both sides of a place in a text, on one line."""
+    """Find the words on both sides of a place in a text, on one line."""
     before, after = (_TAG.sub(" ", part) for part in (text[:start], text[end:]))
     # Shortened from its far end, so reversed for the time being.
     before = textwrap.shorten(before[::-1], _WORDS_BEFORE, placeholder=" …")[::-1]

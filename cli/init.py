@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted training of the tiny backbone goes on from."""
+    """Describe what an interrupted training of the tiny backbone resumes from."""
     checkpoints = _checkpoints(Path(args.output))
     legs = sorted(path.name for path in checkpoints.glob("leg-*")) if args.retrain else []
     return f"{checkpoints} holds {', '.join(legs)}" if legs else None

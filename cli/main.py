@@ -117,7 +117,7 @@ def _run(name: str, argv: list[str]) -> int:
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs what an extra lists, by the names under which a package index has them.
+    """The `pip install` command for the packages of an extra.
 
     Args:
         extra (`str`): One of the extras of `setup.cfg`.
@@ -128,10 +128,10 @@ def install_hint(extra: str) -> str:
 
 
 def format_resume_hint(kept: str | None, argv: Sequence[str]) -> str:
-    """What to type after an interruption.
+    """Describe how to resume after an interruption.
 
     Args:
-        kept (`str`, *optional*): What the command goes on from; by default it starts anew.
+        kept (`str`, *optional*): What the command resumes from; by default it starts again.
         argv (`Sequence[str]`): The command's name and arguments.
     """
     state, again = (kept, "go on") if kept else ("nothing was kept", "start again")

@@ -143,7 +143,7 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
 
 @contextmanager
 def report_missing_packages() -> Iterator[None]:
-    """A setting whose package is not installed, such as a tracker's or a kernel's, ends in one line."""
+    """Report a missing package of a setting, such as a tracker or a kernel, in one line."""
     try:
         yield
     except (ImportError, RuntimeError) as error:

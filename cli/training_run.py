@@ -278,7 +278,7 @@ def _print_once(line: str) -> None:
 
 
 def describe_progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted run can go on from, or `None`."""
+    """Describe what an interrupted run resumes from, or `None`."""
     from ..trainers.common.checkpoints import last_complete_checkpoint
 
     last = last_complete_checkpoint(read_run(args).checkpoints)

@@ -10,7 +10,7 @@ VIDEO_COLUMN = "video"
 
 
 def decode_frames_when_read(rows: Dataset) -> Dataset:
-    """The rows, with `frames` and `timestamps` of the file that their column `video` names, where it names one.
+    """Decode the file of the column `video`, where a row names one, to `frames` and `timestamps` when the row is read.
 
     Frames are sampled as the published evaluation does, one a second and 50 at most, with their true times; what
     encodes them fits them to a model as it does any frames. A row is decoded whenever it is read, but only once for

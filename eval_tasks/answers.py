@@ -25,7 +25,7 @@ _ALTERNATIVE = re.compile(r"\s{0,4}(?:or|and|nor|/|&|,)\s{0,4}[(\[]?([A-Za-z])\b
 # What may follow a letter named in a sentence. "The answer is A cat" names no option; "the answer is A because" does.
 _AFTER_LETTER = re.compile(r"\s*\Z|\s{0,4}[.:;,!?)\]}\n]|\s{1,4}(?:because|since|as|for|given|based|which)\b")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n")
-# A statement of the answer stands at the end; reading further back only costs time.
+# A statement of the answer comes at the end; reading further back only costs time.
 _TAIL = 20_000
 
 
@@ -89,7 +89,7 @@ def _tolerant(text: str, offer: OfferedOptions) -> str | None:
 
 
 def _find_stated_choice(text: str, offer: OfferedOptions) -> str | None:
-    """The choice that a text as a whole states: as its only content, in a box, in a sentence, on a line of its own."""
+    """Find the choice that a text as a whole states: its only content, in a box, in a sentence, on its own line."""
     text = text[-_TAIL:].translate(_MARKUP).strip()
     if letter := offer.choice(text, trust_letter=True):
         return letter
@@ -106,7 +106,7 @@ _UNCLEAR = "?"
 
 
 def _read_after_cue(text: str, cue: re.Match, offer: OfferedOptions) -> str | None:
-    """What is said after a cue such as "the answer is": a letter, `_UNCLEAR` for several, or nothing."""
+    """Read the choice after a cue such as "the answer is": a letter, `_UNCLEAR` for several, or nothing."""
     rest = unicodedata.normalize("NFKC", text[cue.end() : cue.end() + offer.longest])
     firm = bool(_VERB_CUE.search(cue.group()))
     named = re.match(r"[(\[{]([A-Za-z])[)\]}]|([A-Z])(?![A-Za-z'’])", rest)
@@ -119,7 +119,7 @@ def _read_after_cue(text: str, cue: re.Match, offer: OfferedOptions) -> str | No
     if other and offer.letter(other[1]):
         return _UNCLEAR
     if not firm:
-        # "Option B" alone may be a mention; it is an answer only as the last thing said.
+        # "Option B" alone may be a mention; it is an answer only at the end of the text.
         return letter if not following.strip(" .!\n") else None
     bracketed = named[1] is not None
     if bracketed or letter not in "AI" or _AFTER_LETTER.match(following):

@@ -43,7 +43,7 @@ def held_out_rows() -> "Dataset":
 
 
 def read_rows(folder: Path, split: str = "test") -> "Dataset":
-    """Read the questions of a folder written by `FourDCoT`, and order them as `held_out_rows` says."""
+    """Read the questions of a folder written by `FourDCoT`, in the order of `held_out_rows`."""
     from datasets import Image, List
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 

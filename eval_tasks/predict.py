@@ -135,7 +135,7 @@ def decode_greedily(
     latent_transform: Callable | None = None,
     streamer=None,
 ):
-    """Greedy decoding by `model.generate`, whatever the checkpoint's own generation config says.
+    """Greedy decoding by `model.generate`, regardless of the checkpoint's own generation config.
 
     Args:
         model (`FourDThinkerForConditionalGeneration`): The model.

@@ -15,7 +15,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill one of the templates. Every value it names must be given, `None` if there is nothing to say.
+    """Fill one of the templates. Every value that it names is required; `None` leaves a part out.
 
     Args:
         template (`str`): File name in `hub_cards/templates`.

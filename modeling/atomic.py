@@ -251,5 +251,5 @@ def _discard(scratch: Path, target: Path) -> None:
 
 
 def _retired_path(scratch: Path, target: Path) -> Path:
-    """Where the folder lies that is being replaced."""
+    """Path of the folder that is being replaced."""
     return scratch / f"{target.name}.old"

@@ -43,7 +43,7 @@ class LatentRules:
         return cls(config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id, size)
 
     def forced(self, input_ids: torch.LongTensor) -> torch.LongTensor:
-        """The token that each row must say next, or `NOT_FORCED`.
+        """The token that each row must emit next, or `NOT_FORCED`.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, length)`): The ids so far, filled on the left if at all.
@@ -61,7 +61,7 @@ class LatentRules:
         return torch.where(run == self.size, self.end, forced).to(input_ids.dtype)
 
     def constrain(self, forced: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores under which a row says its forced token and, where none is forced, neither pad nor end.
+        """Scores under which a row emits its forced token and, where none is forced, neither pad nor end.
 
         Args:
             forced (`torch.LongTensor` of shape `(batch,)`): What [`~LatentRules.forced`] gave.

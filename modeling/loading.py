@@ -188,12 +188,12 @@ def _take_tying(config: PreTrainedConfig, base: str, model_class: type[LatentCau
 
 
 def _hub_arguments(kwargs: dict) -> dict:
-    """Those of `from_pretrained`'s arguments that say which files are meant, and so hold for all of them."""
+    """The arguments of `from_pretrained` that select files (revision, cache, ...), for use with every file."""
     return {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
 
 
 def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
-    """What `config.json` says, or one line on why there is none."""
+    """The content of `config.json`; raises with one line if there is none."""
     local = Path(path)
     looks_local = local.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1
     if not local.is_dir() and (local.exists() or looks_local):

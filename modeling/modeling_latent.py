@@ -379,7 +379,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
         )
 
     def to_feedback(self, states: torch.Tensor) -> torch.Tensor:
-        """What stands at latent pads in the place of predicted states `(..., hidden)`, by `latent_norm`.
+        """Convert predicted states to input embeddings of latent pads `(..., hidden)`, by `latent_norm`.
 
         Raises:
             InputError: If their length should match that of targets which the model has never been trained on.

@@ -14,7 +14,7 @@ import torch
 from .errors import InputError
 
 TEXT, IMAGE, VIDEO = 0, 1, 2
-# The model's arguments that say how large visual blocks are, in space and time.
+# The model's arguments for the size of visual blocks, in space and time.
 GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
 
 

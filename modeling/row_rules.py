@@ -17,7 +17,7 @@ Stage = Literal["dift", "grpo", "best-of-n", "eval"]
 
 ON_BAD_ROW = ("stop", "skip")  # what to do with a row that has a fault
 MIN_OPTIONS, MAX_OPTIONS = 2, len(OPTION_LETTERS)
-# Where the options are not listed they stand in the question, four of them as in the published rows.
+# Where the options are not listed they are in the question, four of them as in the published rows.
 _UNLISTED_LETTERS = OPTION_LETTERS[:4]
 # Any token that Qwen's tokenizers and the latent ones write this way: in a text it would count as that token.
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\s]{1,64}\|>")
@@ -90,7 +90,7 @@ def answer_fault(answer: Any, options: Sequence[str]) -> str | None:
 
 
 def prompt_fault(question: Any, options: Any) -> str | None:
-    """What is wrong with the words that the user says."""
+    """Find what is wrong with question and options."""
     return text_fault("question", question) or options_fault(options)
 
 
@@ -172,7 +172,7 @@ def _ending_fault(response: str) -> str | None:
 
 @contextmanager
 def name_row(row: Mapping[str, Any]) -> Iterator[None]:
-    """An `InputError` that is raised inside says which row it is about, if the row has an `id`."""
+    """Add the `id` of a row, if it has one, to an `InputError` that is raised inside."""
     try:
         yield
     except InputError as error:

@@ -15,7 +15,7 @@ from .errors import InputError
 from .rope_positions import GRIDS, TEXT, token_types
 
 _TOKENS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
-# Arguments that say what stands at visual tokens.
+# Arguments that hold the visual input.
 _VISION = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs", *GRIDS)
 
 

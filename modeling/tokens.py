@@ -14,7 +14,7 @@ LATENT_TOKENS = (LATENT_PAD, LATENT_START, LATENT_END)
 
 IMAGERY_MARK = "<output_image>"
 OPTION_LETTERS = "ABCDEFGHIJ"  # a question has two options to ten
-# How MLLM-4D's reasoning opens a block that says where camera and object are in a frame.
+# Start of a block of MLLM-4D's reasoning with the positions of camera and object in a frame.
 SPATIAL_STATE = "Spatial State (Frame "
 
 _BLOCK = re.compile(f"{re.escape(LATENT_START)}((?:{re.escape(LATENT_PAD)})*)(?:{re.escape(LATENT_END)})?")
@@ -60,7 +60,7 @@ def format_options(options: Sequence[str]) -> str:
 
 
 def format_answer(letter: str, options: Sequence[str], form: AnswerForm = "letter") -> str:
-    """The answer as it stands inside `<answer>`: `B. Pan Right`, or in the form `"text"` `Pan Right`."""
+    """The content of `<answer>`: `B. Pan Right`, or in the form `"text"` `Pan Right`."""
     text = options[OPTION_LETTERS.index(letter)]
     return f"{letter}. {text}" if form == "letter" else text
 
@@ -71,7 +71,7 @@ def format_response(reasoning: str, letter: str, options: Sequence[str], form: A
 
 
 def format_spatial_state(frame: int, camera: Sequence[float] | None, object_center: Sequence[float] | None) -> str:
-    """Where the camera's and an object's centre are in a frame, in metres, as MLLM-4D's reasoning says it.
+    """Format the centres of camera and object in a frame, in metres, as MLLM-4D's reasoning states them.
 
     Args:
         frame (`int`): Number of the frame.

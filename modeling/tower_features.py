@@ -24,7 +24,7 @@ def split_layers(features: ModelOutput) -> list[tuple[torch.Tensor, ...]]:
 
 
 def pass_features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with features in the place of the pixels that they stand for.
+    """Put features in the place of their pixels in the arguments.
 
     An older stock forward does nothing with pixels but pass them to `get_image_features` or `get_video_features`,
     which give features back as they are (see [`LatentModelMixin`]).

@@ -9,7 +9,7 @@ from packaging.version import Version
 
 logger = logging.getLogger("fourdthinker")
 
-# Set for child processes, such as data loaders and the other ranks, so that a run says it once.
+# Set for child processes, such as data loaders and the other ranks, so that a run logs it once.
 _CHECKED_VARIABLE = "FOURDTHINKER_VERSIONS_CHECKED"
 
 
@@ -48,7 +48,7 @@ def is_tested(requirement: Requirement, installed: str) -> bool:
 
 
 def warn_about_untested_versions() -> None:
-    """Log one line that names the installed packages outside their tested range, once for a run; then go on."""
+    """Log one line that names the installed packages outside their tested range, once for a run."""
     if os.environ.get(_CHECKED_VARIABLE):
         return
     os.environ[_CHECKED_VARIABLE] = "1"

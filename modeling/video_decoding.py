@@ -27,7 +27,7 @@ TimedFrame = tuple[float, Any]  # seconds from the first frame, and a frame as P
 
 
 class FrameTimestampError(InputError):
-    """No frame lies near enough to an asked time."""
+    """No frame is close enough to a requested time."""
 
 
 def read_frames(
@@ -158,7 +158,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a file's packets say of its video, before any is decoded."""
+    """What is known of a video from its file's packets, before any is decoded."""
 
     packets: int
     first: float

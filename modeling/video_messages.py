@@ -116,7 +116,7 @@ def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: in
 
 
 def drop_videos(messages: Messages) -> list[Mapping[str, Any]]:
-    """Copies of messages in which bare placeholders stand for the videos: what a chat template writes out."""
+    """Copies of messages with bare placeholders for the videos, as input of a chat template."""
     changed = []
     for message in messages:
         if isinstance(message, Mapping) and isinstance(message.get("content"), (list, tuple)):

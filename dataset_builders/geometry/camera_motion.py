@@ -101,7 +101,7 @@ def camera_strengths(
 
 
 def check_poses(poses: ArrayLike, timestamps: Sequence[float] | None = None) -> np.ndarray:
-    """Return poses as an array of rigid motions, or say what is wrong with them.
+    """Validate poses, and return them as an array of rigid motions.
 
     Args:
         poses (`ArrayLike` of shape `(T, 4, 4)`):

@@ -1,7 +1,7 @@
-"""MLLM-4D's seven kinds of question about two frames of a clip: what is measured, what is asked, what is offered.
+"""MLLM-4D's seven kinds of question about two frames of a clip: measurement, wording and options.
 
-Left open by MLLM-4D and settled here: how far something must go to be asked about, from where a change counts, how
-frames are named, and how options are drawn so that they give nothing away.
+Left open by MLLM-4D and decided here: the smallest motion and the smallest change that are asked about, how
+frames are named, and how options are drawn so that they do not reveal the answer.
 """
 
 from collections.abc import Callable
@@ -138,7 +138,7 @@ def offer_metres(right: float, rng: np.random.Generator) -> list[str]:
 
 
 def metres(distance: float) -> str:
-    """A distance as options say it."""
+    """Format a distance as in options."""
     return f"{distance:.2f} m"
 
 

@@ -1,4 +1,4 @@
-"""MLLM-4D's chain of thought in five steps, with the blocks that say where camera and object are."""
+"""MLLM-4D's chain of thought in five steps, with the positions of camera and object."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Multiple-choice questions whose options give nothing away.
+"""Multiple-choice questions about motion, whose options do not reveal the answer.
 
 Given the four options of a question, each is right equally often: which options stand together does not depend on
 which of them is right.
@@ -78,7 +78,7 @@ def object_question(name: str, label: str, start: float, end: float, rng: np.ran
 
 
 def shuffle_options(question: str, options: list[str], rng: np.random.Generator) -> dict:
-    """A question whose options, of which the first is right, come in any order."""
+    """Shuffle the options of a question, of which the first is the correct one."""
     order = rng.permutation(len(options))
     letter = OPTION_LETTERS[int(np.flatnonzero(order == 0)[0])]
     return {"question": question, "options": [options[i] for i in order], "answer": letter}

@@ -9,7 +9,7 @@ NEAR_METRES, FAR_METRES = 4.2, 5.4
 
 
 def describe_place(column: float, depth: float) -> str:
-    """Where something is: a third of the image's width and one of three distances.
+    """Describe a place: a third of the image's width and one of three distances.
 
     Args:
         column (`float`): 0 at the image's left edge, 1 at its right edge.
@@ -67,7 +67,7 @@ def camera_reasoning(
 def format_checked_response(
     reasoning: str, letter: str, options: Sequence[str], imagery: int, form: AnswerForm = "letter"
 ) -> str:
-    """The whole response, after checking that it agrees with the key and with its imagery.
+    """Format a response, after checking that it agrees with the key and with its imagery.
 
     Raises:
         InputError: If the reasoning does not conclude with the right option, names a wrong one, or has another number

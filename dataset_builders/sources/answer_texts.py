@@ -52,7 +52,7 @@ def split_options(text: str) -> tuple[str, list[str], str]:
 
 
 def strip_letters(options: Sequence[Any]) -> list[Any]:
-    """The options as texts, without letters of their own if each has that of its place: `A. left`, `B. right`."""
+    """Remove the letters of options if each has that of its place: `A. left`, `B. right`."""
     texts = [option if option is None else str(option) for option in options]
     matches = [_OPTION_LINE.fullmatch((text or "").strip()) for text in texts]
     if all(match and match[1] == letter for match, letter in zip(matches, OPTION_LETTERS, strict=False)):

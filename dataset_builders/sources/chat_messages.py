@@ -59,7 +59,7 @@ def first_exchange(messages: Any, where: str) -> Exchange:
 
 
 def strip_media_tags(text: str) -> str:
-    """A text without the `<video>` and `<image>` that stand for files in it."""
+    """Remove the `<video>` and `<image>` tags from a text."""
     return _MEDIA_TAG.sub("", text).strip()
 
 

@@ -236,7 +236,7 @@ class _RowReader:
     def _words(
         self, fields: Mapping[str, tuple[str, Any]], exchange: Exchange, where: str
     ) -> tuple[str | None, list[Any], str, str | None]:
-        """Question, options, letter of the answer or what stands in its place, response."""
+        """Question, options, answer (its letter, or the text if none fits) and response."""
         question = self._take(fields, "question") or self._from_chat("question", exchange.question)
         question = None if question is None else strip_media_tags(str(question))
         answer, response = self._take(fields, "answer"), self._take(fields, "response")

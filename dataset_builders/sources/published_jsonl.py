@@ -72,7 +72,7 @@ def _dift_row(fields: Mapping[str, Any], where: str, files: FileRoot) -> dict:
     return {
         "id": str(fields.get("id", where)),
         "task": "",
-        # The options stand in the question already.
+        # The question already lists the options.
         "question": _take(fields, "text_input", str, where),
         "options": [],
         "answer": "",

@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 
 def log_skip(path: Path, reason: str) -> None:
-    """What happens to a clip that gives no row, unless the caller says otherwise: a warning."""
+    """Log a warning for a clip that gives no row; the default of `on_skip`."""
     _logger.warning("skipped %s: %s", path.name, reason)
 
 
@@ -107,7 +107,7 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def safe_names(paths: list[Path]) -> list[str]:
-    """A name for each path that may stand in an id or a file name: ASCII, short, and unique regardless of case."""
+    """A name for each path, for use in ids and file names: ASCII, short, and unique regardless of case."""
     names: list[str] = []
     for path in paths:
         plain = str(path.with_suffix(""))

@@ -31,7 +31,7 @@ _WHICH_OPTION = "{statement}\n\n{options}\nWhich option is it?"
 
 @dataclass(frozen=True)
 class DescribedClip:
-    """A rendered clip and what can be said of it.
+    """A rendered clip and its descriptions.
 
     Attributes:
         rgb (`np.ndarray` of shape `(frames, side, side, 3)`, uint8).
@@ -92,7 +92,7 @@ def _describe_batch(seeds: Sequence[int]) -> list[DescribedClip]:
 
 
 def make_option_text(rng: np.random.Generator) -> tuple[str, str]:
-    """A statement with four options, and the option that says the same."""
+    """A statement with four options, and the option with the same meaning."""
     if rng.random() < 0.5:
         label = str(rng.choice(CAMERA_LABELS))
         question, statement = camera_question([label], 0.0, 0.0, rng), describe_camera([label])
@@ -134,7 +134,7 @@ def make_scene_text(rng: np.random.Generator) -> tuple[str, str]:
 
 
 def world_texts(clips: list[DescribedClip]) -> Iterator[str]:
-    """All that is ever said of the world: what the tokenizer is trained on."""
+    """Every kind of text about the world: the training corpus of the tokenizer."""
     for number, clip in enumerate(clips):
         rng = np.random.default_rng(number)
         start, end = sorted(rng.uniform(0, 10, 2))

@@ -20,7 +20,7 @@ def sample_paths(
     max_new_tokens: int = 1024,
     seed: int = 0,
 ) -> list[list[str]]:
-    """Sample responses to a batch of rows, of text alone: nothing could stand for their latents in training.
+    """Sample responses to a batch of rows, of text alone: training would have no targets for their latents.
 
     Args:
         model: A model with latents, on its device.

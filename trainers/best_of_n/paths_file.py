@@ -42,14 +42,14 @@ def read_paths(path: Path, ids: Collection[str]) -> dict[str, list[str]]:
 
 
 def convert_tags(text: str) -> str:
-    """A path whose reasoning stands in `<think>`, without white space around it."""
+    """Convert a path to `<think>` tags, and strip white space around it."""
     for theirs, ours in _TAGS.items():
         text = text.replace(theirs, ours)
     return text.strip()
 
 
 class SampledPaths:
-    """A file that sampled paths are added to, from which an interrupted run goes on.
+    """A file that sampled paths are added to, from which an interrupted run resumes.
 
     Args:
         path (`Path`): The file, new or of the same run. A line that an interruption tore is removed.

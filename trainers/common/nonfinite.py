@@ -12,7 +12,7 @@ from ...modeling.errors import InputError
 
 
 def check_finite_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None:
-    """End the run if the loss of a batch is not finite, before the optimizer's step.
+    """Stop the run if the loss of a batch is NaN or infinite, before the optimizer's step.
 
     Args:
         trainer (`Trainer`): Whose step it is.
@@ -30,7 +30,7 @@ def check_finite_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) 
 
 
 def make_sampling_error(trainer: Trainer, ids: Sequence[str]) -> InputError:
-    """The same for a rollout that cannot be sampled, because what the policy says next has no probabilities."""
+    """Make the same error for a rollout that cannot be sampled, because the log-probs are NaN or infinite."""
     return InputError(
         f"the policy's log-probs are NaN or infinite in the rollout of step {trainer.state.global_step + 1}: the ids "
         f"of its rows are in {_write_ids(trainer, 'no log-probs', ids)}; go on from a checkpoint before that, with a "

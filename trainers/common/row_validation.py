@@ -37,7 +37,7 @@ Check = Callable[[int], str | None]
 def validate_rows(
     rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False, letters: bool = True
 ) -> "Dataset":
-    """The rows that a stage can use.
+    """Validate the rows of a stage.
 
     Texts, options, answer, times, imagery marks and centres are checked as [`~modeling.row_rules.row_fault`] says, and
     every image must be there, in the row or as a file, and so must the video of a row that names one. Of an image

@@ -39,7 +39,7 @@ def input_gradient_by_rows(model: PreTrainedModel, enabled: bool = True) -> Iter
 
 
 def keeps_gradients_in_backward(args: TrainingArguments) -> bool:
-    """Whether gradients are left alone from when they arise until the backward pass is over."""
+    """Whether nothing reads gradients during the backward pass."""
     one_process = args.world_size == 1 and args.n_gpu <= 1
     engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile
     at_once = args.optim.endswith("layerwise") or "lomo" in args.optim
@@ -57,7 +57,7 @@ class _AddedByRows(torch.autograd.Function):
     def backward(ctx, gradient):
         table = ctx.table
         ids, places = ctx.ids.flatten().unique(return_inverse=True)
-        # A word may stand in a batch many times, and many small terms vanish in bfloat16.
+        # A token may occur in a batch many times, and many small terms vanish in bfloat16.
         rows = torch.zeros(len(ids), gradient.shape[-1], device=gradient.device)
         rows.index_add_(0, places, gradient.flatten(0, -2).float())
         if table.padding_idx is not None:

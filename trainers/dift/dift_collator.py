@@ -107,7 +107,7 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
 
 
 def _add_cached_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
-    """The batch with the features of its videos in the place of their pixels."""
+    """Replace the pixels of a batch's videos by their cached features."""
     grids = batch["video_grid_thw"].split(1)
     videos = [read_video(*row) for row in zip(files, grids, video_seconds(batch), strict=True)]
     kept = {name: value for name, value in batch.items() if name != "pixel_values_videos"}

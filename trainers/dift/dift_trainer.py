@@ -143,7 +143,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return batches, num_items
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None):
-        """TRL's own; one that cannot go on says at which rows.
+        """TRL's own; an error names the rows of the step.
 
         Raises:
             InputError: If the loss is not finite, which would make every weight so, or memory runs out.
@@ -188,7 +188,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _feeding(self, images: int) -> dict[str, Any]:
-        """The model's arguments for latents of the rows' own, unless its default, the targets, is asked for."""
+        """The model's arguments for self-feeding; none for teacher forcing, its default."""
         if self.args.self_feeding == "none" or not images:
             return {}
         passes = self.args.self_feed_passes if self.args.self_feeding == "parallel" else None
@@ -212,7 +212,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return metrics
 
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):
-        """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
+        """TRL's own, and free-running responses to the first of the rows, see [`DIFTConfig`]."""
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         if description != "Evaluation":
             return output

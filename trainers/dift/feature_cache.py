@@ -56,7 +56,7 @@ class FeatureCache:
         self._tower = _tower_digest(model, precision)
 
     def add_targets(self, rows: Dataset) -> Dataset:
-        """The rows with a column that names the file of their imagery's targets, each computed unless it is there."""
+        """Add a column with the file of each row's imagery targets; missing files are computed."""
         config = self.model.config
         regions = config.latent_pooling == "region"
         if regions and "imagery_masks" not in rows.column_names:
@@ -77,7 +77,7 @@ class FeatureCache:
         return self._add_column(rows, TARGETS_COLUMN, columns, settings, compute)
 
     def add_videos(self, rows: Dataset) -> Dataset:
-        """The rows with a column that names the file of their video's features, each computed unless it is there."""
+        """Add a column with the file of each row's video features; missing files are computed."""
         text = conversation_text(self.processor, "Which?")  # any: videos alone are computed
         settings = self.processor.video_processor.to_json_string()
 
@@ -140,7 +140,7 @@ def read_targets(file: str) -> torch.Tensor | None:
 
 
 def read_video(file: str, grid_thw: torch.LongTensor, seconds_per_grid: torch.Tensor | None) -> EncodedVideo:
-    """A row's video as [`FeatureCache`] kept it, with what its processor says about it."""
+    """A row's video features as [`FeatureCache`] stored them, with the processor's other inputs."""
     tensors = load_file(file)
     features = tensors.pop("features")
     deepstack = tuple(tensors[f"deepstack.{number}"] for number in range(len(tensors)))

@@ -30,7 +30,7 @@ def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> l
         frame: Image.Image = fit_frame(row_image(row, "frames", 0), limit, side)
         tokens_a_grid = ceil(frame.width / side) * ceil(frame.height / side)
         grids = ceil(len(row["frames"]) / _FRAMES_A_GRID)
-        # One of the words stands for the video.
+        # One of the words is the placeholder of the video.
         return len(processor.tokenizer(text)["input_ids"]) - 1 + latents + grids * tokens_a_grid
 
     columns = ("id", "question", "options", "response", *clip_columns(rows))

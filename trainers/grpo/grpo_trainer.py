@@ -257,7 +257,7 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
             return super().train(*args, **kwargs)
 
     def training_step(self, model, inputs: Any, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
-        """TRL's own; one that cannot go on says at which rows.
+        """TRL's own; an error names the rows of the step.
 
         Raises:
             InputError: If the loss is not finite, which would make every weight so, or a rollout cannot be sampled.

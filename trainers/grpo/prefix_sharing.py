@@ -18,14 +18,14 @@ _PADDING = -1
 
 
 def supports_prefix_sharing(model: PreTrainedModel) -> bool:
-    """Whether the layers of a model take a mask by which completions share a prompt."""
+    """Whether the layers of a model support prefix sharing: a mask by which completions share a prompt."""
     text = model.config.get_text_config()
     sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
     return text._attn_implementation in _MASKED_ATTENTION and not sliding
 
 
 def is_order_free(args: GRPOConfig) -> bool:
-    """Whether a step's gradient is the same whichever rows its passes hold: whether none takes a mean of its own."""
+    """Whether a step's gradient is independent of how its rows are divided into passes: no pass takes its own mean."""
     entropy_terms = args.top_entropy_quantile < 1.0 or args.entropy_coef or args.use_adaptive_entropy
     return args.loss_type != "bnpo" and not entropy_terms
 
@@ -55,7 +55,7 @@ def row_cost(tokens: int, hidden: int) -> int:
 
 
 def find_best_group_size(prompt: int, completion: int, hidden: int) -> int:
-    """How many of a prompt's completions cost the least in one row.
+    """Find how many completions to pack behind one prompt at the lowest cost per completion.
 
     A row of `n` has `T = prompt + n · completion` tokens. Its [`row_cost`] divided by `n` is least at
     `n² = prompt · (prompt + 6 · hidden) / completion²`.
@@ -73,7 +73,7 @@ def find_best_group_size(prompt: int, completion: int, hidden: int) -> int:
 
 @dataclass(frozen=True)
 class SharedRows:
-    """Rows of a batch laid out anew: each prompt once, and behind it its completions, blind to each other.
+    """Rows of a batch packed by prompt: the prompt once, then its completions, masked from each other.
 
     Attributes:
         sources (`torch.LongTensor` of shape `(groups, tokens)`): For each token its place in the batch, counted row
@@ -128,7 +128,7 @@ class SharedRows:
 
 
 def group_slices_by_prompt(slices: Sequence[dict[str, Any]], window: int) -> list[dict[str, Any]]:
-    """Move rows between the slices of a step until those of a prompt stand together.
+    """Move rows between the slices of a step so that those of a prompt are adjacent.
 
     A step adds up the gradients of its slices, whatever the order of their rows.
 

@@ -77,7 +77,7 @@ def _add_prompt(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_prompts(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
-    """The distinct prompts among rows in which equal ones stand together.
+    """Find the distinct prompts among rows in which equal ones are adjacent.
 
     Returns:
         `tuple[list, list[int]]`: One row for each prompt, and for each row the number of its prompt.
@@ -107,7 +107,7 @@ def prefill_prompts(
     videos: Sequence[EncodedVideo],
     numbers: Sequence[int],
 ) -> dict[str, Any]:
-    """What lets `generate` go on behind prompts that were computed once, however many rows share them.
+    """Prefill the cache of each distinct prompt once for all rows that share it, for `generate` to continue.
 
     Args:
         model: The model inside its wrappers, as PEFT's own `generate` calls it: what decodes must compute the prompt.

@@ -47,7 +47,7 @@ def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel, latent
 
 
 def check_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
-    """What `generate` would sample with now, which must be what the settings say.
+    """Check that `generate` would sample with what the settings say.
 
     Args:
         model: The policy.

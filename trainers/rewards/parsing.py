@@ -55,7 +55,7 @@ def _has_words(text: str) -> bool:
 
 
 def _latents_are_in_order(thought: str, answer: str) -> bool:
-    """Every latent token belongs to a block of start, pads and end, and all blocks stand in the reasoning."""
+    """Every latent token belongs to a block of start, pads and end, and all blocks are in the reasoning."""
     if any(token in answer for token in LATENT_TOKENS):
         return False
     outside, *blocks = thought.split(LATENT_START)
@@ -69,7 +69,7 @@ def _latents_are_in_order(thought: str, answer: str) -> bool:
 
 
 def drop_latent_blocks(text: str) -> str:
-    """The text outside latent blocks. A block that never ends swallows the rest: nothing in it was said."""
+    """Remove latent blocks from a text. A block without an end extends to the end of the text."""
     before, *blocks = text.split(LATENT_START)
     # Joined by a space, so that no tag comes together from pieces around a block.
     return " ".join([before, *(block.partition(LATENT_END)[2] for block in blocks)])

@@ -117,7 +117,7 @@ def spatiotemporal_reward(
 
 @dataclass(frozen=True)
 class SpatialStates:
-    """What a completion says of its start and end frame.
+    """Positions of camera and object in the start and end frame, as a completion states them.
 
     Attributes:
         camera (`Centers`): The camera's centres in metres, `None` where it said `null`.
