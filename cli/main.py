@@ -19,7 +19,7 @@ from .user_errors import describe_user_error
 
 
 class Command(NamedTuple):
-    """Where a command lives and what it does, kept here so that listing the commands imports none of them."""
+    """Module and summary of a command, kept here so that listing the commands imports none of them."""
 
     module: str
     summary: str

@@ -61,7 +61,7 @@ def _convert(field: SettingField, value: Any) -> Any:
 
 
 def find_value_fault(field: SettingField, value: Any) -> str | None:
-    """What is wrong with a value of a field; `None` if nothing can be found without the dataclass."""
+    """Find what is wrong with a value of a field; `None` if nothing can be found without the dataclass."""
     if value is None:
         return None
     if isinstance(value, list):

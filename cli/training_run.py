@@ -31,7 +31,7 @@ _ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
 
 @dataclasses.dataclass
 class Run:
-    """Where a run reads and writes, and the settings of its trainer.
+    """Inputs, output and trainer settings of a run.
 
     Attributes:
         model (`str`): Folder or Hub id of the model to start from.
@@ -54,7 +54,7 @@ class Run:
     on_bad_row: str = "stop"
 
     def recipe(self) -> dict[str, Any]:
-        """What `--config` takes to make the same run again."""
+        """The recipe that repeats this run by `--config`."""
         places = {name: str(getattr(self, name)) for name in _PLACES}
         rows = {name: getattr(self, name) for name in _ROW_SETTINGS if getattr(self, name) is not None}
         return {**places, **rows, **self.settings}

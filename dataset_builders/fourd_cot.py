@@ -34,7 +34,7 @@ Rows = Iterable[Mapping]
 
 @dataclass
 class FourDCoTConfig(datasets.BuilderConfig):
-    """Which rows to build.
+    """Settings of the rows to build.
 
     Attributes:
         questions (`int`): Training questions of each task, from the rendered world.
@@ -103,7 +103,7 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
 
 
 class Written(NamedTuple):
-    """What a dataset folder holds.
+    """Content of a dataset folder.
 
     Attributes:
         files (`dict[str, dict[str, list[str]]]`): For each configuration, for each split, its Parquet files relative

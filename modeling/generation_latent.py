@@ -171,7 +171,7 @@ class LatentGenerationMixin:
         return LatentGenerateOutput(**output, latent_embeds=feedback.collect(output.sequences))
 
     def _compose_transform(self, transform: LatentTransform | None) -> LatentTransform | None:
-        """What is done to a state before it is fed back: its length by the configuration, then `transform`."""
+        """Compose the transform of states before they are fed back: norm by the configuration, then `transform`."""
         if self.config.latent_norm == "none":
             return transform
         return lambda states: self.to_feedback(states) if transform is None else transform(self.to_feedback(states))

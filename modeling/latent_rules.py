@@ -16,7 +16,7 @@ NOT_FORCED = -1
 
 @dataclass(frozen=True)
 class LatentRules:
-    """Which token must come next, from the ids so far.
+    """Rules for the next token, from the ids so far.
 
     Attributes:
         pad (`int`): Id of `<|latent_pad|>`.

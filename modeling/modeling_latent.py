@@ -122,7 +122,7 @@ class LatentModelMixin:
         return outputs
 
     def _select_known(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Those of `arguments` that the stock class's method names."""
+        """Select the arguments that the stock class's method takes."""
         return {name: value for name, value in arguments.items() if name in self._known[method]}
 
     def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor:

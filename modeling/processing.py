@@ -65,7 +65,7 @@ class Clip:
 
 
 def sizes_fault(sizes: Iterable[tuple[int, int]]) -> str | None:
-    """What is wrong with the sizes of a clip's frames, which must be one: a phrase as of [`row_rules`], or nothing."""
+    """Find frames of unequal size in a clip: a phrase as in [`row_rules`], or `None`."""
     first, *others = sizes
     for number, size in enumerate(others, start=2):
         if size != first:
@@ -89,7 +89,7 @@ def row_images(row: Mapping, column: str) -> list[Image.Image]:
 
 
 def row_image(row: Mapping, column: str, number: int) -> Image.Image:
-    """One of them, counted from 0.
+    """One RGB image of a column of a dataset row, counted from 0.
 
     Raises:
         InputError: If it cannot be decoded; the line names the row, the image and its file.

@@ -77,7 +77,7 @@ def qwen_positions(
 
 
 def position_deltas(positions: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
-    """How far rows' positions are ahead of their lengths: next position minus the number of tokens so far.
+    """Next position of each row minus its number of tokens so far (transformers' `rope_deltas`).
 
     Args:
         positions (`torch.LongTensor` of shape `(3, batch, length)`): Positions; what stands at padding does not count.

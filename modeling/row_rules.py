@@ -25,7 +25,7 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def text_fault(name: str, value: Any, marks: bool = False) -> str | None:
-    """What is wrong with a text.
+    """Find what is wrong with a text.
 
     Args:
         name (`str`): What to call it.
@@ -56,7 +56,7 @@ def special_token(text: str) -> str | None:
 
 
 def options_fault(options: Any) -> str | None:
-    """What is wrong with the options of a question: 2 to 10 texts, or an empty list for an open question."""
+    """Validate the options of a question: 2 to 10 texts, or an empty list for an open question."""
     if options is None:
         return "options is null: write a list of texts, an empty one for a question without options"
     if isinstance(options, (str, Mapping)) or not hasattr(options, "__len__"):
@@ -80,7 +80,7 @@ def offered_letters(options: Sequence[str] | None) -> str:
 
 
 def answer_fault(answer: Any, options: Sequence[str]) -> str | None:
-    """What is wrong with the letter of the right option."""
+    """Find what is wrong with the letter of the correct option."""
     letters = offered_letters(options)
     if isinstance(answer, str) and len(answer) == 1 and answer in letters:
         return None
@@ -95,7 +95,7 @@ def prompt_fault(question: Any, options: Any) -> str | None:
 
 
 def times_fault(timestamps: Any, frames: int) -> str | None:
-    """What is wrong with the times of a clip's frames: one a frame, in seconds, rising.
+    """Validate the timestamps of a clip's frames: one a frame, in seconds, increasing.
 
     Args:
         timestamps: The times.
@@ -120,7 +120,7 @@ def times_fault(timestamps: Any, frames: int) -> str | None:
 
 
 def marks_fault(response: Any, imagery: int) -> str | None:
-    """What is wrong with the words of a response, and with its marks for so many imagery frames."""
+    """Validate the text of a response, and its number of marks against its imagery frames."""
     if fault := text_fault("response", response, marks=True):
         return fault
     marks = response.count(IMAGERY_MARK)

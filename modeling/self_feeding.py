@@ -21,7 +21,7 @@ _VISION = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs", *GRIDS)
 
 @dataclass(frozen=True)
 class SelfFeeding:
-    """How a row's own latents are predicted.
+    """Settings of self-feeding: how a row's own latents are predicted.
 
     Attributes:
         passes (`int`, *optional*): Parallel: so many passes over the whole row, each of which feeds every latent pad

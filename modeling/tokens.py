@@ -41,8 +41,12 @@ def show_latent_blocks(text: str) -> str:
 
 
 def note_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
-    """What [`show_latent_blocks`] gives and, for each block, its `latents` and where its note stands in that text
-    (`start`, `end`)."""
+    """Replace latent blocks by notes, as [`show_latent_blocks`] does.
+
+    Returns:
+        `tuple[str, list[dict[str, int]]]`: The text and, for each block, its `latents` and the `start` and `end` of
+        its note in the text.
+    """
     shown, blocks, copied = "", [], 0
     for number, match in enumerate(_BLOCK.finditer(text), start=1):
         latents = match[1].count(LATENT_PAD)

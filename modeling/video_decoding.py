@@ -158,7 +158,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What is known of a video from its file's packets, before any is decoded."""
+    """Facts of a video from its file's packets, before any is decoded."""
 
     packets: int
     first: float

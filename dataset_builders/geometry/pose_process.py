@@ -47,7 +47,7 @@ class PoseProcess:
         return self._child.process.pid if self._child else None
 
     def solve(self, folder: Path, count: int, seed: int = 0, num_threads: int = 1) -> Poses:
-        """What [`poses.solve_poses`] gives for the same arguments, bit for bit.
+        """Run [`poses.solve_poses`] in the child process; the result is the same, bit for bit.
 
         Raises:
             PoseError: If that raises it, or the child crashes or exceeds the time limit.

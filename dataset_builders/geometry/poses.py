@@ -31,7 +31,7 @@ class PoseError(InputError):
 
 @dataclass(frozen=True)
 class Poses:
-    """Where the camera of a clip was.
+    """Camera poses of a clip.
 
     Attributes:
         camera_to_world (`np.ndarray` of shape `(T, 4, 4)`):

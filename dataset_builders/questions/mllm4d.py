@@ -26,7 +26,7 @@ METRES = "metres"  # stands for the label of every question that a distance answ
 
 @dataclass(frozen=True)
 class TwoFrames:
-    """What is known of two frames, in metres, in the axes of the camera at the first: x right, y down, z forward.
+    """Facts of two frames, in metres, in the axes of the camera at the first: x right, y down, z forward.
 
     Attributes:
         numbers (`tuple[int, int]`): Their places in the clip, the earlier one first.
@@ -148,12 +148,12 @@ def _moved_metres(places: np.ndarray) -> float | None:
 
 
 def camera_distance(frames: TwoFrames) -> float | None:
-    """How far the camera went: ‖C_j - C_i‖."""
+    """Distance that the camera moved: ‖C_j - C_i‖."""
     return _moved_metres(frames.camera)
 
 
 def camera_direction(frames: TwoFrames) -> str | None:
-    """Where the camera went, seen from its start: the strongest part of R_iᵀ (C_j - C_i), poses camera-to-world.
+    """Direction of the camera, seen from its start: the strongest part of R_iᵀ (C_j - C_i), poses camera-to-world.
 
     MLLM-4D prints this formula beside world-to-camera ones, for which its sign would be the opposite.
     """
@@ -165,7 +165,7 @@ def camera_direction(frames: TwoFrames) -> str | None:
 
 
 def object_distance(frames: TwoFrames) -> float | None:
-    """How far the object's centre went."""
+    """Distance that the object's centre moved."""
     return _moved_metres(frames.object)
 
 
@@ -192,7 +192,7 @@ def object_camera_forward(frames: TwoFrames) -> str | None:
 
 
 def _label_change(change: float, distances: np.ndarray, labels: tuple[str, str, str]) -> str | None:
-    """Which of three labels a change has: the first if it is negative, the last if it is next to none."""
+    """Choose one of three labels for a change: the first if it is negative, the last if it is close to zero."""
     still = max(STILL_METRES, STILL_SHARE * float(np.mean(distances)))
     if abs(change) <= still:
         return labels[2]

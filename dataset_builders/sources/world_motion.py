@@ -90,7 +90,7 @@ def balanced_rows(
 
 
 def spread(labels: Sequence[str], total: int) -> dict[str, int]:
-    """As many rows of each label, as far as their number allows.
+    """Divide a number of rows evenly among labels, as far as possible.
 
     Raises:
         InputError: If the number is negative.

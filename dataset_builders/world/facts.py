@@ -93,7 +93,7 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
 
 
 def visible_points(clip: WorldClip, frame: int, index: int) -> np.ndarray:
-    """What is seen of an object in a frame, from depth and pose: world points in metres, shape `(n, 3)`."""
+    """Visible points of an object in a frame, from depth and pose: world points in metres, shape `(n, 3)`."""
     rows, columns = np.nonzero(clip.masks[frame] == index)
     rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(clip.intrinsics).T
     local = rays * clip.depth[frame][rows, columns, None]

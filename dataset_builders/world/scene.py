@@ -72,7 +72,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything the renderer needs for one clip.
+    """Input of the renderer for one clip.
 
     Attributes:
         objects (`tuple[SceneObject, ...]`): The objects, names distinct.

@@ -58,7 +58,7 @@ class ReliableTrainerMixin:
         return output
 
     def create_model_card(self, *args, **kwargs) -> None:
-        """Nothing: TRL's card would replace ours, which the commands write."""
+        """Do nothing: TRL's card would replace ours, which the commands write."""
 
     def _close_progress_bar(self) -> None:
         bar = self.pop_callback(ProgressCallback)

@@ -174,7 +174,7 @@ def _missing_frames(table: "pyarrow.Table") -> Check:
 
 
 def _lengths(table: "pyarrow.Table", name: str) -> list[int | None]:
-    """How many entries the list of each row has."""
+    """Length of the list of each row."""
     import pyarrow.compute
 
     if name not in table.column_names or pyarrow.types.is_null(table[name].type):

@@ -12,7 +12,7 @@ from ...modeling.processing import encode_imagery, row_images
 def encode_row_imagery(
     processor: ProcessorMixin, rows: Sequence[Mapping], masks: bool = False, latent_size: int = 1
 ) -> Mapping[str, Any]:
-    """What `encode_imagery` gives for all imagery of some rows, row after row; nothing if they have none.
+    """Encode all imagery of rows by `encode_imagery`, row after row; empty if they have none.
 
     Args:
         processor: A Qwen2.5-VL or Qwen3-VL processor.

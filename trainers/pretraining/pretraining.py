@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """How the tiny backbone is made.
+    """Settings of the pretraining of the tiny backbone.
 
     Attributes:
         clips (`int`): Rendered clips of each leg.

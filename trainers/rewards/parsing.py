@@ -11,7 +11,7 @@ _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 def completion_texts(completions: Sequence[Completion], rollout_text: Sequence[str] | None) -> list[str]:
-    """What to read of each completion: `rollout_text`, in which latent tokens are kept, or else its own text."""
+    """The text of each completion: `rollout_text`, in which latent tokens are kept, or else its own text."""
     if rollout_text is not None:
         return list(rollout_text)
     return [_text(completion) for completion in completions]
