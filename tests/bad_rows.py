@@ -1,4 +1,4 @@
-"""Every fault of a row's values and pictures: what is changed in a sound row, and words of the line that names it."""
+"""Every fault of a row's values and images: the change to a valid row, and words of its error message."""
 
 import io
 

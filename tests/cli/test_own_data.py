@@ -1,4 +1,4 @@
-"""Files of a user's own through the commands: trained on and scored, or refused in one line before anything loads."""
+"""Files of a user's own through the commands: trained on and scored, or rejected in one line before anything loads."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The rendered world: the same bytes for a seed, pictures that agree with their geometry, and facts that follow."""
+"""The rendered world: the same bytes for a seed, images that agree with their geometry, and facts that follow."""
 
 import hashlib
 import subprocess

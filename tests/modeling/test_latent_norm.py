@@ -1,4 +1,4 @@
-"""`latent_norm="match"`: states are fed back at the length of the imagery that they stand for."""
+"""`latent_norm="match"`: states are fed back with the norm of the imagery targets."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Targets of a latent block: what part of the imagery frame each latent stands for."""
+"""Targets of a latent block: the part of the imagery frame that each latent covers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Latents in a forward pass: they stand where a token's embedding would, and change nothing else."""
+"""Latents in a forward pass: they replace the embeddings of pads, and change nothing else."""
 
 import numpy as np
 import pytest

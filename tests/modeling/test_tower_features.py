@@ -1,4 +1,4 @@
-"""What the vision tower made of pictures stands for their pixels, with every version of transformers."""
+"""Precomputed features of the vision tower replace pixels, with every version of transformers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Object labels: signs against a camera that looks along +y, properties of every motion, and refusals."""
+"""Object labels: signs against a camera that looks along +y, properties of every motion, and rejected input."""
 
 import numpy as np
 import pytest

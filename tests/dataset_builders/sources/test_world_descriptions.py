@@ -1,4 +1,4 @@
-"""What the tiny backbone reads: captions that hold for their clips, and options that say what was said."""
+"""Training data of the tiny backbone: captions that match their clips, and options that match their statements."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The picture of a run: there when something was logged, with a panel for each kind of number."""
+"""The plot of a run: written if something was logged, with a panel for each kind of number."""
 
 import numpy as np
 import pytest

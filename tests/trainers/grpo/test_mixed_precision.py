@@ -1,4 +1,4 @@
-"""In mixed precision decoding and scoring compute alike, however the policy is wrapped: their log-probs agree as well
+"""In mixed precision decoding and scoring use one precision, however the policy is wrapped: their log-probs agree as well
 with an adapter as without one. Processes of a distributed run start this file as a script."""
 
 import json

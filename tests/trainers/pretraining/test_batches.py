@@ -1,4 +1,4 @@
-"""Batches for the tiny backbone: what is asked of a clip, and that only the responses are learnt."""
+"""Batches for the tiny backbone: the prompts of a clip, and a loss on responses only."""
 
 from collections import Counter
 from dataclasses import dataclass, field
