@@ -1,4 +1,4 @@
-"""Rows from raw clips: the right answer follows from the poses, names are safe, bad clips are reported and left out."""
+"""Rows from raw clips: the right answer follows from the poses, names are safe, bad clips are skipped."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training data of the tiny backbone: captions that match their clips, and options that match their statements."""
+"""Training data of the tiny backbone: captions match their clips, and options match their statements."""
 
 import numpy as np
 import pytest

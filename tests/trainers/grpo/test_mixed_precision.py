@@ -1,5 +1,8 @@
-"""In mixed precision decoding and scoring use one precision, however the policy is wrapped: their log-probs agree as well
-with an adapter as without one. Processes of a distributed run start this file as a script."""
+"""In mixed precision, decoding and scoring use one precision, however the policy is wrapped.
+
+Their log-probs agree with an adapter as well as without one. Processes of a distributed run start this file as a
+script.
+"""
 
 import json
 import sys
