@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source",
         required=True,
         metavar="FOLDER|world",
-        help="folder of video files, or `world` for rendered scenes (a folder of that name: ./world)",
+        help="folder of video files, or `world` for rendered scenes (write ./world for a folder of that name)",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
     parser.add_argument("--frames", type=int, default=8, help="frames in a row, of videos (default: 8)")
     parser.add_argument(
         "--clips",
         type=int,
-        help="videos: stop after so many that gave rows (default: all); world: training questions of each task"
+        help="videos: stop after this many clips with rows (default: all); world: training questions of each task"
         f" (default: {WORLD_QUESTIONS})",
     )
     parser.add_argument(
