@@ -10,8 +10,8 @@ BIN = $(VENV)/bin
 TEST_ENV = CI=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 PYTEST = $(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
 GPU_WHEELS = $(wildcard .gpu-wheels/*.whl)
-ROOMS = modeling trainers dataset_builders eval_tasks hub_cards cli recipes
-# Modules where types pay: plain Python that others build on.
+PACKAGES = modeling trainers dataset_builders eval_tasks hub_cards cli recipes
+# Modules that mypy checks: plain Python that others build on.
 TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
@@ -32,7 +32,7 @@ help:
 demo: install ## data, training in both stages and evaluation on the rendered world, with a table at the end
 	$(BIN)/fourdthinker demo --output demo
 
-# The closing `exit` hands pytest's own exit code to whoever asked for it by STATUS_FILE; make turns every failure into 2.
+# The closing `exit` writes pytest's own exit code to STATUS_FILE, if set; make turns every failure into 2.
 test: install ## the whole test suite
 	@status=0; $(PYTEST) -n $(WORKERS) --dist loadfile || status=$$?; \
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status
@@ -47,7 +47,7 @@ lint: install ## ruff
 # mypy sees nothing through an editable install, so it gets a throw-away tree of links.
 types: install ## mypy
 	@rm -rf .typing && mkdir -p .typing/fourdthinker
-	@for room in $(ROOMS); do ln -s ../../$$room .typing/fourdthinker/$$room; done
+	@for package in $(PACKAGES); do ln -s ../../$$package .typing/fourdthinker/$$package; done
 	MYPYPATH=.typing $(BIN)/mypy --namespace-packages --explicit-package-bases \
 		$(addprefix -p ,$(TYPED)) $(addprefix -m ,$(TYPED_MODULES))
 
@@ -114,7 +114,7 @@ endef
 bench-gpu: ## what only a GPU shows, in at most 10 minutes, into benchmarks/results/gpu_*.md; resumes
 	@if [ -x "$(BIN)/python" ]; then exec $(BIN)/python benchmarks/gpu.py $(GPU_FLAGS); fi; \
 	python="$(or $(PYTHON),python3)"; mkdir -p .gpu-site/fourdthinker && \
-	for room in $(ROOMS); do ln -sfn ../../$$room .gpu-site/fourdthinker/$$room; done && \
+	for package in $(PACKAGES); do ln -sfn ../../$$package .gpu-site/fourdthinker/$$package; done && \
 	if [ -n "$(GPU_WHEELS)" ] && [ ! -e .gpu-site/.installed ]; then \
 		"$$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --upgrade \
 			--target .gpu-site $(GPU_WHEELS) && touch .gpu-site/.installed || exit 1; \

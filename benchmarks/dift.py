@@ -261,15 +261,15 @@ class Training:
         rows = keep_images_encoded(Dataset.from_list([make_row(self.processor, length, size)], features=DIFT_FEATURES))
         cache = FeatureCache(self.model, self.processor, self._folder.name)
         if "targets" in kept:
-            rows = cache.with_targets(rows)
+            rows = cache.add_targets(rows)
         if "videos" in kept:
-            rows = cache.with_videos(rows)
+            rows = cache.add_videos(rows)
         collate = (PlainCollator if self.plain else DIFTCollator)(self.processor, size)
         return lambda: send_to_device(collate([rows[0]]), self.args.device)
 
     def gradient(self, batch: dict[str, Any]) -> tuple[float, float]:
         """The loss, and the length of its gradient before it is clipped."""
-        with input_gradient_by_rows(self.model, wanted=not self.plain):
+        with input_gradient_by_rows(self.model, enabled=not self.plain):
             loss = (plain_loss if self.plain else our_loss)(self.model, batch)
             loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, 1.0)

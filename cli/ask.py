@@ -1,4 +1,4 @@
-"""`fourdthinker ask`: one question about one video."""
+"""`fourdthinker ask`: answer one question about a video."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..modeling.errors import InputError
 from ..modeling.row_rules import prompt_fault
-from .device import chosen_device
-from .imagery_picture import check_picture_path, draw_imagery, words_around
+from .device import choose_device
+from .imagery_picture import check_picture_path, draw_imagery, find_words_around
 from .input_checks import check_file, check_model
 
 SUMMARY = "ask a model one question about a video"
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> None:
     options = args.options or ()
     if fault := prompt_fault(args.question, options):
         raise InputError(fault)
-    picture = None if args.imagery is None else Path(args.imagery)
-    if picture is not None:
-        check_picture_path(picture)
+    image_path = None if args.imagery is None else Path(args.imagery)
+    if image_path is not None:
+        check_picture_path(image_path)
     check_file(args.video, "the video")
     check_model(args.model)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
@@ -63,35 +63,35 @@ def run(args: argparse.Namespace) -> None:
     clip = read_frames(Path(args.video), fps=args.fps, max_frames=frames)
     decoded = time.perf_counter()
 
-    from ..eval_tasks.predict import greedy
+    from ..eval_tasks.predict import decode_greedily
     from ..modeling import load_model
     from ..modeling.processing import conversation_text, encode
     from ..modeling.readable_response import ResponseStreamer
 
-    device = chosen_device(args.device)
+    device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
     loaded = time.perf_counter()
     text = conversation_text(processor, args.question, options)
     inputs = encode(processor, [text], [clip]).to(model.device)
     streamer = None if args.json else ResponseStreamer(processor.tokenizer)
-    output = greedy(model, inputs, args.max_new_tokens, streamer=streamer)
-    told = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
+    output = decode_greedily(model, inputs, args.max_new_tokens, streamer=streamer)
+    response = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
     if args.json:
         seconds = {"video": decoded - started, "model": loaded - decoded, "answer": time.perf_counter() - loaded}
-        told["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-        print(json.dumps(told, ensure_ascii=False))
-    if picture is not None:
-        _draw(picture, model, inputs, output.latent_embeds[0], clip, told)
+        response["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+        print(json.dumps(response, ensure_ascii=False))
+    if image_path is not None:
+        _draw(image_path, model, inputs, output.latent_embeds[0], clip, response)
 
 
-def _draw(path: Path, model, inputs, latents, clip, told: dict) -> None:
+def _draw(path: Path, model, inputs, latents, clip, response: dict) -> None:
     from ..modeling.visualization.imagery_maps import imagery_maps
 
-    counts = [block["latents"] for block in told["blocks"]]
+    counts = [block["latents"] for block in response["blocks"]]
     if not sum(counts):
         print(f"fourdthinker: the response has no latent block, so {path} was not written", file=sys.stderr)
         return
-    places = [words_around(told["text"], block["start"], block["end"]) for block in told["blocks"]]
+    places = [find_words_around(response["text"], block["start"], block["end"]) for block in response["blocks"]]
     draw_imagery(path, imagery_maps(model, inputs, latents), counts, clip.frames, clip.timestamps, places)
     print(f"imagery in {path}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`fourdthinker best-of-n`: sample reasoning, score it, and keep the best as rows of a cold start."""
+"""`fourdthinker best-of-n`: sample reasoning paths, score them, and keep the best as rows to train on."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
 from .build_data import write_card
-from .device import chosen_device
+from .device import choose_device
 from .input_checks import check_dataset, check_file, check_model, check_seed
 from .new_folder import new_folder
 from .training_run import load_rows
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the rows that were kept, and print how many of each type they are."""
     output = new_folder(args.output)
     sampling = _sampling(args)
-    given = _thresholds(args.threshold)
+    overrides = _thresholds(args.threshold)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if args.model:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         check_file(args.paths, "--paths")
     check_dataset(args.dataset, args.dataset_config, "train")
     from ..trainers.best_of_n.paths_file import read_paths
-    from ..trainers.best_of_n.selection import format_choice, score_paths, settled_thresholds
+    from ..trainers.best_of_n.selection import format_choice, resolve_thresholds, score_paths
     from ..trainers.common.row_validation import validate_rows
 
     rows = _rows(args)
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
         for number, identity in enumerate(ids)
         if identity in paths
     }
-    thresholds = settled_thresholds(list(scored.values()), given)
+    thresholds = resolve_thresholds(list(scored.values()), overrides)
     print(format_choice(list(scored.values()), thresholds))
     if len(scored) < len(rows):
         print(f"{len(rows) - len(scored)} rows have no path")
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted sampling goes on from."""
+    """Describe what an interrupted sampling resumes from."""
     file = _sampled_file(Path(args.output))
     return f"the paths sampled so far are in {file}" if args.model and file.exists() else None
 
@@ -133,10 +133,10 @@ def _sampling(args: argparse.Namespace) -> dict:
     return sampling
 
 
-def _thresholds(given: Sequence[str]) -> dict[str | None, float]:
+def _thresholds(overrides: Sequence[str]) -> dict[str | None, float]:
     """The threshold of each type that has one of its own; under `None` that of all."""
     thresholds: dict[str | None, float] = {}
-    for item in given:
+    for item in overrides:
         task, equals, value = item.rpartition("=")
         try:
             reward = float(value)
@@ -172,7 +172,7 @@ def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Map
     batch_size, seed = settings.pop("batch_size"), settings["seed"]
     sampled = SampledPaths(file, {"model": args.model, **settings})
     numbers = [number for number, identity in enumerate(rows["id"]) if identity not in sampled.done]
-    device = chosen_device(args.device)
+    device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
     with tqdm(

@@ -1,4 +1,4 @@
-"""`fourdthinker build-data`: rows of 4D reasoning from a folder of videos or from the rendered world."""
+"""`fourdthinker build-data`: build rows of 4D reasoning from a folder of videos or from the rendered world."""
 
 import argparse
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source",
         required=True,
         metavar="FOLDER|world",
-        help="folder of video files, or `world` for rendered scenes (a folder of that name: ./world)",
+        help="folder of video files, or `world` for rendered scenes (write ./world for a folder of that name)",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
     parser.add_argument("--frames", type=int, default=8, help="frames in a row, of videos (default: 8)")
     parser.add_argument(
         "--clips",
         type=int,
-        help="videos: stop after so many that gave rows (default: all); world: training questions of each task"
+        help="videos: stop after this many clips with rows (default: all); world: training questions of each task"
         f" (default: {WORLD_QUESTIONS})",
     )
     parser.add_argument(
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
+    """Write a folder that `load_dataset` reads, and print what is in it and what was left out."""
     output = new_folder(args.output)
     for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -135,7 +135,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", li
 
 
 def _stored_rows(folder: Path) -> Iterator[dict]:
-    """Rows just written, one at a time, their pictures still encoded: posing every clip again would take hours."""
+    """Rows just written, one at a time, their images still encoded: posing every clip again would take hours."""
     from datasets import Image, List, load_dataset
 
     stored = load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train", streaming=True)

@@ -1,4 +1,4 @@
-"""`--config FILE.yaml`: a YAML file that fills a command's arguments."""
+"""`--config FILE.yaml`: fill a command's arguments from a YAML file."""
 
 import argparse
 import difflib

@@ -1,9 +1,9 @@
-"""Where a command runs its model."""
+"""Choose the device of a command."""
 
 from ..modeling.errors import InputError
 
 
-def chosen_device(name: str | None) -> str:
+def choose_device(name: str | None) -> str:
     """The device that `--device` names, or the first GPU, or the CPU.
 
     Raises:

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted run goes on from."""
+    """Describe what an interrupted run resumes from."""
     return describe_progress(args)
 
 

@@ -1,4 +1,4 @@
-"""`fourdthinker env`: what a bug report needs."""
+"""`fourdthinker env`: print versions and devices for a bug report."""
 
 import argparse
 import platform

@@ -1,4 +1,4 @@
-"""`fourdthinker eval`: score a model on benchmarks."""
+"""`fourdthinker eval`: score a model on benchmarks or on own rows."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from ..eval_tasks.tasks import READERS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
-from .device import chosen_device
+from .device import choose_device
 from .input_checks import check_model
 from .training_run import load_rows
 
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the tasks' rows, print a table for each task, and write the scores if asked."""
+    """Answer the tasks' rows, print a table for each task, and write the scores to `--output`."""
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if args.output and Path(args.output).is_dir():
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
 
-    device = chosen_device(args.device)
+    device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
     scores = {}

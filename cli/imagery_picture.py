@@ -1,4 +1,4 @@
-"""A picture of what a model imagined: heat maps of its latent blocks over the frames it was shown."""
+"""Draw what a model imagined: heat maps of its latent blocks over the frames it was shown."""
 
 import re
 import textwrap
@@ -27,11 +27,11 @@ _LEGEND = (
 
 
 def check_picture_path(path: Path) -> None:
-    """Refuse a place that no picture can be written to, before a model is loaded for it."""
+    """Check that an image can be written to `path`, before a model is loaded for it."""
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path} is no picture file: name one that ends in {', '.join(FORMATS)}")
+        raise InputError(f"{path} is no image file: name one that ends in {', '.join(FORMATS)}")
     if path.is_dir():
-        raise InputError(f"{path} is a folder: name a picture file in it")
+        raise InputError(f"{path} is a folder: name an image file in it")
     check_writable(path)
 
 
@@ -83,8 +83,8 @@ def draw_imagery(
         sheet.figure.savefig(temporary, format=path.suffix.lower().removeprefix("."))
 
 
-def words_around(text: str, start: int, end: int) -> str:
-    """The words on both sides of a place in a text, on one line."""
+def find_words_around(text: str, start: int, end: int) -> str:
+    """Find the words on both sides of a place in a text, on one line."""
     before, after = (_TAG.sub(" ", part) for part in (text[:start], text[end:]))
     # Shortened from its far end, so reversed for the time being.
     before = textwrap.shorten(before[::-1], _WORDS_BEFORE, placeholder=" …")[::-1]
@@ -116,14 +116,14 @@ def _draw_block(sheet, top, panel, block, strongest, frames, timestamps) -> None
     for column, grid in enumerate(strongest):
         first = grid * frames_a_grid
         last = min(first + frames_a_grid, len(frames)) - 1
-        picture = frames[first].convert("L")
+        frame = frames[first].convert("L")
         left = _MARGIN + column * (panel[0] + _GAP)
-        edges = (0, picture.width, picture.height, 0)
+        edges = (0, frame.width, frame.height, 0)
         sheet.text(left, top - 0.18, _seconds(timestamps[first], timestamps[last]), fontsize=8)
         for latent, heat in enumerate(block[:, grid]):
             axes = sheet.axes(left, top + latent * (panel[1] + _GAP), *panel)
             axes.set_axis_off()
-            axes.imshow(picture, cmap="gray", vmin=0, vmax=300, extent=edges)
+            axes.imshow(frame, cmap="gray", vmin=0, vmax=300, extent=edges)
             share = (heat - lowest[latent]) / max(highest[latent] - lowest[latent], 1e-6)
             # Faint where there is little to see, so that the frame shows what the heat is on.
             opacity = 0.25 + 0.5 * share

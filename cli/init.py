@@ -1,4 +1,4 @@
-"""`fourdthinker init`: a model to start from."""
+"""`fourdthinker init`: make a model folder to start from."""
 
 import argparse
 import json
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted training of the tiny backbone goes on from."""
+    """Describe what an interrupted training of the tiny backbone resumes from."""
     checkpoints = _checkpoints(Path(args.output))
     legs = sorted(path.name for path in checkpoints.glob("leg-*")) if args.retrain else []
     return f"{checkpoints} holds {', '.join(legs)}" if legs else None
@@ -123,8 +123,8 @@ def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
     from ..trainers.pretraining.pretraining import PretrainingConfig
     from .retraining import retrain
 
-    asked = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
-    config = PretrainingConfig(**{name: value for name, value in asked.items() if value is not None})
+    settings = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
+    config = PretrainingConfig(**{name: value for name, value in settings.items() if value is not None})
     shutil.copytree(retrain(config, checkpoints), folder, dirs_exist_ok=True)
 
 

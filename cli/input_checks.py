@@ -1,4 +1,4 @@
-"""Checks of what a command is given, made before torch is imported: places, files and packages that are needed."""
+"""Validate a command's input before torch is imported: paths, files and required packages."""
 
 import importlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""The `fourdthinker` command: find the one asked for, read its arguments, run it, and end bad input in one line."""
+"""The `fourdthinker` command: find a command, parse its arguments, run it, and report bad input in one line."""
 
 import argparse
 import difflib
@@ -19,7 +19,7 @@ from .user_errors import describe_user_error
 
 
 class Command(NamedTuple):
-    """Where a command lives and what it does, kept here so that listing the commands imports none of them."""
+    """Module and summary of a command, kept here so that listing the commands imports none of them."""
 
     module: str
     summary: str
@@ -32,7 +32,7 @@ COMMANDS = {
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
-    "eval": Command("eval", "score a model on a benchmark"),
+    "eval": Command("eval", "score a model on a benchmark, or on questions of your own"),
     "demo": Command("demo", "run data, training and evaluation once on the rendered world and print the table"),
     "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),
@@ -111,13 +111,13 @@ def _run(name: str, argv: list[str]) -> int:
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
             # A terminal has written `^C` in this line.
             start = "\n" if sys.stderr.isatty() else ""
-            print(f"{start}fourdthinker: interrupted; {how_to_go_on(kept, [name, *argv])}", file=sys.stderr)
+            print(f"{start}fourdthinker: interrupted; {format_resume_hint(kept, [name, *argv])}", file=sys.stderr)
         raise
     return 0
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs what an extra lists, by the names under which a package index has them.
+    """The `pip install` command for the packages of an extra.
 
     Args:
         extra (`str`): One of the extras of `setup.cfg`.
@@ -127,11 +127,11 @@ def install_hint(extra: str) -> str:
     return shlex.join(["pip", "install", *packages])
 
 
-def how_to_go_on(kept: str | None, argv: Sequence[str]) -> str:
-    """What to type after an interruption.
+def format_resume_hint(kept: str | None, argv: Sequence[str]) -> str:
+    """Describe how to resume after an interruption.
 
     Args:
-        kept (`str`, *optional*): What the command goes on from; by default it starts anew.
+        kept (`str`, *optional*): What the command resumes from; by default it starts again.
         argv (`Sequence[str]`): The command's name and arguments.
     """
     state, again = (kept, "go on") if kept else ("nothing was kept", "start again")
@@ -174,7 +174,7 @@ def overview_parser() -> argparse.ArgumentParser:
         prog="fourdthinker",
         usage="fourdthinker [--help] [--version] COMMAND ...",
         description="Train, ask and score vision-language models that think with 4D latent imagery.",
-        epilog=f"commands:\n{listing}\n\nfourdthinker COMMAND --help tells each command's arguments.",
+        epilog=f"commands:\n{listing}\n\nfourdthinker COMMAND --help lists a command's arguments.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

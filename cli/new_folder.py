@@ -1,4 +1,4 @@
-"""The checks before a command fills a folder."""
+"""Check an output folder before a command fills it."""
 
 import os
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Recipes that ship with the package, found by name from any folder."""
+"""Find the recipes that ship with the package by name, from any folder."""
 
 import difflib
 from importlib.resources import files

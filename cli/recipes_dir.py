@@ -1,4 +1,4 @@
-"""`fourdthinker recipes-dir`: where the packaged recipes are."""
+"""`fourdthinker recipes-dir`: print where the packaged recipes are."""
 
 import argparse
 

@@ -50,8 +50,8 @@ def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folde
 
     from ..dataset_builders.sources.world_descriptions import (
         described_clips,
-        option_reading,
-        scene_reading,
+        make_option_text,
+        make_scene_text,
         world_texts,
     )
     from ..modeling import FourDThinkerForConditionalGeneration, load_model
@@ -74,15 +74,15 @@ def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folde
         model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
     else:
         model, processor = load_model(before, dtype=torch.float32)
-    readings = {"options": option_reading, "scene": scene_reading}
+    readings = {"options": make_option_text, "scene": make_scene_text}
     batches = PretrainingBatches(clips, readings, processor, steps, config.batch_size, seed)
     with scratch_dir("pretraining") as scratch:
         history = pretrain(model, batches, str(scratch), config, steps)
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     earlier = [] if before is None else _log(before)["log_history"]
-    told = {"config": _plain(config), "log_history": [*earlier, *({**entry, "leg": leg + 1} for entry in history)]}
-    (folder / TRAINING_LOG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    log = {"config": _plain(config), "log_history": [*earlier, *({**entry, "leg": leg + 1} for entry in history)]}
+    (folder / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
 
 
 def _result(config: dict) -> dict:

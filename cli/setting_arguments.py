@@ -1,4 +1,4 @@
-"""Every field of a trainer's dataclass as an option: `--learning_rate 1e-5`, as TRL's own commands take it."""
+"""Command-line options for every field of a trainer's dataclass: `--learning_rate 1e-5`, as in TRL's own commands."""
 
 import argparse
 import copy

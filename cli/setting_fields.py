@@ -105,7 +105,7 @@ class _Sources:
                     self._constants.setdefault(node.targets[0].id, _literal(node.value))
 
     def add_fields(self, name: str, fields: dict[str, SettingField]) -> bool:
-        """Add the fields of a class and of its bases, and say whether all of them were found."""
+        """Add the fields of a class and of its bases, and return whether all of them were found."""
         if name not in self.classes:
             return False
         node, package = self.classes[name]

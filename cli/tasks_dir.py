@@ -1,4 +1,4 @@
-"""`fourdthinker tasks-dir`: where the lmms-eval task files are."""
+"""`fourdthinker tasks-dir`: print where the lmms-eval task files are."""
 
 import argparse
 

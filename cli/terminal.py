@@ -1,4 +1,4 @@
-"""A quiet terminal: our own lines and bar, and of libraries their errors alone, unless `--verbose` asks for more."""
+"""Keep the terminal quiet: hide warnings and progress bars of libraries unless `--verbose` is set."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The fields of a trainer's dataclasses from what a recipe and `--set` say."""
+"""Validate settings of a recipe and `--set`, and build a trainer's dataclasses from them."""
 
 import dataclasses
 import difflib
@@ -61,7 +61,7 @@ def _convert(field: SettingField, value: Any) -> Any:
 
 
 def find_value_fault(field: SettingField, value: Any) -> str | None:
-    """What is wrong with a value of a field; `None` if nothing can be found without the dataclass."""
+    """Find what is wrong with a value of a field; `None` if nothing can be found without the dataclass."""
     if value is None:
         return None
     if isinstance(value, list):
@@ -142,8 +142,8 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
 
 
 @contextmanager
-def naming_missing_packages() -> Iterator[None]:
-    """A setting whose package is not installed, such as a tracker's or a kernel's, ends in one line."""
+def report_missing_packages() -> Iterator[None]:
+    """Report a missing package of a setting, such as a tracker or a kernel, in one line."""
     try:
         yield
     except (ImportError, RuntimeError) as error:

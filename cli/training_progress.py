@@ -1,4 +1,4 @@
-"""What a training command prints as it goes: a line for each entry of its log, and a bar where there is a terminal."""
+"""Print training progress: one line per log entry, and a progress bar in a terminal."""
 
 import sys
 import time

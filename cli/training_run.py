@@ -1,4 +1,4 @@
-"""What the training commands share: one YAML file for everything, and a run folder that is whole or absent."""
+"""What the training commands share: arguments, settings from one YAML file, and the run itself."""
 
 import argparse
 import dataclasses
@@ -15,7 +15,7 @@ from .config_file import read_config_file
 from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .setting_arguments import add_setting_arguments
-from .trainer_settings import check_values, naming_missing_packages, resolve_settings
+from .trainer_settings import check_values, report_missing_packages, resolve_settings
 from .training_progress import show_progress
 from .yaml_values import to_bool, to_text
 
@@ -31,7 +31,7 @@ _ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
 
 @dataclasses.dataclass
 class Run:
-    """Where a run reads and writes, and the settings of its trainer.
+    """Inputs, output and trainer settings of a run.
 
     Attributes:
         model (`str`): Folder or Hub id of the model to start from.
@@ -54,7 +54,7 @@ class Run:
     on_bad_row: str = "stop"
 
     def recipe(self) -> dict[str, Any]:
-        """What `--config` takes to make the same run again."""
+        """The recipe that repeats this run by `--config`."""
         places = {name: str(getattr(self, name)) for name in _PLACES}
         rows = {name: getattr(self, name) for name in _ROW_SETTINGS if getattr(self, name) is not None}
         return {**places, **rows, **self.settings}
@@ -154,7 +154,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
     rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":
         held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row)
-    with naming_missing_packages():
+    with report_missing_packages():
         trainer = trainer_class(
             job.model, args=config, train_dataset=rows, eval_dataset=held_out, peft_config=get_peft_config(settings)
         )
@@ -188,12 +188,12 @@ def read_run(args: argparse.Namespace) -> Run:
                 raise InputError(f"{place} and {alias} are two names of one setting: give one of them")
             settings[place] = settings.pop(alias)
     in_file = {name: settings.pop(name, None) for name in (*_PLACES, *_ROW_SETTINGS)}
-    given = {name: getattr(args, name) or value for name, value in in_file.items()}
+    values = {name: getattr(args, name) or value for name, value in in_file.items()}
     for place in _PLACES:
-        if not given[place]:
+        if not values[place]:
             raise InputError(f"no {place} given: name it with --{place}, or as `{place}:` in the --config file")
-    chosen = {name: to_text(given[name]) for name in _ROW_SETTINGS if given[name] is not None}
-    model, dataset, output = (to_text(given[place]) for place in _PLACES)
+    chosen = {name: to_text(values[name]) for name in _ROW_SETTINGS if values[name] is not None}
+    model, dataset, output = (to_text(values[place]) for place in _PLACES)
     return Run(model, dataset, Path(output), settings, **chosen)
 
 
@@ -206,14 +206,14 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
     values = resolve_settings(classes, run.settings)
     values |= {"output_dir": str(run.checkpoints), "on_bad_row": run.on_bad_row}
     try:
-        with naming_missing_packages():
+        with report_missing_packages():
             return [
                 one(**{field.name: values[field.name] for field in dataclasses.fields(one) if field.init})
                 for one in classes
             ]
     except InputError:
         raise
-    except ValueError as error:  # the class itself refused a combination of values
+    except ValueError as error:  # the class itself rejects a combination of values
         raise InputError(str(error)) from error
 
 
@@ -229,7 +229,7 @@ def logged_recipe(folder: Path) -> dict[str, Any]:
 def load_rows(
     dataset: str, configuration: str, split: str, image_root: str | None = None, on_bad_row: str = "stop"
 ) -> "Dataset":
-    """The rows of one split of a dataset, their pictures left encoded until they are needed.
+    """The rows of one split of a dataset, their images left encoded until they are needed.
 
     Args:
         dataset (`str`): Folder or Hub id of rows; or a file of rows, see
@@ -278,7 +278,7 @@ def _print_once(line: str) -> None:
 
 
 def describe_progress(args: argparse.Namespace) -> str | None:
-    """What an interrupted run can go on from, or `None`."""
+    """Describe what an interrupted run resumes from, or `None`."""
     from ..trainers.common.checkpoints import last_complete_checkpoint
 
     last = last_complete_checkpoint(read_run(args).checkpoints)

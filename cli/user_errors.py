@@ -1,4 +1,4 @@
-"""Errors of libraries and of the system that a user can cause, as one line that names the thing and the remedy."""
+"""Describe errors of libraries and of the system that a user can cause, in one line with a remedy."""
 
 import errno
 import sys

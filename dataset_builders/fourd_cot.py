@@ -1,4 +1,4 @@
-"""The builder of 4D chain-of-thought datasets: rows in, Parquet and a card out."""
+"""Builder of 4D chain-of-thought datasets: write rows as Parquet with a card."""
 
 import hashlib
 import tempfile
@@ -34,7 +34,7 @@ Rows = Iterable[Mapping]
 
 @dataclass
 class FourDCoTConfig(datasets.BuilderConfig):
-    """Which rows to build.
+    """Settings of the rows to build.
 
     Attributes:
         questions (`int`): Training questions of each task, from the rendered world.
@@ -86,7 +86,7 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         rows = self._rows if self._rows is not None else self._world()
-        return [datasets.SplitGenerator(name=split, gen_kwargs={"rows": given}) for split, given in rows.items()]
+        return [datasets.SplitGenerator(name=split, gen_kwargs={"rows": rows[split]}) for split in rows]
 
     def _world(self) -> dict[str, Rows]:
         config = self.config
@@ -95,15 +95,15 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
         return {split: rendered(split, count, config.seed) for split, count in counts.items() if count}
 
     def _generate_examples(self, rows: Rows) -> Iterator[tuple[str, dict]]:
-        wanted = _ONLY_TASK.get(self.config.name)
+        only_task = _ONLY_TASK.get(self.config.name)
         columns = _COLUMNS[self.config.name]
         for row in rows:
-            if wanted in (None, row["task"]):
+            if only_task in (None, row["task"]):
                 yield row["id"], {name: row.get(name) if name in OPTIONAL_COLUMNS else row[name] for name in columns}
 
 
 class Written(NamedTuple):
-    """What a dataset folder holds.
+    """Content of a dataset folder.
 
     Attributes:
         files (`dict[str, dict[str, list[str]]]`): For each configuration, for each split, its Parquet files relative
@@ -174,9 +174,9 @@ def build_world(
         name: {split: rendered(name, split, count) for split, count in clips.items()} for name in configurations
     }
     # The held-out rows of all but MLLM-4D's are the same, so they are rendered once.
-    alike = [splits for name, splits in rows.items() if name not in MLLM4D_FEATURES and "test" in splits]
-    held_out = list(alike[0]["test"]) if alike else []
-    for splits in alike:
+    motion_splits = [splits for name, splits in rows.items() if name not in MLLM4D_FEATURES and "test" in splits]
+    held_out = list(motion_splits[0]["test"]) if motion_splits else []
+    for splits in motion_splits:
         splits["test"] = held_out
     return write_dataset(rows, folder, card)
 
@@ -208,7 +208,7 @@ def _shards(folder: Path, split: str) -> list[Path]:
 
 
 def _place(shard: Path, split: str, folder: Path) -> str:
-    """Move a shard to its place under a name that tells its content.
+    """Move a shard to its place under a name made of a hash of its content.
 
     `datasets` caches a folder's rows under what its card says. With the same names, rows that were built anew would
     never be seen where the old ones had been loaded once.

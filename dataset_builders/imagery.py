@@ -1,4 +1,4 @@
-"""Imagery frames: a video frame with one object painted red, as the model is taught to imagine it."""
+"""Paint imagery frames: a video frame with one object in red, as the model is taught to imagine it."""
 
 import numpy as np
 from PIL import Image

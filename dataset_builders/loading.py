@@ -1,4 +1,4 @@
-"""Rows that name a video file. Its frames are decoded when a row is read, so that many videos cost nothing before."""
+"""Rows that name a video file: frames are decoded when a row is read, so that loading many videos costs nothing."""
 
 from datasets import Dataset
 
@@ -9,8 +9,8 @@ from .sources.video_reader import read_frames
 VIDEO_COLUMN = "video"
 
 
-def with_video_frames(rows: Dataset) -> Dataset:
-    """The rows, with `frames` and `timestamps` of the file that their column `video` names, where it names one.
+def decode_frames_when_read(rows: Dataset) -> Dataset:
+    """Decode the file of the column `video`, where a row names one, to `frames` and `timestamps` when the row is read.
 
     Frames are sampled as the published evaluation does, one a second and 50 at most, with their true times; what
     encodes them fits them to a model as it does any frames. A row is decoded whenever it is read, but only once for
@@ -23,10 +23,10 @@ def with_video_frames(rows: Dataset) -> Dataset:
     Returns:
         `datasets.Dataset`: Rows whose reading raises an `InputError` that names them if their video cannot be read.
     """
-    return rows.with_transform(_decoded)
+    return rows.with_transform(_decode_videos)
 
 
-def _decoded(batch: dict[str, list]) -> dict[str, list]:
+def _decode_videos(batch: dict[str, list]) -> dict[str, list]:
     if not {"id", VIDEO_COLUMN, "frames", "timestamps"} <= batch.keys():
         return batch  # some columns alone, for which nothing needs decoding
     clips: dict[str, Clip] = {}

@@ -1,4 +1,4 @@
-"""Draw the picture of the README: the shipped clip, heat maps of the latents, and the answer.
+"""Draw the figure of the README: the shipped clip, heat maps of the latents, and the answer.
 
 fourdthinker init --trained --output models/trained
 python docs/make_pictures.py models/trained docs/pictures
@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
-from fourdthinker.eval_tasks.predict import greedy
+from fourdthinker.eval_tasks.predict import decode_greedily
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.processing import conversation_text, encode
 from fourdthinker.modeling.visualization.imagery_maps import imagery_maps
@@ -28,7 +28,7 @@ def answer(folder: Path):
     model, processor = load_model(folder)
     clip = read_frames(folder / "example.mp4", max_frames=FRAMES)
     inputs = encode(processor, [conversation_text(processor, QUESTION, OPTIONS)], [clip])
-    output = greedy(model, inputs, 512)
+    output = decode_greedily(model, inputs, 512)
     response = processor.read_response(output.sequences[0, inputs["input_ids"].shape[1] :])
     return clip, response, imagery_maps(model, inputs, output.latent_embeds[0])
 
@@ -44,8 +44,8 @@ def draw(path: Path, clip, response: dict, maps) -> None:
     counts = [block["latents"] for block in response["blocks"]]
     columns = maps.shape[1]
     step = len(clip.frames) // columns
-    said = textwrap.wrap(response["reasoning"], LETTERS)
-    height = (len(said) + 2) * LINE + (1 + len(counts)) * BLOCK + 0.35
+    lines = textwrap.wrap(response["reasoning"], LETTERS)
+    height = (len(lines) + 2) * LINE + (1 + len(counts)) * BLOCK + 0.35
     figure = Figure(figsize=(WIDTH, height), dpi=150, facecolor="white")
 
     def write(top: float, words: str, left: float = GAP, size: int = SMALL, **style) -> None:
@@ -76,8 +76,8 @@ def draw(path: Path, clip, response: dict, maps) -> None:
             title = f"{column + 1}: {clip.timestamps[grid * step]:.1f} s"
             panel(top + TITLE, column, title, clip.frames[grid * step], heat[grid])
         top += BLOCK
-    write(top + 0.05, "\n".join(said))
-    write(top + 0.15 + len(said) * LINE * 0.85, f"Answer: {response['answer']}", size=LARGE, weight="bold")
+    write(top + 0.05, "\n".join(lines))
+    write(top + 0.15 + len(lines) * LINE * 0.85, f"Answer: {response['answer']}", size=LARGE, weight="bold")
     figure.savefig(path, pil_kwargs={"quality": 88, "optimize": True})
 
 

@@ -1,4 +1,4 @@
-"""Which option a response chose. One reader for rewards (strict) and for benchmarks (tolerant). Pure Python."""
+"""Extract the chosen option: one reader for rewards (strict) and benchmarks (tolerant). Pure Python."""
 
 import re
 import unicodedata
@@ -25,7 +25,7 @@ _ALTERNATIVE = re.compile(r"\s{0,4}(?:or|and|nor|/|&|,)\s{0,4}[(\[]?([A-Za-z])\b
 # What may follow a letter named in a sentence. "The answer is A cat" names no option; "the answer is A because" does.
 _AFTER_LETTER = re.compile(r"\s*\Z|\s{0,4}[.:;,!?)\]}\n]|\s{1,4}(?:because|since|as|for|given|based|which)\b")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n")
-# A statement of the answer stands at the end; reading further back only costs time.
+# A statement of the answer comes at the end; reading further back only costs time.
 _TAIL = 20_000
 
 
@@ -83,19 +83,19 @@ def _tolerant(text: str, offer: OfferedOptions) -> str | None:
     if openings:
         content = spoken[openings[0] :]
         closing = _TAG.search(content)
-        return _stated(content[: closing.start()] if closing else content, offer)
+        return _find_stated_choice(content[: closing.start()] if closing else content, offer)
     unfinished = spoken.find("<think>")
-    return _stated(spoken if unfinished < 0 else spoken[:unfinished], offer)
+    return _find_stated_choice(spoken if unfinished < 0 else spoken[:unfinished], offer)
 
 
-def _stated(text: str, offer: OfferedOptions) -> str | None:
-    """The choice that a text as a whole states: as its only content, in a box, in a sentence, on a line of its own."""
+def _find_stated_choice(text: str, offer: OfferedOptions) -> str | None:
+    """Find the choice that a text as a whole states: its only content, in a box, in a sentence, on its own line."""
     text = text[-_TAIL:].translate(_MARKUP).strip()
     if letter := offer.choice(text, trust_letter=True):
         return letter
     for boxed in reversed(_BOXED.findall(text)):
         return offer.choice(boxed, trust_letter=True)
-    statements = [statement for cue in _CUE.finditer(text) if (statement := _statement(text, cue, offer))]
+    statements = [statement for cue in _CUE.finditer(text) if (statement := _read_after_cue(text, cue, offer))]
     if statements:
         return statements[-1] if statements[-1] != _UNCLEAR else None
     lines = {letter for line in text.splitlines() if (letter := offer.choice(line, trust_letter=True))}
@@ -105,8 +105,8 @@ def _stated(text: str, offer: OfferedOptions) -> str | None:
 _UNCLEAR = "?"
 
 
-def _statement(text: str, cue: re.Match, offer: OfferedOptions) -> str | None:
-    """What is said after a cue such as "the answer is": a letter, `_UNCLEAR` for several, or nothing."""
+def _read_after_cue(text: str, cue: re.Match, offer: OfferedOptions) -> str | None:
+    """Read the choice after a cue such as "the answer is": a letter, `_UNCLEAR` for several, or nothing."""
     rest = unicodedata.normalize("NFKC", text[cue.end() : cue.end() + offer.longest])
     firm = bool(_VERB_CUE.search(cue.group()))
     named = re.match(r"[(\[{]([A-Za-z])[)\]}]|([A-Z])(?![A-Za-z'’])", rest)
@@ -119,7 +119,7 @@ def _statement(text: str, cue: re.Match, offer: OfferedOptions) -> str | None:
     if other and offer.letter(other[1]):
         return _UNCLEAR
     if not firm:
-        # "Option B" alone may be a mention; it is an answer only as the last thing said.
+        # "Option B" alone may be a mention; it is an answer only at the end of the text.
         return letter if not following.strip(" .!\n") else None
     bracketed = named[1] is not None
     if bracketed or letter not in "AI" or _AFTER_LETTER.match(following):

@@ -35,15 +35,15 @@ def held_out_rows() -> "Dataset":
     Raises:
         InputError: If the folder is missing or does not hold such rows.
     """
-    given = os.environ.get(DATA_VARIABLE)
-    folder = Path(given) if given else _cached_world()
+    data_folder = os.environ.get(DATA_VARIABLE)
+    folder = Path(data_folder) if data_folder else _cached_world()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {DATA_VARIABLE} must name a folder of Parquet rows, or be unset")
     return read_rows(folder)
 
 
 def read_rows(folder: Path, split: str = "test") -> "Dataset":
-    """Read the questions of a folder written by `FourDCoT`, and order them as `held_out_rows` says."""
+    """Read the questions of a folder written by `FourDCoT`, in the order of `held_out_rows`."""
     from datasets import Image, List
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
@@ -56,14 +56,14 @@ def read_rows(folder: Path, split: str = "test") -> "Dataset":
     missing = [column for column in _COLUMNS if column not in rows.column_names]
     if missing:
         raise InputError(f"{folder}: the rows lack the columns {', '.join(missing)}")
-    return rows.cast_column("frames", List(Image(decode=False))).select(_in_turn(folder, rows["task"]))
+    return rows.cast_column("frames", List(Image(decode=False))).select(_interleave_tasks(folder, rows["task"]))
 
 
-def _in_turn(folder: Path, tasks) -> list[int]:
+def _interleave_tasks(folder: Path, tasks) -> list[int]:
     by_task = defaultdict(list)
     for index, task in enumerate(tasks):
         by_task[task].append(index)
-    # One that is null is not told here: the check of the rows names them.
+    # A null task raises nothing here: the validation of the rows names it.
     if unknown := sorted(set(by_task) - {*TASKS, None}):
         raise InputError(f"{folder}: unknown tasks {', '.join(unknown)}; this benchmark has {' and '.join(TASKS)}")
     turns = zip_longest(*(by_task[task] for task in TASKS))
@@ -75,7 +75,7 @@ def _cached_world() -> Path:
 
     folder = Path(HF_HOME) / "fourdthinker" / f"fourd_world-{VERSION}"
     if not folder.is_dir():
-        # The one place where this room reaches into the builders: the benchmark is rendered, not downloaded.
+        # The one import of the builders in this package: the benchmark is rendered, not downloaded.
         from ..dataset_builders.fourd_cot import build_world
 
         with atomic_dir(folder) as building:

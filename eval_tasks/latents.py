@@ -1,4 +1,4 @@
-"""What the model is given back for its own latents: the latents themselves, zeros, or their scrambled values."""
+"""Replace the model's latents in an evaluation: the model's own, zeros, or shuffled values."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ def _zero(states):
 
 
 def _shuffle(states):
-    import torch  # here, so that this room imports without torch
+    import torch  # here, so that this package imports without torch
 
     order = torch.randperm(states.shape[-1], generator=torch.Generator().manual_seed(0))
     return states[..., order.to(states.device)]

@@ -1,4 +1,4 @@
-"""Greedy answers of a model to rows, in batches. The one loop under `fourdthinker eval` and the lmms-eval model."""
+"""Answer rows in batches by greedy decoding, for `fourdthinker eval` and the lmms-eval model."""
 
 import logging
 import sys
@@ -61,8 +61,8 @@ def predict(
     Raises:
         InputError: If a row's question or options are no texts for a prompt; the line names the row.
     """
-    from ..modeling.dataset_files import without_decoding
-    from ..modeling.processing import row_clip, row_prompt  # here, so that this room imports without torch
+    from ..modeling.dataset_files import keep_videos_encoded
+    from ..modeling.processing import row_clip, row_prompt  # here, so that this package imports without torch
 
     prompts = [
         Prompt(
@@ -70,7 +70,7 @@ def predict(
             n_frames=len(row["frames"] or ()),
             clip=lambda index=index: row_clip(rows[index]),
         )
-        for index, row in enumerate(without_decoding(rows))
+        for index, row in enumerate(keep_videos_encoded(rows))
     ]
     return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress)
 
@@ -109,7 +109,7 @@ def respond(
 
 
 def check_sizes(batch_size: int, max_new_tokens: int) -> None:
-    """Refuse sizes below one, before anything is loaded for them."""
+    """Check that sizes are at least one, before anything is loaded."""
     if batch_size < 1 or max_new_tokens < 1:
         raise InputError(f"batch size and new tokens must be positive, got {batch_size} and {max_new_tokens}")
 
@@ -128,14 +128,14 @@ def _decode(prompts: Sequence[Prompt], chosen: Sequence[int]) -> tuple[list[str]
     return texts, clips, decoded
 
 
-def greedy(
+def decode_greedily(
     model,
     inputs: Mapping,
     max_new_tokens: int = MAX_NEW_TOKENS,
     latent_transform: Callable | None = None,
     streamer=None,
 ):
-    """Greedy decoding by `model.generate`, whatever the checkpoint's own generation config says.
+    """Greedy decoding by `model.generate`, regardless of the checkpoint's own generation config.
 
     Args:
         model (`FourDThinkerForConditionalGeneration`): The model.
@@ -163,5 +163,5 @@ def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transf
     from ..modeling.processing import decode_response, encode
 
     inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
-    sequences = greedy(model, inputs, max_new_tokens, latent_transform).sequences
+    sequences = decode_greedily(model, inputs, max_new_tokens, latent_transform).sequences
     return [decode_response(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]

@@ -1,9 +1,9 @@
-"""From responses to numbers: accuracy with its interval, chance, and every row that gave no answer. Pure Python."""
+"""Score responses: accuracy with its interval, chance level, and responses without an answer. Pure Python."""
 
 from collections.abc import Mapping, Sequence
 
 from ..modeling.errors import InputError
-from ..modeling.row_rules import answer_fault, naming_row, options_fault
+from ..modeling.row_rules import answer_fault, name_row, options_fault
 from .answers import Policy, extract_answer
 
 _Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
@@ -61,7 +61,7 @@ def format_scores(scores: Mapping, title: str = "") -> str:
     header = ("task", "n", "correct", "accuracy", "95 % interval", "chance", "unparsed", "missing")
     entries = [*scores["tasks"].items(), ("all", scores)]
     table = [header, *(_cells(name, numbers) for name, numbers in entries)]
-    lines = aligned(table)
+    lines = align_table(table)
     lines.append(f"answers read by the {scores['policy']} policy; unparsed and missing rows count as wrong")
     return "\n".join([title, *lines] if title else lines)
 
@@ -80,10 +80,10 @@ def format_comparison(rows: Sequence[tuple[str, Sequence[Mapping]]], tasks: Sequ
     header = ("", *(f"{task} (n = {numbers['n']})" for task, numbers in zip(tasks, first, strict=True)))
     chance = ("chance", *(f"{100 * numbers['chance']:.1f} %" for numbers in first))
     table = [header, chance, *((label, *map(_with_interval, entries)) for label, entries in rows)]
-    return "\n".join(aligned(table))
+    return "\n".join(align_table(table))
 
 
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def align_table(table: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a plain table, a rule under the first: names to the left, everything else to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join((cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:]))) for cells in table]
@@ -97,7 +97,7 @@ def _with_interval(numbers: Mapping) -> str:
 
 def _judge(row: Mapping, policy: Policy) -> dict:
     options, answer = row["options"], row["answer"]
-    with naming_row(row):
+    with name_row(row):
         fault = options_fault(options) or answer_fault(answer, options)
         if fault or not len(options):
             raise InputError(fault or "options is empty: give the texts that were offered")

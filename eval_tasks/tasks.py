@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..eval_tasks import fourd_world
 from ..modeling.errors import InputError
-from ..modeling.row_rules import naming_row, row_fault
+from ..modeling.row_rules import name_row, row_fault
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,13 +35,13 @@ def task_rows(task: str) -> "Dataset":
 
 
 def check_rows(rows: "Dataset") -> None:
-    """Look through what rows say, not their pictures, before any of them is answered.
+    """Check the values of rows, not their images, before any of them is answered.
 
     Raises:
         InputError: At the first row that cannot be asked or scored; the line names it.
     """
     for row in rows:
         fault = row_fault(row, "eval", len(row["frames"] or ()))
-        with naming_row(row):
+        with name_row(row):
             if fault:
                 raise InputError(fault)

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 __all__ = ["dataset_card", "model_card"]
 
-_HOMES = {"dataset_card": ".dataset_card", "model_card": ".model_card"}
+_MODULES = {"dataset_card": ".dataset_card", "model_card": ".model_card"}
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that the package can be imported without jinja and huggingface_hub doing the same.
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name], __name__), name)
+    if name in _MODULES:
+        value = getattr(import_module(_MODULES[name], __name__), name)
         # Importing the sub-module of the same name has put the module here; the function is what is meant.
         globals()[name] = value
         return value

@@ -1,4 +1,4 @@
-"""What the card of an adapter says of the models below it."""
+"""Find the base models and count the parameters of an adapter, for its card."""
 
 from os import PathLike
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..modeling.errors import InputError
 
 
 def adapter_chain(folder: str | PathLike) -> list[str]:
-    """The models that an adapter stands on, the whole one first and then the adapters that were trained on it.
+    """The models below an adapter, the base model first and then the adapters that were trained on it.
 
     Args:
         folder (`str` or `PathLike`): A saved model or adapter.

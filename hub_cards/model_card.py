@@ -1,4 +1,4 @@
-"""The card of a trained model: what it learnt from, how, how well it answers, and code that runs as printed."""
+"""Render the card of a trained model: data, training, scores, and a loading snippet."""
 
 import json
 from collections.abc import Mapping, Sequence

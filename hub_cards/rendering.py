@@ -1,4 +1,4 @@
-"""Templates, and the guards that keep text from data inside the place where a card puts it."""
+"""Render card templates, and escape text from data so that it stays in its place."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill one of the templates. Every value it names must be given, `None` if there is nothing to say.
+    """Fill one of the templates. Every value that it names is required; `None` leaves a part out.
 
     Args:
         template (`str`): File name in `hub_cards/templates`.

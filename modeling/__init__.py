@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .processing_fourdthinker import FourDThinkerProcessor
     from .processing_fourdthinker_qwen3_vl import FourDThinkerQwen3VLProcessor
 
-_HOMES = {
+_MODULES = {
     "DIFTLoss": "latent_loss",
     "FourDThinkerConfig": "configuration_fourdthinker",
     "FourDThinkerForConditionalGeneration": "modeling_fourdthinker",
@@ -61,9 +61,9 @@ warn_about_untested_versions()
 def __getattr__(name: str):
     if name == "__version__":  # the package's; its root is a namespace, which can hold no name of its own
         return version("fourdthinker")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

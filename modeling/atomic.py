@@ -1,4 +1,4 @@
-"""Files and folders that exist whole or not at all, and nothing beside them after a kill.
+"""Write files and folders atomically: whole or not at all, with no leftovers after a kill.
 
 What is not finished lies in a scratch folder that its process holds locked (`flock`). The kernel frees the lock when
 the process ends, however it ends; so a scratch folder whose lock is free belongs to a process that was killed, and
@@ -71,7 +71,7 @@ def atomic_dir(path: str | os.PathLike) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         _sync_tree(temporary)
-        _put_folder(temporary, path, _retired(scratch, path))
+        _put_folder(temporary, path, _retired_path(scratch, path))
         _sync_folder(path.parent)
 
 
@@ -90,7 +90,7 @@ def check_writable(path: str | os.PathLike) -> None:
     if path.name in ("", ".."):
         raise InputError(f"{str(path)!r} cannot be replaced as a whole: name a file or folder in it")
     place = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-    with _naming_output(path), _locked_folder(place, path.name, 0o700):
+    with _name_output(path), _locked_folder(place, path.name, 0o700):
         pass
 
 
@@ -192,7 +192,7 @@ def _sync_folder(path: Path) -> None:
 @contextmanager
 def _scratch_beside(path: Path) -> Iterator[Path]:
     with ExitStack() as stack:
-        with _naming_output(path):
+        with _name_output(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(path.parent)
             scratch = stack.enter_context(_locked_folder(path.parent, path.name, 0o777))
@@ -200,7 +200,7 @@ def _scratch_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming_output(path: Path) -> Iterator[None]:
+def _name_output(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -240,7 +240,7 @@ def _close(handle: int | None) -> None:
 
 
 def _discard(scratch: Path, target: Path) -> None:
-    retired = _retired(scratch, target)
+    retired = _retired_path(scratch, target)
     if retired.exists() and not target.exists():
         try:
             os.replace(retired, target)
@@ -250,6 +250,6 @@ def _discard(scratch: Path, target: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _retired(scratch: Path, target: Path) -> Path:
-    """Where the folder lies that is being replaced."""
+def _retired_path(scratch: Path, target: Path) -> Path:
+    """Path of the folder that is being replaced."""
     return scratch / f"{target.name}.old"

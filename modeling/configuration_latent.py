@@ -95,8 +95,8 @@ class LatentConfigMixin:
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: give a number of 0 or more")
         ids = [self.latent_token_id, self.latent_start_token_id, self.latent_end_token_id]
-        given = [token for token in ids if token is not None]
-        if len(set(given)) != len(given):
+        set_ids = [token for token in ids if token is not None]
+        if len(set(set_ids)) != len(set_ids):
             raise InputError(f"the latent token ids {ids} are not three different ones: read them from the tokenizer")
 
 

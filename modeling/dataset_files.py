@@ -1,4 +1,4 @@
-"""Load dataset rows: anew when the files of a folder change, and without decoding images."""
+"""Load dataset rows, again when the files of a folder change, and without decoding images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,8 +33,8 @@ def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
     return load_dataset(builder.name, data_files={split: list(files[split])}, split=split)
 
 
-def without_decoding(rows: "Dataset | Sequence[Mapping]") -> "Dataset | Sequence[Mapping]":
-    """The rows as they are stored: reading one decodes no video. Rows that are no `datasets.Dataset` stay as they are.
+def keep_videos_encoded(rows: "Dataset | Sequence[Mapping]") -> "Dataset | Sequence[Mapping]":
+    """Rows as stored: reading one decodes no video. Rows that are no `datasets.Dataset` stay as they are.
 
     The frames of a row that names a video are then absent.
     """

@@ -1,4 +1,4 @@
-"""The one exception for what a user's input can cause."""
+"""The exception for invalid input of a user."""
 
 
 class InputError(ValueError):

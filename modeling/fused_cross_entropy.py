@@ -23,7 +23,7 @@ def fused_cross_entropy(
 
     The gradients are made with the loss, a tile of positions at a time, in place of the tile's logits. So no logits
     are kept or computed twice, and there is one gradient of the weight, however many tiles there are. The price: the
-    way back can be gone once only, and not be differentiated itself.
+    backward pass can run only once, and cannot be differentiated itself.
 
     Args:
         states (`torch.Tensor` of shape `(positions, hidden)`): States after the final norm.
@@ -35,7 +35,7 @@ def fused_cross_entropy(
         `tuple`: The loss in fp32 and the count, both scalars.
 
     Raises:
-        RuntimeError: If the way back is gone a second time.
+        RuntimeError: If the backward pass runs a second time.
     """
     kind = states.device.type
     if torch.is_autocast_enabled(kind):
@@ -57,9 +57,9 @@ class _FusedCrossEntropy(torch.autograd.Function):
             logits = (some @ weight.T).float()
             top, likeliest = logits.max(-1, keepdim=True)
             correct += (likeliest == ids).sum()
-            said = logits.gather(-1, ids)
-            total = logits.sub_(top).exp_().sum(-1, keepdim=True)  # in place: logits are the largest thing of a step
-            loss += (total.log() + top - said).sum()
+            expected_logits = logits.gather(-1, ids)
+            total = logits.sub_(top).exp_().sum(-1, keepdim=True)  # in place: logits are the largest tensor of a step
+            loss += (total.log() + top - expected_logits).sum()
             if not (wants_states or wants_weight):
                 continue
             by_logits = logits.div_(total)  # the softmax, less one at the expected id
@@ -68,7 +68,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
             if wants_states:
                 torch.mm(by_logits, weight, out=by_states[start : start + tile])
             if wants_weight:
-                by_weight = _added(by_weight, by_logits.T, some, one_tile=len(states) <= tile)
+                by_weight = _accumulate(by_weight, by_logits.T, some, one_tile=len(states) <= tile)
         ctx.gradients = by_states, by_weight if by_weight is None else by_weight.to(weight.dtype)
         ctx.mark_non_differentiable(correct)
         return loss, correct
@@ -84,7 +84,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         return *gradients, None, None
 
 
-def _added(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor, one_tile: bool) -> torch.Tensor:
+def _accumulate(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor, one_tile: bool) -> torch.Tensor:
     """`total + left @ right`; the sum over tiles is kept in fp32, since many small terms vanish in bfloat16."""
     if one_tile:
         return left @ right

@@ -1,4 +1,4 @@
-"""Latents in transformers' own `generate`: no decoding loop of our own.
+"""Decode latents inside transformers' own `generate`, without a decoding loop of our own.
 
 The hidden state of each step travels to the next one in the generation's model arguments, a stateless logits
 processor forces the block's tokens, and the inner model puts the state in the place of the pad's embedding. All that
@@ -21,7 +21,7 @@ from .latent_rules import LatentRules
 from .rope_positions import token_types
 
 LatentTransform = Callable[[torch.Tensor], torch.Tensor]
-# Steps for which `LatentFeedback` has room at first; it doubles when they are used up.
+# Steps for which `LatentFeedback` allocates its buffer at first; the buffer doubles when it is full.
 _FIRST_STEPS = 128
 
 
@@ -62,7 +62,7 @@ class LatentFeedback:
         self.prompt = prompt
         self._fed: torch.Tensor | None = None
         self._first: int | None = None
-        # Of shape (batch, steps with room for more, hidden).
+        # Of shape (batch, allocated steps, hidden).
         self._states: torch.Tensor | None = None
 
     def feed(self, state: torch.Tensor) -> torch.Tensor:
@@ -171,17 +171,17 @@ class LatentGenerationMixin:
         return LatentGenerateOutput(**output, latent_embeds=feedback.collect(output.sequences))
 
     def _compose_transform(self, transform: LatentTransform | None) -> LatentTransform | None:
-        """What is done to a state before it is fed back: its length by the configuration, then `transform`."""
+        """Compose the transform of states before they are fed back: norm by the configuration, then `transform`."""
         if self.config.latent_norm == "none":
             return transform
         return lambda states: self.to_feedback(states) if transform is None else transform(self.to_feedback(states))
 
     def _split_prompt_latents(self, rules: LatentRules, ids: torch.Tensor | None, kwargs: dict) -> list[torch.Tensor]:
         """The latents of each prompt that are not in a cache yet, split from the packed ones."""
-        given = kwargs.get("latent_embeds")
+        embeds = kwargs.get("latent_embeds")
         if ids is None:
-            embeds = kwargs.get("inputs_embeds")
-            counts = [0] * (1 if embeds is None else embeds.shape[0])
+            inputs_embeds = kwargs.get("inputs_embeds")
+            counts = [0] * (1 if inputs_embeds is None else inputs_embeds.shape[0])
         else:
             cache = kwargs.get(CACHE_NAME)
             past = 0 if cache is None else cache.get_seq_length()
@@ -189,16 +189,16 @@ class LatentGenerationMixin:
             # As in transformers: ids shorter than their mask are those behind the cache alone.
             new = ids if mask is not None and mask.shape[1] > ids.shape[1] else ids[:, past:]
             counts = (new == rules.pad).sum(1).tolist()
-        if given is None:
+        if embeds is None:
             if any(counts):
                 raise InputError(
                     f"the prompts hold {sum(counts)} latent pads: give their vectors as latent_embeds, packed to "
                     "(latents, hidden) row after row"
                 )
-            given = torch.empty(0, self.config.get_text_config().hidden_size, device=self.device, dtype=self.dtype)
-        if given.dim() != 2 or given.shape[0] != sum(counts):
-            raise InputError(f"the prompts hold {sum(counts)} latent pads but latent_embeds is {tuple(given.shape)}")
-        return list(given.split(counts))
+            embeds = torch.empty(0, self.config.get_text_config().hidden_size, device=self.device, dtype=self.dtype)
+        if embeds.dim() != 2 or embeds.shape[0] != sum(counts):
+            raise InputError(f"the prompts hold {sum(counts)} latent pads but latent_embeds is {tuple(embeds.shape)}")
+        return list(embeds.split(counts))
 
     def _validate_generation_mode(self, generation_mode, generation_config, generation_mode_kwargs):
         # Beams would not carry a row's state along, assisted decoding verifies latents that it has not computed.
@@ -217,7 +217,7 @@ class LatentGenerationMixin:
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
 
     def generate_batch(self, *args, **kwargs):
-        """Refused: continuous batching takes ids alone.
+        """Raises: continuous batching takes ids alone.
 
         Raises:
             InputError: Always.

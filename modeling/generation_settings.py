@@ -1,4 +1,4 @@
-"""Decode by the caller's settings alone, whatever a checkpoint's `generation_config.json` says."""
+"""Decode by the caller's settings only, ignoring a checkpoint's `generation_config.json`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

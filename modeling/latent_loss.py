@@ -16,7 +16,7 @@ TILE = 512
 
 
 class DIFTLoss(NamedTuple):
-    """The DIFT loss, its two parts, and what tells how training goes.
+    """The DIFT loss, its two parts, and metrics of how training goes.
 
     Attributes:
         total (`torch.Tensor`): `ce_weight · ce + sim_weight · sim`.
@@ -69,7 +69,7 @@ def dift_loss(
             Imagery targets in the order of the blocks, row after row. None if no row has a latent block.
         lm_head (`Callable`): From hidden states to logits. It runs on supervised positions only, `TILE` of them at a
             time. A plain `nn.Linear` gives its gradients at once, see [`fused_cross_entropy`]; the logits of another
-            one are computed again on the way back.
+            one are computed again in the backward pass.
         latent_token_id (`int`): Id of `<|latent_pad|>`.
         ce_weight (`float`, *optional*, defaults to 0.1): Weight of the cross entropy.
         sim_weight (`float`, *optional*, defaults to 1.0): Weight of the latents' loss.

@@ -72,8 +72,8 @@ def average_cells(image: torch.Tensor, latent_size: int, grid: tuple[int, int]) 
     tokens.
     """
     rows = next(rows for rows in range(isqrt(latent_size), 0, -1) if latent_size % rows == 0)
-    picture = image.unflatten(0, grid).movedim(-1, 0)
-    return adaptive_avg_pool2d(picture, (rows, latent_size // rows)).flatten(1).movedim(0, -1)
+    channels_first = image.unflatten(0, grid).movedim(-1, 0)
+    return adaptive_avg_pool2d(channels_first, (rows, latent_size // rows)).flatten(1).movedim(0, -1)
 
 
 def average_region(image: torch.Tensor, latent_size: int, region: torch.BoolTensor) -> torch.Tensor:

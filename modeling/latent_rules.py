@@ -1,4 +1,4 @@
-"""The rules of latent blocks over token ids: decoding, collating, scoring and replaying all use these.
+"""Rules of latent blocks over token ids, shared by decoding, collating, scoring and replay.
 
 A block is `<|latent_start|>`, then `latent_size` times `<|latent_pad|>`, then `<|latent_end|>`. The input embedding at
 a pad is a latent vector: an imagery target (DIFT), a recorded state (replay), or the hidden state of the position
@@ -16,7 +16,7 @@ NOT_FORCED = -1
 
 @dataclass(frozen=True)
 class LatentRules:
-    """Which token must come next, from the ids so far.
+    """Rules for the next token, from the ids so far.
 
     Attributes:
         pad (`int`): Id of `<|latent_pad|>`.
@@ -43,7 +43,7 @@ class LatentRules:
         return cls(config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id, size)
 
     def forced(self, input_ids: torch.LongTensor) -> torch.LongTensor:
-        """The token that each row must say next, or `NOT_FORCED`.
+        """The token that each row must emit next, or `NOT_FORCED`.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, length)`): The ids so far, filled on the left if at all.
@@ -61,7 +61,7 @@ class LatentRules:
         return torch.where(run == self.size, self.end, forced).to(input_ids.dtype)
 
     def constrain(self, forced: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores under which a row says its forced token and, where none is forced, neither pad nor end.
+        """Scores under which a row emits its forced token and, where none is forced, neither pad nor end.
 
         Args:
             forced (`torch.LongTensor` of shape `(batch,)`): What [`~LatentRules.forced`] gave.

@@ -117,7 +117,7 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
         model, loaded = _load_weights(path, model_class, **kwargs)
         _assert_complete(path, loaded)
         return model, processor
-    return _merged(path, base, model_class, hub, kwargs), processor
+    return _load_merged(path, base, model_class, hub, kwargs), processor
 
 
 def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | None:
@@ -145,7 +145,7 @@ def base_of_adapter(path: str | os.PathLike, hub: dict | None = None) -> str | N
     return base
 
 
-def _merged(
+def _load_merged(
     path: str | os.PathLike,
     base: str,
     model_class: type[LatentCausalLMMixin],
@@ -168,7 +168,7 @@ def _merged(
             model, loaded = _load_weights(base, model_class, config=config, **of_base)
             _assert_complete(base, loaded)
         else:  # an adapter that was trained on another
-            model = _merged(base, further, model_class, hub_of_base, of_base, config)
+            model = _load_merged(base, further, model_class, hub_of_base, of_base, config)
     except InputError as error:
         raise InputError(f"{path} is an adapter of {base}, which cannot be read here: {error}") from error
     try:
@@ -188,12 +188,12 @@ def _take_tying(config: PreTrainedConfig, base: str, model_class: type[LatentCau
 
 
 def _hub_arguments(kwargs: dict) -> dict:
-    """Those of `from_pretrained`'s arguments that say which files are meant, and so hold for all of them."""
+    """The arguments of `from_pretrained` that select files (revision, cache, ...), for use with every file."""
     return {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
 
 
 def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
-    """What `config.json` says, or one line on why there is none."""
+    """The content of `config.json`; raises with one line if there is none."""
     local = Path(path)
     looks_local = local.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1
     if not local.is_dir() and (local.exists() or looks_local):
@@ -214,18 +214,18 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
 
 
 def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tuple[PreTrainedModel, dict]:
-    refused = _usable_generation_config(path, _hub_arguments(kwargs))
-    if refused is not None:
-        kwargs.setdefault("generation_config", refused)
+    generation_config = _usable_generation_config(path, _hub_arguments(kwargs))
+    if generation_config is not None:
+        kwargs.setdefault("generation_config", generation_config)
     try:
-        # Weights of other shapes are told by `_assert_complete`, in one line.
+        # Weights of other shapes are reported by `_assert_complete`, in one line.
         return model_class.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except (OSError, SafetensorError) as error:
         raise _unreadable_weights(path, error) from error
 
 
 def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationConfig | None:
-    """The special tokens alone of a generation config that transformers refuses to open; or nothing.
+    """The special tokens alone of a generation config that transformers rejects; or nothing.
 
     Such as one that asks for two sequences but not for sampling.
 
@@ -233,23 +233,23 @@ def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationC
         InputError: If an end or padding token, which decoding takes from it, is no token id.
     """
     try:
-        fields, refused = GenerationConfig.from_pretrained(path, **hub).to_dict(), False
+        fields, is_invalid = GenerationConfig.from_pretrained(path, **hub).to_dict(), False
     except OSError:  # none there
         return None
     except (ValueError, TypeError):
         file = cached_file(path, "generation_config.json", **hub)
-        fields, refused = json.loads(Path(file).read_text(encoding="utf-8")), True
+        fields, is_invalid = json.loads(Path(file).read_text(encoding="utf-8")), True
     for name in ("eos_token_id", "pad_token_id"):
         value = fields.get(name)
         ids = value if isinstance(value, list) else [value]
         if value is not None and not all(isinstance(one, int) for one in ids):
             raise InputError(f"{path}: its generation_config.json has {name} {value!r:.80}: write the id of a token")
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
-    return GenerationConfig(**{name: fields[name] for name in tokens if name in fields}) if refused else None
+    return GenerationConfig(**{name: fields[name] for name in tokens if name in fields}) if is_invalid else None
 
 
 def _assert_adapter_is_safe(path: str | os.PathLike, hub: dict) -> None:
-    """Refuse an adapter without safetensors, whose pickle PEFT would open instead."""
+    """Reject an adapter without safetensors, whose pickle PEFT would open instead."""
     name = "adapter_model.safetensors"
     try:
         if cached_file(path, name, _raise_exceptions_for_missing_entries=False, **hub) is None:

@@ -27,7 +27,7 @@ from .modeling_latent import LatentCausalLMMixin, LatentModelMixin
 from .rope_positions import token_types  # noqa: F401
 from .saving import SavingMixin  # noqa: F401
 from .self_feeding import SelfFeeding  # noqa: F401
-from .tower_features import features_as_pixels  # noqa: F401
+from .tower_features import pass_features_as_pixels  # noqa: F401
 
 
 class FourDThinkerModel(LatentModelMixin, Qwen2_5_VLModel):

@@ -17,7 +17,7 @@ from .latent_rules import check_no_pads, inject_latents
 from .rope_positions import GRIDS, position_deltas, qwen_positions, token_types
 from .saving import SavingMixin
 from .self_feeding import SelfFeeding, predict_latents
-from .tower_features import features_as_pixels
+from .tower_features import pass_features_as_pixels
 
 
 @dataclass
@@ -106,14 +106,14 @@ class LatentModelMixin:
         elif input_ids is not None:
             check_no_pads(input_ids, self.config.latent_token_id)
         if "mm_encoder_outputs" not in self._known["forward"]:
-            kwargs = features_as_pixels(kwargs)
+            kwargs = pass_features_as_pixels(kwargs)
         outputs = super().forward(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             **{CACHE_NAME: cache},
-            **self._known_to("forward", types),
+            **self._select_known("forward", types),
             **kwargs,
         )
         if states_to_keep is not None:
@@ -121,8 +121,8 @@ class LatentModelMixin:
             outputs.last_hidden_state = states.index_select(0, states_to_keep.to(states.device))[None]
         return outputs
 
-    def _known_to(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Those of `arguments` that the stock class's method names."""
+    def _select_known(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Select the arguments that the stock class's method takes."""
         return {name: value for name, value in arguments.items() if name in self._known[method]}
 
     def _positions(self, input_ids, inputs_embeds, attention_mask, cache, vision: dict) -> torch.LongTensor:
@@ -137,7 +137,7 @@ class LatentModelMixin:
                 inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,
                 **{CACHE_NAME: cache},
-                **self._known_to("compute_3d_position_ids", {name: vision.get(name) for name in names}),
+                **self._select_known("compute_3d_position_ids", {name: vision.get(name) for name in names}),
             )
         if positions is None:
             counted = torch.arange(past, past + input_ids.shape[1], device=inputs_embeds.device)
@@ -164,7 +164,7 @@ class LatentModelMixin:
                 kwargs["second_per_grid_ts"] = second_per_grid_ts
             positions, _ = super().get_rope_index(
                 input_ids,
-                **self._known_to("get_rope_index", {"mm_token_type_ids": mm_token_type_ids}),
+                **self._select_known("get_rope_index", {"mm_token_type_ids": mm_token_type_ids}),
                 image_grid_thw=image_grid_thw,
                 video_grid_thw=video_grid_thw,
                 attention_mask=attention_mask,
@@ -188,7 +188,7 @@ class LatentModelMixin:
     def get_image_features(self, pixel_values: torch.Tensor, image_grid_thw=None, **kwargs):
         """The stock features; those of a frozen tower never carry a graph, whatever makes its inputs ask for one.
 
-        Features in the place of pixels are given back, see [`features_as_pixels`].
+        Features in the place of pixels are given back, see [`pass_features_as_pixels`].
         """
         if not isinstance(pixel_values, torch.Tensor):
             return pixel_values
@@ -379,7 +379,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
         )
 
     def to_feedback(self, states: torch.Tensor) -> torch.Tensor:
-        """What stands at latent pads in the place of predicted states `(..., hidden)`, by `latent_norm`.
+        """Convert predicted states to input embeddings of latent pads `(..., hidden)`, by `latent_norm`.
 
         Raises:
             InputError: If their length should match that of targets which the model has never been trained on.

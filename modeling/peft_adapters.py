@@ -1,4 +1,4 @@
-"""Merge PEFT adapters into their model exactly; adapters for which that is not possible are rejected."""
+"""Merge PEFT adapters into their model exactly; reject adapters for which that is not possible."""
 
 import os
 import warnings
@@ -117,7 +117,7 @@ def merge_adapter(model: PreTrainedModel, path: str | os.PathLike, **hub) -> Pre
 
 
 def set_tied(config: PreTrainedConfig, tied: bool) -> None:
-    """Say whether input embeddings and head are one table, in each part of a configuration that has a say in it."""
+    """Set whether input embeddings and head are tied, in each part of a configuration that has the field."""
     for part in (config, config.get_text_config()):
         if hasattr(part, "tie_word_embeddings"):
             part.tie_word_embeddings = tied

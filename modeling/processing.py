@@ -18,7 +18,7 @@ from transformers import (
 
 from .errors import InputError
 from .prompts import video_message
-from .row_rules import naming_row, times_fault
+from .row_rules import name_row, times_fault
 
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
@@ -26,7 +26,7 @@ MIN_PIXELS = 28 * 28
 # How the published evaluation samples a video: longer ones give so many frames, evenly spread.
 FRAMES_PER_SECOND = 1.0
 MAX_FRAMES = 50
-# What PIL raises at a picture that it cannot read: a foreign or cut off file, a broken chunk, a forged size.
+# What PIL raises for an image that it cannot read: a foreign or cut off file, a broken chunk, a forged size.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 # Frames are fitted here. Versions of transformers that can cap them as well have announced to do so by default.
 NO_CAP = (
@@ -65,7 +65,7 @@ class Clip:
 
 
 def sizes_fault(sizes: Iterable[tuple[int, int]]) -> str | None:
-    """What is wrong with the sizes of a clip's frames, which must be one: a phrase as of [`row_rules`], or nothing."""
+    """Find frames of unequal size in a clip: a phrase as in [`row_rules`], or `None`."""
     first, *others = sizes
     for number, size in enumerate(others, start=2):
         if size != first:
@@ -83,22 +83,22 @@ def decode_image(image: Image.Image | Mapping) -> Image.Image:
     return image.convert("RGB")
 
 
-def row_pictures(row: Mapping, column: str) -> list[Image.Image]:
-    """The RGB pictures of one column of a dataset row; raises as [`row_picture`] does."""
-    return [row_picture(row, column, number) for number in range(len(row[column] or ()))]
+def row_images(row: Mapping, column: str) -> list[Image.Image]:
+    """The RGB images of one column of a dataset row; raises as [`row_image`] does."""
+    return [row_image(row, column, number) for number in range(len(row[column] or ()))]
 
 
-def row_picture(row: Mapping, column: str, number: int) -> Image.Image:
-    """One of them, counted from 0.
+def row_image(row: Mapping, column: str, number: int) -> Image.Image:
+    """One RGB image of a column of a dataset row, counted from 0.
 
     Raises:
-        InputError: If it cannot be decoded; the line names the row, the picture and its file.
+        InputError: If it cannot be decoded; the line names the row, the image and its file.
     """
-    picture = row[column][number]
+    image = row[column][number]
     try:
-        return decode_image(picture)
+        return decode_image(image)
     except UNREADABLE as error:
-        file = picture.get("path") if isinstance(picture, Mapping) else getattr(picture, "filename", None)
+        file = image.get("path") if isinstance(image, Mapping) else getattr(image, "filename", None)
         where = f"row {row['id']}: " if "id" in row else ""
         named = f" ({file})" if file else ""
         raise InputError(
@@ -110,10 +110,10 @@ def row_clip(row: Mapping) -> Clip:
     """The clip of a dataset row (columns `frames` and `timestamps`).
 
     Raises:
-        InputError: As [`row_picture`] and [`Clip`] do; the line names the row.
+        InputError: As [`row_image`] and [`Clip`] do; the line names the row.
     """
-    frames = row_pictures(row, "frames")
-    with naming_row(row):
+    frames = row_images(row, "frames")
+    with name_row(row):
         return Clip(frames, row["timestamps"] and list(row["timestamps"]))
 
 
@@ -136,7 +136,7 @@ def fit_frame(frame: Image.Image, max_pixels: int = MAX_PIXELS, side_multiple: i
 def reach_token(frame: Image.Image, side: int) -> Image.Image:
     """Enlarge a frame, in proportion, whose shorter side is below that of one token.
 
-    Newer Qwen3-VL processors do so themselves, older ones refuse such frames.
+    Newer Qwen3-VL processors do so themselves, older ones raise.
 
     Args:
         frame (`PIL.Image.Image`): A frame of any size.
@@ -189,7 +189,7 @@ def row_prompt(processor: ProcessorMixin, row: Mapping, response: str | None = N
     Raises:
         InputError: If they are no texts for a prompt; the line names the row.
     """
-    with naming_row(row):
+    with name_row(row):
         return conversation_text(processor, row["question"], row["options"], response)
 
 
@@ -219,7 +219,7 @@ def encode(
         frames = [fit_frame(frame, limit, side) for frame in clip.frames]
         frames = [reach_token(frame, side) for frame in frames] if counted else frames
         numbers = list(range(len(frames)))
-        if len(frames) == 1:  # shown twice: one processor does so itself, the other refuses a lone frame
+        if len(frames) == 1:  # shown twice: one processor does so itself, the other raises on a lone frame
             frames, numbers = frames * 2, numbers * 2
         videos.append(frames)
         metadata.append({"fps": clip.frames_per_second, "total_num_frames": len(frames), "frames_indices": numbers})
@@ -312,8 +312,8 @@ __all__ = [
     "pad_left",
     "pixel_limits",
     "row_clip",
-    "row_picture",
-    "row_pictures",
+    "row_image",
+    "row_images",
     "row_prompt",
     "sizes_fault",
 ]

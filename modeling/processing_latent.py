@@ -109,7 +109,7 @@ class LatentProcessorMixin:
         return batch if return_dict else batch["input_ids"]
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> str | list[str]:
-        """The tokenizer's own; where special tokens are skipped, a note stands for each latent block.
+        """The tokenizer's own; where special tokens are skipped, a note replaces each latent block.
 
         Args:
             token_ids (`int`, `list[int]`, `torch.Tensor`, …): The ids of one row, or of several.
@@ -147,7 +147,7 @@ class LatentProcessorMixin:
         return self.batch_decode(generated_outputs, skip_special_tokens=skip_special_tokens, **kwargs)
 
     def read_response(self, response: str | Sequence[int] | torch.Tensor) -> dict[str, Any]:
-        """What the model said, taken apart.
+        """Parse a response of the model.
 
         Args:
             response (`str`, or `torch.LongTensor` of shape `(length,)`): The generated text with its special tokens,
@@ -159,15 +159,15 @@ class LatentProcessorMixin:
         return parse_response_text(response if isinstance(response, str) else decode_response(self, response))
 
 
-def _split_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the encoding, and what is left for the chat template.
 
     Raises:
         InputError: If one would encode a video otherwise than in training.
     """
-    flat = {name: value for name, value in given.items() if name not in _NESTED_SETTINGS}
+    flat = {name: value for name, value in arguments.items() if name not in _NESTED_SETTINGS}
     for nested in _NESTED_SETTINGS:
-        flat.update(given.get(nested) or {})
+        flat.update(arguments.get(nested) or {})
     settings = {name: flat.pop(name) for name in list(flat) if name in _TAKEN | _STOCK_SETTINGS}
     for name, value in settings.items():
         if (name not in _TAKEN and value not in (None, False)) or (name == "padding" and value == "max_length"):
@@ -178,7 +178,7 @@ def _split_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def _lists_of_tokens(batch: Mapping[str, torch.Tensor], padded: bool) -> dict[str, list[list[int]]]:
-    """The token fields as lists, without the padding unless it was asked for."""
+    """The token fields as lists, without the padding unless it was requested."""
     kept = batch["attention_mask"].bool()
     kept = torch.ones_like(kept) if padded else kept
     return {

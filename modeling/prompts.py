@@ -16,7 +16,7 @@ PROMPT_SUFFIX = (
 
 
 def question_text(question: str, options: Sequence[str] = ()) -> str:
-    """What the user says: the question, its options one a line, and the instruction how to answer.
+    """The text of the user turn: the question, its options one a line, and the instruction how to answer.
 
     Args:
         question (`str`): The question, without options in it.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from transformers import PreTrainedTokenizerBase, TextStreamer
 
-from .tokens import LATENT_END, LATENT_START, LATENT_TOKENS, noted_latent_blocks, show_latent_blocks
+from .tokens import LATENT_END, LATENT_START, LATENT_TOKENS, note_latent_blocks, show_latent_blocks
 
 _RESPONSE = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _END_OF_TURN = re.compile(r"<\|im_end\|>|<\|endoftext\|>")
@@ -27,7 +27,7 @@ def parse_response_text(response: str) -> dict:
         not complete; `reasoning`, in that case the whole text; `blocks`, for each the number of `latents` and where
         its note stands in the text (`start`, `end`).
     """
-    text, blocks = noted_latent_blocks(response)
+    text, blocks = note_latent_blocks(response)
     match = _RESPONSE.fullmatch(text)
     reasoning, answer = (match[1].strip(), match[2].strip()) if match else (text, None)
     return {"answer": answer, "reasoning": reasoning, "text": text, "blocks": blocks}
@@ -58,12 +58,12 @@ class ResponseStreamer(TextStreamer):
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Take what has been decoded since the last call."""
         self._response += text
-        readable = format_response_text(self._response if stream_end else _settled(self._response))
+        readable = format_response_text(self._response if stream_end else _find_stable_part(self._response))
         self.write(readable[len(self._written) :] + ("\n" if stream_end else ""))
         self._written = readable
 
 
-def _settled(response: str) -> str:
+def _find_stable_part(response: str) -> str:
     """The part that cannot become a tag, a latent block or the turn's end any more."""
     opened = response.rfind(LATENT_START)
     if response.find(LATENT_END, opened) < opened:

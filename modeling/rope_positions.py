@@ -14,7 +14,7 @@ import torch
 from .errors import InputError
 
 TEXT, IMAGE, VIDEO = 0, 1, 2
-# The model's arguments that say how large visual blocks are, in space and time.
+# The model's arguments for the size of visual blocks, in space and time.
 GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
 
 
@@ -77,7 +77,7 @@ def qwen_positions(
 
 
 def position_deltas(positions: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.LongTensor:
-    """How far rows' positions are ahead of their lengths: next position minus the number of tokens so far.
+    """Next position of each row minus its number of tokens so far (transformers' `rope_deltas`).
 
     Args:
         positions (`torch.LongTensor` of shape `(3, batch, length)`): Positions; what stands at padding does not count.

@@ -1,4 +1,4 @@
-"""What the values of a row must be: the one check that `ask`, training, best-of-n and evaluation share. Pure Python.
+"""Validate the values of a row, for `ask`, training, best-of-n and evaluation. Pure Python.
 
 A fault is a phrase that names the column and the remedy, such as `options 3 is empty: write a text`; `None` is none.
 """
@@ -17,7 +17,7 @@ Stage = Literal["dift", "grpo", "best-of-n", "eval"]
 
 ON_BAD_ROW = ("stop", "skip")  # what to do with a row that has a fault
 MIN_OPTIONS, MAX_OPTIONS = 2, len(OPTION_LETTERS)
-# Where the options are not listed they stand in the question, four of them as in the published rows.
+# Where the options are not listed they are in the question, four of them as in the published rows.
 _UNLISTED_LETTERS = OPTION_LETTERS[:4]
 # Any token that Qwen's tokenizers and the latent ones write this way: in a text it would count as that token.
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\s]{1,64}\|>")
@@ -25,7 +25,7 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def text_fault(name: str, value: Any, marks: bool = False) -> str | None:
-    """What is wrong with a text.
+    """Find what is wrong with a text.
 
     Args:
         name (`str`): What to call it.
@@ -56,7 +56,7 @@ def special_token(text: str) -> str | None:
 
 
 def options_fault(options: Any) -> str | None:
-    """What is wrong with the options of a question: 2 to 10 texts, or an empty list for an open question."""
+    """Validate the options of a question: 2 to 10 texts, or an empty list for an open question."""
     if options is None:
         return "options is null: write a list of texts, an empty one for a question without options"
     if isinstance(options, (str, Mapping)) or not hasattr(options, "__len__"):
@@ -80,22 +80,22 @@ def offered_letters(options: Sequence[str] | None) -> str:
 
 
 def answer_fault(answer: Any, options: Sequence[str]) -> str | None:
-    """What is wrong with the letter of the right option."""
+    """Find what is wrong with the letter of the correct option."""
     letters = offered_letters(options)
     if isinstance(answer, str) and len(answer) == 1 and answer in letters:
         return None
     offered = f"the {len(options)} options" if options else "an option"
-    told = "null" if answer is None else repr(answer)[:80]
-    return f"answer {told} is not the letter of {offered}: write one of {', '.join(letters)}"
+    shown = "null" if answer is None else repr(answer)[:80]
+    return f"answer {shown} is not the letter of {offered}: write one of {', '.join(letters)}"
 
 
 def prompt_fault(question: Any, options: Any) -> str | None:
-    """What is wrong with the words that the user says."""
+    """Find what is wrong with question and options."""
     return text_fault("question", question) or options_fault(options)
 
 
 def times_fault(timestamps: Any, frames: int) -> str | None:
-    """What is wrong with the times of a clip's frames: one a frame, in seconds, rising.
+    """Validate the timestamps of a clip's frames: one a frame, in seconds, increasing.
 
     Args:
         timestamps: The times.
@@ -111,8 +111,8 @@ def times_fault(timestamps: Any, frames: int) -> str | None:
     before = -math.inf
     for number, time in enumerate(timestamps, start=1):
         if not isinstance(time, Real) or not math.isfinite(time):
-            told = "null" if time is None else f"{time!r:.80}"
-            return f"timestamps {number} is {told}, no finite number: write the seconds of the frame"
+            shown = "null" if time is None else f"{time!r:.80}"
+            return f"timestamps {number} is {shown}, no finite number: write the seconds of the frame"
         if time <= before:
             return f"timestamps {number} is {time:g}, not later than {before:g} before it: write rising seconds"
         before = time
@@ -120,7 +120,7 @@ def times_fault(timestamps: Any, frames: int) -> str | None:
 
 
 def marks_fault(response: Any, imagery: int) -> str | None:
-    """What is wrong with the words of a response, and with its marks for so many imagery frames."""
+    """Validate the text of a response, and its number of marks against its imagery frames."""
     if fault := text_fault("response", response, marks=True):
         return fault
     marks = response.count(IMAGERY_MARK)
@@ -131,7 +131,7 @@ def marks_fault(response: Any, imagery: int) -> str | None:
 
 
 def row_fault(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: int | None = None) -> str | None:
-    """The first fault of a row's values; its pictures are not looked at.
+    """The first fault of a row's values; its images are not looked at.
 
     Args:
         row (`Mapping`): `question`, `options`, `timestamps`, `answer`; for `"dift"` `response`, and `answer` only if
@@ -157,7 +157,7 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
         yield times_fault(row["timestamps"], frames)
     if stage == "dift":
         if imagery is None:
-            yield "imagery is null: write a list of pictures, an empty one for a response without imagery"
+            yield "imagery is null: write a list of images, an empty one for a response without imagery"
         else:
             yield marks_fault(row["response"], imagery)
         yield _ending_fault(row["response"])
@@ -171,8 +171,8 @@ def _ending_fault(response: str) -> str | None:
 
 
 @contextmanager
-def naming_row(row: Mapping[str, Any]) -> Iterator[None]:
-    """An `InputError` that is raised inside says which row it is about, if the row has an `id`."""
+def name_row(row: Mapping[str, Any]) -> Iterator[None]:
+    """Add the `id` of a row, if it has one, to an `InputError` that is raised inside."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Latents of a row's own: what a model in training feeds on in the place of its imagery's targets.
+"""Self-feeding: predict a row's own latents during training, to feed them in place of the imagery targets.
 
 Fed with true imagery, a model learns to read answers off it, and when it decodes there is none. Here the latents are
 those that it predicts itself.
@@ -15,13 +15,13 @@ from .errors import InputError
 from .rope_positions import GRIDS, TEXT, token_types
 
 _TOKENS = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
-# Arguments that say what stands at visual tokens.
+# Arguments that hold the visual input.
 _VISION = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs", *GRIDS)
 
 
 @dataclass(frozen=True)
 class SelfFeeding:
-    """How a row's own latents are predicted.
+    """Settings of self-feeding: how a row's own latents are predicted.
 
     Attributes:
         passes (`int`, *optional*): Parallel: so many passes over the whole row, each of which feeds every latent pad
@@ -146,8 +146,8 @@ class OwnLatents:
             going_on = torch.zeros_like(self.pads[:, 0]).index_fill_(0, self.rows[due], True)
             before = (self.numbers == number - 1) & going_on[self.rows]
             states = step(columns.clamp(min=0), counts, self.fed[before])
-            told = due & self.own
-            self.fed[told] = states[self.rows[told]].to(self.fed.dtype)
+            update = due & self.own
+            self.fed[update] = states[self.rows[update]].to(self.fed.dtype)
             starts = ends
 
 
@@ -176,7 +176,7 @@ class CachedSteps:
 
     def step(self, columns: torch.LongTensor, counts: torch.BoolTensor, latents: torch.Tensor) -> torch.Tensor:
         """The states that would be fed back after these columns; see [`OwnLatents.decode`]."""
-        # What does not count is hidden from the rest; it only must not look like a pad or a picture.
+        # What does not count is hidden from the rest; it only must not look like a pad or an image.
         ids = self.ids.gather(1, columns).masked_fill(~counts, self.model.config.latent_start_token_id)
         self._cached = torch.cat([self._cached, self.mask.gather(1, columns) * counts], dim=1)
         outputs = self.model.model(

@@ -20,7 +20,7 @@ def text_lines(path: str | PathLike) -> Iterator[tuple[int, str]]:
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 # For every line, because files that were joined have marks in the middle.
-                text = _decoded(line, path, number)
+                text = _decode_line(line, path, number)
                 if text.strip():
                     yield number, text
     except OSError as error:
@@ -67,7 +67,7 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     return fields
 
 
-def _decoded(line: bytes, path: str | PathLike, number: int) -> str:
+def _decode_line(line: bytes, path: str | PathLike, number: int) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Names and shapes of the text format: latent tokens, imagery marks, options, answers. Pure Python."""
+"""Tokens and text format: latent tokens, imagery marks, options, answers. Pure Python."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ LATENT_TOKENS = (LATENT_PAD, LATENT_START, LATENT_END)
 
 IMAGERY_MARK = "<output_image>"
 OPTION_LETTERS = "ABCDEFGHIJ"  # a question has two options to ten
-# How MLLM-4D's reasoning opens a block that says where camera and object are in a frame.
+# Start of a block of MLLM-4D's reasoning with the positions of camera and object in a frame.
 SPATIAL_STATE = "Spatial State (Frame "
 
 _BLOCK = re.compile(f"{re.escape(LATENT_START)}((?:{re.escape(LATENT_PAD)})*)(?:{re.escape(LATENT_END)})?")
@@ -37,12 +37,16 @@ def drop_imagery_marks(text: str) -> str:
 
 def show_latent_blocks(text: str) -> str:
     """Replace every latent block by a readable note such as `[imagery 1: 4 latents]`."""
-    return noted_latent_blocks(text)[0]
+    return note_latent_blocks(text)[0]
 
 
-def noted_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
-    """What [`show_latent_blocks`] gives and, for each block, its `latents` and where its note stands in that text
-    (`start`, `end`)."""
+def note_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
+    """Replace latent blocks by notes, as [`show_latent_blocks`] does.
+
+    Returns:
+        `tuple[str, list[dict[str, int]]]`: The text and, for each block, its `latents` and the `start` and `end` of
+        its note in the text.
+    """
     shown, blocks, copied = "", [], 0
     for number, match in enumerate(_BLOCK.finditer(text), start=1):
         latents = match[1].count(LATENT_PAD)
@@ -60,7 +64,7 @@ def format_options(options: Sequence[str]) -> str:
 
 
 def format_answer(letter: str, options: Sequence[str], form: AnswerForm = "letter") -> str:
-    """The answer as it stands inside `<answer>`: `B. Pan Right`, or in the form `"text"` `Pan Right`."""
+    """The content of `<answer>`: `B. Pan Right`, or in the form `"text"` `Pan Right`."""
     text = options[OPTION_LETTERS.index(letter)]
     return f"{letter}. {text}" if form == "letter" else text
 
@@ -70,15 +74,16 @@ def format_response(reasoning: str, letter: str, options: Sequence[str], form: A
     return f"<think>{reasoning}</think><answer>{format_answer(letter, options, form)}</answer>"
 
 
-def format_spatial_state(frame: int, camera: Sequence[float] | None, thing: Sequence[float] | None) -> str:
-    """Where the camera's and an object's centre are in a frame, in metres, as MLLM-4D's reasoning says it.
+def format_spatial_state(frame: int, camera: Sequence[float] | None, object_center: Sequence[float] | None) -> str:
+    """Format the centres of camera and object in a frame, in metres, as MLLM-4D's reasoning states them.
 
     Args:
         frame (`int`): Number of the frame.
         camera (`Sequence[float]`, *optional*): x, y and z of the camera's centre; without it the text says `null`.
         thing (`Sequence[float]`, *optional*): The same of the object.
     """
-    said = [
-        "null" if center is None else f"[{', '.join(f'{axis:z.2f}' for axis in center)}]" for center in (camera, thing)
+    centers = [
+        "null" if center is None else f"[{', '.join(f'{axis:z.2f}' for axis in center)}]"
+        for center in (camera, object_center)
     ]
-    return f"{SPATIAL_STATE}{frame}):\n- Camera Center: {said[0]}\n- Object Center: {said[1]}"
+    return f"{SPATIAL_STATE}{frame}):\n- Camera Center: {centers[0]}\n- Object Center: {centers[1]}"

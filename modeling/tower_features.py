@@ -1,7 +1,7 @@
-"""Features of the vision tower in the place of pixels, with every version of transformers.
+"""Pass precomputed features of the vision tower in place of pixels, with every version of transformers.
 
 Newer versions take them as `mm_encoder_outputs`, in which the features of each inner layer (Qwen3-VL's deepstack) are
-split by picture. Older ones take pixels only and want each layer whole. This file is the only one that knows both.
+split by image. Older ones take pixels only and want each layer whole. This file is the only one that knows both.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ _PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
 
 
 def split_layers(features: ModelOutput) -> list[tuple[torch.Tensor, ...]]:
-    """For each inner layer that the family passes on, one tensor `(visual tokens, hidden)` for each picture.
+    """For each inner layer that the family passes on, one tensor `(visual tokens, hidden)` for each image.
 
     Args:
         features: What `get_image_features` or `get_video_features` returns in any version.
@@ -23,8 +23,8 @@ def split_layers(features: ModelOutput) -> list[tuple[torch.Tensor, ...]]:
     return [layer.split(counts) if isinstance(layer, torch.Tensor) else tuple(layer) for layer in layers]
 
 
-def features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with features in the place of the pixels that they stand for.
+def pass_features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
+    """Put features in the place of their pixels in the arguments.
 
     An older stock forward does nothing with pixels but pass them to `get_image_features` or `get_video_features`,
     which give features back as they are (see [`LatentModelMixin`]).
@@ -33,8 +33,8 @@ def features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
         vision (`dict`): Arguments of the inner model, `mm_encoder_outputs` perhaps among them.
     """
     features = vision.get("mm_encoder_outputs") or {}
-    given = {_PIXELS[kind]: _whole_layers(part) for kind, part in features.items() if part is not None}
-    return {**{name: value for name, value in vision.items() if name != "mm_encoder_outputs"}, **given}
+    pixels = {_PIXELS[kind]: _whole_layers(part) for kind, part in features.items() if part is not None}
+    return {**{name: value for name, value in vision.items() if name != "mm_encoder_outputs"}, **pixels}
 
 
 def _whole_layers(features: ModelOutput) -> ModelOutput:

@@ -9,8 +9,8 @@ from packaging.version import Version
 
 logger = logging.getLogger("fourdthinker")
 
-# Set for child processes, such as data loaders and the other ranks, so that a run says it once.
-_ALREADY_SAID = "FOURDTHINKER_VERSIONS_CHECKED"
+# Set for child processes, such as data loaders and the other ranks, so that a run logs it once.
+_CHECKED_VARIABLE = "FOURDTHINKER_VERSIONS_CHECKED"
 
 
 def read_requirements() -> list[Requirement]:
@@ -48,10 +48,10 @@ def is_tested(requirement: Requirement, installed: str) -> bool:
 
 
 def warn_about_untested_versions() -> None:
-    """Log one line that names the installed packages outside their tested range, once for a run; then go on."""
-    if os.environ.get(_ALREADY_SAID):
+    """Log one line that names the installed packages outside their tested range, once for a run."""
+    if os.environ.get(_CHECKED_VARIABLE):
         return
-    os.environ[_ALREADY_SAID] = "1"
+    os.environ[_CHECKED_VARIABLE] = "1"
     untested = []
     for requirement in read_requirements():
         installed = installed_version(requirement.name)

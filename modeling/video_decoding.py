@@ -27,7 +27,7 @@ TimedFrame = tuple[float, Any]  # seconds from the first frame, and a frame as P
 
 
 class FrameTimestampError(InputError):
-    """No frame lies near enough to an asked time."""
+    """No frame is close enough to a requested time."""
 
 
 def read_frames(
@@ -69,15 +69,15 @@ def read_frames(
     _check_sampling(fps, max_frames, times)
     with _open(path) as container:
         contents = _scan(path, container)
-    wanted = _times(path, contents, fps, max_frames, times)
+    times_to_show = _times(path, contents, fps, max_frames, times)
     with _open(path) as container:
         chosen = _decode(path, container, contents)
-        if wanted is not None:
-            chosen = _distinct(_nearest(chosen, wanted))
+        if times_to_show is not None:
+            chosen = _distinct(_nearest(chosen, times_to_show))
         frames: list[Image.Image] = []
         timestamps: list[float] = []
         for now, frame in chosen:
-            frames.append(_picture(path, frame, frames[0].size if frames else None, max_pixels))
+            frames.append(_to_image(path, frame, frames[0].size if frames else None, max_pixels))
             timestamps.append(now)
     if times is not None:
         _check_times(path, times, timestamps, tolerance, contents.seconds)
@@ -102,11 +102,11 @@ def check_video(path: str | os.PathLike) -> None:
 def _check_times(
     path: Path, times: Sequence[float], timestamps: Sequence[float], tolerance: float, seconds: float
 ) -> None:
-    for asked in times:
-        found = min(timestamps, key=lambda timestamp: abs(timestamp - asked))
-        if abs(asked - found) > tolerance:
+    for time in times:
+        found = min(timestamps, key=lambda timestamp: abs(timestamp - time))
+        if abs(time - found) > tolerance:
             raise FrameTimestampError(
-                f"{path}: no frame within {tolerance:g} s of {asked:g} s, the nearest is at {found:.3f} s; ask for"
+                f"{path}: no frame within {tolerance:g} s of {time:g} s, the nearest is at {found:.3f} s; ask for"
                 f" times between 0 and {seconds:.2f} s or allow a larger tolerance."
             )
     if len(timestamps) < len(times):
@@ -125,7 +125,7 @@ def _check_sampling(fps: float | None, max_frames: int | None, times: Sequence[f
 
 
 def _import_av(path: Path) -> ModuleType:
-    """PyAV. A checkpoint's code must load without it, since frames can be given as pictures."""
+    """PyAV. A checkpoint's code must load without it, since frames can be given as images."""
     try:  # the only place in which transformers does not ask for an imported package before it runs remote code
         import av
     except ImportError as error:
@@ -158,7 +158,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a file's packets say of its video, before any is decoded."""
+    """Facts of a video from its file's packets, before any is decoded."""
 
     packets: int
     first: float
@@ -172,7 +172,7 @@ class _Contents:
 
 def _video_stream(path: Path, container: Any) -> Any:
     if not container.streams.video:
-        raise InputError(f"{path} holds no video stream; give a file with pictures, not sound alone.")
+        raise InputError(f"{path} holds no video stream; give a file with images, not sound alone.")
     stream = container.streams.video[0]
     if stream.codec_context.width * stream.codec_context.height > _MAX_FRAME_PIXELS:
         raise InputError(f"{path} has frames of {stream.width} x {stream.height} pixels; scale it down to 8K or less.")
@@ -238,13 +238,13 @@ def _decode(path: Path, container: Any, contents: _Contents) -> Iterator[TimedFr
         raise InputError(f"{path} is damaged: {contents.packets} frames stored, {decoded} decoded; {_REMEDY}.")
 
 
-def _nearest(decoded: Iterator[TimedFrame], wanted: list[float]) -> Iterator[TimedFrame]:
+def _nearest(decoded: Iterator[TimedFrame], times_to_show: list[float]) -> Iterator[TimedFrame]:
     """Yield the frame nearest to each wanted time, in order; holds two frames at a time and reads to the end."""
-    pending, before = deque(wanted), None
+    pending, before = deque(times_to_show), None
     for current in decoded:
         while pending and pending[0] <= current[0]:
-            asked = pending.popleft()
-            yield before if before is not None and asked - before[0] < current[0] - asked else current
+            time = pending.popleft()
+            yield before if before is not None and time - before[0] < current[0] - time else current
         before = current
     if before is not None:
         yield from (before for _ in pending)
@@ -259,7 +259,7 @@ def _distinct(chosen: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
         before = now
 
 
-def _picture(path: Path, frame: Any, size: tuple[int, int] | None, max_pixels: int | None) -> Image.Image:
+def _to_image(path: Path, frame: Any, size: tuple[int, int] | None, max_pixels: int | None) -> Image.Image:
     """An upright RGB image; `size` is that of the clip's other frames."""
     image = frame.to_image()
     if frame.rotation % 360:  # degrees counterclockwise, as in PIL

@@ -1,4 +1,4 @@
-"""Chat messages that show a video: their clips, the prompt suffix, and what is left for the chat template."""
+"""Chat messages with videos: read their clips, and add the prompt suffix."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,12 +44,12 @@ def append_prompt_suffix(messages: Messages) -> list[Mapping[str, Any]]:
     changed = list(messages)
     for place in reversed(range(len(changed))):
         if isinstance(changed[place], Mapping) and changed[place].get("role") == "user":
-            changed[place] = {**changed[place], "content": _suffixed(changed[place].get("content"))}
+            changed[place] = {**changed[place], "content": _append_suffix(changed[place].get("content"))}
             break
     return changed
 
 
-def _suffixed(content: Any) -> Any:
+def _append_suffix(content: Any) -> Any:
     if isinstance(content, str):
         return content if PROMPT_SUFFIX.strip() in content else content + PROMPT_SUFFIX
     blocks = list(content or ())
@@ -116,7 +116,7 @@ def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: in
 
 
 def drop_videos(messages: Messages) -> list[Mapping[str, Any]]:
-    """Copies of messages in which bare placeholders stand for the videos: what a chat template writes out."""
+    """Copies of messages with bare placeholders for the videos, as input of a chat template."""
     changed = []
     for message in messages:
         if isinstance(message, Mapping) and isinstance(message.get("content"), (list, tuple)):

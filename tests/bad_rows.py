@@ -1,4 +1,4 @@
-"""Every fault of a row's values and pictures: what is changed in a sound row, and words of the line that names it."""
+"""Every fault of a row's values and images: the change to a valid row, and words of its error message."""
 
 import io
 
@@ -18,12 +18,12 @@ FILE = {"bytes": None, "path": "/nowhere/frame.png"}
 OPTIONS = ["left", "right", "up", "down"]
 ELEVEN = [f"{number} m" for number in range(11)]
 OF_ANY_STAGE = {
-    "no frames": ({"frames": []}, "no frames: give one picture"),
-    "null frames": ({"frames": None}, "no frames: give one picture"),
+    "no frames": ({"frames": []}, "no frames: give one image"),
+    "null frames": ({"frames": None}, "no frames: give one image"),
     "frame gone": ({"frames": [FILE] * 2}, "frames 1 is not there: /nowhere/frame.png"),
     "null frame": ({"frames": [PICTURE, None]}, "frames 2 is not there"),
-    "empty picture": ({"frames": [PICTURE, {"bytes": b"", "path": None}]}, "frames 2 is no picture, or damaged"),
-    "header cut off": ({"frames": [{"bytes": PNG[:20], "path": None}] * 2}, "frames 1 is no picture, or damaged"),
+    "empty image": ({"frames": [PICTURE, {"bytes": b"", "path": None}]}, "frames 2 is no image, or damaged"),
+    "header cut off": ({"frames": [{"bytes": PNG[:20], "path": None}] * 2}, "frames 1 is no image, or damaged"),
     "unequal frames": ({"frames": [PICTURE, WIDE]}, "frames 2 is 84 x 56 pixels, frames 1 56 x 56: make them of one"),
     "null question": ({"question": None}, "question is null: write a text"),
     "blank question": ({"question": " \n"}, "question is empty: write a text"),
@@ -60,7 +60,7 @@ OF_DIFT = {
         {"imagery": [], "imagery_masks": []},
         "2 <output_image> marks for 0 imagery frames: write one mark",
     ),
-    "null imagery": ({"imagery": None, "imagery_masks": None}, "imagery is null: write a list of pictures"),
+    "null imagery": ({"imagery": None, "imagery_masks": None}, "imagery is null: write a list of images"),
     "null response": ({"response": None}, "response is null: write a text"),
     "empty response": ({"response": " "}, "response is empty: write a text"),
     "latent": (
@@ -75,6 +75,6 @@ OF_DIFT = {
     "empty tag": ({"response": "<output_image><output_image><answer> </answer>"}, "exactly one <answer>"),
     "more after it": ({"response": "<output_image><output_image><answer>B</answer> or so"}, "exactly one <answer>"),
     "imagery gone": ({"imagery": [PICTURE, FILE]}, "imagery 2 is not there: /nowhere/frame.png"),
-    "no picture": ({"imagery": [PICTURE, {"bytes": b"<html>", "path": None}]}, "imagery 2 is no picture, or damaged"),
+    "no image": ({"imagery": [PICTURE, {"bytes": b"<html>", "path": None}]}, "imagery 2 is no image, or damaged"),
     "a mask too few": ({"imagery_masks": [PICTURE]}, "imagery_masks has 1, imagery 2: write one mask for each"),
 }

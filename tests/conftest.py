@@ -116,8 +116,8 @@ def make_video():
             stream = container.add_stream("libx264", rate=rate)
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             for number in range(int(seconds * rate)):
-                picture = np.full((size[1], size[0], 3), (shade + 10 * number) % 240, dtype=np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                pixels = np.full((size[1], size[0], 3), (shade + 10 * number) % 240, dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
             container.mux(stream.encode())
         return str(path)
 
@@ -148,13 +148,13 @@ def wall_clip():
         frames = []
         for pose in poses:
             directions, origin = rays @ pose[:3, :3].T, pose[:3, 3]
-            picture = np.zeros((height, width))
+            pixels = np.zeros((height, width))
             for depth, left, right, pattern in reversed(walls):  # far to near
                 points = origin + directions * ((depth - origin[2]) / directions[..., 2])[..., None]
                 hit = (points[..., 0] > left) & (points[..., 0] < right)
                 u, v = ((points[..., axis] * 90).astype(int) % 512 for axis in (0, 1))
-                picture[hit] = pattern[v, u][hit]
-            frames.append(Image.fromarray(picture.astype(np.uint8)).convert("RGB"))
+                pixels[hit] = pattern[v, u][hit]
+            frames.append(Image.fromarray(pixels.astype(np.uint8)).convert("RGB"))
         return Clip(frames, [index / rate for index in range(len(frames))])
 
     return render

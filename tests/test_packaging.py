@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from fourdthinker.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
+PACKAGES = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
 GUIDES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 PAPERS = (*GUIDES, "CONTRIBUTING.md", "CHANGELOG.md")
 
@@ -56,8 +56,8 @@ def test_packages_list_is_complete():
     """A folder missing from the list works in an editable install and is absent from the wheel."""
     folders = {
         path.parent.relative_to(ROOT).as_posix()
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*.py")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
         if "__pycache__" not in path.parts
     }
     assert {f"fourdthinker.{folder.replace('/', '.')}" for folder in folders} == set(listed("options", "packages"))
@@ -95,7 +95,7 @@ def test_extras_hold_what_the_code_imports_and_no_more():
         if line and not line.startswith("#") and name != "all"
     }
     imported = set()
-    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
@@ -161,12 +161,12 @@ def test_lmms_eval_alias_is_the_main_of_lmms_eval():
 
 def test_no_source_is_ignored():
     """An ignore pattern without a leading slash can swallow a folder of ours, here and in every clone."""
-    ignored = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *ROOMS, "tests", "benchmarks")
+    ignored = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *PACKAGES, "tests", "benchmarks")
     assert [path for path in ignored if "__pycache__" not in path] == []
 
 
 def test_tests_are_no_package():
-    """With an `__init__.py`, pytest could take `tests/modeling` for the room itself."""
+    """With an `__init__.py`, pytest could take `tests/modeling` for the package itself."""
     assert not list((ROOT / "tests").rglob("__init__.py"))
     assert "--import-mode=importlib" in setup_cfg()["tool:pytest"]["addopts"]
 
@@ -208,7 +208,7 @@ def has_examples(path: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [p.relative_to(ROOT) for room in ROOMS for p in sorted((ROOT / room).rglob("*.py")) if has_examples(p)],
+    [p.relative_to(ROOT) for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py")) if has_examples(p)],
     ids=str,
 )
 def test_docstring_examples_run(path):
@@ -252,10 +252,10 @@ def installed_wheel(wheel, tmp_path_factory) -> Path:
     return target
 
 
-def test_wheel_holds_every_file_of_the_rooms(wheel):
+def test_wheel_holds_every_file_of_the_packages(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    wanted = {f"fourdthinker/{path}" for path in project_files() if path.partition("/")[0] in ROOMS}
-    assert held == wanted
+    expected = {f"fourdthinker/{path}" for path in project_files() if path.partition("/")[0] in PACKAGES}
+    assert held == expected
 
 
 def test_wheel_owns_one_top_level_name(wheel):
@@ -292,7 +292,7 @@ def module_names() -> list[str]:
     names = []
     for path in project_files():
         parts = Path(path).with_suffix("").parts
-        if path.endswith(".py") and parts[0] in ROOMS and parts[-1] != "__main__":
+        if path.endswith(".py") and parts[0] in PACKAGES and parts[-1] != "__main__":
             names.append(".".join(("fourdthinker", *(parts[:-1] if parts[-1] == "__init__" else parts))))
     return names
 
@@ -305,7 +305,7 @@ import importlib, importlib.util
 for name in {module_names()}:
     module = importlib.import_module(name)
     assert module.__file__.startswith({str(installed_wheel)!r}), (name, module.__file__)
-bare = set({ROOMS}) & set(sys.modules)
+bare = set({PACKAGES}) & set(sys.modules)
 assert not bare, bare
 """
     done = run_from_wheel(code, installed_wheel, ROOT)

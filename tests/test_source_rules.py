@@ -1,4 +1,4 @@
-"""Rules that the source keeps, read from its syntax trees: nothing unsafe, and each room imports only what it may."""
+"""Rules of the source, checked on its syntax trees: nothing unsafe, and each package imports only what it may."""
 
 import ast
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
-SOURCES = sorted(path for room in (*ROOMS, "benchmarks", "examples") for path in (ROOT / room).rglob("*.py"))
+PACKAGES = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
+SOURCES = sorted(path for package in (*PACKAGES, "benchmarks", "examples") for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 UNSAFE_KEYWORDS = {
@@ -26,7 +26,7 @@ HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers",
 STAYS_HERE = {("peft_adapters.py", "peft"), ("versions.py", "packaging"), ("dataset_files.py", "datasets")}
 # Imported only when a function needs it, inside `try`: transformers asks for others before it runs the code.
 IMPORTED_WHEN_NEEDED = {("video_decoding.py", "av")}
-# What rows are made of: words, files, and the `Clip` that every room reads videos into.
+# What rows are made of: words, files, and the `Clip` that every package reads videos into.
 ROW_MODELING = {
     *("tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"),
     "video_decoding",
@@ -101,8 +101,8 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and dotted(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
 
-def room_imports(path: Path) -> Iterator[tuple[str, str, bool]]:
-    """`(room, module in it, at import time)` for each import of ours."""
+def package_imports(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """`(package, module in it, at import time)` for each import of ours."""
     for name, eager in imports(tree(path), path):
         parts = name.split(".")
         if parts[0] == "fourdthinker":
@@ -140,12 +140,12 @@ def test_the_ban_leaves_alone(code):
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=relative)
-def test_no_bare_room_names(path):
+def test_no_bare_package_names(path):
     """From the root of a checkout `import modeling` works too, and makes a second copy of every class."""
     bare = [
         name
         for name, _ in imports(tree(path), path)
-        if name.partition(".")[0] in (*ROOMS, "tests", "benchmarks", "examples")
+        if name.partition(".")[0] in (*PACKAGES, "tests", "benchmarks", "examples")
     ]
     assert bare == []
 
@@ -169,33 +169,33 @@ def test_modeling_travels_alone(path):
     assert not [n for n in absolute if (n.module or "").startswith("fourdthinker")]
 
 
-def allowed(room: str, target: str, module: str) -> bool:
-    """The table of rooms in CONTRIBUTING.md."""
-    if target == room or room in ("hub_cards", "cli", "benchmarks", "examples"):
+def allowed(package: str, target: str, module: str) -> bool:
+    """The table of packages in CONTRIBUTING.md."""
+    if target == package or package in ("hub_cards", "cli", "benchmarks", "examples"):
         return True
-    if room == "trainers":
+    if package == "trainers":
         shared = {"eval_tasks": ANSWERING, "dataset_builders": VIDEO_FILES}
         return target == "modeling" or module in shared.get(target, ())
-    if room == "dataset_builders":
+    if package == "dataset_builders":
         return target == "modeling" and module in ROW_MODELING
-    if room == "eval_tasks":
+    if package == "eval_tasks":
         return target == "modeling"
     return False
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_rooms_import_only_what_they_may(path):
-    room = relative(path).partition("/")[0]
-    for target, module, eager in room_imports(path):
+def test_packages_import_only_what_they_may(path):
+    package = relative(path).partition("/")[0]
+    for target, module, eager in package_imports(path):
         if not eager and (relative(path), target) in LAZY_EXCEPTIONS:
             continue
-        assert allowed(room, target, module), f"{relative(path)} imports fourdthinker.{target}.{module}"
+        assert allowed(package, target, module), f"{relative(path)} imports fourdthinker.{target}.{module}"
 
 
 @pytest.mark.parametrize("package,banned", [("dift", {"grpo"}), ("grpo", {"dift"}), ("common", {"dift", "grpo"})])
 def test_stages_of_training_import_nothing_of_each_other(package, banned):
     for path in (p for p in SOURCES if relative(p).startswith(f"trainers/{package}/")):
-        found = {module.partition(".")[0] for room, module, _ in room_imports(path) if room == "trainers"}
+        found = {module.partition(".")[0] for package, module, _ in package_imports(path) if package == "trainers"}
         assert not found & banned, relative(path)
 
 

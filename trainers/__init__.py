@@ -7,7 +7,7 @@ import importlib
 import sys
 from typing import Any
 
-_HOMES = {
+_MODULES = {
     "DIFTCollator": ".dift.dift_collator",
     "DIFTConfig": ".dift.dift_config",
     "DIFTTrainer": ".dift.dift_trainer",
@@ -16,7 +16,7 @@ _HOMES = {
     "dift_loss": "..modeling.latent_loss",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
 def _register_models() -> None:
@@ -30,13 +30,13 @@ if "fourdthinker.cli.main" not in sys.modules:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _register_models()
-    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    value = getattr(importlib.import_module(_MODULES[name], __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

@@ -1,4 +1,4 @@
-"""How a camera moved, in the twelve words of the film set, from its poses."""
+"""Label camera motion with the twelve film terms, from camera poses."""
 
 from collections.abc import Sequence
 
@@ -24,11 +24,11 @@ CAMERA_LABELS = (
 )
 OPPOSITE = {label: CAMERA_LABELS[i ^ 1] for i, label in enumerate(CAMERA_LABELS)}
 
-METRIC_SCENE_DEPTH = 4.0  # metres: how far away things are in a room
+METRIC_SCENE_DEPTH = 4.0  # metres: typical distance of objects indoors
 MIN_DEGREES = 3.0  # weaker motions are a hand's tremor, not a camera move
 MIN_SHARE = 0.5  # of the strongest motion
 MAX_LABELS = 2
-_MAX_STEP_DEGREES = 150.0  # near a half turn between two frames, left and right cannot be told apart
+_MAX_STEP_DEGREES = 150.0  # near a half turn between two frames, left and right cannot be distinguished
 
 
 def camera_labels(
@@ -67,7 +67,7 @@ def camera_strengths(
 
     Steps between neighbouring poses are taken in the camera's own frame, half-way between the two orientations, and
     summed: a shake cancels, an orbit is a truck with a pan, and the clip played backwards gives exactly the opposite.
-    A displacement d counts as the angle d / `scene_depth`, by which it shifts the scene in the picture.
+    A displacement d counts as the angle d / `scene_depth`, by which it shifts the scene in the image.
 
     Args:
         poses (`ArrayLike` of shape `(T, 4, 4)`):
@@ -101,7 +101,7 @@ def camera_strengths(
 
 
 def check_poses(poses: ArrayLike, timestamps: Sequence[float] | None = None) -> np.ndarray:
-    """Return poses as an array of rigid motions, or say what is wrong with them.
+    """Validate poses, and return them as an array of rigid motions.
 
     Args:
         poses (`ArrayLike` of shape `(T, 4, 4)`):

@@ -1,4 +1,4 @@
-"""How an object moved, from its positions and the camera's pose."""
+"""Label object motion, from the object's positions and the camera's pose."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,7 +19,7 @@ MAX_SLANT_DEGREES = 30.0  # beyond, a move is neither sideways nor along the lin
 
 
 def object_displacement(centres: ArrayLike, camera_to_world: ArrayLike) -> np.ndarray:
-    """How far an object went over a clip, seen from where the camera stood at the start.
+    """Displacement of an object over a clip, seen from the camera's first pose.
 
     Args:
         centres (`ArrayLike` of shape `(T, 3)`): The object's centre in metres; the world's z points up.

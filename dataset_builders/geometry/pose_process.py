@@ -1,4 +1,4 @@
-"""COLMAP in a child process, so that a clip on which it crashes or hangs costs that clip and nothing else."""
+"""Run COLMAP in a child process, so that a crash or a hang costs one clip only."""
 
 import multiprocessing
 import os
@@ -47,7 +47,7 @@ class PoseProcess:
         return self._child.process.pid if self._child else None
 
     def solve(self, folder: Path, count: int, seed: int = 0, num_threads: int = 1) -> Poses:
-        """What [`poses.solve_poses`] gives for the same arguments, bit for bit.
+        """Run [`poses.solve_poses`] in the child process; the result is the same, bit for bit.
 
         Raises:
             PoseError: If that raises it, or the child crashes or exceeds the time limit.
@@ -106,7 +106,7 @@ def _serve(connection: Connection) -> None:
     """Solve what comes through the pipe until it is closed (the child's main function)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     connection.send(_READY)
-    # Results and errors go through the pipe; what native code prints when it crashes tells users nothing.
+    # Results and errors go through the pipe; what native code prints when it crashes is of no use to users.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
+"""Estimate the camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MIN_FRAMES = 6
 MIN_REGISTERED = 0.8  # share of the frames whose pose must be found
-# Focal lengths in longer sides of the picture. Some motions, a sideways one before a wall among them, tell nothing of
+# Focal lengths in longer sides of the image. Some motions, a sideways one before a wall among them, tell nothing of
 # the focal length; then the guess, that of a phone's video, is what stands.
 _FOCAL_GUESS, MIN_FOCAL, MAX_FOCAL = 0.8, 0.3, 3.0
 _MAX_SIDE = 640  # pixels; phone clips gain nothing from more, and matching time grows with the features
@@ -26,12 +26,12 @@ _OVERLAP = 5  # each frame is matched with so many next ones, and with those 8, 
 
 
 class PoseError(InputError):
-    """The camera's path cannot be told from the frames."""
+    """The camera's path cannot be found from the frames."""
 
 
 @dataclass(frozen=True)
 class Poses:
-    """Where the camera of a clip was.
+    """Camera poses of a clip.
 
     Attributes:
         camera_to_world (`np.ndarray` of shape `(T, 4, 4)`):
@@ -87,7 +87,7 @@ def solve_poses(folder: Path, count: int, seed: int = 0, num_threads: int = 1) -
     """Run COLMAP on the frames in a folder.
 
     Args:
-        folder (`Path`): With the pictures `frames/00000.png`, `frames/00001.png`, …; COLMAP's own files go there too.
+        folder (`Path`): With the images `frames/00000.png`, `frames/00001.png`, …; COLMAP's own files go there too.
         count (`int`): Number of frames.
         seed (`int`, *optional*, defaults to 0): Of RANSAC.
         num_threads (`int`, *optional*, defaults to 1): Threads of COLMAP.

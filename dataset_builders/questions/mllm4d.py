@@ -1,7 +1,7 @@
-"""MLLM-4D's seven kinds of question about two frames of a clip: what is measured, what is asked, what is offered.
+"""MLLM-4D's seven kinds of question about two frames of a clip: measurement, wording and options.
 
-Left open by MLLM-4D and settled here: how far something must go to be asked about, from where a change counts, how
-frames are named, and how options are drawn so that they give nothing away.
+Left open by MLLM-4D and decided here: the smallest motion and the smallest change that are asked about, how
+frames are named, and how options are drawn so that they do not reveal the answer.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .motion import shuffled
+from .motion import shuffle_options
 
 MOVED_METRES = 0.5  # shorter ways are not asked for in metres
 DOMINANT = 2.0  # times as far along one axis as along any other, or the direction has no name
@@ -26,7 +26,7 @@ METRES = "metres"  # stands for the label of every question that a distance answ
 
 @dataclass(frozen=True)
 class TwoFrames:
-    """What is known of two frames, in metres, in the axes of the camera at the first: x right, y down, z forward.
+    """Facts of two frames, in metres, in the axes of the camera at the first: x right, y down, z forward.
 
     Attributes:
         numbers (`tuple[int, int]`): Their places in the clip, the earlier one first.
@@ -40,7 +40,7 @@ class TwoFrames:
     numbers: tuple[int, int]
     seconds: tuple[float, float]
     camera: np.ndarray
-    thing: np.ndarray
+    object: np.ndarray
     nearest: np.ndarray
 
 
@@ -59,10 +59,10 @@ class Kind:
     labels: tuple[str, ...]
     measure: Callable[[TwoFrames], float | str | None]
     camera: tuple[bool, bool]
-    thing: tuple[bool, bool]
+    object: tuple[bool, bool]
 
 
-def two_frames(
+def pick_two_frames(
     camera_to_world: np.ndarray,
     centres: np.ndarray,
     points: tuple[np.ndarray, np.ndarray],
@@ -84,13 +84,13 @@ def two_frames(
     return TwoFrames(
         numbers=numbers,
         seconds=(timestamps[numbers[0]], timestamps[numbers[1]]),
-        camera=_seen_from(start, cameras),
-        thing=_seen_from(start, centres[chosen]),
+        camera=_to_camera_axes(start, cameras),
+        object=_to_camera_axes(start, centres[chosen]),
         nearest=np.array(nearest),
     )
 
 
-def _seen_from(camera_to_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _to_camera_axes(camera_to_world: np.ndarray, points: np.ndarray) -> np.ndarray:
     """World points `(n, 3)` in a camera's own axes: Rᵀ (P - C)."""
     return (points - camera_to_world[:3, 3]) @ camera_to_world[:3, :3]
 
@@ -111,11 +111,11 @@ def ask(kind: Kind, name: str, frames: TwoFrames, answer: float | str, rng: np.r
     start, end = (
         f"frame {number} ({time:.1f} s)" for number, time in zip(frames.numbers, frames.seconds, strict=True)
     )
-    options = labels_offered(answer, kind.labels, rng) if isinstance(answer, str) else metres_offered(answer, rng)
-    return shuffled(kind.question.format(name=name, start=start, end=end), options, rng)
+    options = offer_labels(answer, kind.labels, rng) if isinstance(answer, str) else offer_metres(answer, rng)
+    return shuffle_options(kind.question.format(name=name, start=start, end=end), options, rng)
 
 
-def labels_offered(right: str, labels: tuple[str, ...], rng: np.random.Generator) -> list[str]:
+def offer_labels(right: str, labels: tuple[str, ...], rng: np.random.Generator) -> list[str]:
     """All labels if there are no more than four, the right one first; of more, two axes with both ends of each."""
     if len(labels) <= 4:
         return [right, *(label for label in labels if label != right)]
@@ -124,7 +124,7 @@ def labels_offered(right: str, labels: tuple[str, ...], rng: np.random.Generator
     return [right, *(label for label in mine if label != right), *others[int(rng.integers(len(others)))]]
 
 
-def metres_offered(right: float, rng: np.random.Generator) -> list[str]:
+def offer_metres(right: float, rng: np.random.Generator) -> list[str]:
     """Four distances, each at least a fifth larger than the one before; the right one stands first in the list.
 
     By size it is any of the four equally often, and the steps between them do not depend on which. MLLM-4D draws the
@@ -138,22 +138,22 @@ def metres_offered(right: float, rng: np.random.Generator) -> list[str]:
 
 
 def metres(distance: float) -> str:
-    """A distance as options say it."""
+    """Format a distance as in options."""
     return f"{distance:.2f} m"
 
 
-def _way(places: np.ndarray) -> float | None:
+def _moved_metres(places: np.ndarray) -> float | None:
     distance = float(np.linalg.norm(places[1] - places[0]))
     return distance if distance >= MOVED_METRES else None
 
 
 def camera_distance(frames: TwoFrames) -> float | None:
-    """How far the camera went: ‖C_j - C_i‖."""
-    return _way(frames.camera)
+    """Distance that the camera moved: ‖C_j - C_i‖."""
+    return _moved_metres(frames.camera)
 
 
 def camera_direction(frames: TwoFrames) -> str | None:
-    """Where the camera went, seen from its start: the strongest part of R_iᵀ (C_j - C_i), poses camera-to-world.
+    """Direction of the camera, seen from its start: the strongest part of R_iᵀ (C_j - C_i), poses camera-to-world.
 
     MLLM-4D prints this formula beside world-to-camera ones, for which its sign would be the opposite.
     """
@@ -165,8 +165,8 @@ def camera_direction(frames: TwoFrames) -> str | None:
 
 
 def object_distance(frames: TwoFrames) -> float | None:
-    """How far the object's centre went."""
-    return _way(frames.thing)
+    """Distance that the object's centre moved."""
+    return _moved_metres(frames.object)
 
 
 def object_camera_distance(frames: TwoFrames) -> float:
@@ -176,23 +176,23 @@ def object_camera_distance(frames: TwoFrames) -> float:
 
 def object_camera_change(frames: TwoFrames) -> str | None:
     """Whether the object's nearest visible point comes nearer to the camera, each frame with its own camera."""
-    return _change(float(frames.nearest[1, 1] - frames.nearest[0, 0]), frames.nearest.diagonal(), NEARER)
+    return _label_change(float(frames.nearest[1, 1] - frames.nearest[0, 0]), frames.nearest.diagonal(), NEARER)
 
 
 def object_camera_sideways(frames: TwoFrames) -> str | None:
     """Whether the object's centre goes left or right, in the axes of the camera at the start."""
-    shift = frames.thing[1] - frames.thing[0]
-    return _change(float(shift[0]), np.linalg.norm(frames.thing, axis=1), SIDEWAYS)
+    shift = frames.object[1] - frames.object[0]
+    return _label_change(float(shift[0]), np.linalg.norm(frames.object, axis=1), SIDEWAYS)
 
 
 def object_camera_forward(frames: TwoFrames) -> str | None:
     """Whether the object's centre comes nearer along the line of sight of the camera at the start."""
-    shift = frames.thing[1] - frames.thing[0]
-    return _change(float(shift[2]), np.linalg.norm(frames.thing, axis=1), NEARER)
+    shift = frames.object[1] - frames.object[0]
+    return _label_change(float(shift[2]), np.linalg.norm(frames.object, axis=1), NEARER)
 
 
-def _change(change: float, distances: np.ndarray, labels: tuple[str, str, str]) -> str | None:
-    """Which of three labels a change has: the first if it is negative, the last if it is next to none."""
+def _label_change(change: float, distances: np.ndarray, labels: tuple[str, str, str]) -> str | None:
+    """Choose one of three labels for a change: the first if it is negative, the last if it is close to zero."""
     still = max(STILL_METRES, STILL_SHARE * float(np.mean(distances)))
     if abs(change) <= still:
         return labels[2]
@@ -206,21 +206,21 @@ KINDS = {
         (METRES,),
         camera_distance,
         camera=_BOTH,
-        thing=_NONE,
+        object=_NONE,
     ),
     "camera_direction": Kind(
         "From {start} to {end}, what was the camera's primary translation, relative to its position at the start?",
         DIRECTIONS,
         camera_direction,
         camera=_BOTH,
-        thing=_NONE,
+        object=_NONE,
     ),
     "object_distance": Kind(
         "Approximately how far (in metres) did the {name} move between {start} and {end}?",
         (METRES,),
         object_distance,
         camera=_NONE,
-        thing=_BOTH,
+        object=_BOTH,
     ),
     "object_camera_distance": Kind(
         "What is the approximate distance (in metres) between the camera in {start} and the nearest point of the "
@@ -228,21 +228,21 @@ KINDS = {
         (METRES,),
         object_camera_distance,
         camera=_FIRST,
-        thing=_SECOND,
+        object=_SECOND,
     ),
     "object_camera_change": Kind(
         "From {start} to {end}, is the distance between the {name} and the camera getting closer or farther away?",
         NEARER,
         object_camera_change,
         camera=_BOTH,
-        thing=_BOTH,
+        object=_BOTH,
     ),
     "object_camera_sideways": Kind(
         "From {start} to {end}, is the {name} getting left or right, relative to the camera's position at the start?",
         SIDEWAYS,
         object_camera_sideways,
         camera=_FIRST,
-        thing=_BOTH,
+        object=_BOTH,
     ),
     "object_camera_forward": Kind(
         "From {start} to {end}, is the {name} getting closer or farther away, relative to the camera's position at "
@@ -250,6 +250,6 @@ KINDS = {
         NEARER,
         object_camera_forward,
         camera=_FIRST,
-        thing=_BOTH,
+        object=_BOTH,
     ),
 }

@@ -1,4 +1,4 @@
-"""MLLM-4D's chain of thought in five steps, with the blocks that say where camera and object are."""
+"""MLLM-4D's chain of thought in five steps, with the positions of camera and object."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ def spatial_states(kind: Kind, frames: TwoFrames) -> tuple[list, list]:
     Returns:
         `tuple[list, list]`: For each a pair of `[x, y, z]` in metres, for the first and the second frame.
     """
-    return _known(frames.camera, kind.camera), _known(frames.thing, kind.thing)
+    return _select_needed(frames.camera, kind.camera), _select_needed(frames.object, kind.object)
 
 
-def five_steps(
+def write_five_steps(
     kind: Kind, name: str, frames: TwoFrames, camera_labels: Sequence[str], places: tuple[str, str], answer: str
 ) -> str:
     """Objective, start state, progression, end state, synthesis: what MLLM-4D's reasoning goes through.
@@ -28,13 +28,13 @@ def five_steps(
         name (`str`): The object.
         frames ([`TwoFrames`]): The numbers.
         camera_labels (`Sequence[str]`): What the camera did in between.
-        places (`tuple[str, str]`): Where in the picture the object is at the start and at the end.
+        places (`tuple[str, str]`): Where in the image the object is at the start and at the end.
         answer (`str`): The right option.
     """
-    cameras, things = spatial_states(kind, frames)
-    start, end = (format_spatial_state(*state) for state in zip(frames.numbers, cameras, things, strict=True))
+    cameras, objects = spatial_states(kind, frames)
+    start, end = (format_spatial_state(*state) for state in zip(frames.numbers, cameras, objects, strict=True))
     first, last = frames.numbers
-    asked_of_object = any(kind.thing)
+    asked_of_object = any(kind.object)
     subject = f"the {name}" if asked_of_object else "the camera"
     seen = f" The {name} goes from {places[0]} to {places[1]}." if asked_of_object else ""
     return (
@@ -46,8 +46,8 @@ def five_steps(
     )
 
 
-def _known(centres: np.ndarray, needed: tuple[bool, bool]) -> list:
+def _select_needed(centres: np.ndarray, needed: tuple[bool, bool]) -> list:
     return [
-        [round(float(axis), 3) for axis in centre] if wanted else None
-        for centre, wanted in zip(centres, needed, strict=True)
+        [round(float(axis), 3) for axis in centre] if is_needed else None
+        for centre, is_needed in zip(centres, needed, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Multiple-choice questions whose options give nothing away.
+"""Multiple-choice questions about motion, whose options do not reveal the answer.
 
 Given the four options of a question, each is right equally often: which options stand together does not depend on
 which of them is right.
@@ -52,7 +52,7 @@ def camera_question(labels: Sequence[str], start: float, end: float, rng: np.ran
     else:
         first, second = labels
         options = [f"{a} and {b}" for a in (first, OPPOSITE[first]) for b in (second, OPPOSITE[second])]
-    return shuffled(str(rng.choice(_CAMERA_WORDINGS)).format(start=start, end=end), options, rng)
+    return shuffle_options(str(rng.choice(_CAMERA_WORDINGS)).format(start=start, end=end), options, rng)
 
 
 def object_question(name: str, label: str, start: float, end: float, rng: np.random.Generator) -> dict:
@@ -74,11 +74,11 @@ def object_question(name: str, label: str, start: float, end: float, rng: np.ran
         raise InputError(f"an object question needs one of {', '.join(OBJECT_LABELS)}, got {label!r}")
     others = rng.permutation([other for other in OBJECT_LABELS if other != label])[:3]
     wording = str(rng.choice(_OBJECT_WORDINGS)).format(name=name, start=start, end=end)
-    return shuffled(wording, [label, *map(str, others)], rng)
+    return shuffle_options(wording, [label, *map(str, others)], rng)
 
 
-def shuffled(question: str, options: list[str], rng: np.random.Generator) -> dict:
-    """A question whose options, of which the first is right, come in any order."""
+def shuffle_options(question: str, options: list[str], rng: np.random.Generator) -> dict:
+    """Shuffle the options of a question, of which the first is the correct one."""
     order = rng.permutation(len(options))
     letter = OPTION_LETTERS[int(np.flatnonzero(order == 0)[0])]
     return {"question": question, "options": [options[i] for i in order], "answer": letter}

@@ -8,11 +8,11 @@ from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm, format_
 NEAR_METRES, FAR_METRES = 4.2, 5.4
 
 
-def place(column: float, depth: float) -> str:
-    """Where something is: a third of the picture's width and one of three distances.
+def describe_place(column: float, depth: float) -> str:
+    """Describe a place: a third of the image's width and one of three distances.
 
     Args:
-        column (`float`): 0 at the picture's left edge, 1 at its right edge.
+        column (`float`): 0 at the image's left edge, 1 at its right edge.
         depth (`float`): Metres from the camera.
     """
     side = "left" if column < 1 / 3 else "right" if column > 2 / 3 else "middle"
@@ -26,24 +26,24 @@ def describe_camera(labels: Sequence[str]) -> str:
 
 
 def describe_object(name: str, start: str, end: str, label: str) -> str:
-    """One sentence for an object: where it starts and ends in the picture, and how it moves in the world."""
+    """One sentence for an object: where it starts and ends in the image, and how it moves in the world."""
     return f"The {name} goes from {start} to {end}, {label}."
 
 
 def object_reasoning(
     name: str, times: Sequence[float], start: str, end: str, label: str, scene: str | None = None
 ) -> str:
-    """A chain of thought for an object question: the scene, the object pictured, its motion.
+    """A chain of thought for an object question: the scene, the object imagined, its motion.
 
     Args:
         name (`str`): The object.
         times (`Sequence[float]`): Seconds of the imagery frames, one mark each.
         start, end (`str`): Its place in the first and last frame.
         label (`str`): How it moves.
-        scene (`str`, *optional*): A description of everything, told before the object is singled out.
+        scene (`str`, *optional*): A description of everything, given before the object is singled out.
     """
-    told = f"{scene} " if scene else ""
-    return f"{told}I picture the {name} {_marks(times)}. {describe_object(name, start, end, label)}"
+    prefix = f"{scene} " if scene else ""
+    return f"{prefix}I picture the {name} {_marks(times)}. {describe_object(name, start, end, label)}"
 
 
 def camera_reasoning(
@@ -64,10 +64,10 @@ def camera_reasoning(
     return f"I picture the {name} {_marks(times)}. {resting} {describe_camera(labels)}"
 
 
-def checked_response(
+def format_checked_response(
     reasoning: str, letter: str, options: Sequence[str], imagery: int, form: AnswerForm = "letter"
 ) -> str:
-    """The whole response, after checking that it agrees with the key and with its imagery.
+    """Format a response, after checking that it agrees with the key and with its imagery.
 
     Raises:
         InputError: If the reasoning does not conclude with the right option, names a wrong one, or has another number

@@ -1,1 +1,1 @@
-"""Where rows come from: raw video, published files, the rendered world."""
+"""Sources of rows: raw video, own files, published files, the rendered world."""

@@ -1,4 +1,4 @@
-"""Options, answers and responses as people write them: options in the question, answers in words. Pure Python."""
+"""Parse options, answers and responses written by people: in the question, in words. Pure Python."""
 
 import re
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ def split_options(text: str) -> tuple[str, list[str], str]:
     return (question, options, after) if question else (after, options, "")
 
 
-def without_letters(options: Sequence[Any]) -> list[Any]:
-    """The options as texts, without letters of their own if each has that of its place: `A. left`, `B. right`."""
+def strip_letters(options: Sequence[Any]) -> list[Any]:
+    """Remove the letters of options if each has that of its place: `A. left`, `B. right`."""
     texts = [option if option is None else str(option) for option in options]
     matches = [_OPTION_LINE.fullmatch((text or "").strip()) for text in texts]
     if all(match and match[1] == letter for match, letter in zip(matches, OPTION_LETTERS, strict=False)):
@@ -86,7 +86,7 @@ def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:
     return letter
 
 
-def with_answer_tags(response: str, answer: str | None, letter: str | None, options: Sequence[str]) -> str:
+def add_answer_tags(response: str, answer: str | None, letter: str | None, options: Sequence[str]) -> str:
     """A response that ends in `<answer>`: as it is if it has one, else with the tags put in.
 
     Args:

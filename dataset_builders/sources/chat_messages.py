@@ -1,4 +1,4 @@
-"""A question and its response out of a conversation, as LLaVA, LLaMA-Factory and ms-swift write it. Pure Python."""
+"""Read a question and its response from a conversation (LLaVA, LLaMA-Factory, ms-swift). Pure Python."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -58,8 +58,8 @@ def first_exchange(messages: Any, where: str) -> Exchange:
     return exchange
 
 
-def without_media_tags(text: str) -> str:
-    """A text without the `<video>` and `<image>` that stand for files in it."""
+def strip_media_tags(text: str) -> str:
+    """Remove the `<video>` and `<image>` tags from a text."""
     return _MEDIA_TAG.sub("", text).strip()
 
 

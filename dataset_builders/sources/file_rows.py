@@ -1,4 +1,4 @@
-"""What rows read from a user's file share: their columns, the files they name, and times of frames without any."""
+"""Shared by the readers of a user's files: columns, referenced files, and default timestamps."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ FEATURES: dict[str, Features] = {
 
 
 class FileRoot:
-    """The folder that the files of rows lie in.
+    """The folder of the files that rows name.
 
     A row may come from anywhere, so it must not make us read what it was not given: neither an absolute name nor `..`
     nor a link leads out of the folder.
@@ -108,5 +108,5 @@ def collect_rows(path: Path, reads: Iterable[Callable[[], dict[str, Any]]], on_b
 
 
 def default_timestamps(frames: int) -> list[float]:
-    """Seconds of frames whose file does not say them: extracted at one a second (4DThinker, preprocess)."""
+    """Default timestamps of frames, in seconds: extracted at one a second (4DThinker, preprocess)."""
     return [number / FRAMES_PER_SECOND for number in range(frames)]

@@ -1,4 +1,4 @@
-"""Rows of a user's own file: plain columns, or conversations as LLaVA, LLaMA-Factory and ms-swift write them."""
+"""Read rows from a user's own file: plain columns, or conversations (LLaVA, LLaMA-Factory, ms-swift)."""
 
 import logging
 import re
@@ -12,9 +12,9 @@ from datasets import Dataset
 
 from ...modeling.errors import InputError
 from ...modeling.tokens import OPTION_LETTERS
-from ..loading import VIDEO_COLUMN, with_video_frames
-from .answer_texts import find_letter, split_options, with_answer_tags, without_letters
-from .chat_messages import Exchange, first_exchange, without_media_tags
+from ..loading import VIDEO_COLUMN, decode_frames_when_read
+from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters
+from .chat_messages import Exchange, first_exchange, strip_media_tags
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
 from .records import RECORD_SUFFIXES, parse_structure, read_records
@@ -84,7 +84,7 @@ def read_row_file(
 
     Returns:
         `datasets.Dataset`: Columns as of `load_dataset(..., stage)`, without `source` and `facts`, and `video`, whose
-        frames are decoded when a row is read, see [`with_video_frames`]. What the values hold is not looked at.
+        frames are decoded when a row is read, see [`decode_frames_when_read`]. What the values hold is not looked at.
 
     Raises:
         InputError: If the file cannot be read, names files outside the root, or has no column that the stage needs.
@@ -106,7 +106,7 @@ def read_row_file(
     rows = collect_rows(path, reads, on_bad_row)
     reader.check_columns()
     report(reader.summary(len(rows)))
-    return with_video_frames(Dataset.from_list(rows, features=FEATURES[stage]))
+    return decode_frames_when_read(Dataset.from_list(rows, features=FEATURES[stage]))
 
 
 def _is_published(path: Path) -> bool:
@@ -163,7 +163,7 @@ class _RowReader:
         Raises:
             InputError: If no row has a video or frames, a question, or what is learned from it.
         """
-        for needed, wanted in (
+        for needed, fault in (
             (("video", "frames"), "no row has a video or frames"),
             (("question",), "no row has a question"),
             (("response",) if self.stage == "dift" else ("answer",), f"no row has {self._goal()}"),
@@ -171,7 +171,7 @@ class _RowReader:
             if not any(name in self.sources for name in needed):
                 accepted = ", ".join(name for one in (*needed, "conversation") for name in _NAMES[one])
                 found = ", ".join(self.columns)
-                raise InputError(f"{self.path}: {wanted}: name a column one of {accepted}; there are {found:.300}")
+                raise InputError(f"{self.path}: {fault}: name a column one of {accepted}; there are {found:.300}")
 
     def summary(self, rows: int) -> str:
         """One line: which columns the rows were made of, and what was left out."""
@@ -236,9 +236,9 @@ class _RowReader:
     def _words(
         self, fields: Mapping[str, tuple[str, Any]], exchange: Exchange, where: str
     ) -> tuple[str | None, list[Any], str, str | None]:
-        """Question, options, letter of the answer or what stands in its place, response."""
+        """Question, options, answer (its letter, or the text if none fits) and response."""
         question = self._take(fields, "question") or self._from_chat("question", exchange.question)
-        question = None if question is None else without_media_tags(str(question))
+        question = None if question is None else strip_media_tags(str(question))
         answer, response = self._take(fields, "answer"), self._take(fields, "response")
         if response is None and exchange.response is not None and (self.stage == "dift" or answer is None):
             response = self._from_chat("response" if self.stage == "dift" else "answer", exchange.response)
@@ -253,7 +253,7 @@ class _RowReader:
                 self.notes["texts after the options"] += bool(after)
         letter = find_letter(key, options, where)
         if self.stage == "dift" and response is not None:
-            tagged = with_answer_tags(str(response), None if answer is None else str(answer), letter, options)
+            tagged = add_answer_tags(str(response), None if answer is None else str(answer), letter, options)
             self.tagged += tagged != response
             response = tagged
         unmatched = "" if key is None or (self.stage == "dift" and not options) else str(key)
@@ -267,7 +267,7 @@ class _RowReader:
         if isinstance(value, str):
             return split_options(value)[1] or [value]
         if value is not None:
-            return without_letters(_as_list(value))
+            return strip_letters(_as_list(value))
         found = {}
         for name, (column, text) in fields.items():
             match = _OPTION_COLUMN.fullmatch(name)
@@ -275,7 +275,7 @@ class _RowReader:
                 place = OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - 1
                 found[place] = text
                 self._note_source("options", column)
-        return without_letters([found.get(place) for place in range(max(found, default=-1) + 1)])
+        return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)])
 
 
 def _is_empty(value: Any) -> bool:
@@ -297,4 +297,4 @@ def _as_seconds(times: Sequence[Any], where: str) -> list[float]:
     try:
         return [float(time) for time in times]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: timestamps has what is no number ({error}): write seconds") from error
+        raise InputError(f"{where}: timestamps holds a value that is no number ({error}): write seconds") from error

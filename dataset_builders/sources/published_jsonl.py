@@ -1,4 +1,4 @@
-"""The published JSONL files of 4DThinker, read as the rows that everything else here takes."""
+"""Read 4DThinker's published JSONL files as rows."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from ...modeling.errors import InputError
 from ...modeling.row_rules import MAX_OPTIONS, MIN_OPTIONS, answer_fault
 from ...modeling.text_files import json_object, text_lines
 from ...modeling.tokens import OPTION_LETTERS
-from ..loading import VIDEO_COLUMN, with_video_frames
+from ..loading import VIDEO_COLUMN, decode_frames_when_read
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 
 
@@ -23,16 +23,16 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
             `Type, Question, A, B, C, D, Correct`, and `frame_paths[]` or `video_path`; the frames win over the video.
             Options may be two (`A` and `B`) to ten (`A` to `J`).
         configuration (`str`): `"dift"` or `"grpo"`.
-        root (`Path`, *optional*): What relative file names start from, and the only folder from which pictures and
+        root (`Path`, *optional*): What relative file names start from, and the only folder from which images and
             videos are read; by default the file's folder.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): `"skip"` leaves out lines that hold no such row, with a
             warning for each.
 
     Returns:
         `datasets.Dataset`: Columns as of `load_dataset(..., configuration)`, without `source`, `facts` and the times
-        of the imagery. The pictures are file names, which need not exist; a frame is taken for every second. Rows of
+        of the imagery. The images are file names, which need not exist; a frame is taken for every second. Rows of
         `grpo` have a column `video` as well: the file whose frames are decoded when the row is read, see
-        [`with_video_frames`], or nothing.
+        [`decode_frames_when_read`], or nothing.
 
     Raises:
         InputError: If the file is missing or not UTF-8; if a line is no JSON, lacks a field, or names a file outside
@@ -50,13 +50,13 @@ def read_published(path: Path, configuration: str, root: Path | None = None, on_
 
     rows = collect_rows(path, (partial(read, *numbered) for numbered in text_lines(path)), on_bad_row)
     found = Dataset.from_list(rows, features=FEATURES[configuration])
-    return with_video_frames(found) if configuration == "grpo" else found
+    return decode_frames_when_read(found) if configuration == "grpo" else found
 
 
 def _take(fields: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     if not isinstance(fields.get(name), kind):
-        wanted = "list" if kind is list else "text"
-        raise InputError(f"{where}: the field {name!r} is missing or no {wanted}: write it")
+        expected = "list" if kind is list else "text"
+        raise InputError(f"{where}: the field {name!r} is missing or no {expected}: write it")
     return fields[name]
 
 
@@ -72,7 +72,7 @@ def _dift_row(fields: Mapping[str, Any], where: str, files: FileRoot) -> dict:
     return {
         "id": str(fields.get("id", where)),
         "task": "",
-        # The options stand in the question already.
+        # The question already lists the options.
         "question": _take(fields, "text_input", str, where),
         "options": [],
         "answer": "",
@@ -102,8 +102,8 @@ def _grpo_row(fields: Mapping[str, Any], where: str, files: FileRoot) -> dict:
 
 def _options(fields: Mapping[str, Any], where: str) -> list[str]:
     """The texts of A, B and as many of the next letters as are given."""
-    given = [number for number, letter in enumerate(OPTION_LETTERS, start=1) if fields.get(letter) is not None]
-    letters = OPTION_LETTERS[: max([MIN_OPTIONS, *given])]
+    filled = [number for number, letter in enumerate(OPTION_LETTERS, start=1) if fields.get(letter) is not None]
+    letters = OPTION_LETTERS[: max([MIN_OPTIONS, *filled])]
     if isinstance(fields.get("K"), str) and len(letters) == MAX_OPTIONS:
         raise InputError(f"{where}: there is an option K: give {MAX_OPTIONS} options at most")
     return [_take(fields, letter, str, where) for letter in letters]

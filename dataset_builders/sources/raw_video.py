@@ -1,4 +1,4 @@
-"""Camera-motion rows from a folder of raw clips: frames, poses, labels, questions."""
+"""Build camera-motion rows from a folder of raw clips: frames, poses, labels, questions."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from ..geometry.camera_motion import camera_labels, camera_strengths
 from ..geometry.pose_process import TIME_LIMIT, PoseProcess
 from ..geometry.poses import PoseError, Poses, estimate_poses
 from ..questions.motion import camera_question
-from ..questions.motion_reasoning import camera_reasoning, checked_response
+from ..questions.motion_reasoning import camera_reasoning, format_checked_response
 from .video_reader import VIDEO_SUFFIXES, read_frames
 
 POSE_FPS, MAX_POSE_FRAMES = 6.0, 24
@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 
 def log_skip(path: Path, reason: str) -> None:
-    """What happens to a clip that gives no row, unless the caller says otherwise: a warning."""
+    """Log a warning for a clip that gives no row; the default of `on_skip`."""
     _logger.warning("skipped %s: %s", path.name, reason)
 
 
@@ -69,7 +69,7 @@ def video_rows(
         raise InputError(f"a row of {frames} frames shows no motion; ask for at least 2")
     paths = find_videos(source)
     names = safe_names([path.relative_to(source) if path != source else Path(path.name) for path in paths])
-    given = 0
+    count = 0
     progress = tqdm(zip(paths, names, strict=True), total=len(paths), desc="clips", unit="clip", disable=None)
     with progress as bar, PoseProcess(pose_seconds) as pose_process:
         for path, name in bar:
@@ -81,8 +81,8 @@ def video_rows(
                 on_skip(path, str(error))
                 continue
             yield from rows
-            given += 1
-            if given == clips:
+            count += 1
+            if count == clips:
                 return
 
 
@@ -107,7 +107,7 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def safe_names(paths: list[Path]) -> list[str]:
-    """A name for each path that may stand in an id or a file name: ASCII, short, and no two alike in any case."""
+    """A name for each path, for use in ids and file names: ASCII, short, and unique regardless of case."""
     names: list[str] = []
     for path in paths:
         plain = str(path.with_suffix(""))
@@ -140,7 +140,7 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
     usable = np.flatnonzero(poses.registered)
     shown = usable[np.unique(np.linspace(0, len(usable) - 1, frames).round().astype(int))]
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    pictures = [fit_frame(clip.frames[index]) for index in shown]
+    images = [fit_frame(clip.frames[index]) for index in shown]
     seconds = [clip.timestamps[index] for index in shown]
     rows = []
     for first, last in _segments(seconds):
@@ -150,7 +150,7 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
         if not _is_clear(labels, motion):
             continue
         start, end = seconds[first], seconds[last]
-        asked = camera_question(labels, start, end, rng)
+        question = camera_question(labels, start, end, rng)
         numbers = {
             "seconds": [round(start, 3), round(end, 3)],
             "camera_degrees": {label: round(degrees, 1) for label, degrees in motion.items()},
@@ -160,17 +160,17 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
                 "id": f"{name}-camera-{first}-{last}",
                 "source": source,
                 "task": "camera_motion",
-                **asked,
-                "frames": pictures,
+                **question,
+                "frames": images,
                 "timestamps": seconds,
                 "facts": json.dumps(numbers),
-                "response": checked_response(
-                    camera_reasoning(labels, (start, end)), asked["answer"], asked["options"], imagery=2
+                "response": format_checked_response(
+                    camera_reasoning(labels, (start, end)), question["answer"], question["options"], imagery=2
                 ),
-                "imagery": [pictures[first], pictures[last]],
+                "imagery": [images[first], images[last]],
                 "imagery_timestamps": [start, end],
                 # Nothing is singled out: what is imagined is the whole frame.
-                "imagery_masks": [Image.new("L", pictures[first].size, 255)] * 2,
+                "imagery_masks": [Image.new("L", images[first].size, 255)] * 2,
             }
         )
     if not rows:

@@ -1,4 +1,4 @@
-"""The records of a JSONL, JSON, CSV, TSV or Parquet file, one dictionary each, with where they stand."""
+"""Read records from a JSONL, JSON, CSV, TSV or Parquet file: one dictionary each, with its line or index."""
 
 import ast
 import csv

@@ -1,4 +1,4 @@
-"""Clips of the rendered world told in words: what the tiny backbone learns to see and to read from."""
+"""Captions of rendered clips, and text-only exercises: the training data of the tiny backbone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,13 @@ from ..geometry.camera_motion import CAMERA_LABELS
 from ..geometry.object_motion import OBJECT_LABELS
 from ..imagery import paint_object
 from ..questions.motion import camera_question, object_question
-from ..questions.motion_reasoning import camera_reasoning, describe_camera, describe_object, object_reasoning, place
+from ..questions.motion_reasoning import (
+    camera_reasoning,
+    describe_camera,
+    describe_object,
+    describe_place,
+    object_reasoning,
+)
 from ..world import World
 from ..world.facts import clip_facts
 from ..world.scene import COLOURS, SHAPES
@@ -25,7 +31,7 @@ _WHICH_OPTION = "{statement}\n\n{options}\nWhich option is it?"
 
 @dataclass(frozen=True)
 class DescribedClip:
-    """A rendered clip and what can be said of it.
+    """A rendered clip and its descriptions.
 
     Attributes:
         rgb (`np.ndarray` of shape `(frames, side, side, 3)`, uint8).
@@ -69,73 +75,74 @@ def _describe_batch(seeds: Sequence[int]) -> list[DescribedClip]:
         for seed in seeds:
             clip = world.clip(seed)
             facts = clip_facts(clip)
-            told = [thing for thing in facts.objects if thing.seen and thing.label]
-            pictured = facts.objects[seed % len(facts.objects)]
+            described = [item for item in facts.objects if item.seen and item.label]
+            chosen = facts.objects[seed % len(facts.objects)]
             end = seed // 7 % 2
             described.append(
                 DescribedClip(
                     rgb=clip.rgb,
                     camera=describe_camera(facts.camera),
-                    objects=[(thing.name, thing.describe()) for thing in told],
-                    painted=np.asarray(paint_object(clip.rgb[-end], clip.masks[-end] == pictured.index)),
-                    painted_caption=f"The {pictured.name} at {pictured.end if end else pictured.start}.",
+                    objects=[(item.name, item.describe()) for item in described],
+                    painted=np.asarray(paint_object(clip.rgb[-end], clip.masks[-end] == chosen.index)),
+                    painted_caption=f"The {chosen.name} at {chosen.end if end else chosen.start}.",
                     fps=world.fps,
                 )
             )
         return described
 
 
-def option_reading(rng: np.random.Generator) -> tuple[str, str]:
-    """A statement with four options, and the option that says the same."""
+def make_option_text(rng: np.random.Generator) -> tuple[str, str]:
+    """A statement with four options, and the option with the same meaning."""
     if rng.random() < 0.5:
         label = str(rng.choice(CAMERA_LABELS))
-        asked, statement = camera_question([label], 0.0, 0.0, rng), describe_camera([label])
+        question, statement = camera_question([label], 0.0, 0.0, rng), describe_camera([label])
     else:
         label = str(rng.choice(OBJECT_LABELS))
-        asked, statement = object_question("object", label, 0.0, 0.0, rng), f"It is {label}."
-    prompt = _WHICH_OPTION.format(statement=statement, options=format_options(asked["options"]))
-    return prompt, format_answer(asked["answer"], asked["options"])
+        question, statement = object_question("object", label, 0.0, 0.0, rng), f"It is {label}."
+    prompt = _WHICH_OPTION.format(statement=statement, options=format_options(question["options"]))
+    return prompt, format_answer(question["answer"], question["options"])
 
 
-def scene_reading(rng: np.random.Generator) -> tuple[str, str]:
-    """A scene told in words with a question about it, and the response that a video of it would ask for."""
+def make_scene_text(rng: np.random.Generator) -> tuple[str, str]:
+    """A scene described in words with a question about it, and the response that a video of it would ask for."""
     count = int(rng.integers(2, 4))
     colours = rng.choice(list(COLOURS), count, replace=False)
     # As in the world, one of them rests: what a camera question refers to.
     motions = ["Staying in Place", *map(str, rng.choice(OBJECT_LABELS, count - 1))]
-    told = []
+    objects = []
     for colour, motion in zip(colours, motions, strict=True):
-        first, last = (place(*rng.uniform((0, 3), (1, 7))) for _ in range(2))
-        told.append((f"{colour} {rng.choice(SHAPES)}", first, last, motion))
+        first, last = (describe_place(*rng.uniform((0, 3), (1, 7))) for _ in range(2))
+        objects.append((f"{colour} {rng.choice(SHAPES)}", first, last, motion))
     camera = [str(rng.choice(CAMERA_LABELS))]
 
     def scene(order: Sequence[int]) -> str:
-        return " ".join([describe_camera(camera), *(describe_object(*told[index]) for index in order)])
+        return " ".join([describe_camera(camera), *(describe_object(*objects[index]) for index in order)])
 
     order = rng.permutation(count)
     start, end = 0.0, float(rng.integers(2, 20)) / 2
     if rng.random() < 0.5:
-        asked = camera_question(camera, start, end, rng)
-        reasoning = camera_reasoning(camera, (start, end), told[0][:3])
+        question = camera_question(camera, start, end, rng)
+        reasoning = camera_reasoning(camera, (start, end), objects[0][:3])
     else:
-        pictured = int(rng.integers(count))
-        name, first, last, label = told[pictured]
-        asked = object_question(name, label, start, end, rng)
-        told_last = scene(sorted(order, key=lambda index: index == pictured))
-        reasoning = object_reasoning(name, (start, end), first, last, label, told_last)
-    response = drop_imagery_marks(format_response(reasoning, asked["answer"], asked["options"], "text"))
-    return f"{scene(order)}\n{question_text(asked['question'], asked['options'])}", response
+        chosen = int(rng.integers(count))
+        name, first, last, label = objects[chosen]
+        question = object_question(name, label, start, end, rng)
+        described_last = scene(sorted(order, key=lambda index: index == chosen))
+        reasoning = object_reasoning(name, (start, end), first, last, label, described_last)
+    response = drop_imagery_marks(format_response(reasoning, question["answer"], question["options"], "text"))
+    return f"{scene(order)}\n{question_text(question['question'], question['options'])}", response
 
 
 def world_texts(clips: list[DescribedClip]) -> Iterator[str]:
-    """All that is ever said of the world: what the tokenizer is trained on."""
+    """Every kind of text about the world: the training corpus of the tokenizer."""
     for number, clip in enumerate(clips):
         rng = np.random.default_rng(number)
         start, end = sorted(rng.uniform(0, 10, 2))
         labels = [str(rng.choice(CAMERA_LABELS))]
-        asked = [camera_question(labels, start, end, rng)]
-        asked += [object_question(name, str(rng.choice(OBJECT_LABELS)), start, end, rng) for name, _ in clip.objects]
-        yield from (question_text(row["question"], row["options"]) for row in asked)
+        questions = [camera_question(labels, start, end, rng)]
+        for name, _ in clip.objects:
+            questions.append(object_question(name, str(rng.choice(OBJECT_LABELS)), start, end, rng))
+        yield from (question_text(row["question"], row["options"]) for row in questions)
         # The answer apart from its tags: a letter must be one token wherever it stands, never one with a bracket.
         yield f"<think>{camera_reasoning(labels, (start, end))}</think>"
         yield "<answer></answer>"

@@ -1,4 +1,4 @@
-"""Rows of MLLM-4D's questions from the rendered world, for each of its three stages."""
+"""Build rows of MLLM-4D's questions from the rendered world, for each of its three stages."""
 
 import json
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from PIL import Image
 from ...modeling.errors import InputError
 from ...modeling.tokens import AnswerForm, format_answer
 from ..geometry.camera_motion import camera_labels
-from ..questions.mllm4d import KINDS, METRES, Kind, TwoFrames, ask, metres, two_frames
-from ..questions.mllm4d_reasoning import five_steps, spatial_states
-from ..questions.motion_reasoning import checked_response, place
+from ..questions.mllm4d import KINDS, METRES, Kind, TwoFrames, ask, metres, pick_two_frames
+from ..questions.mllm4d_reasoning import spatial_states, write_five_steps
+from ..questions.motion_reasoning import describe_place, format_checked_response
 from ..world import WorldClip
 from ..world.facts import SEEN_PIXELS_SHARE, visible_points
 from ..world.scene import project
@@ -45,10 +45,10 @@ def mllm4d_rows(
     """
     if stage not in STAGES:
         raise InputError(f"MLLM-4D has the stages {', '.join(STAGES)}, not {stage!r}")
-    wanted = {name: spread(kind.labels, per_kind) for name, kind in KINDS.items()}
+    quotas = {name: spread(kind.labels, per_kind) for name, kind in KINDS.items()}
     of_stage = len(STAGES) * seed + STAGES.index(stage) if split == "train" else 0
-    for row in balanced_rows(split, wanted, clip_questions, of_stage, workers):
-        yield _with_response(row, stage, answer_form)
+    for row in balanced_rows(split, quotas, clip_questions, of_stage, workers):
+        yield _add_response(row, stage, answer_form)
 
 
 def clip_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
@@ -61,19 +61,19 @@ def clip_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
     half = len(clip.rgb) // 2
     first = int(rng.integers(half))
     numbers = first, int(rng.integers(first + half, len(clip.rgb)))
-    pictures = [Image.fromarray(frame) for frame in clip.rgb]
+    images = [Image.fromarray(frame) for frame in clip.rgb]
     found = []
     for index in range(len(clip.names)):
         if any((clip.masks[number] == index).mean() < SEEN_PIXELS_SHARE for number in numbers):
             continue
         points = tuple(visible_points(clip, number, index) for number in numbers)
-        frames = two_frames(clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers)
+        frames = pick_two_frames(clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers)
         for task, kind in KINDS.items():
             answer = kind.measure(frames)
             if answer is not None:
                 label = answer if isinstance(answer, str) else METRES
                 row = _row(clip, index, frames, task, answer, rng)
-                found.append((task, label, {"id": f"world-{seed}-{task}-{index}", **row, "frames": pictures}))
+                found.append((task, label, {"id": f"world-{seed}-{task}-{index}", **row, "frames": images}))
     return found
 
 
@@ -82,8 +82,8 @@ def _row(
 ) -> dict:
     kind, name = KINDS[task], clip.names[index]
     right = answer if isinstance(answer, str) else metres(answer)
-    cameras, things = spatial_states(kind, frames)
-    facts = {"frames": list(frames.numbers), "answer": right, **({"object": name} if any(kind.thing) else {})}
+    cameras, objects = spatial_states(kind, frames)
+    facts = {"frames": list(frames.numbers), "answer": right, **({"object": name} if any(kind.object) else {})}
     return {
         "source": "world",
         "task": task,
@@ -91,7 +91,7 @@ def _row(
         "timestamps": list(clip.timestamps),
         "facts": json.dumps(facts),
         "camera_centers": cameras,
-        "object_centers": things,
+        "object_centers": objects,
         "reasoning": _reasoning(clip, index, frames, kind, right),
         "imagery": [],
         "imagery_timestamps": [],
@@ -104,14 +104,14 @@ def _reasoning(clip: WorldClip, index: int, frames: TwoFrames, kind: Kind, right
     ends = [first, last]
     focal = clip.intrinsics[0, 0] / clip.rgb.shape[1]
     seen = project(clip.centres[ends, index], clip.camera_to_world[ends], focal)
-    start, end = (place(column, depth) for column, _, depth in seen)
+    start, end = (describe_place(column, depth) for column, _, depth in seen)
     went = camera_labels(clip.camera_to_world[first : last + 1])
-    return five_steps(kind, clip.names[index], frames, went, (start, end), right)
+    return write_five_steps(kind, clip.names[index], frames, went, (start, end), right)
 
 
-def _with_response(row: dict, stage: str, form: AnswerForm) -> dict:
-    told, kept = row["reasoning"], {name: value for name, value in row.items() if name != "reasoning"}
+def _add_response(row: dict, stage: str, form: AnswerForm) -> dict:
+    reasoning, kept = row["reasoning"], {name: value for name, value in row.items() if name != "reasoning"}
     key = row["answer"], row["options"]
     if stage == "sft":
         return {**kept, "response": f"<answer>{format_answer(*key, form)}</answer>"}
-    return {**kept, "response": checked_response(told, *key, 0, form)}
+    return {**kept, "response": format_checked_response(reasoning, *key, 0, form)}

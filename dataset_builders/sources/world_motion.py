@@ -1,4 +1,4 @@
-"""Question rows of the rendered world, balanced so that no answer is more common than another."""
+"""Build camera-motion and object-motion rows from the rendered world, with balanced answers."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from ..geometry.camera_motion import CAMERA_LABELS
 from ..geometry.object_motion import OBJECT_LABELS
 from ..imagery import paint_object
 from ..questions.motion import camera_question, object_question
-from ..questions.motion_reasoning import camera_reasoning, checked_response, object_reasoning
+from ..questions.motion_reasoning import camera_reasoning, format_checked_response, object_reasoning
 from ..world import World, WorldClip
 from ..world.facts import ClipFacts, ObjectFacts, clip_facts
 from ..world.worker_pool import worker_pool
@@ -47,16 +47,16 @@ def world_rows(
     Raises:
         InputError: If the split is not one of these, or a number is out of range.
     """
-    wanted = {
+    quotas = {
         "camera_motion": spread(CAMERA_LABELS, per_task),
         "object_motion": spread(OBJECT_LABELS, per_task),
     }
-    for row in balanced_rows(split, wanted, _motion_questions, seed, workers):
-        yield _with_response(row, answer_form)
+    for row in balanced_rows(split, quotas, _motion_questions, seed, workers):
+        yield _add_response(row, answer_form)
 
 
 def balanced_rows(
-    split: str, wanted: Mapping[str, Mapping[str, int]], candidates: Candidates, seed: int = 0, workers: int = 1
+    split: str, quotas: Mapping[str, Mapping[str, int]], candidates: Candidates, seed: int = 0, workers: int = 1
 ) -> Iterator[dict]:
     """Rows from clip after clip, until there are as many of each label as wanted.
 
@@ -75,13 +75,13 @@ def balanced_rows(
         raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
     if not 0 <= seed < _SEEDS:
         raise InputError(f"the rendered world has clips for the seeds 0 to {_SEEDS - 1}, not for {seed}")
-    left = {task: Counter(labels) for task, labels in wanted.items()}
+    left = {task: Counter(labels) for task, labels in quotas.items()}
     first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
     total = sum(counts.total() for counts in left.values())
     with tqdm(total=total, desc=f"{split} rows", unit="row", disable=None) as bar:
-        for offered in _rendered(first, workers, candidates):
+        for offered in _render_candidates(first, workers, candidates):
             for task, counts in left.items():
-                row = _most_wanted(offered, task, counts)
+                row = _pop_most_needed(offered, task, counts)
                 if row is not None:
                     bar.update()
                     yield row
@@ -90,7 +90,7 @@ def balanced_rows(
 
 
 def spread(labels: Sequence[str], total: int) -> dict[str, int]:
-    """As many rows of each label, as far as their number allows.
+    """Divide a number of rows evenly among labels, as far as possible.
 
     Raises:
         InputError: If the number is negative.
@@ -113,13 +113,13 @@ def clip_candidates(
         `list[tuple[str, str, dict]]`: Task, label of the right answer, row with its `reasoning` and no response yet.
     """
     candidates = []
-    resting = [thing for thing in facts.objects if thing.seen and thing.label == "Staying in Place"]
+    resting = [item for item in facts.objects if item.seen and item.label == "Staying in Place"]
     if len(facts.camera) == 1 and resting:
         reference = resting[int(rng.integers(len(resting)))]
         candidates.append(("camera_motion", facts.camera[0], _camera_row(clip, facts, reference, name, rng)))
-    for thing in facts.objects:
-        if thing.seen and thing.label:
-            candidates.append(("object_motion", thing.label, _object_row(clip, facts, thing, name, rng)))
+    for item in facts.objects:
+        if item.seen and item.label:
+            candidates.append(("object_motion", item.label, _object_row(clip, facts, item, name, rng)))
     return candidates
 
 
@@ -127,36 +127,36 @@ def _camera_row(
     clip: WorldClip, facts: ClipFacts, reference: ObjectFacts, name: str, rng: np.random.Generator
 ) -> dict:
     start, end = clip.timestamps[0], clip.timestamps[-1]
-    asked = camera_question(facts.camera, start, end, rng)
+    question = camera_question(facts.camera, start, end, rng)
     reasoning = camera_reasoning(facts.camera, (start, end), (reference.name, reference.start, reference.end))
     numbers = {"camera_degrees": facts.camera_degrees, "reference": reference.name}
-    return _row(clip, f"{name}-camera", "camera_motion", asked, reasoning, numbers, reference)
+    return _row(clip, f"{name}-camera", "camera_motion", question, reasoning, numbers, reference)
 
 
-def _object_row(clip: WorldClip, facts: ClipFacts, thing: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
+def _object_row(clip: WorldClip, facts: ClipFacts, item: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
     start, end = clip.timestamps[0], clip.timestamps[-1]
-    asked = object_question(thing.name, str(thing.label), start, end, rng)
-    scene = facts.describe(last=thing)
-    reasoning = object_reasoning(thing.name, (start, end), thing.start, thing.end, str(thing.label), scene)
-    right, _, forward = thing.displacement
+    question = object_question(item.name, str(item.label), start, end, rng)
+    scene = facts.describe(last=item)
+    reasoning = object_reasoning(item.name, (start, end), item.start, item.end, str(item.label), scene)
+    right, _, forward = item.displacement
     numbers = {
-        "object": thing.name,
+        "object": item.name,
         "metres_right": round(float(right), 3),
         "metres_forward": round(float(forward), 3),
     }
-    return _row(clip, f"{name}-object-{thing.index}", "object_motion", asked, reasoning, numbers, thing)
+    return _row(clip, f"{name}-object-{item.index}", "object_motion", question, reasoning, numbers, item)
 
 
 def _row(
-    clip: WorldClip, identity: str, task: str, asked: dict, reasoning: str, numbers: dict, pictured: ObjectFacts
+    clip: WorldClip, identity: str, task: str, question: dict, reasoning: str, numbers: dict, painted: ObjectFacts
 ) -> dict:
     ends = (0, len(clip.rgb) - 1)
-    masks = [clip.masks[index] == pictured.index for index in ends]
+    masks = [clip.masks[index] == painted.index for index in ends]
     return {
         "id": identity,
         "source": "world",
         "task": task,
-        **asked,
+        **question,
         "frames": [Image.fromarray(frame) for frame in clip.rgb],
         "timestamps": list(clip.timestamps),
         "facts": json.dumps(numbers),
@@ -167,23 +167,23 @@ def _row(
     }
 
 
-def _with_response(row: dict, answer_form: AnswerForm) -> dict:
-    told = (row["reasoning"], row["answer"], row["options"], len(row["imagery"]))
+def _add_response(row: dict, answer_form: AnswerForm) -> dict:
+    parts = (row["reasoning"], row["answer"], row["options"], len(row["imagery"]))
     kept = {name: value for name, value in row.items() if name != "reasoning"}
-    return {**kept, "response": checked_response(*told, answer_form)}
+    return {**kept, "response": format_checked_response(*parts, answer_form)}
 
 
-def _most_wanted(candidates: list[tuple[str, str, dict]], task: str, wanted: Counter) -> dict | None:
+def _pop_most_needed(candidates: list[tuple[str, str, dict]], task: str, quotas: Counter) -> dict | None:
     """The row of a task whose answer is still short the most; takes it off the account."""
-    open_ones = [(label, row) for kind, label, row in candidates if kind == task and wanted[label] > 0]
+    open_ones = [(label, row) for kind, label, row in candidates if kind == task and quotas[label] > 0]
     if not open_ones:
         return None
-    label, row = max(open_ones, key=lambda pair: wanted[pair[0]])
-    wanted[label] -= 1
+    label, row = max(open_ones, key=lambda pair: quotas[pair[0]])
+    quotas[label] -= 1
     return row
 
 
-def _rendered(first_seed: int, workers: int, candidates: Candidates) -> Iterator[list[tuple[str, str, dict]]]:
+def _render_candidates(first_seed: int, workers: int, candidates: Candidates) -> Iterator[list[tuple[str, str, dict]]]:
     """Candidates of one clip after the other, rendered ahead by `workers` processes."""
     batches = (
         range(first_seed + start, first_seed + start + _CLIPS_A_TASK)

@@ -1,4 +1,4 @@
-"""The rendered world."""
+"""The rendered world: clips with exact poses, masks and depth, rendered on a CPU."""
 
 from .renderer import World, WorldClip
 

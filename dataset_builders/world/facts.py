@@ -1,4 +1,4 @@
-"""What is true of a rendered clip, computed from its geometry alone."""
+"""Compute the facts of a rendered clip (motions, places, visibility) from its geometry."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from ..geometry.camera_motion import camera_labels, camera_strengths
 from ..geometry.object_motion import object_displacement, object_label
-from ..questions.motion_reasoning import describe_camera, describe_object, place
+from ..questions.motion_reasoning import describe_camera, describe_object, describe_place
 from .renderer import WorldClip
 from .scene import project
 
-SEEN_PIXELS_SHARE = 8 / 56**2  # of the picture, below which an object does not show
+SEEN_PIXELS_SHARE = 8 / 56**2  # of the image, below which an object does not show
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ObjectFacts:
         label (`str`, *optional*): One of `OBJECT_LABELS`; `None` where its motion is ambiguous.
         displacement (`np.ndarray` of shape `(3,)`): Metres right, down, forward, seen from the first camera.
         start, end (`str`): Its place in the first and last frame.
-        column (`float`): Where it starts, 0 at the picture's left edge and 1 at its right edge.
+        column (`float`): Where it starts, 0 at the image's left edge and 1 at its right edge.
         seen (`bool`): Whether it shows in both the first and the last frame.
     """
 
@@ -47,7 +47,7 @@ class ClipFacts:
 
     Attributes:
         camera (`list[str]`): Labels; none for a still camera.
-        camera_degrees (`dict[str, float]`): Strength of each motion that is not nought.
+        camera_degrees (`dict[str, float]`): Strength of each motion that is not zero.
         objects (`list[ObjectFacts]`).
     """
 
@@ -61,8 +61,8 @@ class ClipFacts:
         Args:
             last (`ObjectFacts`, *optional*): Which object to tell after all the others.
         """
-        told = sorted((thing for thing in self.objects if thing.seen and thing.label), key=lambda thing: thing is last)
-        return " ".join([describe_camera(self.camera), *(thing.describe() for thing in told)])
+        described = sorted((item for item in self.objects if item.seen and item.label), key=lambda item: item is last)
+        return " ".join([describe_camera(self.camera), *(item.describe() for item in described)])
 
 
 def clip_facts(clip: WorldClip) -> ClipFacts:
@@ -80,8 +80,8 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
                 name=name,
                 label=object_label(displacement),
                 displacement=displacement,
-                start=place(first, first_depth),
-                end=place(last, last_depth),
+                start=describe_place(first, first_depth),
+                end=describe_place(last, last_depth),
                 column=float(first),
                 seen=bool((shares >= SEEN_PIXELS_SHARE).all()),
             )
@@ -89,11 +89,11 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
     strengths = camera_strengths(clip.camera_to_world, clip.timestamps)
     degrees = {label: round(float(value), 2) for label, value in strengths.items() if value > 0.005}
     labels = camera_labels(clip.camera_to_world, clip.timestamps)
-    return ClipFacts(labels, degrees, sorted(objects, key=lambda thing: thing.column))
+    return ClipFacts(labels, degrees, sorted(objects, key=lambda item: item.column))
 
 
 def visible_points(clip: WorldClip, frame: int, index: int) -> np.ndarray:
-    """What is seen of an object in a frame, from depth and pose: world points in metres, shape `(n, 3)`."""
+    """Visible points of an object in a frame, from depth and pose: world points in metres, shape `(n, 3)`."""
     rows, columns = np.nonzero(clip.masks[frame] == index)
     rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(clip.intrinsics).T
     local = rays * clip.depth[frame][rows, columns, None]

@@ -91,7 +91,7 @@ class World:
         # TinyRenderer samples a pixel at its left and lower edge, not at its middle.
         column, row = self.side / 2, self.side / 2 - 1
         intrinsics = np.array([[focal, 0, column], [0, focal, row], [0, 0, 1.0]])
-        bodies = [self._ground(scene), *(self._body(thing) for thing in scene.objects)]
+        bodies = [self._ground(scene), *(self._body(item) for item in scene.objects)]
         try:
             views = [self._frame(scene, bodies, index) for index in range(self.frames)]
             right = None
@@ -110,15 +110,15 @@ class World:
             intrinsics=intrinsics,
             camera_to_world=scene.camera_to_world,
             timestamps=[index / self.fps for index in range(self.frames)],
-            names=tuple(thing.name for thing in scene.objects),
-            centres=np.stack([thing.path for thing in scene.objects], axis=1),
+            names=tuple(item.name for item in scene.objects),
+            centres=np.stack([item.path for item in scene.objects], axis=1),
             right_rgb=right,
         )
 
     def _frame(self, scene: Scene, bodies: list[int], index: int, offset: np.ndarray | None = None):
         bullet, client = self._bullet, self._client
-        for body, thing in zip(bodies[1:], scene.objects, strict=True):
-            bullet.resetBasePositionAndOrientation(body, thing.path[index], (0, 0, 0, 1), physicsClientId=client)
+        for body, item in zip(bodies[1:], scene.objects, strict=True):
+            bullet.resetBasePositionAndOrientation(body, item.path[index], (0, 0, 0, 1), physicsClientId=client)
         pose = scene.camera_to_world[index]
         pose = pose if offset is None else pose @ offset
         eye, forward, up = pose[:3, 3], pose[:3, 2], -pose[:3, 1]
@@ -166,14 +166,14 @@ class World:
         bullet.changeVisualShape(body, -1, textureUniqueId=texture, physicsClientId=client)
         return body
 
-    def _body(self, thing) -> int:
-        bullet, client, size = self._bullet, self._client, thing.size
+    def _body(self, item) -> int:
+        bullet, client, size = self._bullet, self._client, item.size
         geometry = {
             "ball": {"shapeType": bullet.GEOM_SPHERE, "radius": size},
             "box": {"shapeType": bullet.GEOM_BOX, "halfExtents": [size * 0.85, size * 0.85, size]},
             "can": {"shapeType": bullet.GEOM_CYLINDER, "radius": size * 0.6, "length": 2 * size},
-        }[thing.shape]
-        colour = [*COLOURS[thing.colour], 1.0]
+        }[item.shape]
+        colour = [*COLOURS[item.colour], 1.0]
         visual = bullet.createVisualShape(**geometry, rgbaColor=colour, physicsClientId=client)
         return bullet.createMultiBody(baseVisualShapeIndex=visual, physicsClientId=client)
 

@@ -72,7 +72,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything the renderer needs for one clip.
+    """Input of the renderer for one clip.
 
     Attributes:
         objects (`tuple[SceneObject, ...]`): The objects, names distinct.
@@ -108,15 +108,15 @@ def sample_scene(rng: np.random.Generator, frames: int, grounds: int) -> Scene:
 
 
 def project(points: np.ndarray, camera_to_world: np.ndarray, focal: float) -> np.ndarray:
-    """Pinhole projection into a picture of side 1.
+    """Pinhole projection into an image of side 1.
 
     Args:
         points (`np.ndarray` of shape `(..., 3)`): World metres.
         camera_to_world (`np.ndarray` of shape `(..., 4, 4)`): Poses that broadcast with the points.
-        focal (`float`): Focal length in picture sides.
+        focal (`float`): Focal length in image sides.
 
     Returns:
-        `np.ndarray` of shape `(..., 3)`: column and row in picture sides (0 to 1 inside), depth in metres.
+        `np.ndarray` of shape `(..., 3)`: column and row in image sides (0 to 1 inside), depth in metres.
     """
     local = np.einsum("...ji,...j->...i", camera_to_world[..., :3, :3], points - camera_to_world[..., :3, 3])
     depth = local[..., 2:]
@@ -139,7 +139,7 @@ def _camera_path(rng: np.random.Generator, progress: np.ndarray, heading: np.nda
         reach = rng.uniform(*_CAMERA_REACH[kind])
         if kind in ("Pan", "Tilt", "Roll"):
             steps[:, :3, :3] = _turns(axis, np.radians(reach) * progress)
-            # The path swings about the middle of its range, so that what it looks at stays in the picture.
+            # The path swings about the middle of its range, so that what it looks at stays in the image.
             steps = np.linalg.inv(steps[len(steps) // 2]) @ steps
         else:
             steps[:, :3, 3] = reach * axis * (progress - 0.5)[:, None]

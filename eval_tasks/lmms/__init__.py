@@ -1,4 +1,4 @@
-"""The lmms-eval side: task files, model plugin. Thin; what they compute lives in `fourdthinker.eval_tasks`."""
+"""lmms-eval integration: task files and model plugin; the computation is in `fourdthinker.eval_tasks`."""
 
 from pathlib import Path
 

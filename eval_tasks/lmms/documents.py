@@ -1,15 +1,15 @@
-"""What the task files say about a row: its prompt, its frames, its score. Imports neither torch nor lmms_eval."""
+"""Functions that the task files name: prompt, frames and score of a row. Imports neither torch nor lmms_eval."""
 
 from collections.abc import Mapping, Sequence
 
 from ...modeling.prompts import question_text
-from ...modeling.row_rules import naming_row
+from ...modeling.row_rules import name_row
 from ..scores import is_correct
 
 
 def doc_to_text(doc: Mapping, lmms_eval_specific_kwargs: Mapping | None = None) -> str:
     """The prompt, worded as in training."""
-    with naming_row(doc):
+    with name_row(doc):
         return question_text(doc["question"], doc["options"])
 
 

@@ -1,4 +1,4 @@
-"""The entry point `lmms_eval.models`: adds the model `fourdthinker`, and our task folder to lmms-eval's index."""
+"""Entry point `lmms_eval.models`: register the model `fourdthinker` and add our task folder to lmms-eval's index."""
 
 import functools
 import logging

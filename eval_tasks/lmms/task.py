@@ -1,4 +1,4 @@
-"""The lmms-eval task class over our benchmark readers."""
+"""The lmms-eval task class that reads our benchmarks."""
 
 from datasets import DatasetDict
 from lmms_eval.api.task import ConfigurableMessagesTask

@@ -120,7 +120,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 def text_fields(
     tokenizer: PreTrainedTokenizerBase, hidden_size: int, layers: int, heads: int, kv_heads: int
 ) -> dict[str, int]:
-    """What the language model's configuration says alike in every family."""
+    """Fields of the language model's configuration that every family shares."""
     return {
         "vocab_size": -(-len(tokenizer) // 8) * 8,
         "hidden_size": hidden_size,

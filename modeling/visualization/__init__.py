@@ -1,1 +1,1 @@
-"""Pictures of where latents point."""
+"""Visualize where latents point."""

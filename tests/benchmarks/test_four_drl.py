@@ -25,7 +25,7 @@ def test_worked_by_hand(gain):
     assert measured["both"] ** 2 == pytest.approx(measured["questions"] ** 2 + measured["seeds"] ** 2)
 
 
-def test_questions_alone_vary_where_all_seeds_answer_alike(gain):
+def test_questions_alone_vary_where_all_seeds_answer_the_same(gain):
     measured = gain([0, 1, 0, 1], [[1, 1, 0, 1]] * 3)
     assert measured["seeds"] == 0
     assert measured["both"] == measured["questions"] > 0

@@ -64,7 +64,7 @@ def test_a_report_keeps_what_was_measured_under_the_same_heading(gpu, tmp_path):
     assert gpu.Report(path, "# dift\n\nanother card").missing(parts) == list(parts)
 
 
-def test_no_gpu_and_no_tiny_shape_is_refused_in_one_line(gpu, monkeypatch, capsys):
+def test_no_gpu_and_no_tiny_shape_is_rejected_in_one_line(gpu, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu"])
     with pytest.raises(SystemExit) as stopped:
         gpu.main()

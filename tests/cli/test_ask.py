@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourdthinker.cli.imagery_picture import words_around
+from fourdthinker.cli.imagery_picture import find_words_around
 from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import conversation_text, encode
@@ -24,8 +24,8 @@ def video(tmp_path_factory):
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 56, 56, "yuv420p"
         for index in range(12):
-            picture = np.full((56, 56, 3), 20 * index, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            pixels = np.full((56, 56, 3), 20 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path
 
@@ -63,10 +63,10 @@ def test_a_response_is_printed_while_it_is_written(tiny_processor, response):
 
 def test_response_is_taken_apart():
     response = f"<think>I picture it {latent_block(4)}, then {latent_block(2)}.</think><answer>B. Up</answer>"
-    told = parse_response_text(response)
-    assert told["answer"] == "B. Up"
-    assert [block["latents"] for block in told["blocks"]] == [4, 2]
-    notes = [told["text"][block["start"] : block["end"]] for block in told["blocks"]]
+    parsed = parse_response_text(response)
+    assert parsed["answer"] == "B. Up"
+    assert [block["latents"] for block in parsed["blocks"]] == [4, 2]
+    notes = [parsed["text"][block["start"] : block["end"]] for block in parsed["blocks"]]
     assert notes == ["[imagery 1: 4 latents]", "[imagery 2: 2 latents]"]
     cut_off = "<think>cut off"
     assert parse_response_text(cut_off) == {"answer": None, "reasoning": cut_off, "text": cut_off, "blocks": []}
@@ -79,9 +79,9 @@ def test_response_is_taken_apart():
 def test_json_is_one_object(video, tiny_model_folder, capsys):
     arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "8", "--json"]
     assert main(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"answer", "reasoning", "text", "blocks", "seconds"}
-    assert set(told["seconds"]) == {"video", "model", "answer"} and min(told["seconds"].values()) > 0
+    response = json.loads(capsys.readouterr().out)
+    assert set(response) == {"answer", "reasoning", "text", "blocks", "seconds"}
+    assert set(response["seconds"]) == {"video", "model", "answer"} and min(response["seconds"].values()) > 0
 
 
 def test_the_answer_is_the_same_whatever_the_checkpoint_suggests(video, tiny_model_folder, tmp_path, capsys):
@@ -113,34 +113,34 @@ def imagining(tiny_model, tiny_processor, video, tmp_path):
 
 
 def test_imagery_is_drawn_and_the_answer_printed(video, imagining, tmp_path, capsys):
-    picture = tmp_path / "new" / "imagery.png"
+    image_path = tmp_path / "new" / "imagery.png"
     arguments = ["ask", str(video), "Which way?", "--model", str(imagining), "--max-new-tokens", "12"]
-    assert main([*arguments, "--imagery", str(picture)]) == 0
+    assert main([*arguments, "--imagery", str(image_path)]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("[imagery 1: 4 latents]") and str(picture) in captured.err
-    with Image.open(picture) as drawn:
+    assert captured.out.startswith("[imagery 1: 4 latents]") and str(image_path) in captured.err
+    with Image.open(image_path) as drawn:
         # Four rows of panels a block, wide enough for four times of the video.
         assert drawn.width > 1000 and drawn.height > 900
         assert len(drawn.convert("RGB").getcolors(1 << 24)) > 100, "heat over frames"
-    assert list(picture.parent.iterdir()) == [picture]
+    assert list(image_path.parent.iterdir()) == [image_path]
 
 
 def test_nothing_imagined_is_said_and_nothing_written(video, tiny_model_folder, tmp_path, capsys):
-    picture = tmp_path / "imagery.png"
+    image_path = tmp_path / "imagery.png"
     arguments = ["ask", str(video), "Which way?", "--model", str(tiny_model_folder), "--max-new-tokens", "2"]
-    assert main([*arguments, "--imagery", str(picture)]) == 0
+    assert main([*arguments, "--imagery", str(image_path)]) == 0
     assert "no latent block" in capsys.readouterr().err
-    assert not picture.exists()
+    assert not image_path.exists()
 
 
 def test_words_around_a_block_are_cut_at_words():
     text = "one two three " * 20 + "[imagery 1: 4 latents]" + " four five six" * 20
     start = text.index("[")
-    words = words_around(text, start, start + len("[imagery 1: 4 latents]"))
+    words = find_words_around(text, start, start + len("[imagery 1: 4 latents]"))
     assert words.startswith("… ") and words.endswith(" …") and len(words) < 190
     assert "two three [imagery 1: 4 latents] four five" in words
-    assert words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
-    assert words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
+    assert find_words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
+    assert find_words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
 
 
 @pytest.mark.parametrize(
@@ -179,5 +179,5 @@ def test_bad_input_is_one_line(video, tiny_model_folder, capsys, change, words):
     arguments = {"video": str(video), "question": "Which way?", "model": str(tiny_model_folder), "more": [], **change}
     command = ["ask", arguments["video"], arguments["question"], "--model", arguments["model"], *arguments["more"]]
     assert main(command) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("fourdthinker: error: ") and told.count("\n") == 1 and words in told
+    error = capsys.readouterr().err
+    assert error.startswith("fourdthinker: error: ") and error.count("\n") == 1 and words in error

@@ -30,11 +30,11 @@ STAGES = {
 def sound_row(name, count=10):
     """A row whose last option is right."""
     options, letter = ELEVEN[:count], "ABCDEFGHIJ"[count - 1]
-    said = f"<think>I see <output_image> and <output_image>.</think><answer>{letter}. {options[-1]}</answer>"
+    response = f"<think>I see <output_image> and <output_image>.</think><answer>{letter}. {options[-1]}</answer>"
     return {
         **dict.fromkeys(MLLM4D_FEATURES["mllm4d_sft"]),
         **{"id": name, "task": "camera_motion", "question": f"How far, {name}?", "options": options, "answer": letter},
-        **{"frames": [PICTURE] * 2, "timestamps": [0.0, 0.5], "response": said, "imagery": [PICTURE] * 2},
+        **{"frames": [PICTURE] * 2, "timestamps": [0.0, 0.5], "response": response, "imagery": [PICTURE] * 2},
         "camera_centers": CENTERS,
     }
 
@@ -79,8 +79,8 @@ def run(tmp_path, tiny_model_folder, monkeypatch):
             "best-of-n": [*places, "--paths", str(tmp_path / "paths.jsonl"), "--threshold", "0.1"],
             "eval": [*model, "--max-new-tokens", "2", "--output", str(tmp_path / "out")],
         }
-        said = {row["id"]: row["response"].replace("<output_image>", "it") for row in (rows[0], rows[-1])}
-        paths = [{"id": name, "path": path} for name, path in {**said, "bad no frames": "B"}.items()]
+        response = {row["id"]: row["response"].replace("<output_image>", "it") for row in (rows[0], rows[-1])}
+        paths = [{"id": name, "path": path} for name, path in {**response, "bad no frames": "B"}.items()]
         (tmp_path / "paths.jsonl").write_text("\n".join(map(json.dumps, paths)))
         return main([stage, *arguments[stage], *more])
 
@@ -93,15 +93,15 @@ def test_a_bad_row_stops_before_the_first_step_or_is_left_out(run, stage, tmp_pa
     error = capsys.readouterr().err.strip().splitlines()[-1]
     count = f"{len(STAGES[stage])} of {len(STAGES[stage]) + 2} rows cannot be"
     assert error.startswith(f"fourdthinker: error: {count}") and error.endswith("(--on-bad-row skip leaves them out)")
-    assert "the first is bad no frames: it has no frames: give one picture at least" in error
+    assert "the first is bad no frames: it has no frames: give one image at least" in error
     assert not (tmp_path / "out").exists()
     with caplog.at_level(logging.WARNING):
         assert run(stage, "--on-bad-row", "skip") == 0
-    told = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage() for record in caplog.records]
     for number, (name, (case, words)) in enumerate(STAGES[stage].items(), start=2):
         named = f"number {number}" if "id" in case else f"bad {name}"
-        assert any(line.startswith(f"row {named} is left out: ") and words in line for line in told), name
-    assert f"{count} " in told[-1] or any(line.startswith(count) for line in told)
+        assert any(line.startswith(f"row {named} is left out: ") and words in line for line in messages), name
+    assert f"{count} " in messages[-1] or any(line.startswith(count) for line in messages)
     if stage == "eval":
         assert json.loads((tmp_path / "out").read_text())["tasks"]["fourd_world"]["n"] == 2
     elif stage == "best-of-n":

@@ -61,8 +61,8 @@ def best_of_n(tmp_path, dataset):
 def paths(tmp_path):
     """Paths of all rows but one: of camera_distance 1.0 and 0.4 at best, of camera_direction 1.0 three times."""
     file = tmp_path / "paths.jsonl"
-    told = {"row-0": [path("A"), path()], "row-2": [path("A"), "C"], **{f"row-{n}": [path()] for n in (1, 3, 5)}}
-    file.write_text("".join(json.dumps({"id": identity, "paths": some}) + "\n" for identity, some in told.items()))
+    paths = {"row-0": [path("A"), path()], "row-2": [path("A"), "C"], **{f"row-{n}": [path()] for n in (1, 3, 5)}}
+    file.write_text("".join(json.dumps({"id": identity, "paths": some}) + "\n" for identity, some in paths.items()))
     return file
 
 
@@ -73,20 +73,20 @@ def ids(folder, tmp_path):
 
 def test_paths_of_a_file_are_filtered_into_rows(best_of_n, paths, tmp_path, dataset, capsys):
     assert best_of_n("--paths", paths) == 0
-    told = capsys.readouterr().out
-    table = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.startswith(("cam", "all"))}
+    printed = capsys.readouterr().out
+    table = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.startswith(("cam", "all"))}
     assert table == {
         "camera_direction": ["3", "3", "1.000", "1.000", "1.000"],
         "camera_distance": ["2", "1", "0.700", "0.450", "0.700"],
         "all": ["5", "4", "0.686", "0.880"],
     }
-    assert "1 rows have no path" in told and f"4 rows written to {tmp_path / 'best'}" in told
+    assert "1 rows have no path" in printed and f"4 rows written to {tmp_path / 'best'}" in printed
     kept, rows = ids(tmp_path / "best", tmp_path)
     assert kept == ["row-0", "row-1", "row-3", "row-5"]
     assert set(rows["response"]) == {path()} and rows["imagery"] == [[]] * 4
     assert rows[0]["camera_centers"] == CENTERS and rows[0]["object_centers"] == [None, None]
-    given = load_dataset(str(dataset), "mllm4d_grpo", split="train", cache_dir=str(tmp_path / "cache"))
-    assert rows[0]["frames"][0].tobytes() == given[0]["frames"][0].tobytes()
+    source_rows = load_dataset(str(dataset), "mllm4d_grpo", split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows[0]["frames"][0].tobytes() == source_rows[0]["frames"][0].tobytes()
 
 
 def test_thresholds_hold_for_their_type(best_of_n, paths, tmp_path):

@@ -14,7 +14,7 @@ from fourdthinker.modeling.tokens import IMAGERY_MARK
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
 
 
-def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_told(tmp_path, capsys):
+def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys):
     pytest.importorskip("pycolmap", reason="poses need the data extra")
     if not VIDEOS.exists():
         pytest.skip("the phone clips are not here: they are handed out beside the project, not with it")
@@ -24,8 +24,8 @@ def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_told(tmp_path, capsys):
     (source / "cut.mp4").write_bytes((VIDEOS / "cat.mp4").read_bytes()[:90_000])
     output = tmp_path / "data"
     assert main(["build-data", "--source", str(source), "--output", str(output)]) == 0
-    told = capsys.readouterr().out
-    assert "1 videos skipped" in told and "cut.mp4" in told
+    printed = capsys.readouterr().out
+    assert "1 videos skipped" in printed and "cut.mp4" in printed
 
     dift = load_dataset(str(output), "dift", split="train", cache_dir=tmp_path / "cache")
     grpo = load_dataset(str(output), "grpo", split="train", cache_dir=tmp_path / "cache")
@@ -48,7 +48,7 @@ def test_world_becomes_a_dataset(tmp_path, capsys):
     assert set(rows["task"]) == {"camera_motion", "object_motion"}
     rights = [options["ABCD".index(letter)] for options, letter in zip(rows["options"], rows["answer"], strict=True)]
     endings = [f"<answer>{right}</answer>" for right in rights]
-    assert all(told.endswith(ending) for told, ending in zip(rows["response"], endings, strict=True))
+    assert all(response.endswith(ending) for response, ending in zip(rows["response"], endings, strict=True))
 
 
 def test_world_becomes_a_dataset_for_each_stage_of_mllm4d(tmp_path, capsys):
@@ -56,10 +56,10 @@ def test_world_becomes_a_dataset_for_each_stage_of_mllm4d(tmp_path, capsys):
     output = tmp_path / "data"
     command = ["build-data", "--source", "world", "--questions", "mllm4d", "--output", str(output), "--clips", "1"]
     assert main(command) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     card = (output / "README.md").read_text()
     for name, features in MLLM4D_FEATURES.items():
-        assert f"{name}, train: 7 rows" in told and f"{name}, test: 7 rows" in told
+        assert f"{name}, train: 7 rows" in printed and f"{name}, test: 7 rows" in printed
         rows = load_dataset(str(output), name, split="test", cache_dir=tmp_path / "cache")
         assert rows.features == features and set(rows["task"]) == set(KINDS)
         assert all(f"`{column}`" in card for column in rows.column_names if "imagery" not in column)
@@ -69,8 +69,8 @@ def test_world_becomes_a_dataset_for_each_stage_of_mllm4d(tmp_path, capsys):
 
 def fails(capsys, arguments, words):
     assert main(["build-data", *map(str, arguments)]) == 2
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert told.startswith("fourdthinker: error: ") and words in told
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith("fourdthinker: error: ") and words in printed
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path, capsys):

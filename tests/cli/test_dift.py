@@ -39,7 +39,7 @@ LORA = {"use_peft": True, "lora_r": 4, "lora_alpha": 8, "learning_rate": "1e-2"}
 
 def make_row(number):
     draw = np.random.default_rng(number)
-    pictures = [Image.fromarray(draw.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(3)]
+    images = [Image.fromarray(draw.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(3)]
     return {
         "id": f"row-{number}",
         "source": "test",
@@ -47,11 +47,11 @@ def make_row(number):
         "question": f"Which way, {number}?",
         "options": ["left", "right", "up", "down"],
         "answer": "B",
-        "frames": pictures[:2],
+        "frames": images[:2],
         "timestamps": [0.0, 0.5],
         "facts": "{}",
         "response": "<think>I picture it <output_image>. It is right</think><answer>B. right</answer>",
-        "imagery": pictures[2:],
+        "imagery": images[2:],
         "imagery_timestamps": [0.5],
     }
 
@@ -138,8 +138,8 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_pa
     for name in ("complete", "optimizer.pt"):
         (checkpoints / "checkpoint-4" / name).unlink()
     assert main(["dift", "--config", str(recipe(**saving))]) == 0
-    told = capsys.readouterr().err
-    assert "checkpoint-4 is not complete" in told and "resuming from" in told
+    printed = capsys.readouterr().err
+    assert "checkpoint-4 is not complete" in printed and "resuming from" in printed
     undisturbed, resumed = (load_model(tmp_path / name)[0] for name in ("undisturbed", "out"))
     for name, weight in undisturbed.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
@@ -187,7 +187,7 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
     for number in range(3):
         row = make_row(number)
         for name in ("frames", "imagery"):
-            row[name] = [picture.save(tmp_path / f"{name}-{number}-{i}.png") for i, picture in enumerate(row[name])]
+            row[name] = [image.save(tmp_path / f"{name}-{number}-{i}.png") for i, image in enumerate(row[name])]
         lines.append(
             {
                 "id": row["id"],
@@ -201,8 +201,8 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
     path = tmp_path / "published.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     assert main(["dift", "--config", str(recipe(dataset=str(path)))]) == 2
-    told = capsys.readouterr().err
-    assert "1 of 3 rows cannot be trained on; the first is row-1: imagery 1 is not there" in told
+    printed = capsys.readouterr().err
+    assert "1 of 3 rows cannot be trained on; the first is row-1: imagery 1 is not there" in printed
     assert main(["dift", "--config", str(recipe(dataset=str(path))), "--on-bad-row", "skip"]) == 0
     assert load_model(tmp_path / "out")
 
@@ -364,8 +364,8 @@ def test_trackers_get_what_is_logged(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_give_one_folder_and_one_log(recipe, tmp_path, tiny_model_folder, launch):
-    told = launch("dift", recipe(**SELF_FED))
-    assert told.count("trained model in") == 1
+    printed = launch("dift", recipe(**SELF_FED))
+    assert printed.count("trained model in") == 1
     assert_trained(tmp_path / "out", tiny_model_folder)
 
 
@@ -388,8 +388,8 @@ def test_sharded_weights_train_resume_and_are_saved_whole(recipe, tmp_path, laun
     first = load_model(tmp_path / "out")[0].state_dict()
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "out-checkpoints" / "checkpoint-2" / "complete").unlink()
-    told = launch("dift", path, sharded=True)
-    assert told.count("resuming from") == told.count("checkpoint-2 is not complete") == 1
+    printed = launch("dift", path, sharded=True)
+    assert printed.count("resuming from") == printed.count("checkpoint-2 is not complete") == 1
     model, _ = load_model(tmp_path / "out")
     expected = load_model(tmp_path / "alone")[0].state_dict()
     for name, weight in model.state_dict().items():

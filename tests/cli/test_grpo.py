@@ -130,8 +130,8 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_pa
     for name in ("complete", "optimizer.pt"):
         (torn / name).unlink()
     assert main(["grpo", "--config", str(recipe(**saving))]) == 0
-    told = capsys.readouterr().err
-    assert f"{torn.name} is not complete" in told and "resuming from" in told
+    printed = capsys.readouterr().err
+    assert f"{torn.name} is not complete" in printed and "resuming from" in printed
     start, undisturbed, resumed = (
         load_model(folder)[0].state_dict()
         for folder in (recipe_model(recipe()), tmp_path / "undisturbed", tmp_path / "out")
@@ -150,7 +150,7 @@ def recipe_model(path):
     return yaml.safe_load(path.read_text())["model"]
 
 
-def test_checkpoints_within_the_use_of_one_rollout_are_refused(recipe, capsys):
+def test_checkpoints_within_the_use_of_one_rollout_are_rejected(recipe, capsys):
     path = recipe(save_strategy="steps", save_steps=3, num_iterations=2)
     assert main(["grpo", "--config", str(path)]) == 2
     assert "save_steps is 3, but completions serve for 2 steps" in capsys.readouterr().err
@@ -175,8 +175,8 @@ def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(recipe, tmp_p
 def test_two_processes_roll_out_their_own_prompts_and_draw_their_own_tokens(recipe, tmp_path, launch, completions):
     """Two prompts for each process; and one prompt for both, which they must not answer alike."""
     path = recipe(num_generations=completions, max_steps=1, log_completions=True, **MOVING)
-    told = launch("grpo", path)
-    assert told.count("trained model in") == told.count("rollouts sample with") == 1
+    printed = launch("grpo", path)
+    assert printed.count("trained model in") == printed.count("rollouts sample with") == 1
     table = tmp_path / "out-checkpoints" / "completions" / "completions_00001.parquet"
     rows = pyarrow.parquet.read_table(table).to_pydict()
     prompts = [json.dumps(prompt) for prompt in rows["prompt"]]
@@ -236,7 +236,7 @@ def test_checkpoints_of_another_recipe_are_not_mixed_in(recipe, capsys):
 @pytest.fixture
 def published(tmp_path, make_video):
     """A published file: two rows with a video, one with frames, and one whose video is gone."""
-    asked = {"Type": "abs_dir", "Question": "Which way?", "A": "l", "B": "r", "C": "u", "D": "d", "Correct": "A"}
+    columns = {"Type": "abs_dir", "Question": "Which way?", "A": "l", "B": "r", "C": "u", "D": "d", "Correct": "A"}
     make_video(tmp_path / "first.mp4", 2)
     make_video(tmp_path / "second.mp4", 3, shade=100)
     for number in range(2):
@@ -247,7 +247,7 @@ def published(tmp_path, make_video):
         {"frame_paths": ["0.png", "1.png"]},
         {"video_path": "gone.mp4"},
     ]
-    lines = [{"id": f"row-{number}", **asked, **medium} for number, medium in enumerate(media)]
+    lines = [{"id": f"row-{number}", **columns, **medium} for number, medium in enumerate(media)]
     path = tmp_path / "published.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
@@ -260,8 +260,8 @@ def test_published_files_with_videos_train_as_they_are(recipe, published, tmp_pa
     )
     path = str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=6))
     assert main(["grpo", "--config", path]) == 2
-    told = capsys.readouterr().err
-    assert "1 of 4 rows cannot be trained on; the first is row-3: its video is not there" in told
+    printed = capsys.readouterr().err
+    assert "1 of 4 rows cannot be trained on; the first is row-3: its video is not there" in printed
     assert not (tmp_path / "out").exists()
     assert main(["grpo", "--config", path, "--on-bad-row", "skip"]) == 0
     log = json.loads((tmp_path / "out" / "training_log.json").read_text())["log_history"]

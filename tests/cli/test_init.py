@@ -55,7 +55,7 @@ def test_a_stock_checkpoint_becomes_a_model_of_ours(stock, tmp_path, capsys):
     assert torch.equal(weights[key], ours[key])
 
 
-def test_the_latent_size_is_four_unless_told(stock, tmp_path):
+def test_the_latent_size_is_four_by_default(stock, tmp_path):
     assert main(["init", "--backbone", str(stock), "--output", str(tmp_path / "out")]) == 0
     assert load_model(tmp_path / "out")[0].config.latent_size == 4
 
@@ -148,8 +148,8 @@ def test_the_trained_model_answers_about_its_clip_with_imagery(tmp_path, capsys)
     question = ["Which way does the camera move between 0.0 s and 3.5 s?", "--model", str(out), "--json"]
     options = ["--options", "Pedestal Up", "Truck Left", "Pedestal Down", "Truck Right"]
     assert main(["ask", str(out / "example.mp4"), *question, *options]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["answer"] == "Truck Right" and [block["latents"] for block in told["blocks"]] == [4, 4]
+    response = json.loads(capsys.readouterr().out)
+    assert response["answer"] == "Truck Right" and [block["latents"] for block in response["blocks"]] == [4, 4]
 
 
 def test_the_shipped_models_differ_in_what_dift_trains():

@@ -61,13 +61,13 @@ def test_an_interrupted_training_goes_on_by_the_command_that_it_prints(
     recipe |= {"use_cpu": True, "bf16": False, "report_to": "none"}
     (tmp_path / "dift.yaml").write_text(yaml.safe_dump(recipe))
     code, line = interrupt(["dift", "--config", "dift.yaml"], "out dir-checkpoints/checkpoint-2/complete")
-    told = re.fullmatch(LINE, line)
-    assert code == 130 and told, line
-    assert re.fullmatch(r"out dir-checkpoints/checkpoint-\d+ is complete", told["state"])
-    assert told["command"] == "fourdthinker dift --config dift.yaml"
+    match = re.fullmatch(LINE, line)
+    assert code == 130 and match, line
+    assert re.fullmatch(r"out dir-checkpoints/checkpoint-\d+ is complete", match["state"])
+    assert match["command"] == "fourdthinker dift --config dift.yaml"
     assert not (tmp_path / "out dir").exists()
     monkeypatch.chdir(tmp_path)
-    assert main(shlex.split(told["command"])[1:]) == 0
+    assert main(shlex.split(match["command"])[1:]) == 0
     assert "resuming from out dir-checkpoints/checkpoint-" in capsys.readouterr().err
     assert load_model(tmp_path / "out dir")
 
@@ -93,9 +93,9 @@ def test_an_interrupted_evaluation_says_that_it_starts_again(interrupt, tmp_path
     pytest.importorskip("pybullet", reason="needs the extra `world`")
     arguments = ["eval", "--model", tiny_model_folder, "--output", "scores.json"]
     code, line = interrupt(arguments, "hf/fourdthinker/.fourd_world-*")
-    told = re.fullmatch(LINE, line)
-    assert code == 130 and told["state"] == "nothing was kept"
-    assert shlex.split(told["command"]) == ["fourdthinker", *map(str, arguments)]
+    match = re.fullmatch(LINE, line)
+    assert code == 130 and match["state"] == "nothing was kept"
+    assert shlex.split(match["command"]) == ["fourdthinker", *map(str, arguments)]
     assert not list(tmp_path.glob("hf/fourdthinker/.*")) and not list(tmp_path.glob("*scores*"))
 
 
@@ -110,6 +110,6 @@ def test_an_interrupted_sampling_says_where_its_paths_are(interrupt, tmp_path, t
     places = ["--model", tiny_model_folder, "--dataset", "data", "--output", "best"]
     sampling = ["best-of-n", *places, "--batch-size", "1", "--max-new-tokens", "64"]
     code, line = interrupt(sampling, "best-paths.jsonl")
-    told = re.fullmatch(LINE, line)
-    assert code == 130 and told["state"] == "the paths sampled so far are in best-paths.jsonl"
-    assert told["command"].startswith("fourdthinker best-of-n --model ")
+    match = re.fullmatch(LINE, line)
+    assert code == 130 and match["state"] == "the paths sampled so far are in best-paths.jsonl"
+    assert match["command"].startswith("fourdthinker best-of-n --model ")

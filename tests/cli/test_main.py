@@ -152,8 +152,8 @@ def test_a_missing_extra_is_installed_by_the_packages_that_it_lists(paint, capsy
         raise ModuleNotFoundError(f"No module named {module!r}", name=f"{module}.inner")
 
     assert main(paint(run)) == 2
-    told, _, command = capsys.readouterr().err.partition(": pip install ")
-    assert told == f"fourdthinker: error: {module} is not installed"
+    message, _, command = capsys.readouterr().err.partition(": pip install ")
+    assert message == f"fourdthinker: error: {module} is not installed"
     installed = [re.match(r"[\w-]+", word)[0] for word in shlex.split(command)]
     assert set(packages) <= set(installed) and "fourdthinker" not in installed
 

@@ -36,8 +36,8 @@ def test_the_three_stages_and_the_filter_go_all_the_way(tmp_path):
     demo = tmp_path / "demo-mllm4d"
     run("init", "--tiny", "--output", demo / "backbone")
     sizes = ["--clips", 4, "--held-out", 1, "--answer", "text"]
-    told = run("build-data", "--source", "world", "--questions", "mllm4d", *sizes, "--output", demo / "data")
-    assert "mllm4d_sft, train: 28 rows" in told and "mllm4d_grpo, test: 7 rows" in told
+    printed = run("build-data", "--source", "world", "--questions", "mllm4d", *sizes, "--output", demo / "data")
+    assert "mllm4d_sft, train: 28 rows" in printed and "mllm4d_grpo, test: 7 rows" in printed
 
     short = train("dift", "sft", max_steps=2, per_device_train_batch_size=4, logging_steps=1)
     long = train("dift", "cold_start", max_steps=2, per_device_train_batch_size=4, logging_steps=1)
@@ -54,10 +54,10 @@ def test_the_three_stages_and_the_filter_go_all_the_way(tmp_path):
     with paths.open("w") as file:
         for row in questions.remove_columns("frames"):
             answers = [row["answer"], "ABC"[row["answer"] == "A"]]
-            told = [f"<thinking>I look at it.</thinking><answer>{answer}</answer>" for answer in answers]
-            file.write(json.dumps({"id": row["id"], "paths": told}) + "\n")
-    told = run("best-of-n", "--paths", paths, "--dataset", demo / "data", "--output", demo / "best")
-    assert f"{len(questions)} rows written" in told and told.count("\nobject_camera_") == 4
+            texts = [f"<thinking>I look at it.</thinking><answer>{answer}</answer>" for answer in answers]
+            file.write(json.dumps({"id": row["id"], "paths": texts}) + "\n")
+    printed = run("best-of-n", "--paths", paths, "--dataset", demo / "data", "--output", demo / "best")
+    assert f"{len(questions)} rows written" in printed and printed.count("\nobject_camera_") == 4
     run("dift", "--config", RECIPES / "cold_start.yaml", "--dataset", demo / "best", "--output", demo / "again",
         "--set", "max_steps=1", "--set", "per_device_train_batch_size=2")  # fmt: skip
     assert load_model(demo / "again")

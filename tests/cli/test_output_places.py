@@ -29,20 +29,20 @@ def place(tmp_path, monkeypatch):
     return folder
 
 
-def refused(capsys, arguments) -> str:
+def read_error(capsys, arguments) -> str:
     assert main([str(argument) for argument in arguments]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[-1].startswith("fourdthinker: error: ") and "Traceback" not in "".join(told)
-    return told[-1]
+    line = capsys.readouterr().err.splitlines()
+    assert line[-1].startswith("fourdthinker: error: ") and "Traceback" not in "".join(line)
+    return line[-1]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("output", ["notes.txt/out", ".", "..", "/"])
-def test_a_place_that_takes_no_files_is_refused_before_the_work(command, output, place, capsys):
-    told = refused(capsys, [*COMMANDS[command], "--output", output])
+def test_a_place_that_takes_no_files_is_rejected_before_the_work(command, output, place, capsys):
+    line = read_error(capsys, [*COMMANDS[command], "--output", output])
     expected = {"init", "build-data", "best-of-n"} if output != "notes.txt/out" else set()
     words = ("exists already",) if command in expected else ("cannot write notes.txt/out", "as a whole", "is a folder")
-    assert any(one in told for one in words)
+    assert any(one in line for one in words)
     assert {path.name for path in place.parent.rglob("*")} == {"work", "notes.txt"}
 
 
@@ -57,7 +57,7 @@ def test_training_replaces_models_only_and_none_that_it_reads(command, place, ca
         ("model", "--output model would replace what the run reads"),
         ("../work/model/", "would replace what the run reads"),
     ]:
-        assert words in refused(capsys, [*COMMANDS[command], "--output", output])
+        assert words in read_error(capsys, [*COMMANDS[command], "--output", output])
     assert (place / "notes.txt").read_text() == "mine"
     assert (place / "rows" / "README.md").exists() and (place / "model" / "config.json").exists()
     assert sorted(path.name for path in place.iterdir()) == ["model", "notes.txt", "rows"]
@@ -77,7 +77,7 @@ def test_a_place_that_is_lost_during_the_work_is_named(writer, place):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_refused(place):
+def test_a_folder_without_permission_is_rejected(place):
     place.chmod(0o500)
     try:
         with pytest.raises(InputError, match="Permission denied"):

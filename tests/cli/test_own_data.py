@@ -1,4 +1,4 @@
-"""Files of a user's own through the commands: trained on and scored, or refused in one line before anything loads."""
+"""Files of a user's own through the commands: trained on and scored, or rejected in one line before anything loads."""
 
 import csv
 import json
@@ -88,7 +88,7 @@ def test_eval_scores_own_questions_and_decodes_each_video_once(run, plain_csv, t
     assert sorted(decoded) == [str(tmp_path / f"{number}.mp4") for number in range(4)]
 
 
-def test_eval_refuses_questions_without_options(run, tmp_path, videos, capsys):
+def test_eval_rejects_questions_without_options(run, tmp_path, videos, capsys):
     (tmp_path / "own.jsonl").write_text(json.dumps({"video": videos[0], "question": "What?", "answer": "A"}))
     assert run("eval", tmp_path / "own.jsonl") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]  # before the model answers any

@@ -67,7 +67,7 @@ def test_every_default_passes_the_check_of_its_field(stage):
 
 
 @pytest.mark.parametrize("stage", CONFIGS)
-def test_values_of_the_wrong_kind_are_refused_by_the_check_and_by_the_dataclass_alike(stage):
+def test_values_of_the_wrong_kind_are_rejected_by_the_check_and_by_the_dataclass_alike(stage):
     fields = read_fields(stage)
     wrong = {"int": "1.5", "float": "fast", "bool": "maybe"}
     for name, field in fields.items():

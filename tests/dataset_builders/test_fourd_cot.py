@@ -25,7 +25,7 @@ build_world(Path(sys.argv[1]), {"train": 2, "test": 2})
 
 def make_row(number, task="camera_motion"):
     draw = np.random.default_rng(number)
-    pictures = [Image.fromarray(draw.integers(0, 255, (28, 28, 3), dtype=np.uint8)) for _ in range(3)]
+    images = [Image.fromarray(draw.integers(0, 255, (28, 28, 3), dtype=np.uint8)) for _ in range(3)]
     return {
         "id": f"row-{number}",
         "source": "test",
@@ -33,11 +33,11 @@ def make_row(number, task="camera_motion"):
         "question": f"Which way, {number}?",
         "options": ["left", "right", "up", "down"],
         "answer": "B",
-        "frames": pictures[:2],
+        "frames": images[:2],
         "timestamps": [0.0, 0.4],
         "facts": "{}",
         "response": "<think>I see <output_image>. It is right</think><answer>B. right</answer>",
-        "imagery": pictures[2:],
+        "imagery": images[2:],
         "imagery_timestamps": [0.4],
     }
 
@@ -101,12 +101,12 @@ def test_another_process_writes_the_same_bytes(built, tmp_path):
 def test_rows_come_back_as_they_were_given(tmp_path, load):
     rows = [make_row(number) for number in range(3)]
     write_dataset({"dift": {"train": rows}, "grpo": {"train": iter(rows[:2])}}, tmp_path)
-    for given, read in zip(rows, load(tmp_path, "dift", split="train"), strict=True):
+    for row, read in zip(rows, load(tmp_path, "dift", split="train"), strict=True):
         for name in ("frames", "imagery"):
-            assert [image.tobytes() for image in read[name]] == [image.tobytes() for image in given[name]]
+            assert [image.tobytes() for image in read[name]] == [image.tobytes() for image in row[name]]
         assert read["imagery_masks"] is None, "rows from elsewhere may do without"
         assert {k: v for k, v in read.items() if k not in ("frames", "imagery", "imagery_masks")} == {
-            k: v for k, v in given.items() if k not in ("frames", "imagery")
+            k: v for k, v in row.items() if k not in ("frames", "imagery")
         }
     assert load(tmp_path, "grpo", split="train")["id"] == ["row-0", "row-1"]
 
@@ -118,7 +118,7 @@ def test_rows_written_anew_are_seen_though_the_old_ones_were_cached(tmp_path, lo
         assert load(tmp_path / "data", "grpo", split="train")["question"] == [question]
 
 
-def test_a_split_is_not_taken_for_another_whose_name_begins_alike(tmp_path, load):
+def test_a_split_is_not_taken_for_another_whose_name_begins_the_same(tmp_path, load):
     splits = {"test": [make_row(0)], "test_hard": [make_row(1), make_row(2)]}
     written = write_dataset({"grpo": splits}, tmp_path)
     assert written.counts == {"grpo": {"test": 1, "test_hard": 2}}
@@ -138,7 +138,7 @@ def test_the_card_is_made_of_what_was_written(tmp_path, load):
 
 
 @pytest.mark.parametrize("rows", [{"train": []}, {"train": [make_row(0)], "test": []}])
-def test_an_empty_split_is_refused_and_leaves_nothing(tmp_path, rows):
+def test_an_empty_split_is_rejected_and_leaves_nothing(tmp_path, rows):
     with (
         pytest.raises(InputError, match="'dift' would have no rows in its split"),
         atomic_dir(tmp_path / "d") as folder,

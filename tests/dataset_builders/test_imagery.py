@@ -58,7 +58,7 @@ def test_any_outline_follows_its_mask(frame):
     assert (painted[~mask & ~outline(mask)] == frame[~mask & ~outline(mask)]).all()
 
 
-def test_an_object_at_the_picture_edge_has_no_outline_there(frame):
+def test_an_object_at_the_image_edge_has_no_outline_there(frame):
     mask = np.zeros((12, 16), bool)
     mask[:4, :4] = True
     painted = np.asarray(paint_object(frame, mask))

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 
 from fourdthinker.dataset_builders import loading
-from fourdthinker.dataset_builders.loading import with_video_frames
+from fourdthinker.dataset_builders.loading import decode_frames_when_read
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import row_clip
@@ -25,7 +25,7 @@ FEATURES = Features(
 def read_named(file):
     """The one row of a data set that names this file."""
     row = {"id": "row", "frames": [], "timestamps": [], "video": file}
-    return with_video_frames(Dataset.from_list([row], features=FEATURES))[0]
+    return decode_frames_when_read(Dataset.from_list([row], features=FEATURES))[0]
 
 
 @pytest.fixture
@@ -39,15 +39,15 @@ def decoded(monkeypatch):
 @pytest.fixture
 def rows(tmp_path, make_video):
     """Two rows with videos of 3 and 2 s, and between them one with a frame of its own."""
-    picture = {"bytes": None, "path": str(tmp_path / "frame.png")}
-    read_frames(make_video(tmp_path / "a.mp4", 3)).frames[0].save(picture["path"])
+    image = {"bytes": None, "path": str(tmp_path / "frame.png")}
+    read_frames(make_video(tmp_path / "a.mp4", 3)).frames[0].save(image["path"])
     make_video(tmp_path / "b.mp4", 2, shade=100)
     named = [
         {"id": "a", "frames": [], "timestamps": [], "video": str(tmp_path / "a.mp4")},
-        {"id": "still", "frames": [picture], "timestamps": [0.0], "video": None},
+        {"id": "still", "frames": [image], "timestamps": [0.0], "video": None},
         {"id": "b", "frames": [], "timestamps": [], "video": str(tmp_path / "b.mp4")},
     ]
-    return with_video_frames(Dataset.from_list(named, features=FEATURES))
+    return decode_frames_when_read(Dataset.from_list(named, features=FEATURES))
 
 
 def test_a_row_gets_one_frame_a_second_with_its_true_time(rows, tmp_path):
@@ -91,7 +91,7 @@ def test_worker_processes_take_such_rows(rows):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video", b"<html>"], ids=str)
-def test_a_video_that_cannot_be_read_is_told_with_its_row(rows, tmp_path, content):
+def test_a_video_that_cannot_be_read_is_reported_with_its_row(rows, tmp_path, content):
     file = tmp_path / "b.mp4"
     if content is None:
         file.unlink()

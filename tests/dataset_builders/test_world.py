@@ -1,4 +1,4 @@
-"""The rendered world: the same bytes for a seed, pictures that agree with their geometry, and facts that follow."""
+"""The rendered world: the same bytes for a seed, images that agree with their geometry, and facts that follow."""
 
 import hashlib
 import subprocess
@@ -76,13 +76,13 @@ def still_camera():
     return np.tile(pose, (FRAMES, 1, 1))
 
 
-def thing(colour, shape, start, end, size=0.5):
+def make_object(colour, shape, start, end, size=0.5):
     path = np.linspace((*start, size), (*end, size), FRAMES)
     return SceneObject(colour, shape, size, path)
 
 
-def scene_of(poses, *things):
-    return Scene(things, poses, np.radians(60.0), 0, np.array([0.5, -1.0, 2.0]))
+def scene_of(poses, *objects):
+    return Scene(objects, poses, np.radians(60.0), 0, np.array([0.5, -1.0, 2.0]))
 
 
 def test_a_seed_gives_the_same_bytes_whatever_was_drawn_before_and_in_another_process():
@@ -141,7 +141,7 @@ def test_depth_puts_every_object_pixel_on_the_surface_of_its_object(rendered):
     assert checked > 5000
 
 
-def test_depth_puts_the_ground_at_height_nought_and_the_sky_nowhere(rendered):
+def test_depth_puts_the_ground_at_height_zero_and_the_sky_nowhere(rendered):
     ground_pixels = sky_pixels = 0
     for _, clip in rendered:
         for frame in range(FRAMES):
@@ -167,7 +167,7 @@ def test_centres_project_into_their_masks(rendered):
     assert checked > 60 and hidden < checked / 5
 
 
-def test_projection_into_a_picture_of_side_one(still_camera):
+def test_projection_into_an_image_of_side_one(still_camera):
     ahead = still_camera[0, :3, 3] + 4 * still_camera[0, :3, 2]
     right, down = still_camera[0, :3, 0], still_camera[0, :3, 1]
     points = np.stack([ahead, ahead + right, ahead + down])
@@ -228,10 +228,10 @@ def test_every_camera_motion_comes_alone_and_is_named_as_meant():
 
 def test_objects_have_their_own_colours_and_keep_apart():
     for seed in range(100):
-        things = sample_scene(np.random.default_rng(seed), FRAMES, 8).objects
-        assert len({body.colour for body in things}) == len(things)
-        for number, body in enumerate(things):
-            for other in things[:number]:
+        objects = sample_scene(np.random.default_rng(seed), FRAMES, 8).objects
+        assert len({body.colour for body in objects}) == len(objects)
+        for number, body in enumerate(objects):
+            for other in objects[:number]:
                 assert np.linalg.norm(body.path - other.path, axis=1).min() > body.size + other.size
 
 
@@ -244,10 +244,10 @@ def test_no_scene_is_empty(monkeypatch):
 def test_facts_follow_the_geometry(world, still_camera):
     scene = scene_of(
         still_camera,
-        thing("blue", "ball", (1.2, 4.0), (1.2, 4.0)),
-        thing("green", "box", (-2.0, 6.5), (0.2, 6.5)),
-        thing("yellow", "can", (-1.2, 3.2), (-1.2, 5.6)),
-        thing("white", "box", (3.0, 6.5), (2.4, 6.5)),  # 0.6 m: nobody could say
+        make_object("blue", "ball", (1.2, 4.0), (1.2, 4.0)),
+        make_object("green", "box", (-2.0, 6.5), (0.2, 6.5)),
+        make_object("yellow", "can", (-1.2, 3.2), (-1.2, 5.6)),
+        make_object("white", "box", (3.0, 6.5), (2.4, 6.5)),  # 0.6 m: nobody could say
     )
     facts = clip_facts(world.render(scene))
     assert facts.camera == [] and facts.camera_degrees == {}
@@ -268,12 +268,12 @@ def test_facts_follow_the_geometry(world, still_camera):
     assert "white" not in caption
 
 
-def test_what_leaves_the_picture_or_is_hidden_does_not_count_as_seen(world, still_camera):
+def test_what_leaves_the_image_or_is_hidden_does_not_count_as_seen(world, still_camera):
     scene = scene_of(
         still_camera,
-        thing("blue", "box", (0.0, 3.5), (0.0, 3.5), size=0.6),
-        thing("green", "ball", (0.0, 6.5), (0.0, 6.5), size=0.4),  # behind the box
-        thing("white", "ball", (-1.0, 6.5), (-6.5, 6.5)),  # walks out at the left
+        make_object("blue", "box", (0.0, 3.5), (0.0, 3.5), size=0.6),
+        make_object("green", "ball", (0.0, 6.5), (0.0, 6.5), size=0.4),  # behind the box
+        make_object("white", "ball", (-1.0, 6.5), (-6.5, 6.5)),  # walks out at the left
     )
     facts = {fact.name: fact for fact in clip_facts(world.render(scene)).objects}
     assert facts["blue box"].seen

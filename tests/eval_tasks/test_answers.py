@@ -199,7 +199,7 @@ def test_a_megabyte_of_anything_is_read_within_a_second(unit, policy):
         assert time.process_time() - start < 1
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_are_rejected():
     with pytest.raises(ValueError, match="unknown policy 'lenient'"):
         extract_answer("B", policy="lenient")
     with pytest.raises(TypeError, match="sequence of texts"):

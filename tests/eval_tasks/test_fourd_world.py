@@ -30,7 +30,7 @@ def test_a_folder_without_rows_is_named(tmp_path, monkeypatch):
 
 def test_an_unknown_kind_of_question_is_an_error(world_folder):
     with pytest.raises(InputError, match="unknown tasks colour, smell"):
-        fourd_world._in_turn(world_folder, ["camera_motion", "smell", "colour"])
+        fourd_world._interleave_tasks(world_folder, ["camera_motion", "smell", "colour"])
 
 
 def test_an_unknown_benchmark_is_an_error():

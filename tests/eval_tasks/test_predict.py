@@ -124,7 +124,7 @@ def test_zero_and_shuffled_latents():
         latent_transform("none")
 
 
-def test_an_empty_batch_is_refused(talking, rows):
+def test_an_empty_batch_is_rejected(talking, rows):
     with pytest.raises(InputError, match="must be positive"):
         predict(*talking, rows, batch_size=0)
 
@@ -143,10 +143,14 @@ def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking_mode
     model, processor = load_model(talking_model_folder)
     only_letters(model, processor, also=[LATENT_START])
     rows = rows.select(range(4))
-    said = {
+    answers = {
         latents: predict(model, processor, rows, 4, 28, latent_transform(latents), progress=False)
         for latents in LATENTS
     }
-    assert any(latent_block(4) in answer for answer in said["own"]), "no latents, so nothing is tested"
-    assert said["own"] != said["zero"] and said["own"] != said["shuffled"] and said["zero"] != said["shuffled"]
-    assert predict(model, processor, rows, 3, 28, latent_transform("shuffled"), progress=False) == said["shuffled"]
+    assert any(latent_block(4) in answer for answer in answers["own"]), "no latents, so nothing is tested"
+    assert (
+        answers["own"] != answers["zero"]
+        and answers["own"] != answers["shuffled"]
+        and answers["zero"] != answers["shuffled"]
+    )
+    assert predict(model, processor, rows, 3, 28, latent_transform("shuffled"), progress=False) == answers["shuffled"]

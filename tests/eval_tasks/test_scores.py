@@ -20,9 +20,9 @@ def test_every_row_is_in_the_denominator():
     assert (scores["n"], scores["correct"], scores["parse_failures"], scores["missing"]) == (5, 2, 1, 1)
     assert scores["accuracy"] == pytest.approx(0.4)
     assert scores["chance"] == pytest.approx((4 * 0.25 + 0.5) / 5)
-    camera, thing = scores["tasks"]["camera_motion"], scores["tasks"]["object_motion"]
+    camera, moved = scores["tasks"]["camera_motion"], scores["tasks"]["object_motion"]
     assert (camera["n"], camera["correct"], camera["missing"], camera["parse_failures"]) == (4, 1, 1, 1)
-    assert (thing["n"], thing["correct"], thing["accuracy"], thing["chance"]) == (1, 1, 1.0, 0.5)
+    assert (moved["n"], moved["correct"], moved["accuracy"], moved["chance"]) == (1, 1, 1.0, 0.5)
 
 
 def test_strict_policy_reads_less():
@@ -59,7 +59,7 @@ def test_rounding_leaves_no_perfect_score_outside_its_interval():
         ([{**row(), "options": "['a', 'b']"}], "row r1: options is .* no list"),
     ],
 )
-def test_rows_that_cannot_be_scored_are_refused(rows, message):
+def test_rows_that_cannot_be_scored_are_rejected(rows, message):
     with pytest.raises(InputError, match=message):
         score(rows)
 

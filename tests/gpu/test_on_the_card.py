@@ -120,7 +120,7 @@ def test_bfloat16_scores_what_float32_decoded(decode, build, record_property):
 
 
 @pytest.mark.parametrize("kernel", ["flash_attention_2", "flex_attention"])
-def test_other_attention_kernels_score_alike(decode, build, kernel, record_property):
+def test_other_attention_kernels_give_the_same_log_probs(decode, build, kernel, record_property):
     if DEVICE == "cpu":
         pytest.skip("attention kernels for a GPU")
     if kernel == "flash_attention_2" and not is_flash_attn_2_available():

@@ -88,7 +88,7 @@ def test_the_snippet_runs_as_printed_and_answers_as_the_model_does(adapters, mak
     assert json.loads(done.stdout.splitlines()[-1]) == expected.tolist()
 
 
-def test_an_adapter_of_itself_is_refused(adapters):
+def test_an_adapter_of_itself_is_rejected(adapters):
     first, second = adapters
     file = first / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": str(second)}))

@@ -59,7 +59,7 @@ def test_a_token_waits_for_the_device_as_often_as_in_the_stock_loop(tiny_model, 
     assert ours == stock
 
 
-def test_more_steps_than_there_is_room_for_at_first(prompts, generate_at, tiny_model):
+def test_more_steps_than_the_first_buffer_holds(prompts, generate_at, tiny_model):
     inputs = prompts([0, 1])
     steps = ([2, 150], [140])
     output = generate_at(inputs, steps, max_new_tokens=160)

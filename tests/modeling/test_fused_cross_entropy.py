@@ -82,17 +82,17 @@ def test_no_positions_cost_nothing(states, head):
     assert loss == correct == 0 and not states.grad.any()
 
 
-def test_a_second_way_back_is_refused(states, head, expected):
+def test_a_second_backward_pass_is_rejected(states, head, expected):
     loss, _ = fused_cross_entropy(states, head.weight, expected, 4)
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="compute the loss again"):
         loss.backward()
 
 
-def test_heads_with_more_than_a_weight_are_told_apart(head):
+def test_heads_with_more_than_a_weight_are_distinguished(head):
     assert is_plain_linear(head)
     hooked, moved = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
-    hooked.register_forward_pre_hook(lambda module, given: None)
+    hooked.register_forward_pre_hook(lambda module, args: None)
     moved.forward = moved.forward
     others = [nn.Linear(2, 2), hooked, moved, lambda states: states, nn.Sequential(nn.Linear(2, 2, bias=False))]
     assert not any(map(is_plain_linear, others))

@@ -172,7 +172,7 @@ def test_decoding_goes_on_behind_a_cache_that_holds_latents(prompts, generate_at
     torch.testing.assert_close(rest.latent_embeds[0], expected.latent_embeds[0][4:], atol=1e-5, rtol=0)
 
 
-def test_a_transform_that_changes_the_shape_is_refused(prompts, generate_at):
+def test_a_transform_that_changes_the_shape_is_rejected(prompts, generate_at):
     with pytest.raises(InputError, match=r"latent_transform turned \(1, 1, 32\) into \(1, 32\): it must keep"):
         generate_at(prompts([0]), STEPS[:1], latent_transform=lambda states: states[0])
 
@@ -209,12 +209,12 @@ def test_what_is_fed_back_outlives_the_models_output():
 
 def test_every_step_after_the_prompt_comes_with_latents(prompts, generate_at, tiny_model):
     """So that decoding steps are spared the look for pads without latents, for which a GPU would have to wait."""
-    given = []
+    has_latents = []
     tiny_model.model.register_forward_pre_hook(
-        lambda module, args, kwargs: given.append(kwargs.get("latent_embeds") is not None), with_kwargs=True
+        lambda module, args, kwargs: has_latents.append(kwargs.get("latent_embeds") is not None), with_kwargs=True
     )
     generate_at(prompts(), STEPS)
-    assert given == [False] + [True] * 15
+    assert has_latents == [False] + [True] * 15
 
 
 def test_calls_leave_nothing_behind(prompts, generate_at, tiny_model):
@@ -265,12 +265,12 @@ def test_streamers_print_what_is_returned(prompts, generate_at, tiny_processor, 
         ({"prefill_chunk_size": 16}, "prefill_chunk_size"),
     ],
 )
-def test_ways_of_decoding_that_would_be_wrong_are_refused(prompts, generate_at, options, named):
+def test_ways_of_decoding_that_would_be_wrong_are_rejected(prompts, generate_at, options, named):
     with pytest.raises(InputError, match=named):
         generate_at(prompts([0]), STEPS[:1], **options)
 
 
-def test_continuous_batching_is_refused(tiny_model):
+def test_continuous_batching_is_rejected(tiny_model):
     with pytest.raises(InputError, match="generate_batch"):
         tiny_model.generate_batch([[1, 2, 3]])
 
@@ -336,9 +336,9 @@ def image_prompts(tiny_processor):
     """Two questions about one and two images of different sizes, as a function of which to take."""
     draw = np.random.default_rng(4)
     sizes = [[(64, 96)], [(96, 96), (64, 64)]]
-    pictures = [[Image.fromarray(draw.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in row] for row in sizes]
+    images = [[Image.fromarray(draw.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in row] for row in sizes]
     texts = []
-    for row in pictures:
+    for row in images:
         content = [*({"type": "image"} for _ in row), {"type": "text", "text": "Which ball is red?"}]
         turn = [{"role": "user", "content": content}]
         texts.append(tiny_processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
@@ -346,7 +346,7 @@ def image_prompts(tiny_processor):
     def make(rows=(0, 1)):
         return tiny_processor(
             text=[texts[row] for row in rows],
-            images=[picture for row in rows for picture in pictures[row]],
+            images=[image for row in rows for image in images[row]],
             padding=True,
             padding_side="left",
             return_tensors="pt",
@@ -380,7 +380,7 @@ def test_image_prompts_decode_in_a_batch_as_alone_and_replay(image_prompts, gene
     torch.testing.assert_close(replayed.logits[:, length - 1 : -1], torch.stack(together.logits, 1), atol=1e-4, rtol=0)
 
 
-def test_words_alone_are_counted_from_nought_whatever_came_before(prompts, generate_at, tiny_model):
+def test_words_alone_are_counted_from_zero_whatever_came_before(prompts, generate_at, tiny_model):
     ids = torch.arange(5, 25)[None]
     ids[0, 7:9] = tiny_model.config.latent_token_id
     latents = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
@@ -392,7 +392,7 @@ def test_words_alone_are_counted_from_nought_whatever_came_before(prompts, gener
         assert torch.equal(tiny_model(input_ids=ids, latent_embeds=latents).logits, before)
 
 
-def test_gradient_checkpointing_in_training_mode_is_refused(prompts, generate_at, tiny_model):
+def test_gradient_checkpointing_in_training_mode_is_rejected(prompts, generate_at, tiny_model):
     tiny_model.gradient_checkpointing_enable()
     tiny_model.train()
     with pytest.raises(InputError, match="eval"):

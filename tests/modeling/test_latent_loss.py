@@ -58,12 +58,12 @@ def test_other_distances_written_out(states):
     predictions = hidden[:, :-1][(IDS == PAD)[:, 1:]].view(3, 2, 6)
     ratio = predictions.norm(dim=-1) / targets.norm(dim=-1)
     cosine = dift_loss(hidden, IDS, LABELS, targets, head, PAD).sim
-    given = {"num_images_in_batch": 5}
-    both = dift_loss(hidden, IDS, LABELS, targets, head, PAD, latent_loss="cosine+norm", **given).sim
+    settings = {"num_images_in_batch": 5}
+    both = dift_loss(hidden, IDS, LABELS, targets, head, PAD, latent_loss="cosine+norm", **settings).sim
     torch.testing.assert_close(both, (3 * cosine + ((ratio - 1) ** 2).mean(1).sum()) / 5)
     gap = (predictions - targets).abs()
     huber = torch.where(gap < 1, gap**2 / 2, gap - 0.5)
-    smooth = dift_loss(hidden, IDS, LABELS, targets, head, PAD, latent_loss="smooth_l1", **given).sim
+    smooth = dift_loss(hidden, IDS, LABELS, targets, head, PAD, latent_loss="smooth_l1", **settings).sim
     torch.testing.assert_close(smooth, huber.mean((1, 2)).sum() / 5)
     for distance in ("cosine+norm", "smooth_l1"):
         exact = torch.zeros_like(hidden).masked_scatter(
@@ -79,7 +79,7 @@ def test_distances_of_half_precision_states_are_taken_in_full_precision(states, 
     hidden, head, targets = states
     half = hidden.detach().bfloat16()
     losses = [
-        dift_loss(given, IDS, None, targets, head, PAD, latent_loss=latent_loss) for given in (half, half.float())
+        dift_loss(states, IDS, None, targets, head, PAD, latent_loss=latent_loss) for states in (half, half.float())
     ]
     assert losses[0].sim == losses[1].sim and losses[0].sim.dtype == torch.float32
     assert torch.equal(losses[0].norm_ratio, losses[1].norm_ratio)
@@ -148,7 +148,7 @@ def test_tiles_change_neither_loss_nor_gradients(states, monkeypatch, tile):
     whole = measured()
     monkeypatch.setattr(latent_loss, "TILE", tile)
     seen = []
-    head.register_forward_hook(lambda module, given, logits: seen.append(len(logits)))
+    head.register_forward_hook(lambda module, settings, logits: seen.append(len(logits)))
     for tiled, expected in zip(measured(), whole, strict=True):
         torch.testing.assert_close(tiled, expected)
     assert max(seen) == tile
@@ -159,7 +159,7 @@ def test_untiled_the_head_runs_once(states, monkeypatch):
     hidden, head, targets = states
     monkeypatch.setattr(latent_loss, "TILE", 1)
     seen = []
-    head.register_forward_hook(lambda module, given, logits: seen.append(len(logits)))
+    head.register_forward_hook(lambda module, settings, logits: seen.append(len(logits)))
     loss = dift_loss(hidden, IDS, LABELS, targets, head, PAD, tiled=False)
     assert seen == [7]
     torch.testing.assert_close(loss.total, dift_loss(hidden, IDS, LABELS, targets, head, PAD).total)
@@ -197,7 +197,7 @@ def test_batches_without_latents_or_without_labels(states):
     silent.total.backward()
 
 
-def test_other_number_of_images_than_blocks_is_refused(states):
+def test_other_number_of_images_than_blocks_is_rejected(states):
     hidden, head, targets = states
     with pytest.raises(InputError, match="imagery frame"):
         dift_loss(hidden, IDS, LABELS, targets[:2], head, PAD)
@@ -246,7 +246,7 @@ def test_neither_video_nor_imagery_gives_the_vision_tower_a_gradient(training_ba
     assert tiny_model.model.language_model.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
 
 
-def test_imagery_without_enough_blocks_is_refused(training_batch, tiny_model):
+def test_imagery_without_enough_blocks_is_rejected(training_batch, tiny_model):
     batch = {**training_batch, "input_ids": training_batch["input_ids"][:, :-8]}
     batch["attention_mask"], batch["labels"] = batch["attention_mask"][:, :-8], batch["labels"][:, :-8]
     with pytest.raises(InputError):

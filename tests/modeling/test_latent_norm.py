@@ -1,4 +1,4 @@
-"""`latent_norm="match"`: states are fed back at the length of the imagery that they stand for."""
+"""`latent_norm="match"`: states are fed back with the norm of the imagery targets."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_training_writes_nothing_into_the_configuration(training_batch, matching
     assert (config.latent_norm, config.latent_target_norm) == ("match", 3.0)
 
 
-def test_decoding_without_a_known_length_is_refused(prompts, generate_at, tiny_model):
+def test_decoding_without_a_known_length_is_rejected(prompts, generate_at, tiny_model):
     tiny_model.config.latent_norm = "match"
     with pytest.raises(InputError, match="no length of targets is known"):
         generate_at(prompts([0]), [[2]])
@@ -69,6 +69,6 @@ def test_decoding_without_a_known_length_is_refused(prompts, generate_at, tiny_m
 @pytest.mark.parametrize(
     ("field", "value"), [("latent_norm", "layer"), ("latent_target_norm", 0.0), ("latent_target_norm", -2.0)]
 )
-def test_a_setting_that_means_nothing_is_refused(tiny_model, field, value):
+def test_a_setting_that_means_nothing_is_rejected(tiny_model, field, value):
     with pytest.raises(InputError, match=field):
         type(tiny_model.config)(**{field: value})

@@ -1,4 +1,4 @@
-"""Targets of a latent block: what part of the imagery frame each latent stands for."""
+"""Targets of a latent block: the part of the imagery frame that each latent covers."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_pooling_takes_images_of_different_sizes():
     assert pooled[1].eq(2).all()
 
 
-def test_image_smaller_than_its_latents_is_refused():
+def test_image_smaller_than_its_latents_is_rejected():
     with pytest.raises(InputError, match="larger frame"):
         pool_features([torch.ones(3, 8)], 4)
 
@@ -125,7 +125,7 @@ def test_a_region_of_few_tokens_gives_each_to_several_latents():
 
 
 @pytest.mark.parametrize("masks", [None, torch.ones(15, dtype=torch.bool), torch.zeros(16, dtype=torch.bool)])
-def test_regions_that_are_missing_or_empty_are_refused(masks):
+def test_regions_that_are_missing_or_empty_are_rejected(masks):
     with pytest.raises(InputError, match="mask"):
         pool_features([torch.ones(16, 8)], 4, "region", [(4, 4)], masks)
 

@@ -88,7 +88,7 @@ def test_packed_latents_go_to_pads_in_order_and_dense_ones_to_rows_at_a_pad():
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (4, 1), (2, 1, 1), (3,), (3, 2)])
-def test_wrong_number_or_size_of_latents_is_refused(shape):
+def test_wrong_number_or_size_of_latents_is_rejected(shape):
     ids = torch.tensor([[T, S, P, P], [P, E, T, T]])
     with pytest.raises(InputError):
         inject_latents(torch.zeros(2, 4, 1), ids == P, torch.zeros(shape))
@@ -104,7 +104,7 @@ def test_wrong_number_or_size_of_latents_is_refused(shape):
         {"latent_token_id": 5, "latent_end_token_id": 5},
     ],
 )
-def test_configuration_refuses_values_that_mean_nothing(fields):
+def test_configuration_rejects_values_that_mean_nothing(fields):
     with pytest.raises(InputError):
         FourDThinkerConfig(**fields)
 

@@ -157,7 +157,7 @@ def test_published_checkpoint_keeps_its_size_ids_and_rows(published):
     assert from_backbone(folder, latent_size=4)[0].config.latent_size == 4
 
 
-def test_published_ids_that_the_tokenizer_denies_are_refused(published):
+def test_published_ids_that_the_tokenizer_denies_are_rejected(published):
     config = json.loads((published[0] / "config.json").read_text())
     config["latent_end_id"] = 3
     (published[0] / "config.json").write_text(json.dumps(config))
@@ -293,7 +293,7 @@ def test_a_checkpoint_that_pads_on_the_right_is_saved_to_pad_on_the_left(stock, 
 
 
 @pytest.mark.parametrize("stock", ["qwen2.5-vl, old names"], indirect=True)
-def test_a_checkpoint_of_pickled_weights_is_refused_in_one_line(stock):
+def test_a_checkpoint_of_pickled_weights_is_rejected_in_one_line(stock):
     folder, _ = stock
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     from_backbone(folder)  # a pickle beside safetensors is left alone

@@ -1,4 +1,4 @@
-"""Latents in a forward pass: they stand where a token's embedding would, and change nothing else."""
+"""Latents in a forward pass: they replace the embeddings of pads, and change nothing else."""
 
 import numpy as np
 import pytest
@@ -97,14 +97,14 @@ def test_latents_behind_a_cache_of_text_alone_are_counted_on(tiny_model):
     torch.testing.assert_close(rest.logits, expected, atol=1e-5, rtol=0)
 
 
-def test_pads_without_latents_are_refused(prompts, training_batch, tiny_model):
+def test_pads_without_latents_are_rejected(prompts, training_batch, tiny_model):
     """Their own embeddings would give other log-probs, in silence."""
     config = tiny_model.config
     grown = with_tokens(prompts([0]), [config.latent_start_token_id, *[config.latent_token_id] * 3])
     remedy = "the sequences have 3 latent pads but no latents: give their vectors as latent_embeds"
-    for given in ({}, {"states_to_keep": torch.tensor([0])}, {"use_cache": False}):
+    for settings in ({}, {"states_to_keep": torch.tensor([0])}, {"use_cache": False}):
         with pytest.raises(InputError, match=remedy):
-            tiny_model(**grown, **given)
+            tiny_model(**grown, **settings)
     with pytest.raises(InputError, match=remedy):
         tiny_model.model(input_ids=grown["input_ids"][:, -4:])
     without_imagery = {name: value for name, value in training_batch.items() if not name.endswith("_latent")}

@@ -10,10 +10,10 @@ from fourdthinker.modeling.tiny.qwen2_5_vl import TINY_MAX_PIXELS, build_process
 
 def patch_grids(processor, height, width) -> list[tuple[int, int]]:
     """Patch rows and columns of a video's frames and of an imagery frame, given frames of this size."""
-    picture = Image.fromarray(np.zeros((height, width, 3), np.uint8))
+    image = Image.fromarray(np.zeros((height, width, 3), np.uint8))
     text = conversation_text(processor, "Which way?", ("a", "b", "c", "d"))
-    video = encode(processor, [text], [Clip([picture] * 4, [0.0, 0.5, 1.0, 1.5])])["video_grid_thw"]
-    imagery = encode_imagery(processor, [picture])["image_grid_thw_latent"]
+    video = encode(processor, [text], [Clip([image] * 4, [0.0, 0.5, 1.0, 1.5])])["video_grid_thw"]
+    imagery = encode_imagery(processor, [image])["image_grid_thw_latent"]
     return [tuple(grid[0, 1:].tolist()) for grid in (video, imagery)]
 
 
@@ -104,6 +104,6 @@ def test_masks_follow_a_frame_that_is_made_smaller(tiny_processor):
     frame, mask = Image.new("RGB", (1300, 1000)), imagery_mask((650, 0, 1300, 500), (1300, 1000))
     batch = encode_imagery(tiny_processor, [frame], [mask])
     _, height, width = (batch["image_grid_thw_latent"][0] // 2).tolist()
-    picture = batch["latent_masks"].view(height, width)
-    assert picture[: height // 2 - 1, width // 2 + 1 :].all()
-    assert not picture[height // 2 + 1 :].any() and not picture[:, : width // 2 - 1].any()
+    image = batch["latent_masks"].view(height, width)
+    assert image[: height // 2 - 1, width // 2 + 1 :].all()
+    assert not image[height // 2 + 1 :].any() and not image[:, : width // 2 - 1].any()

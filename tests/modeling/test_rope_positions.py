@@ -66,7 +66,7 @@ def test_a_video_without_seconds_has_one_a_grid():
     ids, types = rows_of([TEXT, *[VIDEO] * 3, TEXT])
     grid = torch.tensor([[3, 2, 2]])
     without, known = (
-        qwen_positions(ids, types, video_grid_thw=grid, second_per_grid_ts=given, **RULE) for given in (None, [1.0])
+        qwen_positions(ids, types, video_grid_thw=grid, second_per_grid_ts=rate, **RULE) for rate in (None, [1.0])
     )
     assert torch.equal(without[0], known[0]) and without[0][0, 0].tolist() == [0, 1, 3, 5, 6]
 
@@ -84,7 +84,7 @@ def test_visuals_next_to_each_other_and_spread_over_rows_take_their_own_grids():
     assert positions[0].tolist() == [[0, 1, 2, 3], [0, 1, 7, 8]]
 
 
-def test_grids_that_do_not_fit_the_tokens_are_refused():
+def test_grids_that_do_not_fit_the_tokens_are_rejected():
     ids, types = rows_of([TEXT, VIDEO, VIDEO, VIDEO])
     with pytest.raises(InputError, match="do not fit"):
         qwen_positions(ids, types, video_grid_thw=torch.tensor([[2, 2, 2]]), **RULE)
@@ -109,9 +109,9 @@ def seen_positions(model):
 
 def stock_positions(stock_class, model, inputs):
     """What the installed transformers itself makes of a prompt."""
-    given = {**inputs, "mm_token_type_ids": token_types(inputs["input_ids"], model.config)}
+    arguments = {**inputs, "mm_token_type_ids": token_types(inputs["input_ids"], model.config)}
     known = inspect.signature(stock_class.get_rope_index).parameters
-    return stock_class.get_rope_index(model.model, **{k: v for k, v in given.items() if k in known})[0]
+    return stock_class.get_rope_index(model.model, **{k: v for k, v in arguments.items() if k in known})[0]
 
 
 @pytest.mark.parametrize(

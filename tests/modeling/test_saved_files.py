@@ -20,7 +20,7 @@ def family(request):
     return request.param
 
 
-def test_pickled_weights_are_refused_in_one_line(tiny_model_folder, tmp_path):
+def test_pickled_weights_are_rejected_in_one_line(tiny_model_folder, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_folder, folder)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
@@ -87,7 +87,7 @@ def test_stock_generation_on_a_batch_answers_as_alone(tiny_model_folder, family)
 @pytest.mark.parametrize(
     "suggested", [{"temperature": 0.7}, {"num_return_sequences": 2}, {"top_k": 5, "num_beams": 0}]
 )
-def test_a_generation_config_that_transformers_refuses_keeps_its_tokens(tiny_model_folder, tmp_path, suggested):
+def test_a_generation_config_that_transformers_rejects_keeps_its_tokens(tiny_model_folder, tmp_path, suggested):
     """It must not stop the saving of a model that was trained from it."""
     shutil.copytree(tiny_model_folder, tmp_path / "odd")
     file = tmp_path / "odd" / "generation_config.json"

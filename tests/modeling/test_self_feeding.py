@@ -27,9 +27,9 @@ def fed(tiny_model, batch, targets, monkeypatch):
     def run(feeding, **kwargs):
         seen, inner = [], tiny_model.model.forward
 
-        def watched(*args, **given):
-            seen.append((given["latent_embeds"], given["input_ids"].shape[1]))
-            return inner(*args, **given)
+        def watched(*args, **settings):
+            seen.append((settings["latent_embeds"], settings["input_ids"].shape[1]))
+            return inner(*args, **settings)
 
         with monkeypatch.context() as patch:
             patch.setattr(tiny_model.model, "forward", watched)
@@ -150,7 +150,7 @@ def test_the_pads_own_embedding_is_not_trained_by_what_it_starts():
     assert latents.fed.eq(1).all() and not latents.fed.requires_grad
 
 
-@pytest.mark.parametrize("given", [{"passes": 0}, {"gradient": -1}])
-def test_passes_that_cannot_be_are_refused(given):
+@pytest.mark.parametrize("settings", [{"passes": 0}, {"gradient": -1}])
+def test_passes_that_cannot_be_are_rejected(settings):
     with pytest.raises(InputError, match="self-feeding passes"):
-        SelfFeeding(**given)
+        SelfFeeding(**settings)

@@ -1,4 +1,4 @@
-"""What the vision tower made of pictures stands for their pixels, with every version of transformers."""
+"""Precomputed features of the vision tower replace pixels, with every version of transformers."""
 
 import pytest
 import torch
@@ -19,10 +19,8 @@ def both(prompts, imagery, tiny_model):
     """A video question and a picture in one row, as pixels; and the same as features."""
     pixels = dict(prompts([1]))
     tokens = int(imagery["image_grid_thw_latent"][0].prod()) // 4
-    picture = torch.tensor(
-        [[tiny_model.config.vision_start_token_id, *[tiny_model.config.image_token_id] * tokens, 5]]
-    )
-    pixels["input_ids"] = torch.cat([pixels["input_ids"], picture], dim=1)
+    image = torch.tensor([[tiny_model.config.vision_start_token_id, *[tiny_model.config.image_token_id] * tokens, 5]])
+    pixels["input_ids"] = torch.cat([pixels["input_ids"], image], dim=1)
     pixels["attention_mask"] = torch.ones_like(pixels["input_ids"])
     del pixels["mm_token_type_ids"]
     pixels["pixel_values"] = imagery["pixel_values_latent"][: 4 * tokens]
@@ -53,13 +51,13 @@ def test_generation_goes_on_from_features_without_the_tower(tiny_model, prompts,
     expected = tiny_model.generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=None)
     features = tiny_model.get_video_features(inputs.pop("pixel_values_videos"), grids, return_dict=True)
     tower_runs.clear()
-    given = {"mm_encoder_outputs": {"video": features}}
-    generated = tiny_model.generate(**inputs, **given, max_new_tokens=6, do_sample=False, eos_token_id=None)
+    vision = {"mm_encoder_outputs": {"video": features}}
+    generated = tiny_model.generate(**inputs, **vision, max_new_tokens=6, do_sample=False, eos_token_id=None)
     assert torch.equal(generated, expected) and not tower_runs
 
 
 @torch.no_grad()
-def test_each_picture_has_its_own_features_of_every_layer(tiny_model, prompts, family):
+def test_each_image_has_its_own_features_of_every_layer(tiny_model, prompts, family):
     inputs = prompts()
     counts = (inputs["video_grid_thw"].prod(1) // 4).tolist()
     layers = split_layers(

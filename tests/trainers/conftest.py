@@ -41,7 +41,7 @@ def make_dift_row():
         draw = np.random.default_rng(number)
         widths = [56 + 28 * (index % 2) for index in range(imagery)]
 
-        def picture(height=56, width=56):
+        def make_image(height=56, width=56):
             return Image.fromarray(draw.integers(0, 255, (height, width, 3), dtype=np.uint8))
 
         frames = 2 + 2 * (number % 3)
@@ -52,10 +52,10 @@ def make_dift_row():
             "question": "Which way does the camera move?" + " Look well." * number,
             "options": OPTIONS,
             "answer": "B",
-            "frames": [picture() for _ in range(frames)],
+            "frames": [make_image() for _ in range(frames)],
             "timestamps": [0.5 * step for step in range(frames)],
             "response": f"<think>{marks}. It pans{', slowly' * number}.</think><answer>B. Pan Right</answer>",
-            "imagery": [picture(56, width) for width in widths],
+            "imagery": [make_image(56, width) for width in widths],
             "imagery_masks": [Image.new("L", (width, 56), 255) for width in widths],
             **changes,
         }

@@ -20,7 +20,7 @@ def sample_paths(
     max_new_tokens: int = 1024,
     seed: int = 0,
 ) -> list[list[str]]:
-    """Sample responses to a batch of rows, of text alone: nothing could stand for their latents in training.
+    """Sample responses to a batch of rows, of text alone: training would have no targets for their latents.
 
     Args:
         model: A model with latents, on its device.
@@ -34,7 +34,7 @@ def sample_paths(
     Returns:
         `list[list[str]]`: For each row its responses.
     """
-    asked = GenerationConfig(
+    settings = GenerationConfig(
         do_sample=True,
         temperature=temperature,
         top_p=1.0,
@@ -45,6 +45,6 @@ def sample_paths(
     inputs = encode_prompts(processor, rows).to(model.device)
     torch.manual_seed(seed)
     with without_checkpoint_generation_config(model), torch.no_grad():
-        output = model.generate(**inputs, generation_config=sampling_config(asked, model, latents=False))
+        output = model.generate(**inputs, generation_config=sampling_config(settings, model, latents=False))
     texts = [decode_response(processor, ids) for ids in output.sequences[:, inputs["input_ids"].shape[1] :]]
     return [texts[start : start + paths] for start in range(0, len(texts), paths)]

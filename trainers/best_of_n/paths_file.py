@@ -29,27 +29,27 @@ def read_paths(path: Path, ids: Collection[str]) -> dict[str, list[str]]:
     for number, line in text_lines(path):
         where = f"{path}, line {number}"
         fields = json_object(line, where)
-        told = [fields["path"]] if "path" in fields else fields.get("paths")
-        if not isinstance(told, list) or not told or not all(isinstance(text, str) for text in told):
+        texts = [fields["path"]] if "path" in fields else fields.get("paths")
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise InputError(f"{where}: 'paths' is missing or no list of texts")
         identity = fields.get("id")
         if not isinstance(identity, str) or identity not in ids:
             raise InputError(f"{where}: the dataset has no row {identity!r}")
-        found.setdefault(identity, []).extend(map(in_our_tags, told))
+        found.setdefault(identity, []).extend(map(convert_tags, texts))
     if not found:
         raise InputError(f"{path} has no paths")
     return found
 
 
-def in_our_tags(text: str) -> str:
-    """A path whose reasoning stands in `<think>`, without white space around it."""
+def convert_tags(text: str) -> str:
+    """Convert a path to `<think>` tags, and strip white space around it."""
     for theirs, ours in _TAGS.items():
         text = text.replace(theirs, ours)
     return text.strip()
 
 
 class SampledPaths:
-    """A file that sampled paths are added to, from which an interrupted run goes on.
+    """A file that sampled paths are added to, from which an interrupted run resumes.
 
     Args:
         path (`Path`): The file, new or of the same run. A line that an interruption tore is removed.
@@ -95,8 +95,8 @@ class SampledPaths:
         """Write the paths of some rows at once."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
-            json.dumps({"id": identity, "paths": list(told), "sampled_with": self.settings}, ensure_ascii=False)
-            for identity, told in zip(ids, paths, strict=True)
+            json.dumps({"id": identity, "paths": list(texts), "sampled_with": self.settings}, ensure_ascii=False)
+            for identity, texts in zip(ids, paths, strict=True)
         ]
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))

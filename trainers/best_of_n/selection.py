@@ -1,4 +1,4 @@
-"""Best of n: reasoning paths scored by the ST-reward, of which each row keeps its best where that is good enough.
+"""Best of n: score reasoning paths by the ST-reward, and select the best of each row above a threshold.
 
 MLLM-4D makes the rows of its cold start so: three paths a row, and for each kind of question a threshold, the mean of
 the best rewards. Its text keeps a row's best path, as is done here; the algorithm that it prints keeps all that reach
@@ -8,7 +8,7 @@ the threshold.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...eval_tasks.scores import aligned
+from ...eval_tasks.scores import align_table
 from ...modeling.errors import InputError
 from ...modeling.tokens import IMAGERY_MARK
 from ..rewards.parsing import well_formed_reasoning
@@ -52,8 +52,8 @@ def score_paths(row: Mapping, paths: Sequence[str], center_scale: str = "metric"
         InputError: If the row has no answer to compare with.
     """
     columns = {name: [row[name]] * len(paths) for name in SCORED_COLUMNS}
-    given = spatiotemporal_reward(paths, **columns, center_scale=center_scale)
-    rewards = [reward for reward in given if reward is not None]
+    overrides = spatiotemporal_reward(paths, **columns, center_scale=center_scale)
+    rewards = [reward for reward in overrides if reward is not None]
     if len(rewards) < len(paths):
         raise InputError(f"row {row.get('id', '?')} has no answer to score its paths by")
     usable = [(reward, path) for reward, path in zip(rewards, paths, strict=True) if is_trainable(path)]
@@ -66,20 +66,20 @@ def is_trainable(path: str) -> bool:
     return well_formed_reasoning(path) is not None and IMAGERY_MARK not in path and "<|" not in path
 
 
-def settled_thresholds(scored: Sequence[ScoredRow], given: Mapping[str | None, float]) -> dict[str, float]:
+def resolve_thresholds(scored: Sequence[ScoredRow], overrides: Mapping[str | None, float]) -> dict[str, float]:
     """The threshold of each kind of question: as given for it, or for all (`None`), or the mean of its best rewards.
 
     Raises:
         InputError: If one is given for a kind that no row has.
     """
     tasks = sorted({row.task for row in scored})
-    unknown = [task for task in given if task is not None and task not in tasks]
+    unknown = [task for task in overrides if task is not None and task not in tasks]
     if unknown:
         raise InputError(f"a threshold is given for {unknown[0]!r}, but the rows are of {', '.join(tasks)}")
     settled = {}
     for task in tasks:
         best = [row.best_reward for row in scored if row.task == task]
-        settled[task] = given.get(task, given.get(None, sum(best) / len(best)))
+        settled[task] = overrides.get(task, overrides.get(None, sum(best) / len(best)))
     return settled
 
 
@@ -99,4 +99,4 @@ def format_choice(scored: Sequence[ScoredRow], thresholds: Mapping[str, float]) 
                 f"{sum(row.best_reward for row in rows) / len(rows):.3f}",
             )
         )
-    return "\n".join(aligned(table))
+    return "\n".join(align_table(table))

@@ -46,7 +46,7 @@ def complete_lora_config(
 
 
 def validate_adapters(adapters: Iterable[PeftConfig], model: PreTrainedModel) -> None:
-    """Reject adapters that could not be trained as they say, or opened again as they were trained.
+    """Reject adapters that cannot be trained as configured, or reopened as they were trained.
 
     Args:
         adapters (`Iterable[peft.PeftConfig]`): Adapters to train, as [`complete_lora_config`] gives them.
@@ -100,8 +100,8 @@ def check_tower(visual: nn.Module, frozen: bool) -> None:
         )
 
 
-def why_tokens_stay(model: PreTrainedModel, sharded: bool) -> str | None:
-    """Why scoring by TRL's fused head would not see the rows of single tokens that an adapter trains; or nothing.
+def find_fused_head_fault(model: PreTrainedModel, sharded: bool) -> str | None:
+    """Find why TRL's fused head would ignore the rows of single tokens that an adapter trains; `None` if it would not.
 
     Args:
         model: The model without an adapter.
@@ -114,8 +114,8 @@ def why_tokens_stay(model: PreTrainedModel, sharded: bool) -> str | None:
     return None
 
 
-def head_without_bias(model: PreTrainedModel) -> None:
-    """Let a head whose rows of some tokens are trained say that it has no bias.
+def set_missing_head_bias(model: PreTrainedModel) -> None:
+    """Give a head whose rows of some tokens are trained a `bias` of `None`.
 
     TRL's fused head reads `weight` and `bias`. PEFT's wrapper of such a head answers the first, with the trained rows
     in it or, switched off, without; of the second it knows nothing, and reading it is an error.

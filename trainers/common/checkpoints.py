@@ -1,4 +1,4 @@
-"""Tell complete checkpoints from torn ones, and remove the torn ones."""
+"""Distinguish complete checkpoints from torn ones, and remove the torn ones."""
 
 import shutil
 import sys

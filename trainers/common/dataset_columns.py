@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets import Dataset, Image, List, Value
 
-from ...dataset_builders.loading import VIDEO_COLUMN, with_video_frames
+from ...dataset_builders.loading import VIDEO_COLUMN, decode_frames_when_read
 from ...modeling.errors import InputError
 
 _SECONDS_A_FRAME = 1.0  # where nothing says when frames were taken
@@ -39,7 +39,7 @@ def adopt_trl_columns(rows: Dataset, stage: str) -> Dataset:
     if "options" not in rows.column_names:
         rows = rows.add_column("options", [[] for _ in range(count)], feature=_TEXTS)
     if stage == "dift" and "completion" in rows.column_names:
-        texts = [_text(said, number, "completion") for number, said in enumerate(rows["completion"], start=1)]
+        texts = [_text(content, number, "completion") for number, content in enumerate(rows["completion"], start=1)]
         rows = rows.remove_columns("completion").add_column("response", texts)
         if "imagery" not in rows.column_names:
             rows = rows.add_column("imagery", [[] for _ in range(count)], feature=List(Image()))
@@ -64,7 +64,7 @@ def _adopt_frames(rows: Dataset) -> Dataset:
         rows = rows.add_column("timestamps", times, feature=List(Value("float64")))
     if not files:
         return rows
-    return with_video_frames(rows)
+    return decode_frames_when_read(rows)
 
 
 def _only_video(videos: Sequence[Any], number: int) -> Any:
@@ -82,7 +82,7 @@ def _text(content: Any, number: int, column: str) -> str:
     turns = [turn for turn in content or () if turn.get("role") != "system"]
     if len(turns) != 1:
         raise InputError(f"row {number}: {column} has {len(turns)} turns: give one")
-    said = turns[0]["content"]
-    if isinstance(said, str):
-        return said
-    return "".join(part.get("text") or "" for part in said)
+    content = turns[0]["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content)

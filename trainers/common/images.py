@@ -2,7 +2,7 @@
 
 from datasets import Dataset, Image, List
 
-PICTURE_COLUMNS = ("frames", "imagery", "imagery_masks")
+IMAGE_COLUMNS = ("frames", "imagery", "imagery_masks")
 VIDEO_FILE_COLUMN = "video"
 
 
@@ -15,8 +15,8 @@ def clip_columns(rows: Dataset) -> list[str]:
 
 
 def keep_images_encoded(rows: Dataset) -> Dataset:
-    """The rows with every picture as the `{"bytes", "path"}` record that is stored; reading a row decodes none."""
-    for name in PICTURE_COLUMNS:
+    """The rows with every image as the `{"bytes", "path"}` record that is stored; reading a row decodes none."""
+    for name in IMAGE_COLUMNS:
         if name in rows.column_names:
             rows = rows.cast_column(name, List(Image(decode=False)))
     return rows

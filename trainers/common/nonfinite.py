@@ -12,7 +12,7 @@ from ...modeling.errors import InputError
 
 
 def check_finite_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) -> None:
-    """End the run if the loss of a batch is not finite, before the optimizer's step.
+    """Stop the run if the loss of a batch is NaN or infinite, before the optimizer's step.
 
     Args:
         trainer (`Trainer`): Whose step it is.
@@ -25,20 +25,20 @@ def check_finite_loss(trainer: Trainer, loss: torch.Tensor, ids: Sequence[str]) 
     if not torch.isfinite(loss):
         raise InputError(
             f"the loss of step {trainer.state.global_step + 1} is {float(loss)}: the ids of its rows are in "
-            f"{_written(trainer, str(float(loss)), ids)}; look at them, or lower the learning rate"
+            f"{_write_ids(trainer, str(float(loss)), ids)}; look at them, or lower the learning rate"
         )
 
 
-def sampling_error(trainer: Trainer, ids: Sequence[str]) -> InputError:
-    """The same for a rollout that cannot be sampled, because what the policy says next has no probabilities."""
+def make_sampling_error(trainer: Trainer, ids: Sequence[str]) -> InputError:
+    """Make the same error for a rollout that cannot be sampled, because the log-probs are NaN or infinite."""
     return InputError(
         f"the policy's log-probs are NaN or infinite in the rollout of step {trainer.state.global_step + 1}: the ids "
-        f"of its rows are in {_written(trainer, 'no log-probs', ids)}; go on from a checkpoint before that, with a "
+        f"of its rows are in {_write_ids(trainer, 'no log-probs', ids)}; go on from a checkpoint before that, with a "
         "lower learning rate"
     )
 
 
-def _written(trainer: Trainer, loss: str, ids: Sequence[str]) -> Path:
+def _write_ids(trainer: Trainer, loss: str, ids: Sequence[str]) -> Path:
     step = trainer.state.global_step + 1
     file = Path(trainer.args.output_dir) / f"loss-{step}-{trainer.args.process_index}.json"
     with atomic_path(file) as temporary:

@@ -58,7 +58,7 @@ class ReliableTrainerMixin:
         return output
 
     def create_model_card(self, *args, **kwargs) -> None:
-        """Nothing: TRL's card would replace ours, which the commands write."""
+        """Do nothing: TRL's card would replace ours, which the commands write."""
 
     def _close_progress_bar(self) -> None:
         bar = self.pop_callback(ProgressCallback)
@@ -86,7 +86,7 @@ class ReliableTrainerMixin:
         An adapter gets the configuration, where training has written, and the code beside it.
         """
         folder = Path(output_dir or self.args.output_dir)
-        with _kept_card(folder):
+        with _keep_card(folder):
             super()._save(output_dir, state_dict)
         if self.args.should_save:  # every process comes here where weights are sharded
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
@@ -96,7 +96,7 @@ class ReliableTrainerMixin:
 
 
 @contextmanager
-def _kept_card(folder: Path) -> Iterator[None]:
+def _keep_card(folder: Path) -> Iterator[None]:
     """Keep a folder's `README.md` as it is, or absent, while PEFT saves an adapter, for which it writes one."""
     card = folder / "README.md"
     before = card.read_bytes() if card.is_file() else None

@@ -34,7 +34,7 @@ _EVALUATION_PREFIXES = ("eval_", "per_device_eval_")
 
 
 def check_same_run(record: Path, run: Mapping[str, Any], resolve_settings: ResolveSettings) -> None:
-    """Refuse to go on from checkpoints whose run had settings that lead to another result.
+    """Raise on checkpoints whose run had settings that lead to another result.
 
     Args:
         record (`Path`): The file beside the checkpoints in which their run is kept.

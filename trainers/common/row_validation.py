@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 1000
-_PICTURES = ("frames", "imagery", "imagery_masks")
+_IMAGE_COLUMNS = ("frames", "imagery", "imagery_masks")
 _VIDEO = "video"
 _PROMPT = ("question", "options", "frames", "timestamps")
 # What each stage reads of a row. What is there besides is checked as well where something would read it.
@@ -37,11 +37,11 @@ Check = Callable[[int], str | None]
 def validate_rows(
     rows: "Dataset", stage: Stage, on_bad_row: str = "stop", masks: bool = False, letters: bool = True
 ) -> "Dataset":
-    """The rows that a stage can use.
+    """Validate the rows of a stage.
 
     Texts, options, answer, times, imagery marks and centres are checked as [`~modeling.row_rules.row_fault`] says, and
-    every picture must be there, in the row or as a file, and so must the video of a row that names one. Of a picture
-    its header is read, and of a video the header and the first frame: what is no picture, no video or cut off that
+    every image must be there, in the row or as a file, and so must the video of a row that names one. Of an image
+    its header is read, and of a video the header and the first frame: what is no image, no video or cut off that
     early is a bad row, and so are frames of unequal size. Damage further in is not looked for, which would cost a
     decoding of everything: it stops the run when its row comes, in a line that names it.
 
@@ -69,20 +69,21 @@ def validate_rows(
     bad = dict(_faults(rows, stage, masks, letters))
     if not bad:
         return rows
-    told = f"{len(bad)} of {len(rows)} rows cannot be {'trained on' if stage in ('dift', 'grpo') else 'used'}"
+    summary = f"{len(bad)} of {len(rows)} rows cannot be {'trained on' if stage in ('dift', 'grpo') else 'used'}"
     names = rows.with_format(None)["id"] if "id" in rows.column_names else []  # reading a row may decode its video
     if on_bad_row == "stop":
         number, reason = next(iter(bad.items()))
-        raise InputError(f"{told}; the first is {_name(names, number)}: {reason} (--on-bad-row skip leaves them out)")
+        first = f"the first is {_name(names, number)}: {reason}"
+        raise InputError(f"{summary}; {first} (--on-bad-row skip leaves them out)")
     for number, reason in bad.items():
         logger.warning("row %s is left out: %s", _name(names, number), reason)
     if len(bad) == len(rows):
-        raise InputError(f"{told}, so none is left; the warnings say why")
-    logger.warning("%s and are left out", told)
+        raise InputError(f"{summary}, so none is left; the warnings say why")
+    logger.warning("%s and are left out", summary)
     return rows.select([number for number in range(len(rows)) if number not in bad])
 
 
-def masks_needed(args: Any, model: Any) -> bool:
+def needs_masks(args: Any, model: Any) -> bool:
     """Whether a run of DIFT needs `imagery_masks`.
 
     Args:
@@ -110,13 +111,13 @@ def _name(names: Any, number: int) -> str:
 
 def _faults(rows: "Dataset", stage: Stage, masks: bool, letters: bool) -> Iterator[tuple[int, str]]:
     """Number and reason of each bad row."""
-    pictures = [name for name in _PICTURES if name in rows.column_names and (name == "frames" or stage == "dift")]
+    images = [name for name in _IMAGE_COLUMNS if name in rows.column_names and (name == "frames" or stage == "dift")]
     values = [name for name in _VALUES if name in rows.column_names and (letters or name != "answer")]
-    columns = [*values, *pictures]
+    columns = [*values, *images]
     start = 0
     for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS_AT_ONCE):
-        checks = [_wrong_pictures(table, name) for name in pictures]
-        checks += [_nothing_to_see(table), _wrong_values(table, stage)]
+        checks = [_wrong_images(table, name) for name in images]
+        checks += [_missing_frames(table), _wrong_values(table, stage)]
         if stage == "dift":
             checks.append(_wrong_masks(table, masks))
         for number in range(table.num_rows):
@@ -150,15 +151,15 @@ def _wrong_masks(table: "pyarrow.Table", needed: bool) -> Check:
     imagery, masks = _lengths(table, "imagery"), _lengths(table, "imagery_masks")
 
     def check(number: int) -> str | None:
-        given, wanted = masks[number] or 0, imagery[number] or 0
-        if given == wanted or (given == 0 and not needed):
+        mask_count, image_count = masks[number] or 0, imagery[number] or 0
+        if mask_count == image_count or (mask_count == 0 and not needed):
             return None
-        return f"imagery_masks has {given}, imagery {wanted}: write one mask for each frame"
+        return f"imagery_masks has {mask_count}, imagery {image_count}: write one mask for each frame"
 
     return check
 
 
-def _nothing_to_see(table: "pyarrow.Table") -> Check:
+def _missing_frames(table: "pyarrow.Table") -> Check:
     frames = _lengths(table, "frames")
     videos = table[_VIDEO].to_pylist() if _VIDEO in table.column_names else [None] * table.num_rows
 
@@ -167,13 +168,13 @@ def _nothing_to_see(table: "pyarrow.Table") -> Check:
             return None
         if videos[number]:
             return _video_fault(videos[number])
-        return "it has no frames: give one picture at least"
+        return "it has no frames: give one image at least"
 
     return check
 
 
 def _lengths(table: "pyarrow.Table", name: str) -> list[int | None]:
-    """How many entries the list of each row has."""
+    """Length of the list of each row."""
     import pyarrow.compute
 
     if name not in table.column_names or pyarrow.types.is_null(table[name].type):
@@ -194,7 +195,7 @@ def _video_fault(file: str) -> str | None:
     return None
 
 
-def _wrong_pictures(table: "pyarrow.Table", name: str) -> Check:
+def _wrong_images(table: "pyarrow.Table", name: str) -> Check:
     import pyarrow.compute
 
     from ...modeling.processing import sizes_fault
@@ -203,8 +204,8 @@ def _wrong_pictures(table: "pyarrow.Table", name: str) -> Check:
     if pyarrow.types.is_null(column.type):
         return lambda number: None
     _check_type(column.type, name)
-    pictures: Any = pyarrow.compute.list_flatten(column)
-    contents, paths, absent = pictures.field("bytes"), pictures.field("path").to_pylist(), pictures.is_null()
+    images: Any = pyarrow.compute.list_flatten(column)
+    contents, paths, absent = images.field("bytes"), images.field("path").to_pylist(), images.is_null()
     ends = [0]
     for length in _lengths(table, name):
         ends.append(ends[-1] + (length or 0))
@@ -231,9 +232,9 @@ def _wrong_pictures(table: "pyarrow.Table", name: str) -> Check:
 def _check_type(kind: "pyarrow.DataType", name: str) -> None:
     import pyarrow.types as types
 
-    of_pictures = (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type)
-    if not of_pictures or {"bytes", "path"} - {field.name for field in kind.value_type}:
-        raise InputError(f"the column {name} holds {kind}, no pictures: make the rows anew with `List(Image())`")
+    holds_images = (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type)
+    if not holds_images or {"bytes", "path"} - {field.name for field in kind.value_type}:
+        raise InputError(f"the column {name} holds {kind}, no images: make the rows anew with `List(Image())`")
 
 
 def _read_file(path: str) -> tuple[int, int] | str:
@@ -241,11 +242,11 @@ def _read_file(path: str) -> tuple[int, int] | str:
 
 
 def _size_or_fault(file: Any) -> tuple[int, int] | str:
-    """Width and height of a picture in pixels, or what is wrong with it."""
+    """Width and height of an image in pixels, or what is wrong with it."""
     from ...modeling.processing import UNREADABLE
 
     try:
-        with Image.open(file) as picture:
-            return picture.size
+        with Image.open(file) as image:
+            return image.size
     except UNREADABLE:
-        return f"is no picture, or damaged: {file}" if isinstance(file, str) else "is no picture, or damaged"
+        return f"is no image, or damaged: {file}" if isinstance(file, str) else "is no image, or damaged"

@@ -10,7 +10,7 @@ from .distributed import weights_are_sharded
 
 
 @contextmanager
-def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Iterator[None]:
+def input_gradient_by_rows(model: PreTrainedModel, enabled: bool = True) -> Iterator[None]:
     """Add the gradient of a tied table's inputs to the head's in place, row by row, of which a batch has few.
 
     Autograd would make a matrix of the whole vocabulary of it, and another one of the sum. The numbers are the same
@@ -20,17 +20,17 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
     Args:
         model: The model.
         wanted (`bool`, *optional*, defaults to `True`): False changes nothing: gradients that processes exchange
-            while they arise, or that an optimizer takes at once, must be whole; see [`gradients_wait`].
+            while they arise, or that an optimizer takes at once, must be whole; see [`keeps_gradients_in_backward`].
     """
     table, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head is not None and getattr(head, "weight", None) is getattr(table, "weight", table)
-    if not (wanted and tied and table.weight.requires_grad):
+    if not (enabled and tied and table.weight.requires_grad):
         yield
         return
     # Without an input that requires a gradient there is no backward pass; the table itself would make autograd wait.
     anchor = torch.zeros((), requires_grad=True)
     hook = table.register_forward_hook(
-        lambda table, given, embeddings: _AddedByRows.apply(anchor, embeddings.detach(), given[0], table)
+        lambda table, arguments, embeddings: _AddedByRows.apply(anchor, embeddings.detach(), arguments[0], table)
     )
     try:
         yield
@@ -38,8 +38,8 @@ def input_gradient_by_rows(model: PreTrainedModel, wanted: bool = True) -> Itera
         hook.remove()
 
 
-def gradients_wait(args: TrainingArguments) -> bool:
-    """Whether gradients are left alone from when they arise until the backward pass is over."""
+def keeps_gradients_in_backward(args: TrainingArguments) -> bool:
+    """Whether nothing reads gradients during the backward pass."""
     one_process = args.world_size == 1 and args.n_gpu <= 1
     engine = weights_are_sharded(args) or args.deepspeed_plugin is not None or args.torch_compile
     at_once = args.optim.endswith("layerwise") or "lomo" in args.optim
@@ -57,7 +57,7 @@ class _AddedByRows(torch.autograd.Function):
     def backward(ctx, gradient):
         table = ctx.table
         ids, places = ctx.ids.flatten().unique(return_inverse=True)
-        # A word may stand in a batch many times, and many small terms vanish in bfloat16.
+        # A token may occur in a batch many times, and many small terms vanish in bfloat16.
         rows = torch.zeros(len(ids), gradient.shape[-1], device=gradient.device)
         rows.index_add_(0, places, gradient.flatten(0, -2).float())
         if table.padding_idx is not None:

@@ -61,7 +61,7 @@ def video_seconds(encoded: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor 
 
 
 def video_grids(videos: Sequence[EncodedVideo]) -> dict[str, torch.Tensor]:
-    """Those of the model's keyword arguments for rows with these videos that tell positions."""
+    """The model's keyword arguments for the positions of rows with these videos."""
     grids = {"video_grid_thw": torch.cat([video.grid_thw for video in videos])}
     if videos[0].seconds_per_grid is not None:
         grids["second_per_grid_ts"] = torch.cat([video.seconds_per_grid for video in videos])

@@ -7,7 +7,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from ...modeling.errors import InputError
 from ...modeling.processing import encode, row_clip, row_prompt
-from ...modeling.row_rules import marks_fault, naming_row
+from ...modeling.row_rules import marks_fault, name_row
 from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from ..common.video_inputs import video_inputs, video_seconds
 from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
@@ -58,7 +58,7 @@ class DIFTCollator:
                 words belong, or frames that do not fit their times.
         """
         responses = [self._response(row) for row in rows]
-        texts = [row_prompt(self.processor, row, said) for row, said in zip(rows, responses, strict=True)]
+        texts = [row_prompt(self.processor, row, response) for row, response in zip(rows, responses, strict=True)]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
         spoken = [f"\n{response}<|im_end|>\n" for response in responses]
         batch["labels"] = response_labels(self.processor, batch, spoken)
@@ -66,7 +66,7 @@ class DIFTCollator:
         if not self.drop_imagery:
             batch.update(self._imagery(rows))
         if VIDEO_COLUMN in rows[0]:
-            batch = _with_kept_videos(batch, [row[VIDEO_COLUMN] for row in rows])
+            batch = _add_cached_videos(batch, [row[VIDEO_COLUMN] for row in rows])
         if self.ids:
             batch["ids"] = [str(row["id"]) for row in rows]
         return batch
@@ -78,7 +78,7 @@ class DIFTCollator:
         return encode_row_imagery(self.processor, rows, self.masks, self.latent_size)
 
     def _response(self, row: Mapping) -> str:
-        with naming_row(row):
+        with name_row(row):
             if fault := marks_fault(row["response"], len(row["imagery"])):
                 raise InputError(fault)
         if self.drop_imagery:
@@ -106,8 +106,8 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
     return batch["input_ids"].masked_fill((positions < ends - lengths) | (positions >= ends), IGNORED_LABEL)
 
 
-def _with_kept_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
-    """The batch with the features of its videos in the place of their pixels."""
+def _add_cached_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
+    """Replace the pixels of a batch's videos by their cached features."""
     grids = batch["video_grid_thw"].split(1)
     videos = [read_video(*row) for row in zip(files, grids, video_seconds(batch), strict=True)]
     kept = {name: value for name, value in batch.items() if name != "pixel_values_videos"}

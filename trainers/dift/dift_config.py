@@ -45,14 +45,14 @@ class DIFTConfig(SFTConfig):
             Which loss that is: `"cosine"`, `"cosine+norm"` or `"smooth_l1"`, see [`dift_loss`]; by default as the
             model's configuration says. The model keeps it.
         self_feeding (`str`, *optional*, defaults to `"none"`):
-            What rows feed on. `"none"`: the imagery targets, as published; the model may then read the answer off
+            What is fed at latents. `"none"`: the imagery targets, as published; the model may then read the answer off
             imagery that it cannot produce. Otherwise each row's own latents, see [`SelfFeeding`]: `"parallel"`, of
             `self_feed_passes` passes over the row, or `"sequential"`, one pass for each latent. The loss is that of
             one more pass.
         self_feed_passes (`int`, *optional*, defaults to `2`):
             Parallel passes. With at least as many as a row has latents, they are exactly those that it would decode.
         self_feed_gradient (`int`, *optional*, defaults to `0`):
-            Through how many of the last passes the loss reaches what they fed on.
+            Number of last passes through which the loss has gradients to the latents fed in.
         teacher_forcing (`float`, *optional*, defaults to `0.0`):
             With self-feeding, the share of latent blocks that feed on their targets all the same at the first step
             (scheduled sampling, arXiv 1506.03099); it falls linearly to 0.
@@ -76,12 +76,12 @@ class DIFTConfig(SFTConfig):
 
     Args:
         pack_rows (`bool`, *optional*, defaults to `False`):
-            Put the rows of a batch behind each other in one, whole and without padding: what TRL's `padding_free` is
+            Pack the rows of a batch into one row, whole and without padding: what TRL's `padding_free` is
             for rows of text.
         precompute_targets (`bool`, *optional*, defaults to `False`):
             Run the imagery through the frozen tower once, before the first step, and keep its targets on disk.
         precompute_videos (`bool`, *optional*, defaults to `False`):
-            The same for the videos' features, which take far more room: 2 bytes x hidden size for a token in bf16.
+            The same for the videos' features, which take far more space: 2 bytes x hidden size for a token in bf16.
         feature_cache (`str`, *optional*):
             Folder of both, which any run with the same tower may share; by default under `HF_HOME`.
 
@@ -91,7 +91,7 @@ class DIFTConfig(SFTConfig):
         eval_generations (`int`, *optional*, defaults to `64`):
             Held-out rows that each evaluation answers by free-running greedy decoding; 0 for none.
         eval_max_new_tokens (`int`, *optional*, defaults to `512`):
-            Longest of these answers, latents included.
+            Maximum length of these answers in tokens, latents included.
 
     > Parameters whose defaults differ from TRL's
 
@@ -111,23 +111,23 @@ class DIFTConfig(SFTConfig):
     latent_loss: str | None = field(
         default=None,
         metadata={
-            "help": "'cosine', 'cosine+norm' or 'smooth_l1' between states and targets.",
+            "help": "Distance of states from targets: 'cosine', 'cosine+norm' or 'smooth_l1'.",
             "choices": list(LATENT_LOSSES),
         },
     )
     self_feeding: str = field(
         default="none",
         metadata={
-            "help": "What rows feed on: 'none', their targets; 'parallel' or 'sequential', their own latents.",
+            "help": "What is fed at latents: 'none', targets; 'parallel' or 'sequential', the model's own latents.",
             "choices": list(SELF_FEEDINGS),
         },
     )
     self_feed_passes: int = field(default=2, metadata={"help": "Passes of parallel self-feeding."})
     self_feed_gradient: int = field(
-        default=0, metadata={"help": "Through how many of the last passes the loss reaches what they fed on."}
+        default=0, metadata={"help": "Number of last passes with gradients to the latents fed in."}
     )
     teacher_forcing: float = field(
-        default=0.0, metadata={"help": "Share of blocks that feed on their targets at the first step of self-feeding."}
+        default=0.0, metadata={"help": "Share of blocks fed their targets at the first step of self-feeding."}
     )
     teacher_forcing_until: float = field(
         default=0.5, metadata={"help": "Share of the steps by which that share has fallen to 0."}
@@ -135,14 +135,14 @@ class DIFTConfig(SFTConfig):
     latent_norm: str | None = field(
         default=None,
         metadata={
-            "help": "'match' feeds states back at the length of the targets, 'none' as they come.",
+            "help": "'match' rescales fed-back states to the norm of the targets; 'none' does not.",
             "choices": list(LATENT_NORMS),
         },
     )
     latent_pooling: str | None = field(
         default=None,
         metadata={
-            "help": "'average', 'grid' or 'region': the part of a frame each latent stands for.",
+            "help": "Pooling of an imagery frame to latents: 'average', 'grid' or 'region'.",
             "choices": list(LATENT_POOLINGS),
         },
     )
@@ -161,21 +161,23 @@ class DIFTConfig(SFTConfig):
         },
     )
     pack_rows: bool = field(
-        default=False, metadata={"help": "Put the rows of a batch behind each other in one, without padding."}
+        default=False, metadata={"help": "Pack the rows of a batch into one row, without padding."}
     )
     precompute_targets: bool = field(
         default=False, metadata={"help": "Run the imagery through the frozen tower once, before the first step."}
     )
     precompute_videos: bool = field(
-        default=False, metadata={"help": "The same for the videos, whose features take far more room on disk."}
+        default=False, metadata={"help": "The same for the videos; their features take far more disk space."}
     )
     feature_cache: str | None = field(
-        default=None, metadata={"help": "Folder of what was precomputed; by default under HF_HOME."}
+        default=None, metadata={"help": "Folder of the precomputed features; by default under HF_HOME."}
     )
     eval_generations: int = field(
         default=64, metadata={"help": "Held-out rows that an evaluation answers by free-running decoding."}
     )
-    eval_max_new_tokens: int = field(default=512, metadata={"help": "Longest of these answers, latents included."})
+    eval_max_new_tokens: int = field(
+        default=512, metadata={"help": "Maximum tokens of these answers, latents included."}
+    )
     learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate."})
     num_train_epochs: float = field(default=1, metadata={"help": "Passes over the rows."})
     warmup_steps: float = field(default=10, metadata={"help": "Steps of linear warm-up."})

@@ -25,8 +25,8 @@ from ..common.loading import ModelOrPath, load_parts, name_run
 from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import check_finite_loss
 from ..common.reliable_trainer import ReliableTrainerMixin
-from ..common.row_validation import masks_needed, validate_rows
-from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
+from ..common.row_validation import needs_masks, validate_rows
+from ..common.tied_embeddings import input_gradient_by_rows, keeps_gradients_in_backward
 from ..common.unwrapping import unwrap_model
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
@@ -83,8 +83,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         **kwargs,
     ):
         args = args or DIFTConfig(name_run(model, "DIFT"))
-        masks = masks_needed(args, model)
-        train_dataset, eval_dataset = (_validated(rows, args, masks) for rows in (train_dataset, eval_dataset))
+        masks = needs_masks(args, model)
+        train_dataset, eval_dataset = (
+            _adopt_and_validate(rows, args, masks) for rows in (train_dataset, eval_dataset)
+        )
         model, processing_class = load_parts(model, args, processing_class)
         if weights_are_sharded(args):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
@@ -99,13 +101,13 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
                 setattr(model.config, name, getattr(args, name))
         kwargs.setdefault("data_collator", _collator(model, args, processing_class))
         _start_target_norm(model, processing_class, train_dataset)
-        train_dataset = _prepared(train_dataset, model, args, processing_class)
+        train_dataset = _prepare_rows(train_dataset, model, args, processing_class)
         if isinstance(eval_dataset, dict):
             eval_dataset = {
-                name: _prepared(rows, model, args, processing_class) for name, rows in eval_dataset.items()
+                name: _prepare_rows(rows, model, args, processing_class) for name, rows in eval_dataset.items()
             }
         else:
-            eval_dataset = _prepared(eval_dataset, model, args, processing_class)
+            eval_dataset = _prepare_rows(eval_dataset, model, args, processing_class)
         super().__init__(
             model,
             args=args,
@@ -127,7 +129,9 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
 
     def train(self, *args, **kwargs):
         """TRL's own, with less memory for a tied embedding's gradient, see [`input_gradient_by_rows`]."""
-        with input_gradient_by_rows(unwrap_model(self.accelerator, self.model), gradients_wait(self.args)):
+        with input_gradient_by_rows(
+            unwrap_model(self.accelerator, self.model), keeps_gradients_in_backward(self.args)
+        ):
             return super().train(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
@@ -139,7 +143,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return batches, num_items
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None):
-        """TRL's own; one that cannot go on says at which rows.
+        """TRL's own; an error names the rows of the step.
 
         Raises:
             InputError: If the loss is not finite, which would make every weight so, or memory runs out.
@@ -184,7 +188,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _feeding(self, images: int) -> dict[str, Any]:
-        """The model's arguments for latents of the rows' own, unless its default, the targets, is asked for."""
+        """The model's arguments for self-feeding; none for teacher forcing, its default."""
         if self.args.self_feeding == "none" or not images:
             return {}
         passes = self.args.self_feed_passes if self.args.self_feeding == "parallel" else None
@@ -208,7 +212,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return metrics
 
     def evaluation_loop(self, dataloader, description: str, *args, metric_key_prefix: str = "eval", **kwargs):
-        """TRL's own, and what the model says to the first of the rows on its own, see [`DIFTConfig`]."""
+        """TRL's own, and free-running responses to the first of the rows, see [`DIFTConfig`]."""
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         if description != "Evaluation":
             return output
@@ -216,17 +220,17 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         # In the place of a mean over batches, which depends on their size.
         weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
         measured["loss"] = sum(weighted)
-        # TRL's own way to log them would name those of several held-out sets alike.
+        # TRL's own way to log them would give those of several held-out sets the same names.
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in measured.items()})
         rows = dataloader.dataset
         if self.args.eval_generations and isinstance(rows, Dataset):
-            said = self._free_running(rows)
-            output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in said.items()})
+            shares = self._free_running(rows)
+            output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in shares.items()})
         return output
 
     def _free_running(self, rows: Dataset) -> dict[str, float]:
-        asked = range(min(self.args.eval_generations, len(rows)))
-        mine = rows.select(asked[self.args.process_index :: self.args.world_size])
+        numbers = range(min(self.args.eval_generations, len(rows)))
+        mine = rows.select(numbers[self.args.process_index :: self.args.world_size])
         settings = (self.args.per_device_eval_batch_size, self.args.eval_max_new_tokens)
         # An adapter's model decodes inside its wrapper, whose `forward` alone `accelerate` has put under autocast.
         with unwrap_model_for_generation(self.model, self.accelerator), self.accelerator.autocast():
@@ -254,10 +258,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         return "train" if self.model.training else "eval"
 
 
-def _validated(rows: Any, args: DIFTConfig, masks: bool) -> Any:
+def _adopt_and_validate(rows: Any, args: DIFTConfig, masks: bool) -> Any:
     """Rows in our columns, checked before the first step; a stream passes, and its bad rows fail when they come."""
     if isinstance(rows, dict):
-        return {name: _validated(one, args, masks) for name, one in rows.items()}
+        return {name: _adopt_and_validate(one, args, masks) for name, one in rows.items()}
     if not isinstance(rows, Dataset):
         return rows
     return validate_rows(adopt_trl_columns(rows, "dift"), "dift", args.on_bad_row, masks)
@@ -290,10 +294,10 @@ def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: 
         model.config.latent_target_norm = torch.cat(lengths).mean().item()
 
 
-def _prepared(
+def _prepare_rows(
     rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin
 ) -> Dataset | None:
-    """Rows whose pictures wait for the collator, with what is to be known of them before the first step."""
+    """Rows whose images wait for the collator, with what is to be known of them before the first step."""
     precompute = args.precompute_targets or args.precompute_videos
     if rows is None or not isinstance(rows, Dataset):
         if rows is not None and (precompute or args.train_sampling_strategy == "group_by_length"):
@@ -311,9 +315,9 @@ def _prepared(
         with gather_weights(model.model.visual):
             cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
             if args.precompute_targets and not args.drop_imagery:
-                rows = cache.with_targets(rows)
+                rows = cache.add_targets(rows)
             if args.precompute_videos:
-                rows = cache.with_videos(rows)
+                rows = cache.add_videos(rows)
     return rows
 
 

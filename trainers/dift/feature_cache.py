@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ...modeling.atomic import atomic_path
-from ...modeling.dataset_files import without_decoding
+from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
 from ..common.images import VIDEO_FILE_COLUMN, clip_columns
@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 16
 class FeatureCache:
     """A folder with one file for each row's imagery targets, and one for its video's features.
 
-    A file's name is a digest of the pictures and of all that their features follow from: the tower's weights, the
+    A file's name is a digest of the images and of all that their features follow from: the tower's weights, the
     processors' settings, the precision, and for targets their number and pooling. So runs may share a folder, in any
     number of processes, and a run that was cut off goes on where it was.
 
@@ -55,8 +55,8 @@ class FeatureCache:
         self.device = model.device if device is None else device
         self._tower = _tower_digest(model, precision)
 
-    def with_targets(self, rows: Dataset) -> Dataset:
-        """The rows with a column that names the file of their imagery's targets, each computed unless it is there."""
+    def add_targets(self, rows: Dataset) -> Dataset:
+        """Add a column with the file of each row's imagery targets; missing files are computed."""
         config = self.model.config
         regions = config.latent_pooling == "region"
         if regions and "imagery_masks" not in rows.column_names:
@@ -74,10 +74,10 @@ class FeatureCache:
             targets = self.model.imagery_targets(**send_to_device(batch, self.device))
             return [{"targets": part} for part in targets.split([len(row["imagery"]) for row in some])]
 
-        return self._kept(rows, TARGETS_COLUMN, columns, settings, compute)
+        return self._add_column(rows, TARGETS_COLUMN, columns, settings, compute)
 
-    def with_videos(self, rows: Dataset) -> Dataset:
-        """The rows with a column that names the file of their video's features, each computed unless it is there."""
+    def add_videos(self, rows: Dataset) -> Dataset:
+        """Add a column with the file of each row's video features; missing files are computed."""
         text = conversation_text(self.processor, "Which?")  # any: videos alone are computed
         settings = self.processor.video_processor.to_json_string()
 
@@ -89,9 +89,9 @@ class FeatureCache:
                 for video in videos
             ]
 
-        return self._kept(rows, VIDEO_COLUMN, clip_columns(rows), settings, compute)
+        return self._add_column(rows, VIDEO_COLUMN, clip_columns(rows), settings, compute)
 
-    def _kept(
+    def _add_column(
         self,
         rows: Dataset,
         column: str,
@@ -140,7 +140,7 @@ def read_targets(file: str) -> torch.Tensor | None:
 
 
 def read_video(file: str, grid_thw: torch.LongTensor, seconds_per_grid: torch.Tensor | None) -> EncodedVideo:
-    """A row's video as [`FeatureCache`] kept it, with what its processor says about it."""
+    """A row's video features as [`FeatureCache`] stored them, with the processor's other inputs."""
     tensors = load_file(file)
     features = tensors.pop("features")
     deepstack = tuple(tensors[f"deepstack.{number}"] for number in range(len(tensors)))
@@ -155,7 +155,7 @@ def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def _names(rows: Dataset, known: str) -> list[str]:
     names, video_content = [], cache(_file_content)  # a video may have several rows
-    for row in without_decoding(rows):
+    for row in keep_videos_encoded(rows):
         digest = hashlib.sha256(known.encode())
         if video := row.pop(VIDEO_FILE_COLUMN, None):
             digest.update(f"{FRAMES_PER_SECOND} {MAX_FRAMES}".encode() + video_content(video))
@@ -167,8 +167,8 @@ def _names(rows: Dataset, known: str) -> list[str]:
     return names
 
 
-def _content(picture: Mapping) -> bytes:
-    return hashlib.sha256(picture["bytes"]).digest() if picture.get("bytes") else _file_content(picture["path"])
+def _content(image: Mapping) -> bytes:
+    return hashlib.sha256(image["bytes"]).digest() if image.get("bytes") else _file_content(image["path"])
 
 
 def _file_content(path: str) -> bytes:

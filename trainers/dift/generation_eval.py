@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from ...eval_tasks.answers import extract_answer
 from ...eval_tasks.predict import predict
 from ...eval_tasks.scores import wilson_interval
-from ...modeling.dataset_files import without_decoding
+from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.row_rules import offered_letters
 from ...modeling.tokens import LATENT_END, LATENT_PAD, LATENT_START
 
@@ -34,16 +34,16 @@ def free_running_counts(
         return counts
     block = LATENT_START + LATENT_PAD * model.config.latent_size + LATENT_END
     responses = predict(model, processor, rows, batch_size, max_new_tokens, progress=False)
-    for row, response in zip(without_decoding(rows), responses, strict=True):
-        said = response or ""
+    for row, response in zip(keep_videos_encoded(rows), responses, strict=True):
+        text = response or ""
         counts["rows"] += 1
-        counts["rows_with_blocks"] += LATENT_START in said
-        counts["blocks"] += said.count(LATENT_START)
-        counts["whole_blocks"] += said.count(block)
+        counts["rows_with_blocks"] += LATENT_START in text
+        counts["blocks"] += text.count(LATENT_START)
+        counts["whole_blocks"] += text.count(block)
         # The published rows have their options in the question and their key in the response.
         options = row["options"] or None
         key = row["answer"] or extract_answer(row["response"])
-        counts["correct"] += key is not None and extract_answer(said, options) == key
+        counts["correct"] += key is not None and extract_answer(text, options) == key
         counts["chance"] += 1 / len(offered_letters(options))
     return counts
 

@@ -6,13 +6,13 @@ from typing import Any
 from transformers import ProcessorMixin
 
 from ...modeling.errors import InputError
-from ...modeling.processing import encode_imagery, row_pictures
+from ...modeling.processing import encode_imagery, row_images
 
 
 def encode_row_imagery(
     processor: ProcessorMixin, rows: Sequence[Mapping], masks: bool = False, latent_size: int = 1
 ) -> Mapping[str, Any]:
-    """What `encode_imagery` gives for all imagery of some rows, row after row; nothing if they have none.
+    """Encode all imagery of rows by `encode_imagery`, row after row; empty if they have none.
 
     Args:
         processor: A Qwen2.5-VL or Qwen3-VL processor.
@@ -22,10 +22,10 @@ def encode_row_imagery(
             least.
 
     Raises:
-        InputError: If a picture cannot be decoded, or masks are asked for and a row has not one for each imagery
+        InputError: If an image cannot be decoded, or masks are asked for and a row has not one for each imagery
             frame.
     """
-    images = [image for row in rows for image in row_pictures(row, "imagery")]
+    images = [image for row in rows for image in row_images(row, "imagery")]
     if not images:
         return {}
     for row in rows if masks else ():
@@ -34,5 +34,5 @@ def encode_row_imagery(
                 f"row {row['id']} has not one of imagery_masks for each imagery frame, which the pooling "
                 '"region" needs: build the data anew, or choose another latent_pooling'
             )
-    regions = [mask for row in rows for mask in row_pictures(row, "imagery_masks")] if masks else None
+    regions = [mask for row in rows for mask in row_images(row, "imagery_masks")] if masks else None
     return encode_imagery(processor, images, regions, latent_size)

@@ -37,7 +37,7 @@ class DIFTMetrics:
             outputs ([`LatentCausalLMOutput`]): What the model returned.
             tokens (`torch.Tensor`): Number of the batch's tokens, without padding.
             share (`float`, *optional*): What part of an optimizer step the batch is, if its losses are parts of the
-                step's; without it they are means, and every supervised token and every image weighs alike.
+                step's; without it they are means, and every supervised token and every image has the same weight.
         """
         nothing = torch.zeros(1, self.latent_size, device=tokens.device)
         cosine = nothing[:0] if outputs.cosine is None else outputs.cosine

@@ -7,7 +7,7 @@ from datasets import Dataset
 from PIL import Image
 from transformers import ProcessorMixin
 
-from ...modeling.processing import fit_frame, pixel_limits, row_picture, row_prompt
+from ...modeling.processing import fit_frame, pixel_limits, row_image, row_prompt
 from ...modeling.tokens import IMAGERY_MARK
 from ..common.images import clip_columns
 
@@ -18,7 +18,7 @@ def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> l
     """Tokens of each row: its words, its latents, and its video by the size of its first frame.
 
     Args:
-        rows (`datasets.Dataset`): Rows of `dift`, their pictures not decoded.
+        rows (`datasets.Dataset`): Rows of `dift`, their images not decoded.
         processor: A Qwen2.5-VL or Qwen3-VL processor.
         latent_size (`int`): Latents in a block.
     """
@@ -27,10 +27,10 @@ def row_lengths(rows: Dataset, processor: ProcessorMixin, latent_size: int) -> l
     def length(row: Mapping) -> int:
         text = row_prompt(processor, row, row["response"])
         latents = row["response"].count(IMAGERY_MARK) * latent_size
-        frame: Image.Image = fit_frame(row_picture(row, "frames", 0), limit, side)
+        frame: Image.Image = fit_frame(row_image(row, "frames", 0), limit, side)
         tokens_a_grid = ceil(frame.width / side) * ceil(frame.height / side)
         grids = ceil(len(row["frames"]) / _FRAMES_A_GRID)
-        # One of the words stands for the video.
+        # One of the words is the placeholder of the video.
         return len(processor.tokenizer(text)["input_ids"]) - 1 + latents + grids * tokens_a_grid
 
     columns = ("id", "question", "options", "response", *clip_columns(rows))

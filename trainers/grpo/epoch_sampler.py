@@ -8,7 +8,7 @@ from trl.trainer.utils import RepeatSampler
 class EpochSampler(RepeatSampler):
     """TRL's sampler, whose generator is seeded for each epoch.
 
-    TRL seeds it once, so that a run that goes on in its third epoch would see the order of the first. It is told the
+    TRL seeds it once, so that a run that goes on in its third epoch would see the order of the first. It receives the
     epoch when it is iterated, since what wraps it in a distributed run does not pass `set_epoch` on.
 
     Args:

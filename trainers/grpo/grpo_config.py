@@ -187,7 +187,7 @@ class LatentGRPOConfig(GRPOConfig):
         check_grpo_rules(self)
 
     def _check_saving(self) -> None:
-        """A run that goes on from within the use of one rollout would roll out again, and end elsewhere."""
+        """Reject checkpoints within the use of one rollout: a run resumed there would roll out again, and differ."""
         uses = self.steps_per_generation * self.num_iterations  # micro-batches that one rollout serves for
         if self.save_strategy != "steps" or self.save_steps < 1:  # below, a share of the whole run
             return

@@ -15,13 +15,13 @@ from ...modeling.errors import InputError
 from ...modeling.generation_latent import LatentGenerateOutput
 from ...modeling.latent_rules import LatentRules
 from ...modeling.tokens import show_latent_blocks
-from ..common.adapters import check_tower, head_without_bias
+from ..common.adapters import check_tower, set_missing_head_bias
 from ..common.distributed import gather_for_features, weights_are_sharded
 from ..common.loading import load_parts, name_run
 from ..common.loss_division import divide_loss_once
-from ..common.nonfinite import check_finite_loss, sampling_error
+from ..common.nonfinite import check_finite_loss, make_sampling_error
 from ..common.reliable_trainer import ReliableTrainerMixin
-from ..common.tied_embeddings import gradients_wait, input_gradient_by_rows
+from ..common.tied_embeddings import input_gradient_by_rows, keeps_gradients_in_backward
 from ..common.unwrapping import unwrap_model
 from ..common.video_inputs import encode_videos, video_inputs
 from ..rewards.failures import name_failing_row
@@ -29,7 +29,7 @@ from .epoch_sampler import EpochSampler
 from .grpo_config import LatentGRPOConfig
 from .logprobs import LatentScorer, masked_tokens
 from .metrics import GRPOMetrics, share_of_equal_groups
-from .prefix_sharing import order_is_free, prompts_together, shares_prompts
+from .prefix_sharing import group_slices_by_prompt, is_order_free, supports_prefix_sharing
 from .preparation import prepare_adapter, prepare_rewards, prepare_rows
 from .rollout import Rollout, encode_prompts, group_prompts, prefill_prompts, truncate_at_eos
 from .sampling import configure_sampling, prepare_policy
@@ -130,7 +130,7 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
             **kwargs,
         )
         divide_loss_once(self.accelerator)
-        head_without_bias(self._base_model)
+        set_missing_head_bias(self._base_model)
         visual = self._base_model.model.visual
         if adapted:
             check_tower(visual, args.freeze_vision)
@@ -221,7 +221,7 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
             except RuntimeError as error:
                 if _NO_PROBABILITIES not in str(error):
                     raise
-                raise sampling_error(self, rollout.ids) from error
+                raise make_sampling_error(self, rollout.ids) from error
         rollout.latents = output.latent_embeds
         return tokens, output
 
@@ -253,11 +253,11 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """TRL's own, with less work for a tied embedding's gradient, see [`input_gradient_by_rows`]."""
-        with input_gradient_by_rows(self._base_model, gradients_wait(self.args)):
+        with input_gradient_by_rows(self._base_model, keeps_gradients_in_backward(self.args)):
             return super().train(*args, **kwargs)
 
     def training_step(self, model, inputs: Any, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
-        """TRL's own; one that cannot go on says at which rows.
+        """TRL's own; an error names the rows of the step.
 
         Raises:
             InputError: If the loss is not finite, which would make every weight so, or a rollout cannot be sampled.
@@ -270,10 +270,15 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
         fresh = self._buffered_inputs is not before
-        if not (fresh and self.args.share_prompts and shares_prompts(self._base_model) and order_is_free(self.args)):
+        if not (
+            fresh
+            and self.args.share_prompts
+            and supports_prefix_sharing(self._base_model)
+            and is_order_free(self.args)
+        ):
             return inputs
         # TRL has shuffled the completions over the slices of a step.
-        self._buffered_inputs = prompts_together(self._buffered_inputs, self.args.gradient_accumulation_steps)
+        self._buffered_inputs = group_slices_by_prompt(self._buffered_inputs, self.args.gradient_accumulation_steps)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _compute_loss(self, model, inputs: dict[str, Any]) -> torch.Tensor:

@@ -10,7 +10,7 @@ from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.latent_rules import LatentRules
 from ..common.video_inputs import EncodedVideo, video_grids, video_inputs
 from .head_tiles import narrow_head_tiles
-from .prefix_sharing import SharedRows, best_number_together, group_by_prompt, row_cost, shares_prompts
+from .prefix_sharing import SharedRows, find_best_group_size, group_by_prompt, row_cost, supports_prefix_sharing
 from .rollout import Rollout
 
 
@@ -77,7 +77,7 @@ class LatentScorer:
         places = torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)
         groups = self._groups(input_ids, attention_mask, self.rollout.prompt_numbers[rows])
         if len(groups) < len(input_ids):
-            layout = SharedRows.of(attention_mask, self._prompt_width(input_ids), groups)
+            layout = SharedRows.lay_out(attention_mask, self._prompt_width(input_ids), groups)
             tokens, places = self._shared(layout, input_ids, attention_mask, videos), layout.places
             # A row that TRL leaves out (`mask_truncated_completions`) has no tokens here, so no pads either.
             latents = [latents[row][attention_mask[row, pads[row]].bool()] for group in groups for row in group]
@@ -107,10 +107,10 @@ class LatentScorer:
     def _groups(self, ids: torch.LongTensor, mask: torch.Tensor, numbers: Sequence[int]) -> list[list[int]]:
         """Rows that are computed behind one prompt: by themselves, where nothing is gained."""
         alone = [[row] for row in range(len(ids))]
-        if not (self.share_prompts and shares_prompts(self.inner)):
+        if not (self.share_prompts and supports_prefix_sharing(self.inner)):
             return alone
         prompt, hidden = self._prompt_width(ids), self.inner.config.get_text_config().hidden_size
-        groups = group_by_prompt(numbers, best_number_together(prompt, self.completion_length, hidden))
+        groups = group_by_prompt(numbers, find_best_group_size(prompt, self.completion_length, hidden))
         lengths = mask[:, prompt:].sum(1).tolist()
         longest = max(prompt + sum(lengths[row] for row in group) for group in groups)
         gained = len(groups) * row_cost(longest, hidden) < len(ids) * row_cost(ids.shape[1], hidden)
@@ -126,10 +126,10 @@ class LatentScorer:
             dtype = self.inner.dtype
             seen = torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
         return {
-            # Padding only must not look like a latent pad or a picture.
-            "input_ids": layout.taken(ids, padding=self.inner.config.latent_start_token_id),
+            # Padding only must not look like a latent pad or an image.
+            "input_ids": layout.gather(ids, padding=self.inner.config.latent_start_token_id),
             "attention_mask": seen,
-            "position_ids": layout.taken(positions.to(ids.device)),
+            "position_ids": layout.gather(positions.to(ids.device)),
         }
 
 

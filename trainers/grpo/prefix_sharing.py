@@ -17,15 +17,15 @@ _MASKED_ATTENTION = ("sdpa", "eager")
 _PADDING = -1
 
 
-def shares_prompts(model: PreTrainedModel) -> bool:
-    """Whether the layers of a model take a mask by which completions share a prompt."""
+def supports_prefix_sharing(model: PreTrainedModel) -> bool:
+    """Whether the layers of a model support prefix sharing: a mask by which completions share a prompt."""
     text = model.config.get_text_config()
     sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
     return text._attn_implementation in _MASKED_ATTENTION and not sliding
 
 
-def order_is_free(args: GRPOConfig) -> bool:
-    """Whether a step's gradient is the same whichever rows its passes hold: whether none takes a mean of its own."""
+def is_order_free(args: GRPOConfig) -> bool:
+    """Whether a step's gradient is independent of how its rows are divided into passes: no pass takes its own mean."""
     entropy_terms = args.top_entropy_quantile < 1.0 or args.entropy_coef or args.use_adaptive_entropy
     return args.loss_type != "bnpo" and not entropy_terms
 
@@ -54,8 +54,8 @@ def row_cost(tokens: int, hidden: int) -> int:
     return 12 * hidden**2 * tokens + 2 * hidden * tokens**2
 
 
-def best_number_together(prompt: int, completion: int, hidden: int) -> int:
-    """How many of a prompt's completions cost the least in one row.
+def find_best_group_size(prompt: int, completion: int, hidden: int) -> int:
+    """Find how many completions to pack behind one prompt at the lowest cost per completion.
 
     A row of `n` has `T = prompt + n · completion` tokens. Its [`row_cost`] divided by `n` is least at
     `n² = prompt · (prompt + 6 · hidden) / completion²`.
@@ -73,7 +73,7 @@ def best_number_together(prompt: int, completion: int, hidden: int) -> int:
 
 @dataclass(frozen=True)
 class SharedRows:
-    """Rows of a batch laid out anew: each prompt once, and behind it its completions, blind to each other.
+    """Rows of a batch packed by prompt: the prompt once, then its completions, masked from each other.
 
     Attributes:
         sources (`torch.LongTensor` of shape `(groups, tokens)`): For each token its place in the batch, counted row
@@ -89,7 +89,7 @@ class SharedRows:
     places: torch.LongTensor
 
     @classmethod
-    def of(cls, mask: torch.Tensor, prompt_width: int, groups: Sequence[Sequence[int]]) -> "SharedRows":
+    def lay_out(cls, mask: torch.Tensor, prompt_width: int, groups: Sequence[Sequence[int]]) -> "SharedRows":
         """Lay out a batch.
 
         Args:
@@ -116,7 +116,7 @@ class SharedRows:
             places[list(rows), :prompt_width] = places[rows[0], :prompt_width]
         return cls(sources, segments, places)
 
-    def taken(self, values: torch.Tensor, padding: int = 0) -> torch.Tensor:
+    def gather(self, values: torch.Tensor, padding: int = 0) -> torch.Tensor:
         """Values `(..., batch, length)` of the batch in the new layout, `(..., groups, tokens)`."""
         return values.flatten(-2)[..., self.sources].masked_fill(self.segments == _PADDING, padding)
 
@@ -127,8 +127,8 @@ class SharedRows:
         return allowed.tril()[:, None]
 
 
-def prompts_together(slices: Sequence[dict[str, Any]], window: int) -> list[dict[str, Any]]:
-    """Move rows between the slices of a step until those of a prompt stand together.
+def group_slices_by_prompt(slices: Sequence[dict[str, Any]], window: int) -> list[dict[str, Any]]:
+    """Move rows between the slices of a step so that those of a prompt are adjacent.
 
     A step adds up the gradients of its slices, whatever the order of their rows.
 

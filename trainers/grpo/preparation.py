@@ -11,7 +11,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from trl.trainer.utils import get_callable_name
 
 from ...modeling.errors import InputError
-from ..common.adapters import complete_lora_config, validate_adapters, why_tokens_stay
+from ..common.adapters import complete_lora_config, find_fused_head_fault, validate_adapters
 from ..common.dataset_columns import adopt_trl_columns
 from ..common.distributed import weights_are_sharded
 from ..common.row_validation import validate_rows
@@ -60,7 +60,7 @@ def prepare_adapter(
     Raises:
         InputError: If the adapter is not supported, or there is none and the reference model could not be read.
     """
-    reason = why_tokens_stay(model, weights_are_sharded(args))
+    reason = find_fused_head_fault(model, weights_are_sharded(args))
     peft_config = complete_lora_config(peft_config, model.config, reason is None, spare_tower=args.freeze_vision)
     if reason and peft_config is not None:
         logger.warning("the adapter leaves the embeddings of latent tokens as they are: %s", reason)

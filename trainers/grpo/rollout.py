@@ -1,4 +1,4 @@
-"""The record of a rollout, and what it needs before and after sampling: prompts as model input, ids as completions."""
+"""Record of a rollout, and its encoding: prompts to model input before sampling, ids to completions after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorM
 
 from ...modeling.processing import encode, row_clip, row_prompt
 from ...modeling.prompts import video_message
-from ...modeling.row_rules import naming_row
+from ...modeling.row_rules import name_row
 from ..common.video_inputs import EncodedVideo, video_inputs
 
 # The columns that make a prompt: rows that agree on them are one prompt.
@@ -72,12 +72,12 @@ _SENT_ALONG = ("ids", "prompt_numbers", "videos", "latents")
 
 
 def _add_prompt(row: Mapping[str, Any]) -> dict[str, Any]:
-    with naming_row(row):
+    with name_row(row):
         return {**row, "prompt": video_message(row["question"], row["options"])}
 
 
 def group_prompts(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[int]]:
-    """The distinct prompts among rows in which equal ones stand together.
+    """Find the distinct prompts among rows in which equal ones are adjacent.
 
     Returns:
         `tuple[list, list[int]]`: One row for each prompt, and for each row the number of its prompt.
@@ -107,7 +107,7 @@ def prefill_prompts(
     videos: Sequence[EncodedVideo],
     numbers: Sequence[int],
 ) -> dict[str, Any]:
-    """What lets `generate` go on behind prompts that were computed once, however many rows share them.
+    """Prefill the cache of each distinct prompt once for all rows that share it, for `generate` to continue.
 
     Args:
         model: The model inside its wrappers, as PEFT's own `generate` calls it: what decodes must compute the prompt.

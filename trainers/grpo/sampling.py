@@ -47,7 +47,7 @@ def sampling_config(trl_config: GenerationConfig, model: PreTrainedModel, latent
 
 
 def check_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRPOConfig) -> dict[str, Any]:
-    """What `generate` would sample with now, which must be what the settings say.
+    """Check that `generate` would sample with what the settings say.
 
     Args:
         model: The policy.
@@ -64,7 +64,7 @@ def check_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRP
     effective = model._prepare_generation_config(sampling)[0].to_dict()
     with without_checkpoint_generation_config(model):
         untouched = model._prepare_generation_config(GenerationConfig())[0].to_dict()
-    asked = {
+    settings = {
         "do_sample": True,
         "temperature": args.temperature,
         "top_p": args.top_p,
@@ -73,15 +73,15 @@ def check_sampling(model: PreTrainedModel, sampling: GenerationConfig, args: GRP
         "repetition_penalty": args.repetition_penalty,
         "max_new_tokens": args.max_completion_length,
     }
-    wanted = {**untouched, **(args.generation_kwargs or {}), **asked}
+    expected = {**untouched, **(args.generation_kwargs or {}), **settings}
     for name, value in effective.items():
-        if name not in _HOUSEKEEPING and value != wanted.get(name):
+        if name not in _HOUSEKEEPING and value != expected.get(name):
             raise InputError(
-                f"rollouts would sample with {name} {value!r}, while the settings say {wanted.get(name)!r}: "
+                f"rollouts would sample with {name} {value!r}, while the settings say {expected.get(name)!r}: "
                 "completions would be scored by another distribution than the one they came from"
             )
     shaping = {name for name, value in effective.items() if value != untouched.get(name)} - _HOUSEKEEPING
-    return {name: effective[name] for name in [*asked, *sorted(shaping - asked.keys())]}
+    return {name: effective[name] for name in [*settings, *sorted(shaping - settings.keys())]}
 
 
 def configure_sampling(trainer: GRPOTrainer, policy: PreTrainedModel) -> GenerationConfig:

@@ -17,7 +17,7 @@ DESCRIBE_OBJECT = "Describe the {name}."
 DESCRIBE_PAINTED = "What is painted red?"
 
 # Motion is hardly learnt from answers alone; descriptions of everything teach it.
-# Matching what was said to an option's letter is learnt from text within minutes, and hardly from video.
+# Matching a statement to the letter of its option is learnt from text within minutes, and hardly from video.
 _SHARES = {"clip": 0.36, "last": 0.15, "object": 0.15, "painted": 0.04, "options": 0.10, "scene": 0.20}
 
 
@@ -88,6 +88,6 @@ def _sample(clip: Any, kind: str, rng: np.random.Generator) -> tuple[str, str, C
         name, sentence = clip.objects[int(rng.integers(len(clip.objects)))]
         if kind == "object":
             return DESCRIBE_OBJECT.format(name=name), sentence, video
-        others = [other for told, other in clip.objects if told != name]
+        others = [other for seen_name, other in clip.objects if seen_name != name]
         return DESCRIBE_LAST.format(name=name), " ".join([clip.camera, *others, sentence]), video
     return DESCRIBE_CLIP, clip.caption, video

@@ -9,14 +9,14 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """How the tiny backbone is made.
+    """Settings of the pretraining of the tiny backbone.
 
     Attributes:
         clips (`int`): Rendered clips of each leg.
         steps (`tuple[int, ...]`): Optimizer steps of each leg. A leg goes on from the weights of the one before, with
             a new optimizer and clips of its own.
         batch_size (`int`): Samples a step.
-        learning_rate (`float`): Peak of each leg; linear warm-up over 5 %, then cosine to nought.
+        learning_rate (`float`): Peak of each leg; linear warm-up over 5 %, then cosine to zero.
         seed (`int`): Source of the clips, the weights and the order; the next leg has the next one.
         workers (`int`): Rendering processes.
     """
@@ -63,7 +63,7 @@ def pretrain(
         dataloader_prefetch_factor=4,
     )
     model.requires_grad_(True)
-    trainer = _CrossEntropyTrainer(model, arguments, train_dataset=batches, data_collator=_only)
+    trainer = _CrossEntropyTrainer(model, arguments, train_dataset=batches, data_collator=_unwrap_batch)
     trainer.train()
     return trainer.state.log_history
 
@@ -76,6 +76,6 @@ class _CrossEntropyTrainer(Trainer):
         return (outputs.ce_loss, outputs) if return_outputs else outputs.ce_loss
 
 
-def _only(batches: list) -> dict:
+def _unwrap_batch(batches: list) -> dict:
     """The dataset's items are whole batches already."""
     return dict(batches[0])

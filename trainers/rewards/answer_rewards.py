@@ -1,4 +1,4 @@
-"""What is rewarded: the right answer, and the agreed format. Pure Python, linear in the length of the completion.
+"""Rewards for the correct answer and the agreed format. Pure Python, linear in the length of the completion.
 
 A reward takes `completions` and the columns of the rows they belong to, and returns one number a completion, as TRL
 asks for. A completion is a string or a conversation (a list of messages). The trainer also hands over `rollout_text`,
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...eval_tasks.answers import extract_answer
-from .parsing import Completion, completion_texts, well_formed_reasoning, without_blocks
+from .parsing import Completion, completion_texts, drop_latent_blocks, well_formed_reasoning
 from .spatiotemporal import spatiotemporal_reward
 
 __all__ = ["accuracy_reward", "format_reward", "spatiotemporal_reward"]
@@ -40,7 +40,7 @@ def accuracy_reward(
     """
     offered = options if options is not None else [None] * len(completions)
     return [
-        float(extract_answer(without_blocks(text), choices, policy="strict") == letter.strip().upper())
+        float(extract_answer(drop_latent_blocks(text), choices, policy="strict") == letter.strip().upper())
         if letter
         else None
         for text, letter, choices in zip(completion_texts(completions, rollout_text), answer, offered, strict=True)

@@ -30,7 +30,7 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
         return reward
 
     @functools.wraps(reward)
-    def called(completions: Sequence[Any], **columns: Any) -> list[float | None]:
+    def call_reward(completions: Sequence[Any], **columns: Any) -> list[float | None]:
         cause = None
         try:
             rewards = list(reward(completions=completions, **columns))
@@ -40,13 +40,15 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
         else:
             row = _first_wrong(rewards) if len(rewards) == len(completions) else None
             if row is None:
-                return rewards  # TRL tells a wrong number of them
+                return rewards  # TRL reports a wrong number of them
             reason = f"it gave {rewards[row]!r}, which is no finite number"
         name = get_callable_name(reward)
-        raise InputError(f"reward {name} failed on {_told(row, completions, columns)}: {_one_line(reason)}") from cause
+        raise InputError(
+            f"reward {name} failed on {_describe_failure(row, completions, columns)}: {_one_line(reason)}"
+        ) from cause
 
-    called.__name__ = get_callable_name(reward)
-    return called
+    call_reward.__name__ = get_callable_name(reward)
+    return call_reward
 
 
 def _first_failure(
@@ -78,7 +80,7 @@ def _first_wrong(rewards: Sequence[Any]) -> int | None:
     return None
 
 
-def _told(row: int | None, completions: Sequence[Any], columns: dict[str, Any]) -> str:
+def _describe_failure(row: int | None, completions: Sequence[Any], columns: dict[str, Any]) -> str:
     if row is None:
         return f"{len(completions)} completions at once, though on none alone"
     texts = columns.get("rollout_text", completions)
@@ -87,8 +89,8 @@ def _told(row: int | None, completions: Sequence[Any], columns: dict[str, Any]) 
     if len(shown) > _LONGEST_EXCERPT:
         shown = f"{shown[:_LONGEST_EXCERPT]} …"
     identity = columns.get("id") or columns.get("question")
-    row_told = f"row {identity[row]}" if identity else f"row {row + 1} of the batch"
-    return f"completion {row + 1} of {len(completions)}, of {row_told}, “{shown}”"
+    row_name = f"row {identity[row]}" if identity else f"row {row + 1} of the batch"
+    return f"completion {row + 1} of {len(completions)}, of {row_name}, “{shown}”"
 
 
 def _one_line(text: str) -> str:

@@ -11,7 +11,7 @@ _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 def completion_texts(completions: Sequence[Completion], rollout_text: Sequence[str] | None) -> list[str]:
-    """What to read of each completion: `rollout_text`, in which latent tokens are kept, or else its own text."""
+    """The text of each completion: `rollout_text`, in which latent tokens are kept, or else its own text."""
     if rollout_text is not None:
         return list(rollout_text)
     return [_text(completion) for completion in completions]
@@ -45,7 +45,7 @@ def well_formed_reasoning(text: str) -> str | None:
     between, opened, answer = rest.partition("<answer>")
     if not (closed and opened) or between.strip():
         return None
-    words = without_blocks(thought)
+    words = drop_latent_blocks(thought)
     return words if _has_words(words) and _has_words(answer) and _latents_are_in_order(thought, answer) else None
 
 
@@ -55,7 +55,7 @@ def _has_words(text: str) -> bool:
 
 
 def _latents_are_in_order(thought: str, answer: str) -> bool:
-    """Every latent token belongs to a block of start, pads and end, and all blocks stand in the reasoning."""
+    """Every latent token belongs to a block of start, pads and end, and all blocks are in the reasoning."""
     if any(token in answer for token in LATENT_TOKENS):
         return False
     outside, *blocks = thought.split(LATENT_START)
@@ -68,8 +68,8 @@ def _latents_are_in_order(thought: str, answer: str) -> bool:
     return True
 
 
-def without_blocks(text: str) -> str:
-    """The text outside latent blocks. A block that never ends swallows the rest: nothing in it was said."""
+def drop_latent_blocks(text: str) -> str:
+    """Remove latent blocks from a text. A block without an end extends to the end of the text."""
     before, *blocks = text.split(LATENT_START)
     # Joined by a space, so that no tag comes together from pieces around a block.
     return " ".join([before, *(block.partition(LATENT_END)[2] for block in blocks)])

@@ -1,4 +1,4 @@
-"""The rewards of a run: ours by name, a user's own by dotted import path, and the columns that they read."""
+"""Look up rewards: ours by name, a user's own by dotted import path; and the columns that they read."""
 
 import importlib
 import inspect

@@ -10,7 +10,7 @@ from typing import Any
 from ...eval_tasks.answers import extract_answer
 from ...modeling.errors import InputError
 from ...modeling.tokens import SPATIAL_STATE
-from .parsing import Completion, completion_texts, well_formed_reasoning, without_blocks
+from .parsing import Completion, completion_texts, drop_latent_blocks, well_formed_reasoning
 
 Point = tuple[float, float, float]
 # Where something is in the start frame and in the end frame.
@@ -87,7 +87,7 @@ def spatiotemporal_reward(
             `"metric"` as published, where 1 m off gives 0.37 and 3 m 0.05 whatever the scene; or `"relative"`, each
             distance divided by max(1 m, ‖true centre‖). Choose it by `functools.partial`.
         log_metric (`Callable`, *optional*):
-            TRL's own: it is told each part as `rewards/spatiotemporal/<part>`.
+            TRL's own: it receives each part as `rewards/spatiotemporal/<part>`.
 
     Returns:
         `list[float | None]`: From 0 to 1, or `None` for a row that has no answer to compare with.
@@ -100,13 +100,13 @@ def spatiotemporal_reward(
     texts = completion_texts(completions, rollout_text)
     offered = options if options is not None else [None] * len(texts)
     rewards: list[float | None] = []
-    for text, letter, choices, camera, thing in zip(
+    for text, letter, choices, camera, object_center in zip(
         texts, answer, offered, camera_centers, object_centers, strict=True
     ):
         if not letter:
             rewards.append(None)
             continue
-        truth = read_centers(camera, "camera_centers"), read_centers(thing, "object_centers")
+        truth = read_centers(camera, "camera_centers"), read_centers(object_center, "object_centers")
         parts = _parts(text, letter.strip().upper(), choices, *truth, center_scale)
         rewards.append(sum(WEIGHTS[name] * part for name, part in parts.items()))
         if log_metric is not None:
@@ -117,7 +117,7 @@ def spatiotemporal_reward(
 
 @dataclass(frozen=True)
 class SpatialStates:
-    """What a completion says of its start and end frame.
+    """Positions of camera and object in the start and end frame, as a completion states them.
 
     Attributes:
         camera (`Centers`): The camera's centres in metres, `None` where it said `null`.
@@ -164,27 +164,27 @@ def read_centers(values: Sequence | None, column: str) -> Centers:
 
 
 def _parts(
-    text: str, letter: str, choices: Sequence[str] | None, camera: Centers, thing: Centers, scale: str
+    text: str, letter: str, choices: Sequence[str] | None, camera: Centers, object_centers: Centers, scale: str
 ) -> dict[str, float]:
-    words = without_blocks(text)
+    words = drop_latent_blocks(text)
     reasoning, states = well_formed_reasoning(text), read_spatial_states(words)
     explained = reasoning is not None and sum(map(str.isalnum, reasoning)) > _SHORT_REASONING
     return {
         "accuracy": float(extract_answer(words, choices, policy="strict") == letter),
         "format": _TAGGED * (reasoning is not None) + _LOCATED * (states is not None) + _EXPLAINED * explained,
         "camera": 0.0 if states is None else _closeness(states.camera, camera, scale),
-        "object": 0.0 if states is None else _closeness(states.object, thing, scale),
+        "object": 0.0 if states is None else _closeness(states.object, object_centers, scale),
     }
 
 
-def _closeness(said: Centers, true: Centers, scale: str) -> float:
+def _closeness(stated: Centers, true: Centers, scale: str) -> float:
     """exp(-mean distance) over the frames in which there is a true centre; 0 if another frame has one."""
-    if [point is None for point in said] != [point is None for point in true]:
+    if [point is None for point in stated] != [point is None for point in true]:
         return 0.0
     # A number too large for a float is infinity, which is infinitely far away: never an error, never a NaN.
     distances = [
-        math.dist(told, point) / (max(NEAREST, math.hypot(*point)) if scale == "relative" else 1.0)
-        for told, point in zip(said, true, strict=True)
-        if told is not None and point is not None
+        math.dist(stated_point, point) / (max(NEAREST, math.hypot(*point)) if scale == "relative" else 1.0)
+        for stated_point, point in zip(stated, true, strict=True)
+        if stated_point is not None and point is not None
     ]
     return math.exp(-sum(distances) / len(distances)) if distances else 1.0

@@ -1,4 +1,4 @@
-"""Object labels: signs against a camera that looks along +y, properties of every motion, and refusals."""
+"""Object labels: signs against a camera that looks along +y, properties of every motion, and rejected input."""
 
 import numpy as np
 import pytest
@@ -150,12 +150,12 @@ def test_what_nobody_could_say_has_no_label(displacement, expected):
         (np.full((5, 3), np.nan), camera(frames=5)),
     ],
 )
-def test_paths_that_do_not_fit_are_refused(centres, poses):
+def test_paths_that_do_not_fit_are_rejected(centres, poses):
     with pytest.raises(InputError, match="object centre"):
         object_displacement(centres, poses)
 
 
 @pytest.mark.parametrize("displacement", [(1, 2), (np.nan, 0, 0), 3.0])
-def test_a_displacement_that_is_none_is_refused(displacement):
+def test_a_displacement_that_is_none_is_rejected(displacement):
     with pytest.raises(InputError, match="three numbers"):
         object_label(displacement)

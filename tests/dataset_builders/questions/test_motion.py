@@ -40,17 +40,17 @@ def assert_even(counts, classes):
 
 @pytest.mark.parametrize("draws", [camera_draws, object_draws, pair_draws])
 def test_four_distinct_options_of_which_the_letter_names_the_right_one(draws):
-    for right, asked in draws(10):
-        assert set(asked) == {"question", "options", "answer"}
-        assert len(asked["options"]) == len(set(asked["options"])) == 4
-        assert asked["options"]["ABCD".index(asked["answer"])] == right
-        assert all(type(option) is str for option in asked["options"])
-        assert not any(option in asked["question"] for option in asked["options"])
+    for right, question in draws(10):
+        assert set(question) == {"question", "options", "answer"}
+        assert len(question["options"]) == len(set(question["options"])) == 4
+        assert question["options"]["ABCD".index(question["answer"])] == right
+        assert all(type(option) is str for option in question["options"])
+        assert not any(option in question["question"] for option in question["options"])
 
 
 @pytest.mark.parametrize("draws", [camera_draws, object_draws, pair_draws])
 def test_every_letter_is_right_equally_often(draws):
-    assert_even(Counter(asked["answer"] for _, asked in draws(60)), 4)
+    assert_even(Counter(question["answer"] for _, question in draws(60)), 4)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_every_letter_is_right_equally_often(draws):
 def test_of_any_four_options_each_is_right_equally_often(draws, repeats, sets):
     """No cue: who knows every question and how common each label is, but sees no video, has one chance in four."""
     right_ones = defaultdict(Counter)
-    for right, asked in draws(repeats):
-        right_ones[frozenset(asked["options"])][right] += 1
+    for right, question in draws(repeats):
+        right_ones[frozenset(question["options"])][right] += 1
     assert len(right_ones) == sets
     for options, counts in right_ones.items():
         assert set(counts) == options  # no option that can only be wrong
@@ -71,8 +71,8 @@ def test_of_any_four_options_each_is_right_equally_often(draws, repeats, sets):
 def test_no_place_in_the_list_tells_which_option_is_right(draws):
     """Nor does an option's place, given which it is."""
     places = defaultdict(Counter)
-    for right, asked in draws(100):
-        for place, option in enumerate(asked["options"]):
+    for right, question in draws(100):
+        for place, option in enumerate(question["options"]):
             if option == right:
                 places[option][place] += 1
     for counts in places.values():
@@ -82,27 +82,27 @@ def test_no_place_in_the_list_tells_which_option_is_right(draws):
 @pytest.mark.parametrize("draws", [camera_draws, object_draws])
 def test_the_wording_tells_nothing(draws):
     wordings = defaultdict(Counter)
-    for right, asked in draws(100):
-        wordings[right][asked["question"]] += 1
+    for right, question in draws(100):
+        wordings[right][question["question"]] += 1
     shapes = {frozenset(counts) for counts in wordings.values()}
     assert len(shapes) == 1 and len(next(iter(shapes))) == 3
 
 
 def test_camera_options_are_both_ends_of_two_axes():
-    for _, asked in camera_draws(5):
-        assert {OPPOSITE[option] for option in asked["options"]} == set(asked["options"])
+    for _, question in camera_draws(5):
+        assert {OPPOSITE[option] for option in question["options"]} == set(question["options"])
 
 
 def test_two_motions_are_named_in_one_option():
-    asked = camera_question(["Pan Left", "Dolly In"], 0.0, 2.0, np.random.default_rng(0))
-    assert set(asked["options"]) == {
+    question = camera_question(["Pan Left", "Dolly In"], 0.0, 2.0, np.random.default_rng(0))
+    assert set(question["options"]) == {
         "Pan Left and Dolly In", "Pan Left and Dolly Out", "Pan Right and Dolly In", "Pan Right and Dolly Out"
     }  # fmt: skip
 
 
 def test_the_question_names_its_object_and_its_seconds():
-    asked = object_question("green can", "Moving Left", 1.25, 4.0, np.random.default_rng(0))
-    assert "green can" in asked["question"] and "1.2 s" in asked["question"] and "4.0 s" in asked["question"]
+    question = object_question("green can", "Moving Left", 1.25, 4.0, np.random.default_rng(0))
+    assert "green can" in question["question"] and "1.2 s" in question["question"] and "4.0 s" in question["question"]
 
 
 def test_the_same_generator_asks_the_same():

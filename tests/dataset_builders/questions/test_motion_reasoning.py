@@ -4,10 +4,10 @@ import pytest
 
 from fourdthinker.dataset_builders.questions.motion_reasoning import (
     camera_reasoning,
-    checked_response,
     describe_camera,
+    describe_place,
+    format_checked_response,
     object_reasoning,
-    place,
 )
 from fourdthinker.modeling.errors import InputError
 
@@ -21,7 +21,7 @@ MARK = "<output_image>"
     [(0.1, 3.0, "left near"), (0.5, 5.0, "middle midway"), (0.9, 8.0, "right far"), (0.34, 4.1, "middle near")],
 )
 def test_places(column, depth, words):
-    assert place(column, depth) == words
+    assert describe_place(column, depth) == words
 
 
 def test_a_mark_for_each_time_and_the_answer_at_the_end():
@@ -51,25 +51,25 @@ def test_a_mark_for_each_time_and_the_answer_at_the_end():
 def test_what_agrees_is_passed(letter):
     right = OBJECT["ABCD".index(letter)]
     reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "left far", right)
-    response = checked_response(reasoning, letter, OBJECT, 2)
+    response = format_checked_response(reasoning, letter, OBJECT, 2)
     assert response == f"<think>{reasoning}</think><answer>{letter}. {right}</answer>"
-    in_words = checked_response(reasoning, letter, OBJECT, 2, "text")
+    in_words = format_checked_response(reasoning, letter, OBJECT, 2, "text")
     assert in_words == f"<think>{reasoning}</think><answer>{right}</answer>"
     right = CAMERA["ABCD".index(letter)]
     reasoning = camera_reasoning([right], (0.0, 1.0), ("red box", "left far", "right far"))
-    assert checked_response(reasoning, letter, CAMERA, 2).endswith(f"<answer>{letter}. {right}</answer>")
+    assert format_checked_response(reasoning, letter, CAMERA, 2).endswith(f"<answer>{letter}. {right}</answer>")
 
 
-def test_a_scene_may_tell_of_other_motions_before_the_imagery():
+def test_a_scene_may_describe_other_motions_before_the_imagery():
     scene = "The red can goes from left far to left far, Moving Left."
     reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "right near", "Moving Right", scene)
-    assert checked_response(reasoning, "D", OBJECT, 2).endswith("<answer>D. Moving Right</answer>")
+    assert format_checked_response(reasoning, "D", OBJECT, 2).endswith("<answer>D. Moving Right</answer>")
 
 
 def test_two_motions_in_one_option_are_passed():
     options = ["Pan Left and Dolly In", "Pan Left and Dolly Out", "Pan Right and Dolly In", "Pan Right and Dolly Out"]
     reasoning = camera_reasoning(["Pan Right", "Dolly In"], (0.0,))
-    assert checked_response(reasoning, "C", options, 1).endswith("<answer>C. Pan Right and Dolly In</answer>")
+    assert format_checked_response(reasoning, "C", options, 1).endswith("<answer>C. Pan Right and Dolly In</answer>")
 
 
 @pytest.mark.parametrize(
@@ -85,19 +85,19 @@ def test_two_motions_in_one_option_are_passed():
         ("", "A"),
     ],
 )
-def test_what_contradicts_the_key_is_refused(reasoning, letter):
+def test_what_contradicts_the_key_is_rejected(reasoning, letter):
     with pytest.raises(InputError):
-        checked_response(reasoning, letter, CAMERA, reasoning.count(MARK))
+        format_checked_response(reasoning, letter, CAMERA, reasoning.count(MARK))
 
 
 @pytest.mark.parametrize("imagery", [0, 1, 3])
-def test_another_number_of_marks_than_imagery_frames_is_refused(imagery):
+def test_another_number_of_marks_than_imagery_frames_is_rejected(imagery):
     reasoning = camera_reasoning(["Pan Left"], (0.0, 1.0))
     with pytest.raises(InputError, match=f"2 imagery marks for {imagery} imagery frames"):
-        checked_response(reasoning, "A", CAMERA, imagery)
+        format_checked_response(reasoning, "A", CAMERA, imagery)
 
 
 @pytest.mark.parametrize("letter", ["", "E", "a", "AB"])
-def test_a_letter_of_no_option_is_refused(letter):
+def test_a_letter_of_no_option_is_rejected(letter):
     with pytest.raises(InputError, match="letter"):
-        checked_response(camera_reasoning(["Pan Left"], ()), letter, CAMERA, 0)
+        format_checked_response(camera_reasoning(["Pan Left"], ()), letter, CAMERA, 0)

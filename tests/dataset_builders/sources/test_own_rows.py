@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fourdthinker.dataset_builders.sources.answer_texts import split_options, with_answer_tags
+from fourdthinker.dataset_builders.sources.answer_texts import add_answer_tags, split_options
 from fourdthinker.dataset_builders.sources.own_rows import find_row_file, read_row_file
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.row_rules import row_fault
@@ -177,9 +177,9 @@ def test_an_open_question_is_for_dift(read):
     row = only_row(read([{"video": "a.mp4", "conversations": chat}], "dift"), "dift")
     assert (row["question"], row["options"], row["answer"]) == ("What moves?", [], "")
     assert row["response"] == "<answer>A cat.</answer>" and "1 responses got <answer> tags" in read.line
-    (asked,) = read([{"video": "a.mp4", "conversations": chat}])
-    assert "'A cat.' is not the letter of an option" in row_fault(asked, "grpo", None)
-    assert "options is empty: give the texts" in row_fault({**asked, "answer": "A"}, "eval", None)
+    (question,) = read([{"video": "a.mp4", "conversations": chat}])
+    assert "'A cat.' is not the letter of an option" in row_fault(question, "grpo", None)
+    assert "options is empty: give the texts" in row_fault({**question, "answer": "A"}, "eval", None)
 
 
 def test_a_response_that_names_no_option_leaves_the_question_as_written(read):
@@ -189,9 +189,9 @@ def test_a_response_that_names_no_option_leaves_the_question_as_written(read):
 
 
 def test_imagery_goes_with_its_marks(read, tmp_path):
-    said = "<think>I see <output_image>.</think><answer>B</answer>"
-    row = only_row(read([{**ROW, "response": said, "imagery": ["there.png"]}], "dift"), "dift")
-    assert row["response"] == said and row["imagery"][0]["path"] == str(tmp_path / "there.png")
+    response = "<think>I see <output_image>.</think><answer>B</answer>"
+    row = only_row(read([{**ROW, "response": response, "imagery": ["there.png"]}], "dift"), "dift")
+    assert row["response"] == response and row["imagery"][0]["path"] == str(tmp_path / "there.png")
 
 
 def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
@@ -202,7 +202,7 @@ def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
 
 
 @pytest.mark.parametrize(
-    ("said", "answer", "tagged"),
+    ("response", "answer", "tagged"),
     [
         ("<think>t</think><answer>B</answer>", "B", "<think>t</think><answer>B</answer>"),
         ("<think>t</think> right", "B", "<think>t</think><answer>right</answer>"),
@@ -212,10 +212,10 @@ def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
         ("It goes.", None, "<answer>It goes.</answer>"),
     ],
 )
-def test_answer_tags(said, answer, tagged):
-    assert with_answer_tags(said, answer, "B", ["left", "right"]) == tagged or answer is None
+def test_answer_tags(response, answer, tagged):
+    assert add_answer_tags(response, answer, "B", ["left", "right"]) == tagged or answer is None
     if answer is None:
-        assert with_answer_tags(said, None, None, []) == tagged
+        assert add_answer_tags(response, None, None, []) == tagged
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,11 @@ def test_reading_hostile_text_takes_linear_time():
         ([{**ROW, "video": 3}], "own.jsonl", "video has 3, no file name"),
         ([{"video": "a.mp4", "messages": "hello"}], "own.jsonl", "the conversation is 'hello', no list"),
         ([{"video": "a.mp4", "messages": ["hello"]}], "own.jsonl", "the conversation has 'hello', no message"),
-        ([{**ROW, "frames": ["a.png"], "timestamps": ["soon"]}], "own.jsonl", "timestamps has what is no number"),
+        (
+            [{**ROW, "frames": ["a.png"], "timestamps": ["soon"]}],
+            "own.jsonl",
+            "timestamps holds a value that is no number",
+        ),
         ("video,question\na.mp4,Which?,more\n", "own.csv", "line 2: there are 3 cells for 2 columns"),
         ('video,question\na.mp4,"Wh"ich?\n', "own.csv", "line 2: this is no CSV"),
         ("{", "own.jsonl", "line 1: this is no JSON"),

@@ -31,7 +31,7 @@ def written(tmp_path):
 
 
 def paths(row, column):
-    return [picture["path"] for picture in row[column]]
+    return [image["path"] for image in row[column]]
 
 
 def test_dift_rows(written, tmp_path):
@@ -129,10 +129,10 @@ def test_no_file_outside_the_root_is_named(tmp_path, caplog, name, field):
     path.write_text(json.dumps(bad))
     with pytest.raises(InputError) as caught:
         read_published(path, stage)
-    told = str(caught.value)
-    assert f"rows.jsonl, line 1, row {row['id']}: {field}" in told and f"names {name!r}, which " in told
-    assert f"only files in {tmp_path / 'root'} are read" in told and "--image-root" in told
-    assert "--on-bad-row skip leaves it out" in told
+    message = str(caught.value)
+    assert f"rows.jsonl, line 1, row {row['id']}: {field}" in message and f"names {name!r}, which " in message
+    assert f"only files in {tmp_path / 'root'} are read" in message and "--image-root" in message
+    assert "--on-bad-row skip leaves it out" in message
     path.write_text(f"{json.dumps(bad)}\n{json.dumps(DIFT if stage == 'dift' else GRPO)}")
     with caplog.at_level(logging.WARNING):
         assert len(read_published(path, stage, on_bad_row="skip")) == 1

@@ -1,4 +1,4 @@
-"""Rows from raw clips: the right answer follows from the poses, names are safe, bad clips are told and left out."""
+"""Rows from raw clips: the right answer follows from the poses, names are safe, bad clips are skipped."""
 
 import json
 from pathlib import Path
@@ -47,9 +47,9 @@ def test_rows_ask_for_the_clip_and_its_parts():
         assert row["imagery"][1] is row["frames"][row["timestamps"].index(end)]
         assert f"{start:.1f} s" in row["question"] and f"{end:.1f} s" in row["question"]
         assert json.loads(row["facts"])["camera_degrees"]["Truck Right"] > 3
-        for picture in row["frames"]:
-            assert picture.width * picture.height <= 256 * 28 * 28
-            assert picture.width % 28 == 0 and picture.height % 28 == 0
+        for image in row["frames"]:
+            assert image.width * image.height <= 256 * 28 * 28
+            assert image.width % 28 == 0 and image.height % 28 == 0
 
 
 def test_parts_may_differ_from_the_whole():
@@ -122,18 +122,18 @@ def test_finding_videos(tmp_path):
         find_videos(tmp_path / "nowhere")
 
 
-def test_bad_clips_are_told_and_the_run_goes_on(tmp_path):
+def test_bad_clips_are_reported_and_the_run_goes_on(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "page.mp4").write_text("<html>404</html>" * 100)
-    told = {}
-    assert list(video_rows(tmp_path, on_skip=lambda path, reason: told.update({path.name: reason}))) == []
-    assert "is empty" in told["empty.mp4"] and "no video" in told["page.mp4"]
+    skipped = {}
+    assert list(video_rows(tmp_path, on_skip=lambda path, reason: skipped.update({path.name: reason}))) == []
+    assert "is empty" in skipped["empty.mp4"] and "no video" in skipped["page.mp4"]
 
 
 def test_phone_clip_gives_rows():
     if not VIDEOS.exists():
         pytest.skip("the phone clips are not here: they are handed out beside the project, not with it")
-    told = []
-    rows = list(video_rows(VIDEOS / "backpack.mp4", on_skip=lambda *why: told.append(why)))
-    assert rows and not told
+    skipped = []
+    rows = list(video_rows(VIDEOS / "backpack.mp4", on_skip=lambda *why: skipped.append(why)))
+    assert rows and not skipped
     assert {row["source"] for row in rows} == {"backpack.mp4"}

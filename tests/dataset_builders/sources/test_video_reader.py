@@ -219,7 +219,7 @@ def bad(tmp_path_factory):
         "address",
     ],
 )
-def test_bad_file_is_told_in_one_line(bad, kind):
+def test_bad_file_is_reported_in_one_line(bad, kind):
     path, words = bad[kind]
     with pytest.raises(InputError, match=words) as caught:
         read_frames(path, max_frames=4)
@@ -233,7 +233,7 @@ def test_a_name_like_an_address_is_still_a_file(tmp_path, monkeypatch, video):
     assert len(read_frames("concat:a|b.mp4").frames) == 20
 
 
-def test_huge_frames_are_refused_before_decoding(tmp_path):
+def test_huge_frames_are_rejected_before_decoding(tmp_path):
     memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     path = write_video(tmp_path / "huge.mkv", [0], size=(400, 300), codec="mjpeg", pixels="yuvj420p")
     content = path.read_bytes()

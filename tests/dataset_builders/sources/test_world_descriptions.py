@@ -1,4 +1,4 @@
-"""What the tiny backbone reads: captions that hold for their clips, and options that say what was said."""
+"""Training data of the tiny backbone: captions match their clips, and options match their statements."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ pytest.importorskip("pybullet", reason="needs the extra `world`")
 
 from fourdthinker.dataset_builders.sources.world_descriptions import (
     described_clips,
-    option_reading,
-    scene_reading,
+    make_option_text,
+    make_scene_text,
     world_texts,
 )
 from fourdthinker.dataset_builders.sources.world_motion import SEED_RANGES
@@ -25,27 +25,30 @@ def described():
 @pytest.mark.slow
 def test_captions_are_those_of_the_clips_and_every_clip_is_its_own(described):
     with World() as world:
-        for number, told in enumerate(described):
+        for number, description in enumerate(described):
             clip = world.clip(SEED_RANGES["pretrain"] + number)
             facts = clip_facts(clip)
-            np.testing.assert_array_equal(told.rgb, clip.rgb)
-            assert told.caption == facts.describe()
-            assert all(name in sentence and sentence in told.caption for name, sentence in told.objects)
+            np.testing.assert_array_equal(description.rgb, clip.rgb)
+            assert description.caption == facts.describe()
+            assert all(name in sentence and sentence in description.caption for name, sentence in description.objects)
 
 
 @pytest.mark.slow
 def test_the_painted_object_is_the_one_that_is_named(described):
-    for told in described:
-        differs = (told.painted != told.rgb[0]).any(-1), (told.painted != told.rgb[-1]).any(-1)
+    for description in described:
+        differs = (
+            (description.painted != description.rgb[0]).any(-1),
+            (description.painted != description.rgb[-1]).any(-1),
+        )
         changed = min(differs, key=lambda where: where.sum())
         assert 0 < changed.sum() < changed.size / 2
-        assert (told.painted[changed][:, 0] >= 100).mean() > 0.9
-        assert told.painted_caption.startswith("The ") and " at " in told.painted_caption
+        assert (description.painted[changed][:, 0] >= 100).mean() > 0.9
+        assert description.painted_caption.startswith("The ") and " at " in description.painted_caption
 
 
 def test_an_option_says_what_the_statement_says():
     for seed in range(100):
-        prompt, answer = option_reading(np.random.default_rng(seed))
+        prompt, answer = make_option_text(np.random.default_rng(seed))
         statement, options = prompt.split("\n\n")
         letter, option = answer.split(". ")
         assert f"\n{letter}. {option}\n" in f"\n{options}\n"
@@ -53,9 +56,9 @@ def test_an_option_says_what_the_statement_says():
         assert sum(line.split(". ")[-1] in statement for line in options.splitlines()[:4]) == 1
 
 
-def test_a_scene_told_in_words_holds_what_its_response_concludes():
+def test_a_scene_described_in_words_holds_what_its_response_concludes():
     for seed in range(100):
-        prompt, response = scene_reading(np.random.default_rng(seed))
+        prompt, response = make_scene_text(np.random.default_rng(seed))
         scene = prompt.split("\n")[0]
         reasoning, answer = response.removeprefix("<think>").removesuffix("</answer>").split("</think><answer>")
         conclusion = reasoning.removesuffix(".").split(". ")[-1]
@@ -66,7 +69,7 @@ def test_a_scene_told_in_words_holds_what_its_response_concludes():
 @pytest.mark.slow
 def test_the_texts_hold_every_caption(described):
     texts = list(world_texts(described))
-    assert all(told.caption in texts and told.painted_caption in texts for told in described)
+    assert all(description.caption in texts and description.painted_caption in texts for description in described)
     assert any("<output_image>" in text for text in texts) and any("<answer>" in text for text in texts)
 
 

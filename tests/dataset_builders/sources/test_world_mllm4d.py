@@ -78,7 +78,7 @@ def test_centres_are_those_of_the_clip_seen_from_its_start_frame(rows):
                 assert (known is not None) == kind.camera[place]
                 assert known is None or np.abs(camera[:3] - known).max() < 1e-3
                 known = row["object_centers"][place]
-                assert (known is not None) == kind.thing[place]
+                assert (known is not None) == kind.object[place]
                 if known is not None:
                     centre = clip.centres[number, clip.names.index(facts["object"])]
                     assert np.abs((to_start @ [*centre, 1])[:3] - known).max() < 1e-3
@@ -105,6 +105,6 @@ def test_short_answers_are_nothing_else(rows):
 @pytest.mark.parametrize(
     ("arguments", "words"), [(("train", 2, "rl"), "'rl'"), (("train", -1, "sft"), "-1"), (("dev", 1, "sft"), "'dev'")]
 )
-def test_what_there_cannot_be_is_refused(arguments, words):
+def test_what_there_cannot_be_is_rejected(arguments, words):
     with pytest.raises(InputError, match=words):
         next(mllm4d_rows(*arguments))

@@ -29,8 +29,8 @@ def clip_seed(row) -> int:
 
 def plain(row) -> dict:
     """A row with its pictures as bytes."""
-    pictures = {name: [image.tobytes() for image in row[name]] for name in ("frames", "imagery")}
-    return {**row, **pictures}
+    images = {name: [image.tobytes() for image in row[name]] for name in ("frames", "imagery")}
+    return {**row, **images}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_response_concludes_with_the_answer_and_has_a_mark_for_each_imagery_
         assert len(row["frames"]) == len(row["timestamps"]) == 8
 
 
-def test_the_object_in_question_is_told_last_before_it_is_pictured(rows):
+def test_the_object_in_question_is_described_last_before_it_is_pictured(rows):
     for row in of_task(rows, "object_motion"):
         scene, pictured = (
             row["response"].removeprefix("<think>").split(f"I picture the {json.loads(row['facts'])['object']}")
@@ -132,7 +132,7 @@ def test_splits_and_seeds_share_no_clip(rows):
         (("train", -3), "-3"),
     ],
 )
-def test_what_there_cannot_be_is_refused(arguments, words):
+def test_what_there_cannot_be_is_rejected(arguments, words):
     with pytest.raises(InputError, match=words):
         next(world_rows(*arguments))
 

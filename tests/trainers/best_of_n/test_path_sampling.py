@@ -23,8 +23,8 @@ def parts(tiny_model_folder):
 
 def make_rows(count):
     row = {"options": ["left", "right", "up"], "timestamps": [0.0, 0.5]}
-    pictures = [[Image.new("RGB", (56, 56), (number, shade, 0)) for shade in (0, 90)] for number in range(count)]
-    return [{**row, "question": f"Which way, {number}?", "frames": frames} for number, frames in enumerate(pictures)]
+    clips = [[Image.new("RGB", (56, 56), (number, shade, 0)) for shade in (0, 90)] for number in range(count)]
+    return [{**row, "question": f"Which way, {number}?", "frames": frames} for number, frames in enumerate(clips)]
 
 
 def test_paths_are_text_of_the_whole_distribution(parts):

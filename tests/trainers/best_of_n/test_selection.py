@@ -12,8 +12,8 @@ from fourdthinker.trainers.best_of_n.selection import (
     ScoredRow,
     format_choice,
     is_trainable,
+    resolve_thresholds,
     score_paths,
-    settled_thresholds,
 )
 
 ROW = {
@@ -71,18 +71,18 @@ def scored_rows():
 
 def test_thresholds_are_the_mean_of_the_best_unless_given():
     rows = scored_rows()
-    assert settled_thresholds(rows, {}) == pytest.approx({"a": 0.45, "b": 0.2})
-    assert settled_thresholds(rows, {None: 0.3}) == {"a": 0.3, "b": 0.3}
-    assert settled_thresholds(rows, {None: 0.3, "b": 0.1}) == {"a": 0.3, "b": 0.1}
+    assert resolve_thresholds(rows, {}) == pytest.approx({"a": 0.45, "b": 0.2})
+    assert resolve_thresholds(rows, {None: 0.3}) == {"a": 0.3, "b": 0.3}
+    assert resolve_thresholds(rows, {None: 0.3, "b": 0.1}) == {"a": 0.3, "b": 0.1}
     with pytest.raises(InputError, match="threshold is given for 'c', but the rows are of a, b"):
-        settled_thresholds(rows, {"c": 0.3})
+        resolve_thresholds(rows, {"c": 0.3})
 
 
 def test_rows_keep_their_best_from_the_threshold_on():
     rows = scored_rows()
     assert [row.reaches(0.4) for row in rows if row.task == "a"] == [False, True, True, True]
     # 0.2 + 0.2 + 0.2 is more than 3 · 0.2, but the mean of equal rewards keeps them all.
-    mean = settled_thresholds(rows, {})["b"]
+    mean = resolve_thresholds(rows, {})["b"]
     assert all(row.reaches(mean) for row in rows if row.task == "b")
     assert not ScoredRow("a", [0.0], "path", 0.0).reaches(0.0), "one that earns nothing"
     assert not ScoredRow("a", [0.9], None, 0.0).reaches(0.0)
@@ -90,7 +90,7 @@ def test_rows_keep_their_best_from_the_threshold_on():
 
 def test_the_table_tells_what_is_kept():
     rows = scored_rows()
-    lines = format_choice(rows, settled_thresholds(rows, {None: 0.4})).splitlines()
+    lines = format_choice(rows, resolve_thresholds(rows, {None: 0.4})).splitlines()
     assert [line.split() for line in lines[2:]] == [
         ["a", "4", "3", "0.400", "0.338", "0.450"],
         ["b", "3", "0", "0.400", "0.150", "0.200"],
@@ -128,7 +128,7 @@ def test_paths_of_others_are_read_in_our_tags(tmp_path):
     ],
     ids=str,
 )
-def test_files_that_are_none_are_refused(tmp_path, lines, words):
+def test_files_that_are_none_are_rejected(tmp_path, lines, words):
     with pytest.raises(InputError, match=words):
         read_paths(write(tmp_path / "p.jsonl", *lines), {"a"})
     with pytest.raises(InputError, match="cannot read .*nowhere"):

@@ -7,7 +7,7 @@ from peft import IA3Config, LoraConfig, get_peft_model
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
-from fourdthinker.trainers.common.adapters import complete_lora_config, why_tokens_stay
+from fourdthinker.trainers.common.adapters import complete_lora_config, find_fused_head_fault
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def adapted(tmp_path):
             for weight in adapter.parameters():
                 if weight.requires_grad:
                     weight.add_(torch.randn_like(weight), alpha=0.1)
-            said = adapter(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            logits = adapter(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         for part in (adapter, model.config, processor):
             part.save_pretrained(tmp_path / name)
-        return tmp_path / name, ids, said
+        return tmp_path / name, ids, logits
 
     return adapt
 
@@ -69,12 +69,12 @@ def adapted(tmp_path):
 def test_an_adapter_that_was_trained_on_an_adapter_opens_with_both(tiny_model_folder, adapted):
     """As 4DRL's after DIFT's; and what TRL takes for a reference is not the model below them."""
     first, ids, before = adapted(tiny_model_folder, "first")
-    second, _, said = adapted(first, "the second")
+    second, _, logits = adapted(first, "the second")
     model, _ = load_model(second)
     with torch.no_grad():
         again = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    torch.testing.assert_close(again, said, atol=1e-4, rtol=1e-4)
-    assert (said - before).abs().max() > 1e-2
+    torch.testing.assert_close(again, logits, atol=1e-4, rtol=1e-4)
+    assert (logits - before).abs().max() > 1e-2
     assert model.config._name_or_path == model.name_or_path == str(second)
 
 
@@ -87,13 +87,13 @@ def test_a_reference_is_not_looked_for_in_an_adapter(tiny_model_folder, adapted,
 
 
 def test_rows_of_tokens_are_scored_where_the_table_is_whole(tiny_model):
-    assert why_tokens_stay(tiny_model, sharded=False) is None
-    assert "weights are sharded" in why_tokens_stay(tiny_model, sharded=True)
+    assert find_fused_head_fault(tiny_model, sharded=False) is None
+    assert "weights are sharded" in find_fused_head_fault(tiny_model, sharded=True)
 
 
 def test_what_an_adapter_says_itself_stays(tiny_model):
-    said = LoraConfig(target_modules=["q_proj"], exclude_modules=["v_proj"], modules_to_save=["lm_head"])
-    fitted = complete_lora_config(said, tiny_model.config)
+    config = LoraConfig(target_modules=["q_proj"], exclude_modules=["v_proj"], modules_to_save=["lm_head"])
+    fitted = complete_lora_config(config, tiny_model.config)
     assert fitted.target_modules == {"q_proj"} and set(fitted.exclude_modules) == {"v_proj"}
     assert fitted.modules_to_save == ["lm_head"] and fitted.trainable_token_indices is None
     other = IA3Config()

@@ -50,7 +50,7 @@ def rows(dift_dataset, make_dift_row):
     ],
     ids=str,
 )
-def test_what_would_leave_processes_waiting_is_refused(settings, rows, changes, imagery, words):
+def test_what_would_leave_processes_waiting_is_rejected(settings, rows, changes, imagery, words):
     with pytest.raises(InputError, match=f"weights are sharded.*{words}"):
         check_sharding(settings(**changes), [rows(*imagery)])
 
@@ -91,7 +91,7 @@ def test_weights_are_sharded_under_fsdp_and_the_third_stage_of_zero(settings, mo
     assert weights_are_sharded(settings())
 
 
-def test_a_trainer_refuses_before_the_first_step(settings, rows, tiny_model_folder, monkeypatch):
+def test_a_trainer_rejects_before_the_first_step(settings, rows, tiny_model_folder, monkeypatch):
     model, processor = load_model(tiny_model_folder)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(InputError, match="1 rows without imagery"):

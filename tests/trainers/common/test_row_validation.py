@@ -12,7 +12,7 @@ from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTCollator, DIFTConfig, LatentGRPOConfig
 from fourdthinker.trainers.common.images import keep_images_encoded
-from fourdthinker.trainers.common.row_validation import masks_needed, validate_rows
+from fourdthinker.trainers.common.row_validation import needs_masks, validate_rows
 from fourdthinker.trainers.grpo.rollout import encode_prompts
 
 from ...bad_rows import ELEVEN, OF_ANY_STAGE, OF_DIFT, OPTIONS, PICTURE, PNG
@@ -94,11 +94,11 @@ def test_a_missing_column_is_named(rows, stage, column):
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])
-def test_a_column_of_no_pictures_is_named(rows, column):
+def test_a_column_of_no_images_is_named(rows, column):
     data = rows()
     words = Dataset.from_dict({column: [["a.png"]] * len(data)})
     data = data.remove_columns(column).add_column(column, words[column], feature=words.features[column])
-    with pytest.raises(InputError, match=f"the column {column} holds list.*, no pictures: make the rows anew"):
+    with pytest.raises(InputError, match=f"the column {column} holds list.*, no images: make the rows anew"):
         validate_rows(data, "dift")
 
 
@@ -125,8 +125,8 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
     of_text = dict.fromkeys(("id", "question", "answer", "video"), Value("string"))
     lists = {"frames": List(Image()), "timestamps": List(Value("float64")), "options": List(Value("string"))}
     features = Features({**of_text, **lists})
-    asked = {"question": "Which way?", "options": OPTIONS, "answer": "A", "frames": [], "timestamps": []}
-    named = [{"id": f"row-{number}", "video": file, **asked} for number, file in enumerate(files)]
+    columns = {"question": "Which way?", "options": OPTIONS, "answer": "A", "frames": [], "timestamps": []}
+    named = [{"id": f"row-{number}", "video": file, **columns} for number, file in enumerate(files)]
 
     def decoding(batch):
         raise AssertionError("a row was read")
@@ -145,10 +145,10 @@ def test_a_video_will_do_for_frames_and_its_row_is_not_read(tmp_path, caplog, ma
         left[0]
 
 
-def test_a_file_that_is_no_picture_is_named(rows, tmp_path):
+def test_a_file_that_is_no_image_is_named(rows, tmp_path):
     (tmp_path / "page.png").write_text("<html>not found</html>")
     data = rows({1: {"frames": [PICTURE, {"bytes": None, "path": str(tmp_path / "page.png")}]}})
-    with pytest.raises(InputError, match=r"row-1: frames 2 is no picture, or damaged: .*page\.png"):
+    with pytest.raises(InputError, match=r"row-1: frames 2 is no image, or damaged: .*page\.png"):
         validate_rows(data, "dift")
 
 
@@ -202,8 +202,8 @@ def test_rows_that_were_not_looked_through_are_named_by_what_uses_them(
 )
 def test_masks_are_needed_for_pooling_by_region(tmp_path, settings, saved, needed):
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    assert masks_needed(DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings), str(tmp_path)) is needed
-    assert not masks_needed(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False), str(tmp_path))
+    assert needs_masks(DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings), str(tmp_path)) is needed
+    assert not needs_masks(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False), str(tmp_path))
 
 
 def test_files_that_are_there_will_do(rows, make_dift_row, tmp_path):

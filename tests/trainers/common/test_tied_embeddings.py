@@ -57,7 +57,7 @@ def test_tables_of_their_own_stay_as_they_are(tiny_model, batch):
     with input_gradient_by_rows(tiny_model):
         assert table._forward_hooks == untouched
     tiny_model.lm_head.weight = table.weight
-    for wanted, trains in ((False, True), (True, False)):
+    for enabled, trains in ((False, True), (True, False)):
         table.weight.requires_grad_(trains)
-        with input_gradient_by_rows(tiny_model, wanted):
+        with input_gradient_by_rows(tiny_model, enabled):
             assert table._forward_hooks == untouched

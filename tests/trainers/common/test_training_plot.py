@@ -1,4 +1,4 @@
-"""The picture of a run: there when something was logged, with a panel for each kind of number."""
+"""The plot of a run: written if something was logged, with a panel for each kind of number."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def coloured(path) -> int:
 
 
 @pytest.mark.parametrize("more", [[], COSINES, [*COSINES, *ANSWERS]], ids=len)
-def test_every_kind_of_number_adds_to_the_picture(tmp_path, more):
+def test_every_kind_of_number_adds_to_the_plot(tmp_path, more):
     write_training_plot(LOSS, tmp_path / "less.png")
     write_training_plot([*LOSS, *more, {"step": 29, "train_runtime": 3.0}], tmp_path / "more.png")
     assert coloured(tmp_path / "less.png") > 300
@@ -29,6 +29,6 @@ def test_every_kind_of_number_adds_to_the_picture(tmp_path, more):
 
 
 @pytest.mark.parametrize("log", [[], [{"step": 3, "train_runtime": 1.0}]], ids=len)
-def test_nothing_logged_is_no_picture(tmp_path, log):
+def test_nothing_logged_is_no_plot(tmp_path, log):
     write_training_plot(log, tmp_path / "plot.png")
     assert not list(tmp_path.iterdir())

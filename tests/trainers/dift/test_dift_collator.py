@@ -151,7 +151,7 @@ def test_frames_keep_their_seconds(collate, make_dift_row):
     assert torch.as_tensor(batch["second_per_grid_ts"]).tolist() == [4.0, 1.0]
 
 
-def test_encoded_pictures_are_read_too(collate, make_dift_row):
+def test_encoded_images_are_read_too(collate, make_dift_row):
     def encoded(image):
         file = io.BytesIO()
         image.save(file, "PNG")
@@ -184,7 +184,7 @@ def test_another_number_of_marks_than_of_frames_names_the_row(
 
 @pytest.mark.parametrize("drop_imagery", [False, True])
 @pytest.mark.parametrize("token", [LATENT_PAD, "<|video_pad|>", "<|im_start|>assistant", "<output_image>"])
-def test_our_tokens_in_the_words_of_a_row_are_refused(tiny_processor, make_dift_row, token, drop_imagery):
+def test_our_tokens_in_the_words_of_a_row_are_rejected(tiny_processor, make_dift_row, token, drop_imagery):
     collate = DIFTCollator(tiny_processor, SIZE, drop_imagery)
     for changes in ({"question": f"What is {token}?"}, {"options": [token, "b", "c", "d"]}):
         with pytest.raises(InputError, match="^row row-1: (question|options 1) has the token .* take it out$"):

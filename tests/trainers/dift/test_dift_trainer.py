@@ -111,12 +111,12 @@ def test_the_vision_tower_gets_no_gradient_and_the_language_model_does(make_trai
 def test_gradient_reaches_the_pass_that_predicted_the_latents_only_if_asked(make_trainer, rows):
     settings = PARALLEL
     without, cut, through = (
-        gradients(make_trainer(rows, **settings, self_feed_gradient=wanted)) for wanted in (0, 0, 1)
+        gradients(make_trainer(rows, **settings, self_feed_gradient=passes)) for passes in (0, 0, 1)
     )
     assert all(torch.equal(without[name], cut[name]) for name in without)
     different = [name for name in without if not torch.allclose(without[name], through[name], rtol=1e-3, atol=1e-6)]
     assert len(different) > len(without) / 2
-    trainers = [make_trainer(rows, **settings, self_feed_gradient=wanted) for wanted in (0, 1)]
+    trainers = [make_trainer(rows, **settings, self_feed_gradient=passes) for passes in (0, 1)]
     torch.testing.assert_close(*(loss_of(trainer).detach() for trainer in trainers))
 
 
@@ -160,10 +160,10 @@ def test_what_is_logged_is_what_the_steps_were(make_trainer, uneven_rows):
     assert "cosine_1" not in make_trainer(uneven_rows, drop_imagery=True).train().metrics
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_the_rows_ids(make_trainer, rows):
+def test_a_nan_or_infinite_loss_stops_and_leaves_the_rows_ids(make_trainer, rows):
     trainer = make_trainer(rows, max_steps=5, per_device_train_batch_size=3)
 
-    def spoil(module, given, output):
+    def spoil(module, inputs, output):
         if trainer.state.global_step == 1:
             output.last_hidden_state.data.fill_(float("nan"))
 
@@ -179,10 +179,10 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_rows_ids(make_trainer, ro
 def test_out_of_memory_names_the_longest_row(make_trainer, rows):
     trainer = make_trainer(rows, max_steps=1)
 
-    def refuse(module, given):
+    def run_out_of_memory(module, inputs):
         raise torch.OutOfMemoryError("no room")
 
-    trainer.model.model.language_model.layers[1].register_forward_pre_hook(refuse)
+    trainer.model.model.language_model.layers[1].register_forward_pre_hook(run_out_of_memory)
     longest = max(range(3), key=lambda number: trainer.data_collator([rows[number]])["input_ids"].shape[1])
     with pytest.raises(InputError, match=f"out of memory at step 1, whose longest row is row-{longest} with"):
         trainer.train()
@@ -281,7 +281,7 @@ def test_packed_rows_are_one_without_padding(make_trainer, uneven_rows):
     trainer = make_trainer(uneven_rows[:3], pack_rows=True)
     batch, seen = batch_of(trainer), []
     trainer.model.model.language_model.register_forward_pre_hook(
-        lambda module, args, given: seen.append(given["inputs_embeds"].shape), with_kwargs=True
+        lambda module, args, kwargs: seen.append(kwargs["inputs_embeds"].shape), with_kwargs=True
     )
     trainer.compute_loss(trainer.model, dict(batch))
     assert seen == [(1, int(batch["attention_mask"].sum()), trainer.model.config.text_config.hidden_size)]
@@ -304,24 +304,25 @@ def test_rows_of_like_length_share_batches(make_trainer, make_dift_row):
     lengths = [int(trainer.data_collator([row])["attention_mask"].sum()) for row in rows[:2]]
     # Qwen3-VL's processor writes the time of each grid as well.
     assert all(
-        0 <= exact - told < 20 for exact, told in zip(lengths, trainer.train_dataset["length"][:2], strict=True)
+        0 <= exact - estimate < 20
+        for exact, estimate in zip(lengths, trainer.train_dataset["length"][:2], strict=True)
     )
     batches = [batch["attention_mask"].sum(1).tolist() for batch in trainer.get_train_dataloader()]
     # transformers sorts 12 rows at a time, so at most one batch of six is mixed; by chance it would be three.
     assert sum(len(set(batch)) > 1 for batch in batches) <= 4 < 24 == len(batches)
 
 
-def test_pictures_are_decoded_in_worker_processes(make_trainer, rows, tmp_path):
+def test_images_are_decoded_in_worker_processes(make_trainer, rows, tmp_path):
     trainer = make_trainer(rows, dataloader_num_workers=2, per_device_train_batch_size=1)
     collate, log = trainer.data_collator, tmp_path / "processes"
 
-    def told(batch):
+    def collate_and_record(batch):
         with log.open("a") as file:
             file.write(f"{os.getpid()}\n")
-        assert all(isinstance(picture, dict) for row in batch for picture in row["frames"])
+        assert all(isinstance(image, dict) for row in batch for image in row["frames"])
         return collate(batch)
 
-    trainer.data_collator = told
+    trainer.data_collator = collate_and_record
     assert len(list(trainer.get_train_dataloader())) == 3
     assert str(os.getpid()) not in log.read_text().split() and len(log.read_text().split()) == 3
 
@@ -422,14 +423,14 @@ def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_traine
     assert trainer.model.config.latent_target_norm == pytest.approx(length, rel=1e-5), "one length for all steps"
 
 
-def test_evaluation_tells_what_the_model_says_on_its_own(make_trainer, rows):
+def test_evaluation_logs_what_the_model_answers_on_its_own(make_trainer, rows):
     trainer = make_trainer(rows, eval_generations=2, eval_max_new_tokens=12, per_device_eval_batch_size=2)
-    said = trainer.evaluate(trainer.train_dataset)
-    assert said["eval_accuracy_rows"] == 2 and said["eval_accuracy_chance"] == 0.25
-    assert 0 <= said["eval_accuracy_low"] <= said["eval_accuracy"] <= said["eval_accuracy_high"] <= 1
-    assert {"eval_rows_with_blocks", "eval_whole_blocks"} <= said.keys()
+    metrics = trainer.evaluate(trainer.train_dataset)
+    assert metrics["eval_accuracy_rows"] == 2 and metrics["eval_accuracy_chance"] == 0.25
+    assert 0 <= metrics["eval_accuracy_low"] <= metrics["eval_accuracy"] <= metrics["eval_accuracy_high"] <= 1
+    assert {"eval_rows_with_blocks", "eval_whole_blocks"} <= metrics.keys()
     (entry,) = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    assert entry["eval_accuracy"] == said["eval_accuracy"], "one entry, which callbacks and the best checkpoint go by"
+    assert entry["eval_accuracy"] == metrics["eval_accuracy"], "one entry, for callbacks and the best checkpoint"
     quiet = make_trainer(rows, eval_generations=0).evaluate(trainer.train_dataset)
     assert "eval_accuracy" not in quiet and "eval_loss" in quiet
 
@@ -462,7 +463,7 @@ def test_dropped_imagery_never_enters(make_trainer, rows):
         ({"latent_pooling": "mean"}, "latent_pooling is 'mean'"),
     ],
 )
-def test_settings_that_would_break_latent_blocks_are_refused(tmp_path, settings, words):
+def test_settings_that_would_break_latent_blocks_are_rejected(tmp_path, settings, words):
     with pytest.raises(InputError, match=words):
         DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)
 

@@ -93,7 +93,7 @@ def test_another_tower_has_features_of_its_own(tiny_model_folder, dift_dataset, 
     model, processor = load_model(tiny_model_folder)
     dataset, found = keep_images_encoded(dift_dataset(rows)), []
     for precision in (None, torch.bfloat16, None):
-        kept = FeatureCache(model, processor, tmp_path, precision).with_videos(dataset)
+        kept = FeatureCache(model, processor, tmp_path, precision).add_videos(dataset)
         found.append(set(kept["video_features_file"]))
         if precision:
             with torch.no_grad():
@@ -108,7 +108,7 @@ def test_whatever_features_follow_from_is_in_their_name(tiny_model_folder, dift_
 
     def keep(name, data=dataset):
         cache = FeatureCache(model, processor, tmp_path)
-        kept = cache.with_videos(data) if name == "videos" else cache.with_targets(data)
+        kept = cache.add_videos(data) if name == "videos" else cache.add_targets(data)
         found.append(frozenset(kept["video_features_file" if name == "videos" else "latent_targets_file"]))
 
     keep("targets")
@@ -134,17 +134,17 @@ def test_processes_share_the_work_whatever_the_others_have_written(
 ):
     model, processor = load_model(tiny_model_folder)
     dataset = keep_images_encoded(dift_dataset(rows))
-    told = PartialState()._shared_state  # what accelerate knows of the processes there are
-    monkeypatch.setitem(told, "num_processes", 2)
+    process_state = PartialState()._shared_state  # what accelerate knows of the processes there are
+    monkeypatch.setitem(process_state, "num_processes", 2)
     for process in (0, 1):
-        monkeypatch.setitem(told, "process_index", process)
+        monkeypatch.setitem(process_state, "process_index", process)
         cache = FeatureCache(model, processor, tmp_path)
         if process == 0:
             with pytest.raises(InputError, match="folder that all machines share"):
-                cache.with_videos(dataset)  # alone, as with folders that are not shared
+                cache.add_videos(dataset)  # alone, as with folders that are not shared
             assert 0 < len(list(tmp_path.rglob("*.safetensors"))) < len(rows)
         else:
-            assert all(map(os.path.exists, cache.with_videos(dataset)["video_features_file"]))
+            assert all(map(os.path.exists, cache.add_videos(dataset)["video_features_file"]))
 
 
 def test_rows_without_masks_are_named_before_the_first_step(make_trainer, rows):
@@ -153,4 +153,4 @@ def test_rows_without_masks_are_named_before_the_first_step(make_trainer, rows):
     trainer.model.config.latent_pooling = "region"
     cache = FeatureCache(trainer.model, trainer.processing_class, trainer.args.feature_cache)
     with pytest.raises(InputError, match="imagery_masks"):
-        cache.with_targets(dataset)
+        cache.add_targets(dataset)

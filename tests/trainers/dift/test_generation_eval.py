@@ -10,7 +10,7 @@ BLOCK = LATENT_START + LATENT_PAD * 4 + LATENT_END
 
 
 def test_counts_and_shares(tiny_model, tiny_processor, make_dift_row, monkeypatch):
-    said = [
+    responses = [
         f"<think>I see {BLOCK} and {BLOCK}.</think><answer>B. Pan Right</answer>",
         f"<think>I see {LATENT_START}{LATENT_PAD}{LATENT_END}",
         "<think>Nothing.</think><answer>A</answer>",
@@ -20,7 +20,7 @@ def test_counts_and_shares(tiny_model, tiny_processor, make_dift_row, monkeypatc
     rows = [make_dift_row(number) for number in range(5)]
     # As the published rows are: options in the question, the key in the response.
     rows[3] |= {"options": [], "answer": ""}
-    monkeypatch.setattr(generation_eval, "predict", lambda *args, **kwargs: said)
+    monkeypatch.setattr(generation_eval, "predict", lambda *args, **kwargs: responses)
     counts = free_running_counts(tiny_model, tiny_processor, rows, 2, 8)
     assert counts == {
         "rows": 5,

@@ -477,7 +477,7 @@ def handed_to_the_model(trainer, batch):
     return scorer(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100))
 
 
-def test_prompts_are_told_apart_by_number_and_not_by_object(parts, tmp_path):
+def test_prompts_are_distinguished_by_number_and_not_by_object(parts, tmp_path):
     """A copy of the batch, such as a new TRL may make, keeps prompts shared."""
     trainer = make_trainer(parts, tmp_path)
     (batch,) = roll_out(trainer)
@@ -590,7 +590,7 @@ def test_sampling_is_what_the_settings_say(parts, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"), [("temperature", 0.5), ("max_new_tokens", 7), ("do_sample", False), ("top_k", 3)]
 )
-def test_sampling_that_the_settings_do_not_tell_is_refused(parts, tmp_path, field, value):
+def test_sampling_that_the_settings_do_not_name_is_rejected(parts, tmp_path, field, value):
     with pytest.raises(InputError, match=f"would sample with {field} {value}, while the settings say"):
         make_trainer(parts, tmp_path, generation_kwargs={field: value})
 
@@ -621,8 +621,8 @@ def test_a_placeholder_is_never_sampled(parts, tmp_path):
     (batch,) = roll_out(trainer)
     visual = torch.tensor([config.video_token_id, config.image_token_id])
     assert not torch.isin(batch["completion_ids"], visual).any()
-    asked = make_trainer(parts, tmp_path, generation_kwargs={"suppress_tokens": [5]})
-    assert {5, *visual.tolist()} == set(asked.generation_config.suppress_tokens), "beside what the settings ban"
+    suppressing = make_trainer(parts, tmp_path, generation_kwargs={"suppress_tokens": [5]})
+    assert {5, *visual.tolist()} == set(suppressing.generation_config.suppress_tokens), "beside what the settings ban"
 
 
 def test_rewards_see_the_rows_and_the_latent_tokens(parts, tmp_path):
@@ -775,11 +775,11 @@ def test_logged_completions_show_their_blocks(parts, tmp_path):
     trainer.train()
     table = pyarrow.parquet.read_table(tmp_path / "completions" / "completions_00001.parquet").to_pydict()
     assert len(table["completion"]) == 8 and table["step"] == [1] * 8
-    said = [message["content"] for (message,) in table["completion"]]
-    assert any("[imagery 1: 4 latents]" in text for text in said)
-    assert not any("<|latent" in text for text in said)
-    assert [len(text) > 0 for text in said] == [True] * 8
-    assert table["shown"] == said, "each beside its own rewards"
+    texts = [message["content"] for (message,) in table["completion"]]
+    assert any("[imagery 1: 4 latents]" in text for text in texts)
+    assert not any("<|latent" in text for text in texts)
+    assert [len(text) > 0 for text in texts] == [True] * 8
+    assert table["shown"] == texts, "each beside its own rewards"
 
 
 def test_evaluation_logs_the_same_numbers(parts, tmp_path):
@@ -849,9 +849,9 @@ def test_a_loss_that_is_no_number_ends_the_run_before_its_step(parts, tmp_path):
     trainer._base_model.model.register_forward_hook(overflow)
     with pytest.raises(InputError, match="the loss of step 2 is nan: the ids of its rows are in .*loss-2-0.json"):
         trainer.train()
-    told = json.loads((tmp_path / "loss-2-0.json").read_text())
-    assert told["step"] == 2 and len(told["ids"]) == 8 and len(set(told["ids"])) == 2
-    assert set(told["ids"]) < {f"clip-{number}" for number in range(4)}
+    record = json.loads((tmp_path / "loss-2-0.json").read_text())
+    assert record["step"] == 2 and len(record["ids"]) == 8 and len(set(record["ids"])) == 2
+    assert set(record["ids"]) < {f"clip-{number}" for number in range(4)}
     assert all(torch.equal(weight, before[0][name]) for name, weight in trainer.model.named_parameters())
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-1"]
 
@@ -867,7 +867,7 @@ def test_a_rollout_of_a_broken_policy_ends_the_run_in_one_line(parts, tmp_path):
     assert json.loads((tmp_path / "loss-1-0.json").read_text())["ids"][::4] == ["clip-0", "clip-1", "clip-2"]
 
 
-def test_fewer_rows_than_a_rollout_takes_are_refused(parts, tmp_path):
+def test_fewer_rows_than_a_rollout_takes_are_rejected(parts, tmp_path):
     """TRL leaves them out: the run would end without a step and save the model that it began with."""
     trainer = make_trainer(parts, tmp_path)  # 12 completions at once, 4 of a prompt
     trainer.train_dataset = Dataset.from_list(make_rows(2))
@@ -875,7 +875,7 @@ def test_fewer_rows_than_a_rollout_takes_are_refused(parts, tmp_path):
         trainer.train()
 
 
-def test_rows_without_the_needed_columns_are_refused(parts, tmp_path):
+def test_rows_without_the_needed_columns_are_rejected(parts, tmp_path):
     model, processor = parts
     rows = Dataset.from_list([{"question": "q", "options": OPTIONS, "answer": "A"}])
     with pytest.raises(InputError, match="train_dataset has no column frames, timestamps"):
@@ -893,11 +893,12 @@ def test_default_rewards_and_their_weights(parts, tmp_path):
 
 def test_rewards_are_chosen_by_name(parts, tmp_path):
     model, processor = parts
-    given = {"train_dataset": Dataset.from_list([{**make_rows(1)[0], "camera_centers": None, "object_centers": None}])}
+    row = {**make_rows(1)[0], "camera_centers": None, "object_centers": None}
+    columns = {"train_dataset": Dataset.from_list([row])}
 
     def trainer(**settings):
         args = LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none", **settings)
-        return LatentGRPOTrainer(model, args=args, processing_class=processor, **given)
+        return LatentGRPOTrainer(model, args=args, processing_class=processor, **columns)
 
     paid = trainer(reward_funcs=["spatiotemporal_reward"], center_scale="relative")
     assert paid.reward_func_names == ["spatiotemporal_reward"] and paid.reward_weights.tolist() == [1.0]
@@ -909,12 +910,12 @@ def test_rewards_are_chosen_by_name(parts, tmp_path):
     torch.testing.assert_close(
         trainer(reward_funcs=["accuracy_reward", "format_reward"]).reward_weights, torch.tensor([1.0, 0.2])
     )
-    given["train_dataset"] = Dataset.from_list(make_rows(1))
+    columns["train_dataset"] = Dataset.from_list(make_rows(1))
     with pytest.raises(InputError, match="no column camera_centers, object_centers: give it .*--questions mllm4d"):
         trainer(reward_funcs=["spatiotemporal_reward"])
 
 
-def test_weights_that_do_not_fit_are_refused(parts, tmp_path):
+def test_weights_that_do_not_fit_are_rejected(parts, tmp_path):
     with pytest.raises(InputError, match=r"reward_weights \[1.0, 2.0\] do not fit the rewards varied_reward"):
         make_trainer(parts, tmp_path, reward_weights=[1.0, 2.0])
 
@@ -931,7 +932,7 @@ def test_without_latents_completions_are_text_alone(parts, tmp_path):
     assert shares[0] > 0.3 and shares[1] == 0
 
 
-def test_latents_of_other_rows_are_refused(parts):
+def test_latents_of_other_rows_are_rejected(parts):
     model, _ = parts
     ids = torch.tensor([[1, model.config.latent_token_id]])
     scorer = LatentScorer(model, Rollout(latents=[torch.zeros(2, 8)]), model, 3, "all")

@@ -1,5 +1,8 @@
-"""In mixed precision decoding and scoring compute alike, however the policy is wrapped: their log-probs agree as well
-with an adapter as without one. Processes of a distributed run start this file as a script."""
+"""In mixed precision, decoding and scoring use one precision, however the policy is wrapped.
+
+Their log-probs agree with an adapter as well as without one. Processes of a distributed run start this file as a
+script.
+"""
 
 import json
 import sys
@@ -177,12 +180,12 @@ def test_an_adapter_that_was_trained_is_scored_as_it_was_rolled_out(tiny_folders
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True], ids=["gradients shared", "weights sharded"])
 def test_two_processes_score_as_they_rolled_out(tiny_folders, tmp_path, in_two_processes, sharded):
-    wanted = {
+    cases = {
         "without": {"bf16": True},
         "with": {"bf16": True, "adapter": "lora"},
         "trained": {"bf16": True, "adapter": "lora", "noise": 0.05},
     }
-    arguments = (tiny_folders("qwen2_5_vl"), tmp_path, json.dumps(wanted))
+    arguments = (tiny_folders("qwen2_5_vl"), tmp_path, json.dumps(cases))
     in_two_processes(Path(__file__).read_text(), *arguments, sharded=sharded)
     for rank in range(2):
         gaps = json.loads((tmp_path / f"gaps-{rank}.json").read_text())
@@ -191,8 +194,8 @@ def test_two_processes_score_as_they_rolled_out(tiny_folders, tmp_path, in_two_p
 
 
 if __name__ == "__main__":
-    model_folder, output_folder, wanted = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-    measured = {name: replay_gap(model_folder, output_folder / "run", **one) for name, one in wanted.items()}
+    model_folder, output_folder, cases = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    measured = {name: replay_gap(model_folder, output_folder / "run", **one) for name, one in cases.items()}
     rank = torch.distributed.get_rank()
     (output_folder / f"gaps-{rank}.json").write_text(json.dumps(measured))
     torch.distributed.destroy_process_group()

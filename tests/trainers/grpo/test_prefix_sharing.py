@@ -6,10 +6,10 @@ import torch
 from fourdthinker.trainers import LatentGRPOConfig
 from fourdthinker.trainers.grpo.prefix_sharing import (
     SharedRows,
-    best_number_together,
+    find_best_group_size,
     group_by_prompt,
-    order_is_free,
-    prompts_together,
+    group_slices_by_prompt,
+    is_order_free,
     row_cost,
 )
 
@@ -22,17 +22,17 @@ GROUPS = [[0, 2, 3], [1]]
 
 @pytest.fixture
 def layout():
-    return SharedRows.of(MASK, 2, GROUPS)
+    return SharedRows.lay_out(MASK, 2, GROUPS)
 
 
 def test_a_prompt_stands_once_before_its_completions(layout):
-    assert layout.taken(IDS, padding=99).tolist() == [[10, 11, 12, 13, 14, 15, 16], [20, 21, 99, 99, 99, 99, 99]]
+    assert layout.gather(IDS, padding=99).tolist() == [[10, 11, 12, 13, 14, 15, 16], [20, 21, 99, 99, 99, 99, 99]]
     positions = torch.stack([IDS, IDS + 100])
-    assert layout.taken(positions)[1, 0].tolist() == [110, 111, 112, 113, 114, 115, 116]
+    assert layout.gather(positions)[1, 0].tolist() == [110, 111, 112, 113, 114, 115, 116]
 
 
 def test_every_token_is_found_again_and_sees_what_it_saw_in_its_row(layout):
-    seen, ids = layout.attention().flatten(0, 2), layout.taken(IDS)
+    seen, ids = layout.attention().flatten(0, 2), layout.gather(IDS)
     tokens = ids.shape[1]
     for row, column in MASK.nonzero().tolist():
         place = int(layout.places[row, column])
@@ -54,7 +54,7 @@ def test_as_many_stand_together_as_cost_the_least(prompt, completion, hidden):
         return row_cost(prompt + together * completion, hidden) / together
 
     best = min(range(1, 9), key=cost)
-    found = min(best_number_together(prompt, completion, hidden), 8)
+    found = min(find_best_group_size(prompt, completion, hidden), 8)
     assert cost(found) <= 1.02 * cost(best)
     assert (prompt < completion / 2) == (found == 1)
 
@@ -71,14 +71,14 @@ def test_rows_move_within_their_step_alone():
         | {"tokens": torch.tensor(7)}
         for n, pair in enumerate(numbers)
     ]
-    moved = prompts_together(slices, window=2)
+    moved = group_slices_by_prompt(slices, window=2)
     assert [piece["ids"].tolist() for piece in moved] == [[0, 3], [1, 2], [4, 7], [5, 6]]
     assert [piece["names"] for piece in moved] == [["0", "3"], ["1", "2"], ["4", "7"], ["5", "6"]]
     assert all(len(set(piece["prompt_numbers"])) == 1 for piece in moved)
     assert all(piece["tokens"] == 7 and piece["none"] is None for piece in moved)
-    part = prompts_together(slices[:2], window=4)  # a step takes two generations of two slices
+    part = group_slices_by_prompt(slices[:2], window=4)  # a step takes two generations of two slices
     assert [piece["ids"].tolist() for piece in part] == [[0, 3], [1, 2]]
-    assert prompts_together(slices[:3], window=2) == slices[:3]  # the second step would begin in the third slice
+    assert group_slices_by_prompt(slices[:3], window=2) == slices[:3]  # the second step would begin in the third slice
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_rows_move_within_their_step_alone():
     ids=str,
 )
 def test_rows_stay_where_a_pass_takes_a_mean_of_its_own(tmp_path, settings, free):
-    assert order_is_free(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)) == free
+    assert is_order_free(LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)) == free

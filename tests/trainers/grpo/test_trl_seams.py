@@ -95,9 +95,9 @@ def test_the_log_takes_completions_and_the_time_of_steps():
 
 def test_rewards_are_gathered_where_they_are_computed_and_their_groups_told_of():
     assert "gather(rewards_per_func)" in source(GRPOTrainer._calculate_rewards), f"not all rewards are seen {VERSION}"
-    told = '["frac_reward_zero_std"].append'
+    statement = '["frac_reward_zero_std"].append'
     scored = source(GRPOTrainer._generate_and_score_completions)
-    assert scored.count(told) == 1, f"equal groups are logged otherwise {VERSION}"
+    assert scored.count(statement) == 1, f"equal groups are logged otherwise {VERSION}"
 
 
 def test_the_effective_generation_config_can_be_asked_for():

@@ -33,7 +33,9 @@ def assert_same(batch, other, names):
         torch.testing.assert_close(torch.as_tensor(batch[name]), torch.as_tensor(other[name]), rtol=0, atol=0)
 
 
-def test_a_video_is_seen_alike_in_rollouts_in_dift_and_in_evaluation(rows, tiny_processor, monkeypatch, tmp_path):
+def test_a_video_is_encoded_the_same_in_rollouts_in_dift_and_in_evaluation(
+    rows, tiny_processor, monkeypatch, tmp_path
+):
     prompts = encode_prompts(tiny_processor, [rows[0]])
     seconds = ["second_per_grid_ts"] if "second_per_grid_ts" in prompts else []
     seen = ["pixel_values_videos", "video_grid_thw", *seconds]
@@ -50,10 +52,10 @@ def test_a_video_is_seen_alike_in_rollouts_in_dift_and_in_evaluation(rows, tiny_
     length = prompts["input_ids"].shape[1] - 1  # DIFT learns the line break that opens the answer
     assert torch.equal(batch["input_ids"][0, :length], prompts["input_ids"][0, :length])
 
-    asked = []
-    monkeypatch.setattr(evaluation, "greedy", lambda model, inputs, *_: asked.append(inputs) or STOPPED)
+    encoded = []
+    monkeypatch.setattr(evaluation, "decode_greedily", lambda model, inputs, *_: encoded.append(inputs) or STOPPED)
     evaluation.predict(SilentModel(), tiny_processor, rows.select([0]), progress=False)
-    assert_same(asked[0], prompts, [*seen, "input_ids"])
+    assert_same(encoded[0], prompts, [*seen, "input_ids"])
 
 
 STOPPED = SimpleNamespace(sequences=torch.zeros(1, 0, dtype=torch.long))

@@ -1,4 +1,4 @@
-"""Batches for the tiny backbone: what is asked of a clip, and that only the responses are learnt."""
+"""Batches for the tiny backbone: the prompts of a clip, and a loss on responses only."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -32,9 +32,9 @@ def batches(tiny_processor):
 
 def turns(processor, batch) -> list[tuple[str, str]]:
     """What each row asks, and what of it is learnt."""
-    asked = [text.split("<|im_start|>user\n")[1] for text in processor.tokenizer.batch_decode(batch["input_ids"])]
+    texts = [text.split("<|im_start|>user\n")[1] for text in processor.tokenizer.batch_decode(batch["input_ids"])]
     learnt = [processor.tokenizer.decode(row[row != -100]) for row in batch["labels"]]
-    prompts = [text.split("<|im_end|>")[0].split("<|vision_end|>")[-1] for text in asked]
+    prompts = [text.split("<|im_end|>")[0].split("<|vision_end|>")[-1] for text in texts]
     return list(zip(prompts, learnt, strict=True))
 
 
@@ -60,5 +60,5 @@ def test_every_kind_comes_and_learns_its_response_alone(batches, tiny_processor)
 def test_a_batch_depends_on_the_seed_and_its_number_alone(batches, tiny_processor):
     again = PretrainingBatches(batches.clips, batches.readings, tiny_processor, batches=150, batch_size=2)
     other = PretrainingBatches(batches.clips, batches.readings, tiny_processor, batches=150, batch_size=2, seed=1)
-    asked = [[turns(tiny_processor, source[index])[0][0] for index in range(20)] for source in (batches, again, other)]
-    assert asked[0] == asked[1] != asked[2]
+    texts = [[turns(tiny_processor, source[index])[0][0] for index in range(20)] for source in (batches, again, other)]
+    assert texts[0] == texts[1] != texts[2]

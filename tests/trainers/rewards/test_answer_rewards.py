@@ -149,16 +149,16 @@ def test_every_option_order_gives_the_same_reward():
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_two_options_to_ten_are_paid(count):
     options, letter = [f"{number} m" for number in range(count)], "ABCDEFGHIJ"[count - 1]
-    said = [GOOD.format(letter), GOOD.format(f"{letter}. {options[-1]}"), GOOD.format("A"), GOOD.format("K")]
+    completions = [GOOD.format(letter), GOOD.format(f"{letter}. {options[-1]}"), GOOD.format("A"), GOOD.format("K")]
     columns = {"answer": [letter] * 4, "options": [options] * 4}
-    assert accuracy_reward(said, **columns) == [1, 1, 0, 0]
+    assert accuracy_reward(completions, **columns) == [1, 1, 0, 0]
     centers = {"camera_centers": [None] * 4, "object_centers": [None] * 4}
-    paid = spatiotemporal_reward(said, **columns, **centers)
+    paid = spatiotemporal_reward(completions, **columns, **centers)
     assert paid[0] == paid[1] == paid[2] + 0.6
 
 
 @pytest.mark.parametrize("count", [1, 11])
-def test_other_numbers_of_options_are_refused(count):
+def test_other_numbers_of_options_are_rejected(count):
     with pytest.raises(InputError, match=f"options has {count} entr.*: give 2 to 10"):
         accuracy_reward([GOOD.format("A")], answer=["A"], options=[["x"] * count])
 

@@ -24,13 +24,13 @@ ANSWER = "<answer>C</answer>"
 FAR = math.exp(-0.5)  # one of two centres, 1 m off
 
 
-def said(start=START, end=END, answer=ANSWER):
+def compose(start=START, end=END, answer=ANSWER):
     return REASONING.format(start, end) + answer
 
 
 def camera(first="[0, 0, 0]", last="[0, 0, 3]"):
     """Both states, the camera's centres as given."""
-    return said(
+    return compose(
         f"Spatial State (Frame 3):\n- Camera Center: {first}\n- Object Center: [1, 0, 4]",
         f"Spatial State (Frame 9):\n- Camera Center: {last}\n- Object Center: null",
     )
@@ -39,29 +39,29 @@ def camera(first="[0, 0, 0]", last="[0, 0, 3]"):
 # completion, accuracy, format, camera, object
 TABLE = [
     # all of it
-    (said(), 1, 1, 1, 1),
-    (said(answer="<answer>C. 3.0 m</answer>"), 1, 1, 1, 1),
-    (said(answer="\n<answer>3.0 m</answer>\n"), 1, 1, 1, 1),
-    (said(f"{BLOCK} {START}", f"{END} {BLOCK}"), 1, 1, 1, 1),
-    (said(START.replace("\n", " "), END.replace("\n", " ")), 1, 1, 1, 1),
+    (compose(), 1, 1, 1, 1),
+    (compose(answer="<answer>C. 3.0 m</answer>"), 1, 1, 1, 1),
+    (compose(answer="\n<answer>3.0 m</answer>\n"), 1, 1, 1, 1),
+    (compose(f"{BLOCK} {START}", f"{END} {BLOCK}"), 1, 1, 1, 1),
+    (compose(START.replace("\n", " "), END.replace("\n", " ")), 1, 1, 1, 1),
     (camera("[0,0,0]", "[ 0 , 0 , 3 ]"), 1, 1, 1, 1),
     (camera("[-0.0, 0e5, 0.000]", "[0, 0, 0.3E1]"), 1, 1, 1, 1),
     (camera("[0, 0, 0] metres", "[0, 0, 3] "), 1, 0.6, 0, 0),
     # a wrong answer, or none
-    (said(answer="<answer>A</answer>"), 0, 1, 1, 1),
-    (said(answer="<answer>A or C</answer>"), 0, 1, 1, 1),
-    (said(answer="<answer>Based on the frames, C</answer>"), 0, 1, 1, 1),
-    (said(answer="<answer>Ｃ</answer>"), 1, 1, 1, 1),
-    (said(answer="<answer>С</answer>"), 0, 1, 1, 1),  # a Cyrillic letter
-    (said(answer="<answer></answer>"), 0, 0.4, 1, 1),
-    (said(answer="<answer>C"), 0, 0.4, 1, 1),
-    (said(answer="C"), 0, 0.4, 1, 1),
-    (said(answer="<answer>C</answer><answer>C</answer>"), 0, 0.4, 1, 1),
-    (said(answer="<answer><answer>C</answer></answer>"), 0, 0.4, 1, 1),
-    (said(answer="<answer>C</answer> for sure"), 0, 0.4, 1, 1),
-    (said(answer="<ANSWER>C</ANSWER>"), 0, 0.4, 1, 1),
-    (said(answer=f"{BLOCK}<answer>C</answer>"), 1, 0.4, 1, 1),
-    (said(answer="<|latent_start|><answer>C</answer><|latent_end|>"), 0, 0.4, 1, 1),
+    (compose(answer="<answer>A</answer>"), 0, 1, 1, 1),
+    (compose(answer="<answer>A or C</answer>"), 0, 1, 1, 1),
+    (compose(answer="<answer>Based on the frames, C</answer>"), 0, 1, 1, 1),
+    (compose(answer="<answer>Ｃ</answer>"), 1, 1, 1, 1),
+    (compose(answer="<answer>С</answer>"), 0, 1, 1, 1),  # a Cyrillic letter
+    (compose(answer="<answer></answer>"), 0, 0.4, 1, 1),
+    (compose(answer="<answer>C"), 0, 0.4, 1, 1),
+    (compose(answer="C"), 0, 0.4, 1, 1),
+    (compose(answer="<answer>C</answer><answer>C</answer>"), 0, 0.4, 1, 1),
+    (compose(answer="<answer><answer>C</answer></answer>"), 0, 0.4, 1, 1),
+    (compose(answer="<answer>C</answer> for sure"), 0, 0.4, 1, 1),
+    (compose(answer="<ANSWER>C</ANSWER>"), 0, 0.4, 1, 1),
+    (compose(answer=f"{BLOCK}<answer>C</answer>"), 1, 0.4, 1, 1),
+    (compose(answer="<|latent_start|><answer>C</answer><|latent_end|>"), 0, 0.4, 1, 1),
     # another format around right states
     (START + END + ANSWER, 1, 0.4, 1, 1),
     (f"<think>{START}{END}{ANSWER}</think>", 0, 0.4, 1, 1),
@@ -75,40 +75,40 @@ TABLE = [
     (camera("[1, 0, 0]", "[0, 0, 4]"), 1, 1, math.exp(-1), 1),
     (camera(last="[0, 3, 7]"), 1, 1, math.exp(-2.5), 1),
     (camera(last="[0, 0, 3000]"), 1, 1, 0, 1),
-    (said(format_spatial_state(3, CAMERA[0], [1, 0, 6])), 1, 1, 1, math.exp(-2)),
+    (compose(format_spatial_state(3, CAMERA[0], [1, 0, 6])), 1, 1, 1, math.exp(-2)),
     # a centre for the wrong frame, missing, or made up
     (camera("null", "null"), 1, 1, 0, 1),
     (camera("null"), 1, 1, 0, 1),
-    (said(format_spatial_state(3, CAMERA[0], [2, 1, 4]), END), 1, 1, 1, math.exp(-math.sqrt(2))),
-    (said(format_spatial_state(3, CAMERA[0], None), format_spatial_state(9, CAMERA[1], OBJECT[0])), 1, 1, 1, 0),
-    (said(START, format_spatial_state(9, CAMERA[1], OBJECT[0])), 1, 1, 1, 0),
-    (said(format_spatial_state(3, None, None), format_spatial_state(9, None, None)), 1, 1, 0, 0),
+    (compose(format_spatial_state(3, CAMERA[0], [2, 1, 4]), END), 1, 1, 1, math.exp(-math.sqrt(2))),
+    (compose(format_spatial_state(3, CAMERA[0], None), format_spatial_state(9, CAMERA[1], OBJECT[0])), 1, 1, 1, 0),
+    (compose(START, format_spatial_state(9, CAMERA[1], OBJECT[0])), 1, 1, 1, 0),
+    (compose(format_spatial_state(3, None, None), format_spatial_state(9, None, None)), 1, 1, 0, 0),
     # too many blocks, too few, in disorder
-    (said(START, END + END), 1, 0.6, 0, 0),
-    (said(START + START, END), 1, 0.6, 0, 0),
-    (said(START * 500, END), 1, 0.6, 0, 0),
-    (said(START, END + format_spatial_state(12, CAMERA[1], None)), 1, 0.6, 0, 0),
-    (said(START, END + " Spatial State (Frame 10): unclear"), 1, 0.6, 0, 0),
-    (said(START, END + " Spatial State (Frame "), 1, 0.6, 0, 0),
-    (said(END, START), 1, 0.6, 0, 0),
-    (said(START, START), 1, 0.6, 0, 0),
-    (said(START, ""), 1, 0.6, 0, 0),
-    (said("", ""), 1, 0.6, 0, 0),
-    (said(BLOCK[:16] + START + BLOCK[-14:], END), 1, 0, 0, 0),
-    (said(START, END, f"<answer>C</answer>{START}"), 0, 0, 0, 0),
-    (said(START, END).replace("Camera Center: [0.00, 0.00, 0.00]", "Camera Center: [0,0,0] [0,0,0]"), 1, 0.6, 0, 0),
+    (compose(START, END + END), 1, 0.6, 0, 0),
+    (compose(START + START, END), 1, 0.6, 0, 0),
+    (compose(START * 500, END), 1, 0.6, 0, 0),
+    (compose(START, END + format_spatial_state(12, CAMERA[1], None)), 1, 0.6, 0, 0),
+    (compose(START, END + " Spatial State (Frame 10): unclear"), 1, 0.6, 0, 0),
+    (compose(START, END + " Spatial State (Frame "), 1, 0.6, 0, 0),
+    (compose(END, START), 1, 0.6, 0, 0),
+    (compose(START, START), 1, 0.6, 0, 0),
+    (compose(START, ""), 1, 0.6, 0, 0),
+    (compose("", ""), 1, 0.6, 0, 0),
+    (compose(BLOCK[:16] + START + BLOCK[-14:], END), 1, 0, 0, 0),
+    (compose(START, END, f"<answer>C</answer>{START}"), 0, 0, 0, 0),
+    (compose(START, END).replace("Camera Center: [0.00, 0.00, 0.00]", "Camera Center: [0,0,0] [0,0,0]"), 1, 0.6, 0, 0),
     # something else than a state
-    (said(START.lower(), END.lower()), 1, 0.6, 0, 0),
-    (said(START.upper(), END.upper()), 1, 0.6, 0, 0),
-    (said(START.replace("Spatial", "Ѕpatial"), END), 1, 0.6, 0, 0),  # a Cyrillic letter
-    (said(START.replace("(", "（").replace(")", "）"), END), 1, 0.6, 0, 0),
-    (said(START.replace("Frame 3", "Frame ３"), END), 1, 0.6, 0, 0),
-    (said(START.replace("Frame 3", "Frame X"), END), 1, 0.6, 0, 0),
-    (said(START.replace("Frame 3", "Frame -3"), END), 1, 0.6, 0, 0),
-    (said(START.replace("Frame 3", "Frame " + "0" * 5000 + "3"), END), 1, 0.6, 0, 0),
-    (said(START.replace("\n- Object", "\nIt stands there.\n- Object"), END), 1, 0.6, 0, 0),
-    (said(START.replace("- Object Center: [1.00, 0.00, 4.00]", ""), END), 1, 0.6, 0, 0),
-    (said(f"Camera Center: {CAMERA[0]}, Object Center: {OBJECT[0]}", END), 1, 0.6, 0, 0),
+    (compose(START.lower(), END.lower()), 1, 0.6, 0, 0),
+    (compose(START.upper(), END.upper()), 1, 0.6, 0, 0),
+    (compose(START.replace("Spatial", "Ѕpatial"), END), 1, 0.6, 0, 0),  # a Cyrillic letter
+    (compose(START.replace("(", "（").replace(")", "）"), END), 1, 0.6, 0, 0),
+    (compose(START.replace("Frame 3", "Frame ３"), END), 1, 0.6, 0, 0),
+    (compose(START.replace("Frame 3", "Frame X"), END), 1, 0.6, 0, 0),
+    (compose(START.replace("Frame 3", "Frame -3"), END), 1, 0.6, 0, 0),
+    (compose(START.replace("Frame 3", "Frame " + "0" * 5000 + "3"), END), 1, 0.6, 0, 0),
+    (compose(START.replace("\n- Object", "\nIt stands there.\n- Object"), END), 1, 0.6, 0, 0),
+    (compose(START.replace("- Object Center: [1.00, 0.00, 4.00]", ""), END), 1, 0.6, 0, 0),
+    (compose(f"Camera Center: {CAMERA[0]}, Object Center: {OBJECT[0]}", END), 1, 0.6, 0, 0),
     # something else than three numbers
     *((camera(last=center), 1, 0.6, 0, 0) for center in (
         "[NaN, 0, 3]", "[nan, nan, nan]", "[inf, 0, 3]", "[-Infinity, 0, 3]", "[0, 3]", "[0, 0, 3, 0]", "[]",
@@ -165,29 +165,29 @@ def test_the_table_is_as_long_as_promised():
 
 
 def test_what_is_not_known_is_to_be_called_null():
-    silent = said(format_spatial_state(3, CAMERA[0], None), format_spatial_state(9, CAMERA[1], None))
+    silent = compose(format_spatial_state(3, CAMERA[0], None), format_spatial_state(9, CAMERA[1], None))
     for unknown in (None, (None, None), [None, None]):
         assert reward(silent, CAMERA, unknown)[1]["object"] == 1
-        assert reward(said(), CAMERA, unknown)[1]["object"] == 0
+        assert reward(compose(), CAMERA, unknown)[1]["object"] == 0
         assert reward("<think>It moved.</think><answer>C</answer>", CAMERA, unknown)[1]["object"] == 0
         assert reward("", unknown, unknown)[0] == 0
 
 
 def test_the_relative_scale_forgives_by_distance():
     far = ([0.0, 0.0, 10.0], [0.0, 30.0, 40.0])
-    completion = said(format_spatial_state(3, [0, 0, 11], None), format_spatial_state(9, [0, 30, 35], None))
+    completion = compose(format_spatial_state(3, [0, 0, 11], None), format_spatial_state(9, [0, 30, 35], None))
     assert reward(completion, far, None)[1]["camera"] == pytest.approx(math.exp(-(1 + 5) / 2))
     assert reward(completion, far, None, center_scale="relative")[1]["camera"] == pytest.approx(math.exp(-0.1))
     # Nearer than a metre, errors count as they do at a metre, even at the origin.
-    near = said(format_spatial_state(3, [0, 0, 1], None), format_spatial_state(9, [0, 0, 0.2], None))
+    near = compose(format_spatial_state(3, [0, 0, 1], None), format_spatial_state(9, [0, 0, 0.2], None))
     truth = ([0.0, 0.0, 0.0], [0.0, 0.0, 0.4])
     relative = partial(reward, center_scale="relative")
     assert relative(near, truth, None)[1]["camera"] == pytest.approx(math.exp(-(1 + 0.2) / 2))
 
 
-def test_the_format_can_be_had_by_a_question_about_either_thing():
-    only_camera = said(format_spatial_state(3, CAMERA[0], None), format_spatial_state(9, CAMERA[1], None))
-    only_object = said(format_spatial_state(3, None, OBJECT[0]), format_spatial_state(9, None, None))
+def test_the_format_can_be_had_by_a_question_about_either_center():
+    only_camera = compose(format_spatial_state(3, CAMERA[0], None), format_spatial_state(9, CAMERA[1], None))
+    only_object = compose(format_spatial_state(3, None, OBJECT[0]), format_spatial_state(9, None, None))
     assert reward(only_camera, CAMERA, None)[0] == pytest.approx(1)
     assert reward(only_object, None, OBJECT)[0] == pytest.approx(1)
 
@@ -198,7 +198,7 @@ def test_the_order_of_options_does_not_matter():
         letter = "ABCD"[options.index("3.0 m")]
         for answer in (letter, "3.0 m", f"{letter}. 3.0 m"):
             (total,) = spatiotemporal_reward(
-                [said(answer=f"<answer>{answer}</answer>")], [letter], [CAMERA], [OBJECT], options=[options]
+                [compose(answer=f"<answer>{answer}</answer>")], [letter], [CAMERA], [OBJECT], options=[options]
             )
             assert total == pytest.approx(1)
 
@@ -206,7 +206,7 @@ def test_the_order_of_options_does_not_matter():
 def test_a_constant_policy_earns_its_chance():
     truths = [(letter, CAMERA, OBJECT) for letter in "ABCD"]
     nothing_known = [(letter, None, None) for letter in "ABCD"]
-    silent = said(format_spatial_state(0, None, None), format_spatial_state(1, None, None), "<answer>A</answer>")
+    silent = compose(format_spatial_state(0, None, None), format_spatial_state(1, None, None), "<answer>A</answer>")
     for completion, rows, most in [
         ("", truths, 0),
         ("", nothing_known, 0),
@@ -219,13 +219,13 @@ def test_a_constant_policy_earns_its_chance():
 
 
 def test_rows_without_answer_are_left_out_and_latent_tokens_seen():
-    spoken = said(answer=f"<answer>C</answer>{BLOCK}")
+    spoken = compose(answer=f"<answer>C</answer>{BLOCK}")
     rewards = spatiotemporal_reward(
-        [said(), [{"role": "assistant", "content": said()}], said()],
+        [compose(), [{"role": "assistant", "content": compose()}], compose()],
         ["C", "c", None],
         [CAMERA] * 3,
         [OBJECT] * 3,
-        rollout_text=[spoken, said(), said()],
+        rollout_text=[spoken, compose(), compose()],
         frames=None,
     )
     assert rewards == [pytest.approx(0.6 + 0.08 + 0.2), pytest.approx(1), None]
@@ -236,14 +236,14 @@ def test_rows_without_answer_are_left_out_and_latent_tokens_seen():
     [[[0, 0, 0]], [[0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, math.nan]], [[math.inf, 0, 0], None], "ab", 3, [[], []]],
     ids=str,
 )
-def test_truth_that_is_none_is_refused(centers):
+def test_truth_that_is_none_is_rejected(centers):
     with pytest.raises(InputError, match="object_centers holds .* two points"):
-        reward(said(), CAMERA, centers)
+        reward(compose(), CAMERA, centers)
 
 
-def test_an_unknown_scale_is_refused():
+def test_an_unknown_scale_is_rejected():
     with pytest.raises(InputError, match="center_scale is 'inches': choose one of metric, relative"):
-        reward(said(), center_scale="inches")
+        reward(compose(), center_scale="inches")
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_an_unknown_scale_is_refused():
         "Spatial State (Frame 1): " + " " * 1_000_000,
         "Spatial State (Frame " + "1" * 1_000_000,
         START * 15_000,
-        said(START, END + "x" * 1_000_000),
-        said(START, "<|latent_start|>" * 60_000 + END),
+        compose(START, END + "x" * 1_000_000),
+        compose(START, "<|latent_start|>" * 60_000 + END),
     ],
     ids=range(10),
 )
