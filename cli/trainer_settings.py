@@ -97,6 +97,9 @@ def _is_of_kind(kind: str, text: str) -> bool:
 
 
 def _unknown_setting(name: str, known: Collection[str], owner: str) -> InputError:
+    own, other = sorted(CLASSES, key=lambda stage: owner not in CLASSES[stage])
+    if name in read_fields(other).keys() - read_fields(own).keys():
+        return InputError(f"unknown setting {name!r}: it belongs to `fourdthinker {other}`")
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {owner}"
     return InputError(f"unknown setting {name!r}: {hint}")

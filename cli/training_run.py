@@ -72,6 +72,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, stage: "Stage") -> None:
         parser (`argparse.ArgumentParser`): The command's parser.
         stage (`str`): `"dift"` or `"grpo"`.
     """
+    parser.set_defaults(stage=stage)
     settings = parser.add_mutually_exclusive_group()
     settings.add_argument(
         "--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields"
@@ -180,7 +181,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
 
 def read_run(args: argparse.Namespace) -> Run:
     """The run that the file and the command line describe; the command line wins."""
-    file = find_recipe(args.recipe) if args.recipe else args.config
+    file = find_recipe(args.recipe, args.stage) if args.recipe else args.config
     settings = {**(read_config_file(file) if file else {}), **args.settings}
     for alias, place in _ALIASES.items():
         if alias in settings:
