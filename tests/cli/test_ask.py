@@ -197,6 +197,8 @@ def test_asks_a_model(video, tiny_model_folder, capsys, more):
         ({"more": ["--options", "up", ""]}, "options 2 is empty"),
         ({"more": ["--options", "up"]}, "options has 1 entry: give 2 to 10"),
         ({"more": ["--options", *"abcdefghijk"]}, "options has 11 entries: give 2 to 10"),
+        ({"more": ["--options", "A", "A"]}, "options 2 is 'A', the same as options 1: give each once"),
+        ({"more": ["--options", "go up", "Go  UP."]}, "options 2 is 'Go  UP.', the same as options 1"),
         ({"more": ["--imagery", "out.txt"]}, "out.txt"),
         ({"more": ["--imagery", "out"]}, "ends in .png"),
         ({"more": ["--device", "cuda:77"]}, "--device cuda:77 cannot be used here"),
