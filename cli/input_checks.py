@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
 from .new_folder import check_model_folder
-from .trainer_settings import check_settings
+from .trainer_settings import JSON_FILES, check_settings
 from .yaml_values import to_bool, to_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ _OPTIMIZERS = (
 )
 _SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "use_liger_kernel": "liger_kernel"}
 _PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
-_JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 HTTP_CLIENTS = ("httpx", "httpx2")  # of huggingface_hub: the first until 2.0, then the second
 _DATA_FILES = (".jsonl", ".json", ".csv", ".parquet")
@@ -69,7 +68,9 @@ def check_run(run: "Run", stage: str) -> None:
     """
     check_settings(stage, run.settings)
     check_packages(run.settings)
-    for name in _JSON_FILES:
+    if to_bool(run.settings.get("push_to_hub", False)):
+        _check_login(run.settings.get("hub_token"))
+    for name in JSON_FILES:
         value = run.settings.get(name)
         if isinstance(value, str) and not value.startswith("{"):
             check_file(value, name)
@@ -198,6 +199,16 @@ def _check_hub(name: str, kind: str) -> None:
         raise InputError(
             f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
         ) from error
+
+
+def _check_login(token: str | None) -> None:
+    """See that `push_to_hub` may use the Hub and has a token."""
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        raise InputError("push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one of them")
+    if not (token or get_token()):
+        raise InputError("push_to_hub needs a login: run `hf auth login`, set HF_TOKEN or give hub_token")
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

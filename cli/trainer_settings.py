@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import json
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -13,6 +12,8 @@ from ..modeling.errors import InputError
 from .setting_fields import CLASSES, UNKNOWN, SettingField, read_fields
 from .yaml_values import to_bool, to_text
 
+# Fields whose mapping may stand in a JSON file.
+JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 # What `HfArgumentParser` takes for a bool beside YAML's words.
 _TRUE_WORDS, _FALSE_WORDS = ("y", "t", "1"), ("n", "f", "0")
 
@@ -40,6 +41,10 @@ def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
 
 
 def _check_together(stage: str, settings: SimpleNamespace) -> None:
+    from ..trainers.common.setting_rules import check_adapter_rules, check_common_rules
+
+    check_common_rules(settings)
+    check_adapter_rules(settings)
     if stage == "dift":
         from ..trainers.dift.setting_rules import check_dift_rules
 
@@ -56,7 +61,7 @@ def _convert(field: SettingField, value: Any) -> Any:
         switched = to_bool(value)
         return to_text(value).lower() in _TRUE_WORDS if switched is None else switched
     if field.kinds in (("int",), ("float",)):
-        return float(to_text(value))
+        return {"int": int, "float": float}[field.kinds[0]](to_text(value))
     return value
 
 
@@ -72,7 +77,14 @@ def find_value_fault(field: SettingField, value: Any) -> str | None:
         return None if "mapping" in field.kinds else f"takes one value, not {value!r}"
     if field.choices and to_text(value) not in field.choices:
         return f"invalid choice: {to_text(value)!r} (choose from {', '.join(field.choices)})"
-    return _scalar_fault((field.items,) if field.kinds == ("list",) else field.kinds, value)
+    return _scalar_fault(_scalar_kinds(field), value)
+
+
+def _scalar_kinds(field: SettingField) -> tuple[str, ...]:
+    """What a value that is no list may be. A mapping is typed as text where the class reads JSON itself."""
+    if field.kinds == ("list",):
+        return (field.items,)
+    return ("mapping",) if "mapping" in field.kinds and field.name not in JSON_FILES else field.kinds
 
 
 def _scalar_fault(kinds: Sequence[str], value: Any) -> str | None:
@@ -153,29 +165,6 @@ def naming_missing_packages() -> Iterator[None]:
         if "installed" not in str(error) and not isinstance(error, ImportError):
             raise
         raise InputError(f"a setting needs what is not installed: {error}") from error
-
-
-def check_values(config: Any, model_settings: Any) -> None:
-    """Check values that the trainer's classes take and that end a run in a traceback.
-
-    Args:
-        config (`transformers.TrainingArguments`): The trainer's configuration.
-        model_settings ([`ModelSettings`]): What concerns the model.
-
-    Raises:
-        InputError: For the first value that cannot be used.
-    """
-    if not 0 <= config.learning_rate < math.inf:
-        raise InputError(f"learning_rate is {config.learning_rate}: give a number of 0 or more")
-    for name in ("seed", "data_seed"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < 2**32:
-            raise InputError(f"{name} is {value}: give one between 0 and {2**32 - 1}")
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}: give 1 or more")
-    if model_settings.use_peft and model_settings.lora_r < 1:
-        raise InputError(f"lora_r is {model_settings.lora_r}: give 1 or more")
 
 
 def _as_arguments(name: str, value: Any, kind: Any) -> list[str]:

@@ -15,7 +15,7 @@ from .config_file import read_config_file
 from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .setting_arguments import add_setting_arguments
-from .trainer_settings import check_values, naming_missing_packages, resolve_settings
+from .trainer_settings import naming_missing_packages, resolve_settings
 from .training_progress import show_progress
 from .yaml_values import to_bool, to_text
 
@@ -150,7 +150,6 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
-    check_values(config, settings)
     config.model_init_kwargs = settings.load_arguments()
     rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":

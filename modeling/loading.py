@@ -220,6 +220,10 @@ def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tup
         return model_class.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except (OSError, SafetensorError) as error:
         raise _unreadable_weights(path, error) from error
+    except ValueError as error:
+        if "attn_implementation" not in str(error):
+            raise
+        raise InputError(f"this model has no such attention: {_first_line(error)}") from error
 
 
 def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationConfig | None:

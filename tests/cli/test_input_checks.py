@@ -82,6 +82,15 @@ def test_wrong_training_commands_end_at_once(places):
         (["dift", *start, "--teacher_forcing", "0.5"], "teacher_forcing is a part of self-feeding"),
         (["dift", *start, "--packing", "t"], "set pack_rows instead"),
         (["grpo", *start, "--use_vllm"], "set use_vllm"),
+        (["grpo", *start, "--generation_kwargs", "5"], "generation_kwargs: '5' is no mapping"),
+        (["dift", *start, "--lr_scheduler_kwargs", "fast"], "lr_scheduler_kwargs: 'fast' is no mapping: write it as"),
+        (
+            ["dift", *start, "--dataloader_num_workers", "-1"],
+            "dataloader_num_workers is -1: give a number of 0 or more",
+        ),
+        (["grpo", *start, "--adam_beta2", "1"], "adam_beta2 is 1.0: give a number of 0 or more and below 1"),
+        (["dift", *start, "--use_peft", "--lora_dropout", "1"], "lora_dropout is 1.0: give a share"),
+        (["dift", *start, "--push_to_hub", "true"], "push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one"),
         (["dift", *start, "--dtype", "half"], "dtype: invalid choice: 'half'"),
         (["dift", *start, "--lr_scheduler_kwargs", "{a"], "neither a word nor a list or mapping in YAML"),
         (["dift", *start, "--report_to", "notepad"], "report_to: unknown tracker 'notepad': choose from none, all, "),
@@ -151,10 +160,15 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line(places):
         [
             (["dift", "--model", "someone/model", *start], "the Hub cannot be reached"),
             (["init", "--backbone", "someone/model", "--output", places / "out"], "the Hub cannot be reached"),
+            (
+                ["grpo", "--model", places / "model", *start, "--push_to_hub"],
+                "push_to_hub needs a login: run `hf auth",
+            ),
         ],
         HF_HUB_OFFLINE="0",
         HF_ENDPOINT="http://127.0.0.1:9",
         HF_HOME=str(places / "hub"),
+        HF_TOKEN="",
     )
 
 

@@ -316,3 +316,10 @@ def test_a_stock_processor_becomes_ours_and_stays_so(stock, tmp_path):
     assert type(again) is type(processor)
     again.save_pretrained(tmp_path / "ours")
     assert type(AutoProcessor.from_pretrained(tmp_path / "ours")) is type(processor)
+
+
+@pytest.mark.parametrize("attention", ["flex_attention", "foo"])
+def test_an_attention_that_the_model_lacks_is_one_line(tiny_model_folder, attention):
+    with pytest.raises(InputError, match=f"this model has no such attention: .*{attention}") as error:
+        load_model(tiny_model_folder, attn_implementation=attention)
+    assert "\n" not in str(error.value)
