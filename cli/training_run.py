@@ -146,11 +146,15 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
 
     from ..hub_cards import model_card
     from ..trainers.common.model_settings import ModelSettings
-    from ..trainers.common.runs import save_run, train_or_resume
+    from ..trainers.common.runs import check_checkpoints, save_run, train_or_resume
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
     config.model_init_kwargs = settings.load_arguments()
+    described = dataclasses.asdict(job)
+    check_checkpoints(
+        job.checkpoints, described, lambda fields: resolve_settings((config_class, ModelSettings), fields)
+    )
     rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":
         held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row)
@@ -171,8 +175,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
             )
         )
 
-    described = dataclasses.asdict(job)
-    train_or_resume(trainer, described, lambda fields: resolve_settings((config_class, ModelSettings), fields))
+    train_or_resume(trainer, described)
     save_run(trainer, job.output, described, render_card)
     if trainer.is_world_process_zero():
         print(f"trained model in {job.output}")
