@@ -169,6 +169,9 @@ def test_words_around_a_block_are_cut_at_words():
     assert "two three [imagery 1: 4 latents] four five" in words
     assert words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
     assert words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
+    for text in ("at 1.0 s [imagery 1: 4 latents]. It pans", "it ([imagery 1: 4 latents]), then"):
+        start = text.index("[imagery")
+        assert words_around(text, start, start + len("[imagery 1: 4 latents]")) == text, "spaced as it was written"
 
 
 @pytest.mark.parametrize(
