@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -231,18 +232,55 @@ def test_what_a_user_can_cause_ends_in_one_line(failing, capsys, error, words):
     assert line.startswith("fourdthinker: error: ") and words in line
 
 
-def test_trackers_and_the_hub_end_in_one_line(failing, capsys):
-    import httpx
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
+def test_a_tracker_that_is_not_set_up_ends_in_one_line(failing, capsys):
     usage = type("UsageError", (Exception,), {"__module__": "wandb.errors"})
-    for error, words in [
-        (usage("api_key not configured"), "wandb: api_key not configured; set it up, or give `report_to: none`"),
-        (OfflineModeIsEnabled("offline"), "the Hub cannot be used: offline"),
-        (httpx.ConnectError("connection refused"), "the Hub cannot be used: connection refused"),
-    ]:
-        assert main(failing(error)) == 2
-        assert words in capsys.readouterr().err
+    assert main(failing(usage("api_key not configured"))) == 2
+    assert "wandb: api_key not configured; set it up, or give `report_to: none`" in capsys.readouterr().err
+
+
+# Requests to the Hub that fail, by the installed huggingface_hub and by each HTTP client that one of its versions uses.
+FAILING_REQUESTS = """
+import importlib, importlib.util, json, sys
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from fourdthinker.cli.input_checks import HTTP_CLIENTS
+from fourdthinker.cli.user_errors import describe_user_error
+
+requests = {
+    "create_repo": lambda: HfApi().create_repo("someone/model", token="hf_none"),
+    "model_info": lambda: HfApi().model_info("someone/model"),
+    "hf_hub_download": lambda: hf_hub_download("someone/model", "config.json"),
+    "snapshot_download": lambda: snapshot_download("someone/model"),
+}
+for name in filter(importlib.util.find_spec, HTTP_CLIENTS):
+    requests[name] = lambda name=name: importlib.import_module(name).get(sys.argv[1])
+lines = {}
+for name, request in requests.items():
+    try:
+        request()
+    except Exception as error:
+        lines[name] = [type(error).__name__, describe_user_error(error)]
+print(json.dumps(lines))
+"""
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_failed_requests_to_the_hub_are_one_line_with_either_http_client(tmp_path, offline):
+    with socket.socket() as closed:  # bound, so that nothing else takes the port, and not listening
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        places = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": offline, "HF_HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", FAILING_REQUESTS, endpoint],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, **places},
+        )
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(done.stdout)
+    assert len(lines) >= 5, "four requests of huggingface_hub, and its HTTP client"
+    for request, (error, line) in lines.items():
+        assert line and line.startswith("the Hub cannot be used: ") and "\n" not in line, (request, error, line)
 
 
 @pytest.mark.parametrize(
