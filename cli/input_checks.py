@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
+from ..modeling.hub_names import may_be_hub_name
 from .new_folder import check_model_folder
 from .trainer_settings import JSON_FILES, check_settings
 from .yaml_values import to_bool, to_text
@@ -50,7 +50,6 @@ _OPTIMIZERS = (
 )
 _SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "use_liger_kernel": "liger_kernel"}
 _PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 HTTP_CLIENTS = ("httpx", "httpx2")  # of huggingface_hub: the first until 2.0, then the second
 _DATA_FILES = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -145,7 +144,7 @@ def check_model(name: str, remedy: str = "give one that `fourdthinker init` or t
                 f"{name} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
             )
         return
-    if path.exists() or _is_path(name):
+    if path.exists() or not may_be_hub_name(name):
         raise InputError(f"there is no model folder {name}: {remedy}")
     _check_hub(name, "model")
 
@@ -159,16 +158,12 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
     if Path(name).exists():
         return
     start = f"cannot read {split} rows for {configuration!r} from {name}"
-    if _is_path(name) or name.endswith(_DATA_FILES):
+    if not may_be_hub_name(name) or name.endswith(_DATA_FILES):
         raise InputError(f"{start}: there is no such file or folder; make one with `fourdthinker build-data`")
     try:
         _check_hub(name, "dataset")
     except InputError as error:
         raise InputError(f"{start}: {error}") from error
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "~")) or Path(name).is_absolute() or _HUB_ID.fullmatch(name) is None
 
 
 def _check_hub(name: str, kind: str) -> None:

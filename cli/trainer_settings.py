@@ -3,8 +3,7 @@
 import dataclasses
 import difflib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
@@ -154,17 +153,6 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
         else:
             arguments += _as_arguments(name, value, kinds[name])
     return vars(OneLineParser(list(classes)).parse_args(arguments)) | as_they_are
-
-
-@contextmanager
-def naming_missing_packages() -> Iterator[None]:
-    """A setting whose package is not installed, such as a tracker's or a kernel's, ends in one line."""
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:
-        if "installed" not in str(error) and not isinstance(error, ImportError):
-            raise
-        raise InputError(f"a setting needs what is not installed: {error}") from error
 
 
 def _as_arguments(name: str, value: Any, kind: Any) -> list[str]:

@@ -15,8 +15,9 @@ from .config_file import read_config_file
 from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .setting_arguments import add_setting_arguments
-from .trainer_settings import naming_missing_packages, resolve_settings
+from .trainer_settings import resolve_settings
 from .training_progress import show_progress
+from .user_errors import naming_missing_packages
 from .yaml_values import to_bool, to_text
 
 if TYPE_CHECKING:
