@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
     clip = read_frames(Path(args.video), fps=args.fps, max_frames=frames)
     decoded = time.perf_counter()
 
+    from ..eval_tasks.answers import extract_answer
     from ..eval_tasks.predict import decode_greedily
     from ..modeling import load_model
     from ..modeling.processing import conversation_text, encode
@@ -81,6 +82,8 @@ def run(args: argparse.Namespace) -> None:
         seconds = {"video": decoded - started, "model": loaded - decoded, "answer": time.perf_counter() - loaded}
         response["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         print(json.dumps(response, ensure_ascii=False))
+    if options and extract_answer(response["text"], options) is None:
+        print("fourdthinker: the response chooses none of the given options", file=sys.stderr)
     if image_path is not None:
         _draw(image_path, model, inputs, output.latent_embeds[0], clip, response)
 

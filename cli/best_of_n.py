@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         check_file(args.paths, "--paths")
     check_dataset(args.dataset, args.dataset_config, "train")
     from ..trainers.best_of_n.paths_file import read_paths
-    from ..trainers.best_of_n.selection import format_choice, resolve_thresholds, score_paths
+    from ..trainers.best_of_n.selection import explain_empty_choice, format_choice, resolve_thresholds, score_paths
     from ..trainers.common.row_validation import validate_rows
 
     rows = _rows(args)
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{len(rows) - len(scored)} rows have no path")
     kept = {number: row for number, row in scored.items() if row.reaches(thresholds[row.task])}
     if not kept:
-        raise InputError("no path reaches its threshold, so nothing was written: lower it with --threshold")
+        raise InputError(explain_empty_choice(list(scored.values()), bool(args.model)))
     _write(output, rows, kept, args.model or args.paths)
     print(f"{len(kept)} rows written to {output}")
 

@@ -87,8 +87,10 @@ def find_words_around(text: str, start: int, end: int) -> str:
     """Find the words on both sides of a place in a text, on one line."""
     before, after = (_TAG.sub(" ", part) for part in (text[:start], text[end:]))
     # Shortened from its far end, so reversed for the time being.
+    gaps = [" " if side.isspace() else "" for side in (before[-1:], after[:1])]  # none before a full stop
     before = textwrap.shorten(before[::-1], _WORDS_BEFORE, placeholder=" …")[::-1]
-    return f"{before} {text[start:end]} {textwrap.shorten(after, _WORDS_AFTER, placeholder=' …')}".strip()
+    after = textwrap.shorten(after, _WORDS_AFTER, placeholder=" …")
+    return f"{before}{gaps[0]}{text[start:end]}{gaps[1]}{after}".strip()
 
 
 class _Sheet:

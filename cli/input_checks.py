@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
+from ..modeling.hub_names import may_be_hub_name
 from .new_folder import check_model_folder
-from .trainer_settings import check_settings
+from .trainer_settings import JSON_FILES, check_settings
 from .yaml_values import to_bool, to_text
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ _OPTIMIZERS = (
 )
 _SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "use_liger_kernel": "liger_kernel"}
 _PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
-_JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 HTTP_CLIENTS = ("httpx", "httpx2")  # of huggingface_hub: the first until 2.0, then the second
 _DATA_FILES = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -69,7 +67,9 @@ def check_run(run: "Run", stage: str) -> None:
     """
     check_settings(stage, run.settings)
     check_packages(run.settings)
-    for name in _JSON_FILES:
+    if to_bool(run.settings.get("push_to_hub", False)):
+        _check_login(run.settings.get("hub_token"))
+    for name in JSON_FILES:
         value = run.settings.get(name)
         if isinstance(value, str) and not value.startswith("{"):
             check_file(value, name)
@@ -144,7 +144,7 @@ def check_model(name: str, remedy: str = "give one that `fourdthinker init` or t
                 f"{name} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
             )
         return
-    if path.exists() or _is_path(name):
+    if path.exists() or not may_be_hub_name(name):
         raise InputError(f"there is no model folder {name}: {remedy}")
     _check_hub(name, "model")
 
@@ -158,16 +158,12 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
     if Path(name).exists():
         return
     start = f"cannot read {split} rows for {configuration!r} from {name}"
-    if _is_path(name) or name.endswith(_DATA_FILES):
+    if not may_be_hub_name(name) or name.endswith(_DATA_FILES):
         raise InputError(f"{start}: there is no such file or folder; make one with `fourdthinker build-data`")
     try:
         _check_hub(name, "dataset")
     except InputError as error:
         raise InputError(f"{start}: {error}") from error
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "~")) or Path(name).is_absolute() or _HUB_ID.fullmatch(name) is None
 
 
 def _check_hub(name: str, kind: str) -> None:
@@ -198,6 +194,16 @@ def _check_hub(name: str, kind: str) -> None:
         raise InputError(
             f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
         ) from error
+
+
+def _check_login(token: str | None) -> None:
+    """See that `push_to_hub` may use the Hub and has a token."""
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        raise InputError("push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one of them")
+    if not (token or get_token()):
+        raise InputError("push_to_hub needs a login: run `hf auth login`, set HF_TOKEN or give hub_token")
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

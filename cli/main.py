@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import itertools
 import os
 import re
 import shlex
@@ -42,6 +43,9 @@ COMMANDS = {
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
 EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data"}
 
+# What `argparse` takes for an option: neither a negative number nor words with spaces.
+_OPTION = re.compile(r"--?[^\W\d][^\s=]*(=.*)?", re.DOTALL)
+
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors take one line: what is wrong, and where the help is."""
@@ -51,14 +55,23 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {_one_line(message)} (see `{self.prog} --help`)\n")
 
     def parse_args(self, args=None, namespace=None):
-        """Parse as `argparse` does; of an unknown option the error names the closest known one."""
-        parsed, rest = self.parse_known_args(args, namespace)
-        option = next((item.partition("=")[0] for item in rest if item.startswith("--")), None)
-        if option is not None and (close := difflib.get_close_matches(option, self._option_string_actions, n=1)):
-            self.error(f"unrecognized argument {option}: did you mean {close[0]}?")
-        if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
-        return parsed
+        """Parse as `argparse` does, but name an unknown option, and the closest known one, before anything else.
+
+        A misspelled required option is both unknown and missing, of which `argparse` reports the second.
+        """
+        args = list(sys.argv[1:] if args is None else args)
+        if option := self._find_unknown_option(args):
+            close = difflib.get_close_matches(option, self._option_string_actions, n=1)
+            self.error(f"unrecognized argument {option}" + (f": did you mean {close[0]}?" if close else ""))
+        return super().parse_args(args, namespace)
+
+    def _find_unknown_option(self, args: Sequence[str]) -> str | None:
+        known = self._option_string_actions
+        if not {"-h", "--help", "--help-all"}.isdisjoint(args):
+            return None
+        options = itertools.takewhile(lambda item: item != "--", args)
+        names = (item.partition("=")[0] for item in options if item not in known and _OPTION.fullmatch(item))
+        return next((name for name in names if name not in known), None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

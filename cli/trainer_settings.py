@@ -3,9 +3,7 @@
 import dataclasses
 import difflib
 import json
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
@@ -13,6 +11,8 @@ from ..modeling.errors import InputError
 from .setting_fields import CLASSES, UNKNOWN, SettingField, read_fields
 from .yaml_values import to_bool, to_text
 
+# Fields whose mapping may stand in a JSON file.
+JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 # What `HfArgumentParser` takes for a bool beside YAML's words.
 _TRUE_WORDS, _FALSE_WORDS = ("y", "t", "1"), ("n", "f", "0")
 
@@ -40,6 +40,10 @@ def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
 
 
 def _check_together(stage: str, settings: SimpleNamespace) -> None:
+    from ..trainers.common.setting_rules import check_adapter_rules, check_common_rules
+
+    check_common_rules(settings)
+    check_adapter_rules(settings)
     if stage == "dift":
         from ..trainers.dift.setting_rules import check_dift_rules
 
@@ -56,7 +60,7 @@ def _convert(field: SettingField, value: Any) -> Any:
         switched = to_bool(value)
         return to_text(value).lower() in _TRUE_WORDS if switched is None else switched
     if field.kinds in (("int",), ("float",)):
-        return float(to_text(value))
+        return {"int": int, "float": float}[field.kinds[0]](to_text(value))
     return value
 
 
@@ -72,7 +76,14 @@ def find_value_fault(field: SettingField, value: Any) -> str | None:
         return None if "mapping" in field.kinds else f"takes one value, not {value!r}"
     if field.choices and to_text(value) not in field.choices:
         return f"invalid choice: {to_text(value)!r} (choose from {', '.join(field.choices)})"
-    return _scalar_fault((field.items,) if field.kinds == ("list",) else field.kinds, value)
+    return _scalar_fault(_scalar_kinds(field), value)
+
+
+def _scalar_kinds(field: SettingField) -> tuple[str, ...]:
+    """What a value that is no list may be. A mapping is typed as text where the class reads JSON itself."""
+    if field.kinds == ("list",):
+        return (field.items,)
+    return ("mapping",) if "mapping" in field.kinds and field.name not in JSON_FILES else field.kinds
 
 
 def _scalar_fault(kinds: Sequence[str], value: Any) -> str | None:
@@ -97,6 +108,9 @@ def _is_of_kind(kind: str, text: str) -> bool:
 
 
 def _unknown_setting(name: str, known: Collection[str], owner: str) -> InputError:
+    own, other = sorted(CLASSES, key=lambda stage: owner not in CLASSES[stage])
+    if name in read_fields(other).keys() - read_fields(own).keys():
+        return InputError(f"unknown setting {name!r}: it belongs to `fourdthinker {other}`")
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {owner}"
     return InputError(f"unknown setting {name!r}: {hint}")
@@ -139,40 +153,6 @@ def resolve_settings(classes: Sequence[type], settings: Mapping[str, Any]) -> di
         else:
             arguments += _as_arguments(name, value, kinds[name])
     return vars(OneLineParser(list(classes)).parse_args(arguments)) | as_they_are
-
-
-@contextmanager
-def report_missing_packages() -> Iterator[None]:
-    """Report a missing package of a setting, such as a tracker or a kernel, in one line."""
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:
-        if "installed" not in str(error) and not isinstance(error, ImportError):
-            raise
-        raise InputError(f"a setting needs what is not installed: {error}") from error
-
-
-def check_values(config: Any, model_settings: Any) -> None:
-    """Check values that the trainer's classes take and that end a run in a traceback.
-
-    Args:
-        config (`transformers.TrainingArguments`): The trainer's configuration.
-        model_settings ([`ModelSettings`]): What concerns the model.
-
-    Raises:
-        InputError: For the first value that cannot be used.
-    """
-    if not 0 <= config.learning_rate < math.inf:
-        raise InputError(f"learning_rate is {config.learning_rate}: give a number of 0 or more")
-    for name in ("seed", "data_seed"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < 2**32:
-            raise InputError(f"{name} is {value}: give one between 0 and {2**32 - 1}")
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}: give 1 or more")
-    if model_settings.use_peft and model_settings.lora_r < 1:
-        raise InputError(f"lora_r is {model_settings.lora_r}: give 1 or more")
 
 
 def _as_arguments(name: str, value: Any, kind: Any) -> list[str]:

@@ -15,8 +15,9 @@ from .config_file import read_config_file
 from .input_checks import check_run
 from .packaged_recipes import find_recipe
 from .setting_arguments import add_setting_arguments
-from .trainer_settings import check_values, report_missing_packages, resolve_settings
+from .trainer_settings import resolve_settings
 from .training_progress import show_progress
+from .user_errors import report_missing_packages
 from .yaml_values import to_bool, to_text
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, stage: "Stage") -> None:
         parser (`argparse.ArgumentParser`): The command's parser.
         stage (`str`): `"dift"` or `"grpo"`.
     """
+    parser.set_defaults(stage=stage)
     settings = parser.add_mutually_exclusive_group()
     settings.add_argument(
         "--config", metavar="FILE.yaml", help="the recipe: model, dataset, output and trainer fields"
@@ -145,12 +147,15 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
 
     from ..hub_cards import model_card
     from ..trainers.common.model_settings import ModelSettings
-    from ..trainers.common.runs import save_run, train_or_resume
+    from ..trainers.common.runs import check_checkpoints, save_run, train_or_resume
 
     config_class, trainer_class = classes()
     config, settings = build_config((config_class, ModelSettings), job)
-    check_values(config, settings)
     config.model_init_kwargs = settings.load_arguments()
+    described = dataclasses.asdict(job)
+    check_checkpoints(
+        job.checkpoints, described, lambda fields: resolve_settings((config_class, ModelSettings), fields)
+    )
     rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":
         held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row)
@@ -171,8 +176,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
             )
         )
 
-    described = dataclasses.asdict(job)
-    train_or_resume(trainer, described, lambda fields: resolve_settings((config_class, ModelSettings), fields))
+    train_or_resume(trainer, described)
     save_run(trainer, job.output, described, render_card)
     if trainer.is_world_process_zero():
         print(f"trained model in {job.output}")
@@ -180,7 +184,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
 
 def read_run(args: argparse.Namespace) -> Run:
     """The run that the file and the command line describe; the command line wins."""
-    file = find_recipe(args.recipe) if args.recipe else args.config
+    file = find_recipe(args.recipe, args.stage) if args.recipe else args.config
     settings = {**(read_config_file(file) if file else {}), **args.settings}
     for alias, place in _ALIASES.items():
         if alias in settings:

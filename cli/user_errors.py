@@ -2,7 +2,10 @@
 
 import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from ..modeling.errors import InputError
 from .input_checks import HTTP_CLIENTS, TRACKERS
 
 _HUB_ERRORS = ("HfHubHTTPError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
@@ -27,6 +30,17 @@ def describe_user_error(error: BaseException) -> str | None:
     if _is_of_hub(error):
         return f"the Hub cannot be used: {line}"
     return None
+
+
+@contextmanager
+def report_missing_packages() -> Iterator[None]:
+    """Report a missing package of a setting, such as a tracker or a kernel, in one line."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        if "installed" not in str(error) and not isinstance(error, ImportError):
+            raise
+        raise InputError(f"a setting needs what is not installed: {error}") from error
 
 
 def _is_of_hub(error: BaseException) -> bool:

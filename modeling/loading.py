@@ -12,6 +12,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from .configuration_latent import LATENT_FIELDS
 from .errors import InputError
+from .hub_names import may_be_hub_name
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
 from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
 from .modeling_latent import LatentCausalLMMixin
@@ -195,8 +196,7 @@ def _hub_arguments(kwargs: dict) -> dict:
 def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
     """The content of `config.json`; raises with one line if there is none."""
     local = Path(path)
-    looks_local = local.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1
-    if not local.is_dir() and (local.exists() or looks_local):
+    if not local.is_dir() and (local.exists() or not may_be_hub_name(str(path))):
         raise InputError(f"there is no model folder {path}: give one that `fourdthinker init` or training has written")
     if local.is_dir() and not (local / "config.json").is_file():
         raise InputError(
@@ -222,6 +222,10 @@ def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tup
         return model_class.from_pretrained(path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except (OSError, SafetensorError) as error:
         raise _unreadable_weights(path, error) from error
+    except ValueError as error:
+        if "attn_implementation" not in str(error):
+            raise
+        raise InputError(f"this model has no such attention: {_first_line(error)}") from error
 
 
 def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationConfig | None:

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from .row_rules import offered_letters
+from .row_rules import comparable_text, offered_letters
 
 # Every pattern has bounded or disjoint repeats, so that no text costs more than linear time.
 _LETTER = re.compile(r"[(\[{]?([A-Za-z])[)\]}]?[.:,;。!]?")
@@ -75,8 +75,3 @@ class OfferedOptions:
     def _names_another(self, letter: str, rest: str) -> bool:
         others = set(self.letters) - {letter}
         return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in _PRONOUN.sub(" ", rest).split())
-
-
-def comparable_text(text: str) -> str:
-    """The text without what does not tell options apart: case, spacing, width and a closing full stop."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".。").rstrip()

@@ -5,6 +5,7 @@ A fault is a phrase that names the column and the remedy, such as `options 3 is 
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
@@ -56,14 +57,28 @@ def special_token(text: str) -> str | None:
 
 
 def options_fault(options: Any) -> str | None:
-    """Validate the options of a question: 2 to 10 texts, or an empty list for an open question."""
+    """Validate the options of a question: 2 to 10 different texts, or an empty list for an open question."""
     if options is None:
         return "options is null: write a list of texts, an empty one for a question without options"
     if isinstance(options, (str, Mapping)) or not hasattr(options, "__len__"):
         return f"options is {options!r:.80}, no list: write a list of texts"
     if len(options) and not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
         return f"options has {_count(len(options), 'entry', 'entries')}: give {MIN_OPTIONS} to {MAX_OPTIONS}, or none"
-    return _first(text_fault(f"options {number}", option) for number, option in enumerate(options, start=1))
+    faults = (text_fault(f"options {number}", option) for number, option in enumerate(options, start=1))
+    return _first(faults) or _repetition_fault(options)
+
+
+def _repetition_fault(options: Sequence[str]) -> str | None:
+    texts = [comparable_text(option) for option in options]
+    for number, text in enumerate(texts):
+        if (first := texts.index(text)) < number:
+            return f"options {number + 1} is {options[number]!r:.80}, the same as options {first + 1}: give each once"
+    return None
+
+
+def comparable_text(text: str) -> str:
+    """The text without what does not tell options apart: case, spacing, width and a closing full stop."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".。").rstrip()
 
 
 def offered_letters(options: Sequence[str] | None) -> str:

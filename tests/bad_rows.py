@@ -37,6 +37,10 @@ OF_ANY_STAGE = {
     "empty option": ({"options": ["left", "right", ""]}, "options 3 is empty: write a text"),
     "one option": ({"options": ["left"], "answer": "A"}, "options has 1 entry: give 2 to 10, or none"),
     "eleven options": ({"options": ELEVEN}, "options has 11 entries: give 2 to 10, or none"),
+    "option twice": (
+        {"options": ["left", "Up", "right", " up. "]},
+        "options 4 is ' up. ', the same as options 2: give",
+    ),
     "answer of none": ({"answer": "E"}, "answer 'E' is not the letter of the 4 options: write one of A, B, C, D"),
     "answer of two": ({"options": ["yes", "no"], "answer": "C"}, "the 2 options: write one of A, B"),
     "answer in words": ({"answer": "right"}, "answer 'right' is not the letter"),

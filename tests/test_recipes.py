@@ -12,7 +12,7 @@ from accelerate.utils import DistributedType
 from trl import get_peft_config
 
 from fourdthinker.cli.main import main
-from fourdthinker.cli.packaged_recipes import find_recipe, recipe_names
+from fourdthinker.cli.packaged_recipes import find_recipe, recipe_names, recipe_stage
 from fourdthinker.cli.training_run import add_run_arguments, build_config, read_run
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
@@ -79,8 +79,9 @@ def name(path: Path) -> str:
 def parsed(path: Path) -> tuple:
     """What the command makes of a recipe. None asks for bf16 itself, so that a machine without GPU reads it too."""
     parser = argparse.ArgumentParser()
-    config_class = LatentGRPOConfig if "grpo" in (path.stem, path.parent.name) else DIFTConfig
-    add_run_arguments(parser, "grpo" if config_class is LatentGRPOConfig else "dift")
+    stage = recipe_stage(path.relative_to(ROOT / "recipes").with_suffix("").as_posix())
+    config_class = {"dift": DIFTConfig, "grpo": LatentGRPOConfig}[stage]
+    add_run_arguments(parser, stage)
     run = read_run(parser.parse_args(["--config", str(path)]))
     with pytest.MonkeyPatch.context() as patch:
         if path == MLLM4D / "grpo.yaml":  # its groups are spread over its GPUs, so it is no recipe for one process
@@ -224,6 +225,22 @@ def test_an_unknown_recipe_lists_those_there_are(recipe, capsys):
     assert f"no recipe {recipe!r}" in line and all(known in line for known in recipe_names())
     assert "accelerate/" not in line.replace(recipe, "")
     assert recipe != "demo/difft" or "did you mean 'demo/dift'?" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe"), [("dift", "demo/grpo"), ("dift", "grpo/one_gpu"), ("grpo", "mllm4d/demo/sft")]
+)
+def test_a_recipe_of_the_other_command_is_named_as_such(command, recipe, capsys):
+    other = {"dift": "grpo", "grpo": "dift"}[command]
+    assert main([command, "--recipe", recipe]) == 2
+    assert capsys.readouterr().err == (
+        f"fourdthinker: error: the recipe {recipe} belongs to `{other}`, not to `{command}`: "
+        f"run `fourdthinker {other} --recipe {recipe}`\n"
+    )
+    # Named as a file, it is told by the first setting that only the other command has.
+    assert main([command, "--config", str(find_recipe(recipe))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unknown setting " in line and line.endswith(f": it belongs to `fourdthinker {other}`")
 
 
 def test_recipes_dir_prints_where_accelerate_finds_its_files(capsys):

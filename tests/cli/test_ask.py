@@ -100,16 +100,44 @@ def test_the_answer_is_the_same_whatever_the_checkpoint_suggests(video, tiny_mod
 
 
 @pytest.fixture
-def imagining(tiny_model, tiny_processor, video, tmp_path):
+def make_first_word(tiny_model, tiny_processor, video, tmp_path):
+    """Saves a model whose response to a question about `video` begins with a given token."""
+
+    def save(token, options=()):
+        clip = read_frames(video, max_frames=8)
+        inputs = encode(tiny_processor, [conversation_text(tiny_processor, "Which way?", options)], [clip])
+        with torch.no_grad():
+            state = tiny_model(**inputs).last_hidden_state[0, -1]
+            tiny_model.lm_head.weight[token] = 100 * state / state.norm()
+        tiny_model.save_pretrained(tmp_path / "model")
+        tiny_processor.save_pretrained(tmp_path / "model")
+        return tmp_path / "model"
+
+    return save
+
+
+@pytest.fixture
+def imagining(tiny_model, make_first_word):
     """The folder of a model whose first word about `video` opens a latent block."""
-    clip = read_frames(video, max_frames=8)
-    inputs = encode(tiny_processor, [conversation_text(tiny_processor, "Which way?")], [clip])
-    with torch.no_grad():
-        state = tiny_model(**inputs).last_hidden_state[0, -1]
-        tiny_model.lm_head.weight[tiny_model.config.latent_start_token_id] = 100 * state / state.norm()
-    tiny_model.save_pretrained(tmp_path / "model")
-    tiny_processor.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return make_first_word(tiny_model.config.latent_start_token_id)
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize(("word", "is_option"), [("B", True), ("E", False)])
+def test_a_response_that_chooses_no_option_is_reported(
+    video, make_first_word, tiny_processor, capsys, word, is_option, more
+):
+    options = ["up", "down"]
+    model = make_first_word(tiny_processor.tokenizer.convert_tokens_to_ids(word), options)
+    arguments = ["ask", str(video), "Which way?", "--model", str(model), "--max-new-tokens", "1", *more]
+    line = "fourdthinker: the response chooses none of the given options\n"
+    capsys.readouterr()
+    assert main([*arguments, "--options", *options]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count(line) == (not is_option)
+    assert (json.loads(captured.out)["text"] if more else captured.out.strip()) == word
+    assert main(arguments) == 0, "a question without options has no such line"
+    assert line not in capsys.readouterr().err
 
 
 def test_imagery_is_drawn_and_the_answer_printed(video, imagining, tmp_path, capsys):
@@ -141,6 +169,11 @@ def test_words_around_a_block_are_cut_at_words():
     assert "two three [imagery 1: 4 latents] four five" in words
     assert find_words_around("<think>a [imagery 1: 4 latents]</think><answer>b", 9, 31) == "a [imagery 1: 4 latents] b"
     assert find_words_around("a [imagery 1: 4 latents]", 2, 24) == "a [imagery 1: 4 latents]"
+    for text in ("at 1.0 s [imagery 1: 4 latents]. It pans", "it ([imagery 1: 4 latents]), then"):
+        start = text.index("[imagery")
+        assert find_words_around(text, start, start + len("[imagery 1: 4 latents]")) == text, (
+            "spaced as it was written"
+        )
 
 
 @pytest.mark.parametrize(
@@ -169,6 +202,8 @@ def test_asks_a_model(video, tiny_model_folder, capsys, more):
         ({"more": ["--options", "up", ""]}, "options 2 is empty"),
         ({"more": ["--options", "up"]}, "options has 1 entry: give 2 to 10"),
         ({"more": ["--options", *"abcdefghijk"]}, "options has 11 entries: give 2 to 10"),
+        ({"more": ["--options", "A", "A"]}, "options 2 is 'A', the same as options 1: give each once"),
+        ({"more": ["--options", "go up", "Go  UP."]}, "options 2 is 'Go  UP.', the same as options 1"),
         ({"more": ["--imagery", "out.txt"]}, "out.txt"),
         ({"more": ["--imagery", "out"]}, "ends in .png"),
         ({"more": ["--device", "cuda:77"]}, "--device cuda:77 cannot be used here"),

@@ -94,6 +94,20 @@ def test_thresholds_hold_for_their_type(best_of_n, paths, tmp_path):
     assert ids(tmp_path / "best", tmp_path)[0] == ["row-0", "row-1", "row-2", "row-3", "row-5"]
 
 
+@pytest.mark.parametrize(
+    ("response", "threshold", "words"),
+    [
+        (path("A"), 0.9, "no path reaches its threshold, so nothing was written: lower it with --threshold"),
+        ("It is B.", 0, "</answer>, so nothing was written: give paths of that form"),
+    ],
+)
+def test_nothing_kept_is_explained_with_its_remedy(best_of_n, tmp_path, capsys, response, threshold, words):
+    file = tmp_path / "paths.jsonl"
+    file.write_text("".join(json.dumps({"id": f"row-{n}", "paths": [response]}) + "\n" for n in range(6)))
+    assert best_of_n("--paths", file, "--threshold", threshold) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "best").exists()
+
+
 def test_the_cold_start_trains_on_what_is_kept(best_of_n, paths, tmp_path, tiny_model_folder):
     assert best_of_n("--paths", paths) == 0
     recipe = {"model": str(tiny_model_folder), "dataset": str(tmp_path / "best"), "output": str(tmp_path / "out")}
@@ -111,7 +125,8 @@ def test_a_model_samples_paths_that_are_kept_beside(best_of_n, tmp_path, tiny_mo
     """A random model says nothing that earns; what it said stays, for another threshold."""
     assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2
     printed = capsys.readouterr()
-    assert "all" in printed.out and "no path reaches its threshold, so nothing was written" in printed.err
+    assert "all" in printed.out and "no path is of the form <think>…</think><answer>…</answer>" in printed.err
+    assert "train the model for longer on rows of mllm4d_cold_start" in printed.err
     file = tmp_path / "best-paths.jsonl"
     lines = file.read_text().splitlines()
     sampled = [json.loads(line) for line in lines]

@@ -225,6 +225,8 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
         ({"report_to": "notebook"}, "report_to: unknown tracker 'notebook'"),
         ({"report_to": "dvclive"}, "report_to: dvclive needs dvclive, which is not installed"),
         ({"attn_implementation": "flash_attention_2"}, "a setting needs what is not installed: FlashAttention2"),
+        ({"attn_implementation": "foo"}, "attn_implementation is 'foo': choose one of eager, "),
+        ({"attn_implementation": "paged|foo"}, "attn_implementation is 'paged|foo': choose one of eager, "),
     ],
 )
 def test_bad_recipes_end_in_one_line(recipe, tmp_path, capsys, changes, words):

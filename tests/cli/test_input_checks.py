@@ -3,13 +3,14 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from fourdthinker.cli import user_errors
-from fourdthinker.cli.input_checks import TRACKERS, check_dataset, check_model, check_packages
+from fourdthinker.cli.input_checks import HTTP_CLIENTS, TRACKERS, check_dataset, check_model, check_packages
 from fourdthinker.cli.main import COMMANDS, Command, main
 from fourdthinker.modeling.errors import InputError
 
@@ -82,6 +83,15 @@ def test_wrong_training_commands_end_at_once(places):
         (["dift", *start, "--teacher_forcing", "0.5"], "teacher_forcing is a part of self-feeding"),
         (["dift", *start, "--packing", "t"], "set pack_rows instead"),
         (["grpo", *start, "--use_vllm"], "set use_vllm"),
+        (["grpo", *start, "--generation_kwargs", "5"], "generation_kwargs: '5' is no mapping"),
+        (["dift", *start, "--lr_scheduler_kwargs", "fast"], "lr_scheduler_kwargs: 'fast' is no mapping: write it as"),
+        (
+            ["dift", *start, "--dataloader_num_workers", "-1"],
+            "dataloader_num_workers is -1: give a number of 0 or more",
+        ),
+        (["grpo", *start, "--adam_beta2", "1"], "adam_beta2 is 1.0: give a number of 0 or more and below 1"),
+        (["dift", *start, "--use_peft", "--lora_dropout", "1"], "lora_dropout is 1.0: give a share"),
+        (["dift", *start, "--push_to_hub", "true"], "push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one"),
         (["dift", *start, "--dtype", "half"], "dtype: invalid choice: 'half'"),
         (["dift", *start, "--lr_scheduler_kwargs", "{a"], "neither a word nor a list or mapping in YAML"),
         (["dift", *start, "--report_to", "notepad"], "report_to: unknown tracker 'notepad': choose from none, all, "),
@@ -151,10 +161,15 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line(places):
         [
             (["dift", "--model", "someone/model", *start], "the Hub cannot be reached"),
             (["init", "--backbone", "someone/model", "--output", places / "out"], "the Hub cannot be reached"),
+            (
+                ["grpo", "--model", places / "model", *start, "--push_to_hub"],
+                "push_to_hub needs a login: run `hf auth",
+            ),
         ],
         HF_HUB_OFFLINE="0",
         HF_ENDPOINT="http://127.0.0.1:9",
         HF_HOME=str(places / "hub"),
+        HF_TOKEN="",
     )
 
 
@@ -217,18 +232,57 @@ def test_what_a_user_can_cause_ends_in_one_line(failing, capsys, error, words):
     assert line.startswith("fourdthinker: error: ") and words in line
 
 
-def test_trackers_and_the_hub_end_in_one_line(failing, capsys):
-    import httpx
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
+def test_a_tracker_that_is_not_set_up_ends_in_one_line(failing, capsys):
     usage = type("UsageError", (Exception,), {"__module__": "wandb.errors"})
-    for error, words in [
-        (usage("api_key not configured"), "wandb: api_key not configured; set it up, or give `report_to: none`"),
-        (OfflineModeIsEnabled("offline"), "the Hub cannot be used: offline"),
-        (httpx.ConnectError("connection refused"), "the Hub cannot be used: connection refused"),
-    ]:
-        assert main(failing(error)) == 2
-        assert words in capsys.readouterr().err
+    assert main(failing(usage("api_key not configured"))) == 2
+    assert "wandb: api_key not configured; set it up, or give `report_to: none`" in capsys.readouterr().err
+
+
+# Requests to the Hub that fail, by the installed huggingface_hub and by each HTTP client that a version of it uses.
+FAILING_REQUESTS = """
+import importlib, importlib.util, json, sys
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from fourdthinker.cli.input_checks import HTTP_CLIENTS
+from fourdthinker.cli.user_errors import describe_user_error
+
+requests = {
+    "create_repo": lambda: HfApi().create_repo("someone/model", token="hf_none"),
+    "model_info": lambda: HfApi().model_info("someone/model"),
+    "hf_hub_download": lambda: hf_hub_download("someone/model", "config.json"),
+    "snapshot_download": lambda: snapshot_download("someone/model"),
+}
+if sys.argv[2] == "0":  # where there is a network, huggingface_hub tries a download again for some ten seconds
+    del requests["hf_hub_download"], requests["snapshot_download"]
+for name in filter(importlib.util.find_spec, HTTP_CLIENTS):
+    requests[name] = lambda name=name: importlib.import_module(name).get(sys.argv[1])
+lines = {}
+for name, request in requests.items():
+    try:
+        request()
+    except Exception as error:
+        lines[name] = [type(error).__name__, describe_user_error(error)]
+print(json.dumps(lines))
+"""
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_failed_requests_to_the_hub_are_one_line_with_either_http_client(tmp_path, offline):
+    with socket.socket() as closed:  # bound, so that nothing else takes the port, and not listening
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        places = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": offline, "HF_HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", FAILING_REQUESTS, endpoint, offline],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, **places},
+        )
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(done.stdout)
+    assert {"create_repo", "model_info"} < lines.keys() and lines.keys() & set(HTTP_CLIENTS)
+    for request, (error, line) in lines.items():
+        assert line and line.startswith("the Hub cannot be used: ") and "\n" not in line, (request, error, line)
 
 
 @pytest.mark.parametrize(

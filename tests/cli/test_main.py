@@ -188,6 +188,33 @@ def test_wrong_options_take_one_line(argv, capsys):
     assert error.count("\n") == 1 and error.startswith("fourdthinker paint: error: ")
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["ask", "clip.mp4", "Which way?", "--modle", "m"], "--modle: did you mean --model?"),
+        (["ask", "clip.mp4", "Which way?", "--modle=m m"], "--modle: did you mean --model?"),
+        (["ask", "clip.mp4", "-model", "m"], "-model: did you mean --model?"),
+        (["init", "--tiny", "--otput", "o"], "--otput: did you mean --output?"),
+        (["dift", "--modle", "m"], "--modle: did you mean --model?"),
+        (["build-data", "--zzz"], "unrecognized argument --zzz (see "),
+        (["ask", "clip.mp4", "Which way?"], "the following arguments are required: --model"),
+        (["ask", "clip.mp4", "--shaped question", "-1", "--", "--modle"], "are required: --model"),
+        (["ask", "clip.mp4", "Which way?", "third", "--model", "m"], "unrecognized arguments: third"),
+    ],
+)
+def test_a_misspelled_option_is_named_although_a_required_one_is_missing(argv, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1 and words in error
+
+
+def test_help_is_given_although_an_option_is_misspelled(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["ask", "--modle", "m", "--help"])
+    assert stop.value.code == 0 and "usage: fourdthinker ask" in capsys.readouterr().out
+
+
 def test_file_fills_arguments_and_command_line_wins(config):
     path = config("video: a.mp4\noutput: from-file\nframe-size: 28\ndry_run: true\ncolours: [red, blue]\ntiny: true\n")
     args = parse("--config", path)

@@ -79,8 +79,11 @@ def test_a_run_goes_on_with_other_settings_that_change_no_weight(recipe, tmp_pat
 
 def test_another_run_is_named_by_what_differs_and_nothing_is_lost(recipe, tmp_path, capsys):
     assert main(["dift", "--config", recipe(max_steps=1)]) == 0
-    other = recipe(learning_rate="2e-3", max_steps=2, report_to="none", logging_steps=5)
+    cache = tmp_path / "cache"
+    precomputing = {"precompute_videos": True, "precompute_targets": True, "feature_cache": str(cache)}
+    other = recipe(learning_rate="2e-3", max_steps=2, report_to="none", logging_steps=5, **precomputing)
     assert main(["dift", "--config", other]) == 2
+    assert not cache.exists(), "nothing was precomputed for a run that cannot go on"
     error = capsys.readouterr().err.strip().splitlines()[-1]
     checkpoints = tmp_path / "out-checkpoints"
     assert error == (

@@ -14,6 +14,7 @@ from transformers import (
     Qwen3VLProcessor,
 )
 
+from fourdthinker.cli.input_checks import check_model
 from fourdthinker.modeling import from_backbone, load_model
 from fourdthinker.modeling.configuration_latent import LATENT_FIELDS
 from fourdthinker.modeling.errors import InputError
@@ -316,3 +317,26 @@ def test_a_stock_processor_becomes_ours_and_stays_so(stock, tmp_path):
     assert type(again) is type(processor)
     again.save_pretrained(tmp_path / "ours")
     assert type(AutoProcessor.from_pretrained(tmp_path / "ours")) is type(processor)
+
+
+@pytest.mark.parametrize("attention", ["flex_attention", "foo"])
+def test_an_attention_that_the_model_lacks_is_one_line(tiny_model_folder, attention):
+    with pytest.raises(InputError, match=f"this model has no such attention: .*{attention}") as error:
+        load_model(tiny_model_folder, attn_implementation=attention)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["a/b/c", "./model", "~/model", "/nowhere/model", "out/model/", "my model"])
+def test_a_path_is_not_looked_for_on_the_hub(path):
+    with pytest.raises(InputError, match="there is no model folder"):
+        load_model(path)
+    with pytest.raises(InputError, match="there is no model folder"):
+        check_model(path)
+
+
+@pytest.mark.parametrize("name", ["model", "someone/model", "some-one/model_1.5"])
+def test_a_name_is_looked_for_on_the_hub(name):
+    with pytest.raises(InputError, match=f"no model can be read from {name}"):
+        load_model(name)
+    with pytest.raises(InputError, match="not in the Hub's cache, and HF_HUB_OFFLINE is set"):
+        check_model(name)

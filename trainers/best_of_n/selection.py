@@ -83,6 +83,21 @@ def resolve_thresholds(scored: Sequence[ScoredRow], overrides: Mapping[str | Non
     return settled
 
 
+def explain_empty_choice(scored: Sequence[ScoredRow], sampled: bool) -> str:
+    """Why no row was kept, and what to do about it.
+
+    Args:
+        scored (`Sequence[ScoredRow]`): The rows, none of which reaches its threshold.
+        sampled (`bool`): Whether a model was asked for the paths, or a file gave them.
+    """
+    if any(row.best is not None for row in scored):
+        return "no path reaches its threshold, so nothing was written: lower it with --threshold"
+    remedy = "give paths of that form"
+    if sampled:
+        remedy = "train the model for longer on rows of mllm4d_cold_start, or allow longer paths with --max-new-tokens"
+    return f"no path is of the form <think>…</think><answer>…</answer>, so nothing was written: {remedy}"
+
+
 def format_choice(scored: Sequence[ScoredRow], thresholds: Mapping[str, float]) -> str:
     """A table: for each kind and for all, rows, rows kept, threshold, mean reward of all paths and of the best."""
     table = [("type", "rows", "kept", "threshold", "mean reward", "mean best")]

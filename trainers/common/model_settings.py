@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from trl import ModelConfig, get_quantization_config
 
 from ...modeling.errors import InputError
+from .setting_rules import check_adapter_rules
 
 
 @dataclass
@@ -17,6 +19,14 @@ class ModelSettings(ModelConfig):
     The dtype stays `"float32"` by default: small steps vanish in half-precision weights, and `bf16: true` computes in
     half precision all the same.
     """
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_adapter_rules(self)
+        attention, known = self.attn_implementation, ("eager", *ALL_ATTENTION_FUNCTIONS.valid_keys())
+        # A name with a slash is a kernel on the Hub.
+        if attention is not None and attention not in known and "/" not in attention:
+            raise InputError(f"attn_implementation is {attention!r}: choose one of {', '.join(known)}")
 
     def load_arguments(self) -> dict[str, Any]:
         """Arguments of `load_model`."""

@@ -23,17 +23,31 @@ TRAINING_LOG = "training_log.json"
 RUN_RECORD = "run.json"  # beside the checkpoints: whose they are
 
 
-def train_or_resume(trainer: "Trainer", run: Mapping[str, Any], resolve_settings: ResolveSettings) -> None:
-    """Train, going on from the last complete checkpoint of the same run if there is one.
+def check_checkpoints(checkpoints: Path, run: Mapping[str, Any], resolve_settings: ResolveSettings) -> None:
+    """Check that complete checkpoints in a folder are of this run, before rows and models are read for it.
 
     Args:
-        trainer ([`~transformers.Trainer`]): Its `output_dir` holds the checkpoints; it is removed in the end if it
-            holds none.
+        checkpoints (`Path`): The `output_dir` of its trainer.
         run (`Mapping[str, Any]`): What the run is: where it reads, and its settings; see [`check_same_run`].
         resolve_settings (`Callable`): Gives all fields of the settings in a record.
 
     Raises:
-        InputError: If the checkpoints are of another run, or training cannot go on.
+        InputError: If they are of another run.
+    """
+    if last_complete_checkpoint(checkpoints):
+        check_same_run(checkpoints / RUN_RECORD, run, resolve_settings)
+
+
+def train_or_resume(trainer: "Trainer", run: Mapping[str, Any]) -> None:
+    """Train, going on from the last complete checkpoint if there is one; see [`check_checkpoints`] for whose it is.
+
+    Args:
+        trainer ([`~transformers.Trainer`]): Its `output_dir` holds the checkpoints; it is removed in the end if it
+            holds none.
+        run (`Mapping[str, Any]`): What is kept beside the checkpoints, see [`check_checkpoints`].
+
+    Raises:
+        InputError: If training cannot go on.
     """
     checkpoints = Path(trainer.args.output_dir)
     record = checkpoints / RUN_RECORD
@@ -42,10 +56,8 @@ def train_or_resume(trainer: "Trainer", run: Mapping[str, Any], resolve_settings
             remove_leftovers(folder)
     remove_torn_checkpoints(checkpoints)
     last = last_complete_checkpoint(checkpoints)
-    if last:
-        check_same_run(record, run, resolve_settings)
-        if trainer.is_world_process_zero():
-            print(f"resuming from {last}", file=sys.stderr)
+    if last and trainer.is_world_process_zero():
+        print(f"resuming from {last}", file=sys.stderr)
     if (last or trainer.args.save_strategy != "no") and trainer.is_world_process_zero():
         with atomic_path(record) as temporary:
             temporary.write_text(json.dumps(dict(run), default=str, indent=1) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from ...modeling.configuration_latent import LATENT_LOSSES, LATENT_NORMS, LATENT
 from ...modeling.errors import InputError
 from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
+from ..common.setting_rules import check_common_rules
 from .setting_rules import check_dift_rules
 
 # Fields of TRL and transformers that the DIFT loss or its collator cannot follow, and their one value.
@@ -219,4 +220,5 @@ class DIFTConfig(SFTConfig):
         for name, only in _ONLY.items():
             if getattr(self, name) != only:
                 raise InputError(f"{name} is {getattr(self, name)!r}, which DIFT cannot follow: leave it at {only!r}")
+        check_common_rules(self)
         check_dift_rules(self)

@@ -10,6 +10,7 @@ from trl import GRPOConfig
 from ...modeling.errors import InputError
 from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
+from ..common.setting_rules import check_common_rules
 from ..rewards.registry import check_rewards
 from ..rewards.spatiotemporal import CENTER_SCALES
 from .setting_rules import check_grpo_rules
@@ -184,6 +185,7 @@ class LatentGRPOConfig(GRPOConfig):
         if self.reward_funcs is not None:
             check_rewards(self.reward_funcs, self.reward_weights)
         self._check_saving()
+        check_common_rules(self)
         check_grpo_rules(self)
 
     def _check_saving(self) -> None:

@@ -1,10 +1,8 @@
 """4DRL trainer: TRL's GRPO on completions with latent blocks."""
 
-from collections import deque
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -14,7 +12,6 @@ from trl import GRPOTrainer
 from ...modeling.errors import InputError
 from ...modeling.generation_latent import LatentGenerateOutput
 from ...modeling.latent_rules import LatentRules
-from ...modeling.tokens import show_latent_blocks
 from ..common.adapters import check_tower, set_missing_head_bias
 from ..common.distributed import gather_for_features, weights_are_sharded
 from ..common.loading import load_parts, name_run
@@ -56,7 +53,7 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
     - `_compute_loss`: reads the record of the slice whose loss it is.
     - `_get_per_token_logps_and_entropies`: hands TRL a stand-in for `model`, see [`LatentScorer`].
     - `_get_train_sampler`: prompts by seed and epoch, see [`EpochSampler`].
-    - `log`, `_metrics` and `_logs`: our numbers beside TRL's, and completions with their latent blocks shown.
+    - `log` and `_metrics`: our numbers beside TRL's.
     - `train` and `training_step`: memory of tied embeddings, and the stop on a NaN or infinite loss.
 
     Args:
@@ -140,7 +137,6 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         rules = LatentRules.from_config(self._base_model.config)
         self._measured = {mode: GRPOMetrics(self.accelerator, rules) for mode in ("train", "eval")}
         # As many as TRL keeps to log.
-        self._shown: deque[list[dict[str, str]]] = deque(maxlen=args.generation_batch_size)
 
     @property
     def _base_model(self) -> PreTrainedModel:
@@ -163,8 +159,6 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         self._rollout = Rollout.start(inputs)
         batch = super()._generate_and_score_completions(self._rollout.rows)
         self._metrics[self._mode]["frac_reward_zero_std"][-1] = self._rollout.equal_groups
-        if self.log_completions:
-            self._show_blocks()
         # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
         return {**batch, **self._rollout.batch_columns()}
 
@@ -233,12 +227,6 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         """A completion with its latent and other special tokens, without the one that ends the turn."""
         kept = ids[:-1] if ids[-1] in self.eos_token_ids else ids
         return self.processing_class.tokenizer.decode(kept, skip_special_tokens=False)
-
-    def _show_blocks(self) -> None:
-        """Put notes of latent blocks into the completions that TRL logs, whose decoding drops special tokens."""
-        texts = gather_object([show_latent_blocks(row["rollout_text"]) for row in self._rollout.rows])
-        self._shown.extend([{"role": "assistant", "content": text}] for text in texts)
-        self._logs["completion"] = self._shown.copy()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`GRPOMetrics`]."""

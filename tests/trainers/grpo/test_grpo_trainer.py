@@ -18,7 +18,6 @@ from trl.trainer.utils import shuffle_sequence_dict
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.latent_rules import LatentRules
-from fourdthinker.modeling.tokens import show_latent_blocks
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 from fourdthinker.trainers.grpo.head_tiles import narrow_head_tiles
 from fourdthinker.trainers.grpo.logprobs import LatentScorer
@@ -643,8 +642,8 @@ def test_rewards_see_the_rows_and_the_latent_tokens(parts, tmp_path):
 def training(parts, tmp_path, **settings):
     """A trainer that can run from a dataset, for two steps."""
 
-    def varied_reward(completions, completion_ids, rollout_text, log_extra, **columns):
-        log_extra("shown", [show_latent_blocks(text) for text in rollout_text])
+    def varied_reward(completions, completion_ids, log_extra, **columns):
+        log_extra("shown", processor.batch_decode(completion_ids, skip_special_tokens=True))
         return [len(ids) % 5 / 4 for ids in completion_ids]
 
     model, processor = parts

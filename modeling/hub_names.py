@@ -1,0 +1,10 @@
+"""Tell names of repositories on the Hub from paths. Pure Python."""
+
+import re
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def may_be_hub_name(name: str) -> bool:
+    """Whether a name can be of a repository on the Hub, such as `someone/model`; any other is a path."""
+    return not name.startswith((".", "~")) and _HUB_NAME.fullmatch(name) is not None
