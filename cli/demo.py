@@ -247,6 +247,7 @@ class Demo:
         own = command[: len(_CLI)] == _CLI
         print(f"$ {shlex.join(['fourdthinker', *command[len(_CLI) :]] if own else command)}", flush=True)
         held_out = {"FOURD_WORLD_DATA": str(self.folder / "data")}
+        started = time.monotonic()
         done = subprocess.run(command, env={**os.environ, **held_out}, check=False)
         if done.returncode in (130, -signal.SIGINT):
             raise KeyboardInterrupt
@@ -254,6 +255,7 @@ class Demo:
             raise InputError(
                 f"the step above ended with code {done.returncode}: mend it and run the demo again to go on"
             )
+        print(f"took {format_seconds(time.monotonic() - started)}", flush=True)
 
 
 def _estimates(args: argparse.Namespace) -> dict[str, float]:
