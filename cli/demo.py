@@ -37,7 +37,7 @@ _TASKS = ("camera_motion", "object_motion")
 
 
 class _Stage(NamedTuple):
-    """What is done, and how long it took on two cores.
+    """What is done, and about how long it takes on two cores.
 
     Attributes:
         title (`str`): What is printed before it starts.
@@ -53,18 +53,18 @@ class _Stage(NamedTuple):
 
 
 _STAGES = {
-    "first_answer": _Stage("first answer: the shipped model about a clip rendered now", 30, 30),
+    "first_answer": _Stage("first answer: the shipped model about a clip rendered now", 25, 25),
     "backbone": _Stage("backbone: the untrained model", 10, 10),
-    "data": _Stage("data: clips, questions and reasoning", 100, 10, "questions"),
-    "text_only": _Stage("training without imagery, to compare", 130, 15, "steps_scale"),
-    "dift": _Stage("training with imagery (DIFT)", 280, 15, "steps_scale"),
-    "grpo": _Stage("reinforcement learning (4DRL)", 70, 20, "steps_scale"),
-    "backbone-own": _Stage("score before training", 30, 10, "held_out"),
-    "text_only-own": _Stage("score without imagery", 20, 10, "held_out"),
-    "dift-own": _Stage("score after DIFT", 20, 10, "held_out"),
-    "dift-zero": _Stage("score after DIFT with latents zeroed", 20, 10, "held_out"),
-    "grpo-own": _Stage("score after 4DRL", 20, 10, "held_out"),
-    "lmms_eval": _Stage("the same score by lmms-eval", 30, 20, "held_out"),
+    "data": _Stage("data: clips, questions and reasoning", 95, 10, "questions"),
+    "text_only": _Stage("training without imagery, to compare", 230, 12, "steps_scale"),
+    "dift": _Stage("training with imagery (DIFT)", 480, 12, "steps_scale"),
+    "grpo": _Stage("reinforcement learning (4DRL)", 65, 15, "steps_scale"),
+    "backbone-own": _Stage("score before training", 30, 8, "held_out"),
+    "text_only-own": _Stage("score without imagery", 20, 8, "held_out"),
+    "dift-own": _Stage("score after DIFT", 20, 8, "held_out"),
+    "dift-zero": _Stage("score after DIFT with latents zeroed", 20, 8, "held_out"),
+    "grpo-own": _Stage("score after 4DRL", 20, 8, "held_out"),
+    "lmms_eval": _Stage("the same score by lmms-eval", 30, 18, "held_out"),
 }
 
 
