@@ -29,7 +29,7 @@ help:
 	@echo "  WORKERS=N            test processes (default: 2)"
 	@echo "  PYTEST_FLAGS=...     more flags of pytest, e.g. '-k answers'"
 
-demo: install ## data, training in both stages and evaluation on the rendered world, with a table at the end
+demo: install ## a first answer, then data, training in both stages and evaluation on the rendered world, with a table
 	$(BIN)/fourdthinker demo --output demo
 
 # The closing `exit` writes pytest's own exit code to STATUS_FILE, if set; make turns every failure into 2.

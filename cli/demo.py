@@ -4,21 +4,27 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from ..modeling.atomic import atomic_dir, atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from .input_checks import check_model
 from .packaged_recipes import find_recipe
+from .training_progress import format_seconds
 from .training_run import logged_recipe
 
 SUMMARY = "run data, training and evaluation once on the rendered world and print the table"
 
+_CLI = [sys.executable, "-m", "fourdthinker.cli"]
 _MAX_NEW_TOKENS = 176
+_DEFAULT_SIZES = {"questions": 2400, "held_out": 400, "steps_scale": 1.0}
+_RETRAIN_SECONDS = 3600.0
 # A row of the table: what it says, which model, which latents.
 _ROWS = (
     ("before training", "backbone", "own"),
@@ -30,6 +36,38 @@ _ROWS = (
 _TASKS = ("camera_motion", "object_motion")
 
 
+class _Stage(NamedTuple):
+    """What is done, and about how long it takes on two cores.
+
+    Attributes:
+        title (`str`): What is printed before it starts.
+        seconds (`float`): At the default sizes.
+        fixed (`float`): How many of them remain at any size.
+        size (`str`, *optional*): The argument of the command that the rest grows with.
+    """
+
+    title: str
+    seconds: float
+    fixed: float
+    size: str | None = None
+
+
+_STAGES = {
+    "first_answer": _Stage("first answer: the shipped model about a clip rendered now", 25, 25),
+    "backbone": _Stage("backbone: the untrained model", 10, 10),
+    "data": _Stage("data: clips, questions and reasoning", 95, 10, "questions"),
+    "text_only": _Stage("training without imagery, to compare", 230, 12, "steps_scale"),
+    "dift": _Stage("training with imagery (DIFT)", 480, 12, "steps_scale"),
+    "grpo": _Stage("reinforcement learning (4DRL)", 65, 15, "steps_scale"),
+    "backbone-own": _Stage("score before training", 30, 8, "held_out"),
+    "text_only-own": _Stage("score without imagery", 20, 8, "held_out"),
+    "dift-own": _Stage("score after DIFT", 20, 8, "held_out"),
+    "dift-zero": _Stage("score after DIFT with latents zeroed", 20, 8, "held_out"),
+    "grpo-own": _Stage("score after 4DRL", 20, 8, "held_out"),
+    "lmms_eval": _Stage("the same score by lmms-eval", 30, 18, "held_out"),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
@@ -39,25 +77,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retrain", action="store_true", help="pretrain the tiny backbone instead of copying it (about an hour)"
     )
-    parser.add_argument("--questions", type=int, default=2400, help="training questions of each task (default: 2400)")
-    parser.add_argument("--held-out", type=int, default=400, help="held-out questions of each task (default: 400)")
-    parser.add_argument(
-        "--steps-scale", type=float, default=1.0, help="multiply the recipes' steps, e.g. 0.01 for a smoke test"
-    )
+    parser.set_defaults(**_DEFAULT_SIZES)
+    parser.add_argument("--questions", type=int, help="training questions of each task (default: %(default)s)")
+    parser.add_argument("--held-out", type=int, help="held-out questions of each task (default: %(default)s)")
+    parser.add_argument("--steps-scale", type=float, help="multiply the recipes' steps, e.g. 0.01 for a smoke test")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run each command of the way, skip what an earlier demo has finished, and print the table."""
+    """Answer a first question, run each command of the way but those finished before, and print the table."""
     if args.questions < 1 or args.held_out < 1 or args.steps_scale <= 0:
         raise InputError("--questions, --held-out and --steps-scale must be positive")
-    for module in ("pybullet", "lmms_eval"):  # before the first step, not after a quarter of an hour
+    for module in ("pybullet", "lmms_eval"):  # before the first stage, not after ten minutes
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(f"no module named {module!r}", name=module)
     check_writable(Path(args.output) / "backbone")
     if args.backbone:
         check_model(args.backbone)
     started = time.monotonic()
-    demo = Demo(Path(args.output))
+    demo = Demo(Path(args.output), _estimates(args))
+    demo.print_plan()
+    demo.first_answer()
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]
     demo.stage("backbone", ["init", *origin])
     sizes = ["--clips", str(args.questions), "--held-out", str(args.held_out)]
@@ -89,19 +128,43 @@ class Demo:
 
     Args:
         folder (`Path`): Where.
+        estimates (`dict[str, float]`): For each stage of `_STAGES` whose length is known, about how many seconds.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        for place in (folder, folder / "scores"):
+    def __init__(self, folder: Path, estimates: dict[str, float]):
+        self.folder, self.estimates = folder, estimates
+        for place in (folder, folder / "scores", folder / "first_answer"):
             remove_leftovers(place)
+
+    def print_plan(self) -> None:
+        """Say how long the stages that are left take together, if that is known."""
+        left = [name for name in _STAGES if not self._output(name).exists()]
+        if left and self.estimates.keys() >= set(left):
+            print(f"{len(left)} stages, {_about(sum(self.estimates[name] for name in left))} in all.")
+
+    def first_answer(self) -> None:
+        """Ask the shipped model about a clip rendered now: question, answer, right answer and a picture."""
+        from ..modeling.prompts import format_options
+        from .first_answer import render_held_out_clip
+
+        if not self._begin("first_answer"):
+            return
+        picture = self._output("first_answer")
+        model, clip = self.folder / "trained", picture.with_name("clip.mp4")
+        row = render_held_out_clip(clip)
+        if not model.exists():
+            self._call([*_CLI, "init", "--trained", "--output", str(model)])
+        print(f"\nAbout {clip}, which was rendered now: {row['question']}\n{format_options(row['options'])}")
+        options = ["--options", *row["options"], "--imagery", str(picture)]
+        self._call([*_CLI, "ask", str(clip), row["question"], "--model", str(model), *options])
+        print(f"\nThe right answer: {row['options'][ord(row['answer']) - ord('A')]}")
+        if picture.exists():
+            print(f"Where each latent of its imagery points: {picture}", flush=True)
 
     def stage(self, name: str, arguments: list[str]) -> None:
         """Run one `fourdthinker` command that writes the sub-folder `name`, unless it is there."""
-        if (self.folder / name).exists():
-            print(f"{self.folder / name}: done before", file=sys.stderr)
-            return
-        self._call([sys.executable, "-m", "fourdthinker.cli", *arguments, "--output", str(self.folder / name)])
+        if self._begin(name):
+            self._call([*_CLI, *arguments, "--output", str(self._output(name))])
 
     def places(self, start: str) -> list[str]:
         """Arguments of a training command that goes on from the model `start`."""
@@ -109,22 +172,23 @@ class Demo:
 
     def score(self, model: str, latents: str) -> None:
         """Score a model on the held-out questions, unless that was done."""
-        file = self._scores(model, latents)
-        if not file.exists():
-            command = [sys.executable, "-m", "fourdthinker.cli", "eval", "--model", str(self.folder / model)]
+        name = f"{model}-{latents}"
+        if self._begin(name):
             settings = ["--latents", latents, "--max-new-tokens", str(_MAX_NEW_TOKENS), "--batch-size", "100"]
-            self._call([*command, *settings, "--output", str(file)])
+            self._call(
+                [*_CLI, "eval", "--model", str(self.folder / model), *settings, "--output", str(self._output(name))]
+            )
 
     def score_with_lmms_eval(self, model: str) -> None:
         """Score a model with lmms-eval as well, and compare."""
-        given = f"pretrained={self.folder / model}"
-        longest = f"max_new_tokens={_MAX_NEW_TOKENS}"
-        results = self.folder / "scores" / "lmms_eval"
-        command = [sys.executable, "-m", "lmms_eval", "--model", "fourdthinker", "--model_args", given]
-        if not results.exists():
+        model_args = f"pretrained={self.folder / model}"
+        gen_kwargs = f"max_new_tokens={_MAX_NEW_TOKENS}"
+        results = self._output("lmms_eval")
+        command = [sys.executable, "-m", "lmms_eval", "--model", "fourdthinker", "--model_args", model_args]
+        if self._begin("lmms_eval"):
             with atomic_dir(results) as folder:
-                wanted = ["--tasks", "fourd_world", "--gen_kwargs", longest, "--batch_size", "100"]
-                self._call([*command, *wanted, "--output_path", str(folder)])
+                settings = ["--tasks", "fourd_world", "--gen_kwargs", gen_kwargs, "--batch_size", "100"]
+                self._call([*command, *settings, "--output_path", str(folder)])
                 # It ends with code 0 even after an error of its own.
                 if not any(folder.rglob("*_results.json")):
                     raise InputError("lmms_eval wrote no results: its message stands above")
@@ -156,17 +220,34 @@ class Demo:
             lines.append((label, [tasks[task] for task in _TASKS]))
         return format_comparison(lines, [task.replace("_", " ") for task in _TASKS])
 
-    def _scores(self, model: str, latents: str) -> Path:
-        return self.folder / "scores" / f"{model}-{latents}.json"
-
     def _read(self, model: str, latents: str) -> dict:
-        return json.loads(self._scores(model, latents).read_text())["tasks"]["fourd_world"]
+        return json.loads(self._output(f"{model}-{latents}").read_text())["tasks"]["fourd_world"]
+
+    def _output(self, name: str) -> Path:
+        """What a stage leaves when it is done."""
+        if name == "first_answer":
+            return self.folder / name / "imagery.png"
+        if name == "lmms_eval":
+            return self.folder / "scores" / name
+        # The name of a score is a model's and its latents'.
+        return self.folder / "scores" / f"{name}.json" if "-" in name else self.folder / name
+
+    def _begin(self, name: str) -> bool:
+        """Whether a stage is still to be done; it is announced."""
+        output = self._output(name)
+        if output.exists():
+            print(f"{output}: done before", file=sys.stderr)
+            return False
+        seconds = self.estimates.get(name)
+        length = "" if seconds is None else f": {_about(seconds)}"
+        print(f"\n[{list(_STAGES).index(name) + 1}/{len(_STAGES)}] {_STAGES[name].title}{length}", flush=True)
+        return True
 
     def _call(self, command: list[str]) -> None:
-        print(
-            f"\n$ {' '.join(['fourdthinker', *command[3:]] if 'fourdthinker.cli' in command else command)}", flush=True
-        )
+        own = command[: len(_CLI)] == _CLI
+        print(f"$ {shlex.join(['fourdthinker', *command[len(_CLI) :]] if own else command)}", flush=True)
         held_out = {"FOURD_WORLD_DATA": str(self.folder / "data")}
+        started = time.monotonic()
         done = subprocess.run(command, env={**os.environ, **held_out}, check=False)
         if done.returncode in (130, -signal.SIGINT):
             raise KeyboardInterrupt
@@ -174,6 +255,22 @@ class Demo:
             raise InputError(
                 f"the step above ended with code {done.returncode}: mend it and run the demo again to go on"
             )
+        print(f"took {format_seconds(time.monotonic() - started)}", flush=True)
+
+
+def _estimates(args: argparse.Namespace) -> dict[str, float]:
+    """About how many seconds each stage takes on two cores; none for those that run a backbone of the user's own."""
+    estimates = {}
+    for name, stage in _STAGES.items():
+        share = getattr(args, stage.size) / _DEFAULT_SIZES[stage.size] if stage.size else 1.0
+        estimates[name] = stage.fixed + (stage.seconds - stage.fixed) * share
+    if args.retrain:
+        estimates["backbone"] = _RETRAIN_SECONDS
+    return {name: estimates[name] for name in ("first_answer", "data")} if args.backbone else estimates
+
+
+def _about(seconds: float) -> str:
+    return f"about {format_seconds(seconds)} on two cores"
 
 
 def _recipe(name: str, scale: float) -> list[str]:

@@ -51,7 +51,7 @@ def world_rows(
         "camera_motion": spread(CAMERA_LABELS, per_task),
         "object_motion": spread(OBJECT_LABELS, per_task),
     }
-    for row in balanced_rows(split, quotas, _motion_questions, seed, workers):
+    for row in balanced_rows(split, quotas, motion_questions, seed, workers):
         yield _add_response(row, answer_form)
 
 
@@ -100,7 +100,8 @@ def spread(labels: Sequence[str], total: int) -> dict[str, int]:
     return {label: total // len(labels) + (number < total % len(labels)) for number, label in enumerate(labels)}
 
 
-def _motion_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
+def motion_questions(clip: WorldClip, seed: int) -> list[tuple[str, str, dict]]:
+    """Every question that the clip of a seed can answer, as `clip_candidates` gives them; the seed words them."""
     return clip_candidates(clip, clip_facts(clip), f"world-{seed}", np.random.default_rng([seed, 1]))
 
 

@@ -9,6 +9,9 @@ import sys
 import pytest
 import yaml
 
+from fourdthinker.dataset_builders import World
+from fourdthinker.dataset_builders.world.facts import clip_facts
+
 SIZES = ["--questions", "12", "--held-out", "6", "--steps-scale", "0.005"]
 
 
@@ -18,11 +21,29 @@ def run_demo(folder):
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=1500)
 
 
+def check_first_answer(printed, demo):
+    """Before anything else: question, options, an answer with imagery, the right one and a picture."""
+    before, later = printed.split("\n[2/12]")
+    question, _, shown = before.partition("$ fourdthinker ask ")
+    options = re.findall(r"^[A-D]\. (.*)$", question, re.MULTILINE)
+    answer, right = (re.search(rf"^{name}: (.*)$", shown, re.MULTILINE)[1] for name in ("Answer", "The right answer"))
+    assert "?" in question and len(options) == 4 and answer in options
+    with World() as world:  # the first held-out clip
+        assert [right] == clip_facts(world.clip(2**40)).camera
+    assert "[imagery 1: 4 latents]" in shown
+    picture = demo / "first_answer" / "imagery.png"
+    assert shown.rstrip().endswith(str(picture)) and picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_mtime < (demo / "backbone" / "model.safetensors").stat().st_mtime
+
+
 @pytest.mark.slow
 def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
     first = run_demo(tmp_path)
     assert first.returncode == 0, first.stderr[-3000:]
     demo = tmp_path / "demo"
+    stages = re.findall(r"^\[(\d+)/(\d+)\] .*: about (?:\d+ s|\d+ min) on two cores$", first.stdout, re.MULTILINE)
+    assert stages == [(str(number), "12") for number in range(1, 13)]
+    check_first_answer(first.stdout, demo)
     for name in ("backbone", "text_only", "dift", "grpo"):
         assert (demo / name / "model.safetensors").is_file()
     for line in ("chance", "before training", "text only", "after DIFT", "after DIFT, latents zeroed", "after 4DRL"):
@@ -39,6 +60,7 @@ def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
     weights = (demo / "grpo" / "model.safetensors").stat().st_mtime_ns
     again = run_demo(tmp_path)
     assert again.returncode == 0, again.stderr[-3000:]
+    assert "about" not in again.stdout, "a stage that was done before takes no time"
     assert (demo / "grpo" / "model.safetensors").stat().st_mtime_ns == weights
     table = first.stdout[first.stdout.rindex("\nchance ") : first.stdout.rindex("\nafter 4DRL")]
     assert table in again.stdout
