@@ -17,6 +17,7 @@ ClipErrorCode = Literal[
     "no_texture",  # nothing that could be tracked
     "unclear",  # no fault: the motion is none that a question could ask about
     "poses_disagree",  # imported poses do not fit the pixels
+    "failed",  # an exception that is a defect of the builder
 ]
 CLIP_ERROR_CODES: tuple[ClipErrorCode, ...] = get_args(ClipErrorCode)
 

@@ -82,7 +82,9 @@ class ClipRecord:
         window ([`Window`]): Which part of it.
         size (`tuple[int, int]`): Width and height of the frames in pixels.
         camera ([`CameraPoses`], *optional*): `None` before the stage `poses`, or where it found none.
-        objects (`list[ObjectTrack]`, *optional*): `None` before the stage `objects`.
+        objects (`list[ObjectTrack]`, *optional*): What moves; `None` before the stage `objects`.
+        resting (`list[ObjectTrack]`, *optional*): Regions that stand still in the world, by which the camera's motion
+            can be seen; `None` before the stage `objects`.
         facts (`dict`): Labels with their numbers, by the stage `facts`.
     """
 
@@ -93,4 +95,5 @@ class ClipRecord:
     size: tuple[int, int]
     camera: CameraPoses | None = None
     objects: list[ObjectTrack] | None = None
+    resting: list[ObjectTrack] | None = None
     facts: dict = field(default_factory=dict)
