@@ -24,6 +24,8 @@ def is_webp(path: Path) -> bool:
 class WebpSource:
     """The frames of an animated WebP; has what [`video_source.VideoSource`] has."""
 
+    seekable = False
+
     def __init__(self, path: Path, max_pixels: int | None = None):
         self.path, self._max_pixels = path, max_pixels
         times = [seconds for seconds, _ in self.frames()]

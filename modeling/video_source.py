@@ -48,6 +48,7 @@ class VideoSource:
     Attributes:
         count (`int`): Frames that the file shows.
         seconds (`float`): From the first frame to the last.
+        seekable (`bool`): Whether frames far from the start can be had without decoding all before them.
 
     Raises:
         VideoError: If it is no video, damaged or cut short.
@@ -58,6 +59,7 @@ class VideoSource:
         self._timeline = read_timeline(path)
         self._converter = FrameConverter(path, self._timeline.pixel_aspect, max_pixels)
         self.count, self.seconds = len(self._timeline.moments), self._timeline.seconds
+        self.seekable = self._timeline.seekable
 
     def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
         """Yield the frames from the last key frame on that is not after `start`, with their seconds from the first.
