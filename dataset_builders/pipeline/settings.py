@@ -37,7 +37,7 @@ class BuildSettings:
 
     seed: int = 0
     frames: int = 8
-    max_windows: int = 8
+    max_windows: int = 4
     objects: str = "flow"
     names: Mapping[str, str] = field(default_factory=dict)
 

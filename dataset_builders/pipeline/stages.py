@@ -1,6 +1,7 @@
 """What each stage does with one clip. It runs in a worker process, which a clip may end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,24 +177,32 @@ _RUN = {"poses": _run_poses, "objects": _run_objects, "facts": _run_facts, "ques
 
 
 def _find_windows(path: Path, settings: BuildSettings) -> list[Window]:
-    from ..sources.video_reader import read_frames
+    from ..sources.windows import find_windows
 
-    try:
-        clip = read_frames(path, fps=6.0, max_frames=24)
-    except ClipError:
-        raise
-    except ValueError as error:
-        raise ClipError("damaged", str(error).partition(";")[0], "copy or export it again") from error
-    if len(clip.frames) < 6:
-        raise ClipError("too_short", f"{len(clip.frames)} frames, 6 are needed", "give a longer clip")
-    return [Window(0, clip.timestamps[0], clip.timestamps[-1], tuple(clip.timestamps))]
+    with _as_clip_errors():
+        return find_windows(path, settings.seed, settings.max_windows)
 
 
 def read_window(path: Path, window: Window) -> "Clip":
-    """The frames of a window, at its timestamps."""
-    from ..sources.video_reader import read_frames
+    """The frames of a window, at its timestamps.
 
-    return read_frames(path, times=window.timestamps)
+    Raises:
+        ClipError: If the video is damaged there.
+    """
+    from ..sources import windows
+
+    with _as_clip_errors():
+        return windows.read_window(path, window)
+
+
+@contextmanager
+def _as_clip_errors() -> Iterator[None]:
+    from ...modeling.video_file import VideoError
+
+    try:
+        yield
+    except VideoError as error:
+        raise ClipError(error.code, error.reason, error.remedy) from error
 
 
 def _estimate_camera(clip: "Clip", settings: BuildSettings) -> CameraPoses:

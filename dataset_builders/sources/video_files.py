@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...modeling.errors import InputError
@@ -15,6 +16,8 @@ _HASHED_BYTES = 2**20  # from each end of a file
 def find_videos(source: Path) -> list[Path]:
     """Video files under a folder in the order of their names, or the one file given.
 
+    Linked folders are searched too, each real folder once, so that a loop of links ends.
+
     Raises:
         InputError: If there is none.
     """
@@ -22,14 +25,30 @@ def find_videos(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist; name a folder of video files")
-    found = sorted(
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    found = sorted(_walk(source))
     if not found:
         raise InputError(f"{source} holds no video; it takes files named {', '.join(sorted(VIDEO_SUFFIXES))}")
     return found
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """Video files under a folder, in any order: real folders first, then those that links alone lead to."""
+    seen: set[Path] = set()
+    folders, links = [source], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        if folder.resolve() in seen:
+            continue
+        seen.add(folder.resolve())
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read ({error.strerror}); check its permissions") from error
+        for path in entries:
+            if path.is_dir():
+                (links if path.is_symlink() else folders).append(path)
+            elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
+                yield path
 
 
 def safe_names(paths: list[Path]) -> list[str]:
