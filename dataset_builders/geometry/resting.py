@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...modeling.processing import Clip
+from ...modeling.clip import Clip
 from ..clip_record import CameraPoses, ObjectTrack
 from .masks import decode_mask, encode_mask
 from .point_tracks import PointTracks, track_points
@@ -91,7 +91,9 @@ def _agrees_with_camera(tracks: PointTracks, camera: CameraPoses) -> np.ndarray:
     return agrees
 
 
-def _epipolar_distance(before: np.ndarray, after: np.ndarray, relative: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+def _epipolar_distance(
+    before: np.ndarray, after: np.ndarray, relative: np.ndarray, intrinsics: np.ndarray
+) -> np.ndarray:
     """Distance in pixels of points in the later frame from their epipolar lines."""
     x, y, z = relative[:3, 3]
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

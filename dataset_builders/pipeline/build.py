@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
+from ..questions.clip_questions import Candidate, list_candidates
 from ..sources.video_files import file_state, find_videos, safe_names
 from .record_json import window_from_json, window_name
 from .settings import STAGES, WINDOW_STAGES, BuildSettings, stage_key
@@ -43,14 +44,14 @@ class ClipOutcome:
     Attributes:
         clip (`str`): Its name.
         source (`str`): The video.
-        questions (`int`): How many it gives.
-        fault ([`Fault`], *optional*): Why it gives none.
+        candidates (`list[Candidate]`): What could be asked about it.
+        fault ([`Fault`], *optional*): Why that is nothing.
     """
 
     clip: str
     source: str
-    questions: int
-    fault: Fault | None
+    candidates: list[Candidate] = field(default_factory=list)
+    fault: Fault | None = None
 
 
 @dataclass
@@ -63,9 +64,9 @@ class VideoOutcome:
     waiting: int = 0  # windows without an outcome yet
 
     @property
-    def questions(self) -> int:
-        """How many questions its clips give."""
-        return sum(clip.questions for clip in self.clips)
+    def gives_questions(self) -> bool:
+        """Whether anything can be asked about one of its clips."""
+        return any(clip.candidates for clip in self.clips)
 
 
 def list_videos(source: Path) -> list[Video]:
@@ -143,7 +144,7 @@ class StageRunner:
         )
 
     def _enough(self) -> bool:
-        return self._clips is not None and sum(o.questions > 0 for o in self._outcomes.values()) >= self._clips
+        return self._clips is not None and sum(o.gives_questions for o in self._outcomes.values()) >= self._clips
 
     def _wanted(self, videos: Sequence[Video]) -> list[VideoOutcome]:
         """Outcomes up to the last video that was asked for: workers may have gone on to later ones."""
@@ -152,7 +153,7 @@ class StageRunner:
             if video.name not in self._outcomes or (self._clips is not None and giving == self._clips):
                 break
             wanted.append(self._outcomes[video.name])
-            giving += wanted[-1].questions > 0
+            giving += wanted[-1].gives_questions
         return wanted
 
     def _load(self, clip: str, stage: str) -> StageResult | None:
@@ -198,7 +199,7 @@ class StageRunner:
         """Queue the windows of a video whose shots are known."""
         outcome = self._outcomes[video.name]
         if shots.value is None:
-            outcome.clips = [ClipOutcome(video.name, video.source, 0, shots.fault)]
+            outcome.clips = [ClipOutcome(video.name, video.source, fault=shots.fault)]
             return
         outcome.content = shots.value["content"]
         for number, window in enumerate(shots.value["windows"]):
@@ -210,7 +211,7 @@ class StageRunner:
                 video.file,
                 window_from_json(window),
             )
-            outcome.clips.append(ClipOutcome(task.clip, video.source, 0, None))
+            outcome.clips.append(ClipOutcome(task.clip, video.source))
             if self._last_stage == "shots":
                 continue
             outcome.waiting += 1
@@ -233,10 +234,10 @@ class StageRunner:
         video, _, number = task.clip.rpartition("-")
         outcome = self._outcomes[video]
         outcome.waiting -= 1
-        questions = task.results.get("questions")
+        facts = task.results.get("facts")
         clip = outcome.clips[int(number)]
-        clip.questions = len((questions and questions.value or {}).get("questions", []))
-        clip.fault = task.fault
+        clip.candidates = list_candidates((facts.value or {}).get("facts", {}) if facts is not None else {})
+        clip.fault = None if clip.candidates else task.fault
         task.results.clear()
 
 

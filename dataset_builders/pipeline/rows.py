@@ -17,8 +17,10 @@ from .stage_files import Fault
 from .worker_pool import Ended, Made, WorkerPool
 
 if TYPE_CHECKING:
-    from ...modeling.processing import Clip
+    from ...modeling.clip import Clip
 
+# What a question holds beside the columns of its row.
+_NO_COLUMNS = ("shown", "imagined", "size")
 _AHEAD = 2  # finished clips that may wait for an earlier one, as a multiple of the workers
 
 
@@ -44,14 +46,16 @@ def make_rows(clip: "Clip", questions: Sequence[dict]) -> list[dict]:
         clip ([`Clip`]): All frames of the window.
         questions (`Sequence[dict]`): As [`ask_about_clip`] gives them.
     """
-    from ...modeling.processing import fit_frame
-
-    fitted = {index: fit_frame(clip.frames[index]) for index in _needed(questions)}
+    fitted = {
+        index: clip.frames[index].resize(tuple(question["size"]), Image.Resampling.LANCZOS)
+        for question in questions
+        for index in _needed(question)
+    }
     encoded = {index: _encode(picture) for index, picture in fitted.items()}
     rows = []
     for question in questions:
         imagined = [_imagine(fitted[one["frame"]], one["mask"]) for one in question["imagined"]]
-        row = {name: value for name, value in question.items() if name not in ("shown", "imagined")}
+        row = {name: value for name, value in question.items() if name not in _NO_COLUMNS}
         row["frames"] = [encoded[index] for index in question["shown"]]
         row["timestamps"] = [clip.timestamps[index] for index in question["shown"]]
         row["imagery"] = [_encode(picture) for picture, _ in imagined]
@@ -115,9 +119,8 @@ def work_on_rows(task: RowTask, report: Any) -> None:
         report(None, Fault.of(error, "rows"))
 
 
-def _needed(questions: Sequence[dict]) -> set[int]:
-    shown = {index for question in questions for index in question["shown"]}
-    return shown | {one["frame"] for question in questions for one in question["imagined"]}
+def _needed(question: dict) -> set[int]:
+    return {*question["shown"], *(one["frame"] for one in question["imagined"])}
 
 
 def _imagine(picture: Image.Image, mask: dict | None) -> tuple[Image.Image, Image.Image]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# In the order in which they run. Of `WINDOW_STAGES` each window of a video has its own results.
+# In the order in which they run. Workers run `WINDOW_STAGES` on each window of a video. Questions are chosen over the
+# whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
 STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
-WINDOW_STAGES = ("poses", "objects", "facts", "questions")
+WINDOW_STAGES = ("poses", "objects", "facts")
 OBJECT_SOURCES = ("flow", "files", "none")
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
 _VERSIONS = {"shots": 1, "poses": 1, "objects": 1, "facts": 1, "questions": 1, "rows": 1}
@@ -17,10 +18,16 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "poses": ("seed",),
     "objects": ("seed", "objects"),
     "facts": (),
-    "questions": ("seed", "frames", "names"),
+    "questions": ("seed", "frames"),
 }
 # Whose results a stage reads.
-_INPUTS = {"shots": (), "poses": (), "objects": ("poses",), "facts": ("poses", "objects")}
+_INPUTS: Mapping[str, tuple[str, ...]] = {
+    "shots": (),
+    "poses": (),
+    "objects": ("poses",),
+    "facts": ("poses", "objects"),
+    "questions": ("poses", "objects", "facts"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class BuildSettings:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def stage_key(stage: str, settings: BuildSettings, video: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:
     """Hash of all that the result of a stage depends on.
 
     A result whose key is still the same need not be made again. Results of earlier stages enter by their content, so
@@ -51,15 +58,11 @@ def stage_key(stage: str, settings: BuildSettings, video: Mapping[str, Any], dig
     Args:
         stage (`str`): One of `STAGES` but `rows`.
         settings ([`BuildSettings`]): Of which only those that the stage reads count.
-        video (`Mapping`): What identifies the input: the file's state and, within it, the window.
+        subject (`Any`): What the stage works on, as JSON values: the file's state, the window, what is to be asked.
         digests (`Mapping[str, str]`): Digest of the result of each earlier stage.
     """
-    inputs = _INPUTS.get(stage, ("poses", "objects", "facts"))
     chosen = {name: getattr(settings, name) for name in _SETTINGS[stage]}
-    if "names" in chosen:
-        chosen["names"] = settings.names.get(video["source"])
-    parts = [stage, _VERSIONS[stage], chosen, dict(video), [digests[name] for name in inputs]]
-    return digest(parts)
+    return digest([stage, _VERSIONS[stage], chosen, subject, [digests[name] for name in _INPUTS[stage]]])
 
 
 def digest(value: Any) -> str:

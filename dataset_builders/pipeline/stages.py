@@ -15,7 +15,7 @@ from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
 
 if TYPE_CHECKING:
-    from ...modeling.processing import Clip
+    from ...modeling.clip import Clip
 
 # After these the next stage would meet the same fate.
 _FATAL = ("crashed", "timeout", "memory", "damaged", "failed")
@@ -66,10 +66,7 @@ class WindowTask:
 
     @property
     def fault(self) -> Fault | None:
-        """Why the window gives no question, if it gives none: the first fault of its stages."""
-        questions = self.results.get("questions")
-        if questions is not None and questions.value and questions.value["questions"]:
-            return None
+        """The first fault of the stages."""
         return next((result.fault for result in self.results.values() if result.fault is not None), None)
 
 
@@ -157,20 +154,13 @@ def _run_objects(task: WindowTask, frames: _Frames, settings: BuildSettings) -> 
 
 def _run_facts(task: WindowTask, frames: _Frames, settings: BuildSettings) -> dict:
     record = task.record
-    return {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
-
-
-def _run_questions(task: WindowTask, frames: _Frames, settings: BuildSettings) -> dict:
-    from ..questions.clip_questions import ask_about_clip
-
-    questions = ask_about_clip(task.record, settings.frames, settings.seed, settings.names.get(task.source))
-    value: dict[str, Any] = {"questions": questions}
-    if not questions:
+    value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
+    if not any(value["facts"].values()):
         value["fault"] = ClipError("unclear", "no clear motion of the camera or of an object", "give another clip")
     return value
 
 
-_RUN = {"poses": _run_poses, "objects": _run_objects, "facts": _run_facts, "questions": _run_questions}
+_RUN = {"poses": _run_poses, "objects": _run_objects, "facts": _run_facts}
 
 
 # What the parts of a window are made by.

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
 from .build import MEMORY_LIMIT, TIME_LIMIT, StageRunner, VideoOutcome, list_videos, work_on_stages
+from .question_stage import ask_about_clips
 from .record_json import window_from_json
 from .rows import RowTask, stream_rows, work_on_rows
 from .settings import BuildSettings, digest
@@ -82,7 +83,9 @@ def build_from_videos(
             outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         faults: dict[str, Fault] = {}
         written = None
-        if last_stage == "rows" and any(outcome.questions for outcome in outcomes):
+        if last_stage in ("questions", "rows"):
+            ask_about_clips(files, settings, outcomes)
+        if last_stage == "rows" and any(outcome.gives_questions for outcome in outcomes):
             make = partial(_stream_split, files, faults=faults, workers=workers, time_limit=time_limit)
             written = _write(output, files, _split(outcomes, held_out), make, card)
         report = _report(outcomes, faults, written)
@@ -93,7 +96,7 @@ def build_from_videos(
 def _split(outcomes: Sequence[VideoOutcome], held_out: int) -> dict[str, list[VideoOutcome]]:
     splits: dict[str, list[VideoOutcome]] = {"train": [], "test": []}
     for outcome in outcomes:
-        if outcome.questions:
+        if outcome.gives_questions:
             share = int(outcome.content[:8], 16) % 100 if held_out else 100
             splits["test" if share < held_out else "train"].append(outcome)
     return {split: videos for split, videos in splits.items() if videos}
@@ -111,7 +114,7 @@ def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[
         name = outcome.video.name
         shots = files.read(name, "shots")
         for number, clip in enumerate(outcome.clips):
-            if clip.questions and shots is not None and shots.value is not None:
+            if clip.candidates and shots is not None and shots.value is not None:
                 stored = files.read(f"{name}/{number:03d}", "questions")
                 window = window_from_json(shots.value["windows"][number])
                 yield clip.clip, RowTask(outcome.video.path, window, (stored and stored.value or {})["questions"])
@@ -146,7 +149,7 @@ def _row_key(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> list:
     keys = []
     for outcome in outcomes:
         for number, clip in enumerate(outcome.clips):
-            if clip.questions:
+            if clip.candidates:
                 stored = files.read(f"{outcome.video.name}/{number:03d}", "questions")
                 keys.append([clip.clip, outcome.video.file, stored and stored.digest])
     return keys
@@ -189,7 +192,7 @@ def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written:
         for clip in outcome.clips:
             report.clips += 1
             fault = faults.get(clip.clip, clip.fault)
-            report.giving += fault is None and clip.questions > 0
+            report.giving += fault is None and bool(clip.candidates)
             if fault is not None:
                 report.faults.append({"clip": clip.clip, "source": clip.source, **asdict(fault)})
     return report

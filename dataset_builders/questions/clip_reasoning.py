@@ -1,0 +1,154 @@
+"""Reasoning about real clips: the span, the thing looked at, where it is seen, what follows, and the conclusion.
+
+Everything in a text is either a fact of the record or measured on the masks of the imagined frames; `claims` checks
+it again.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...modeling.tokens import IMAGERY_MARK
+from .evidence import Change, Sight, compare
+
+# Each takes the span, the thing, the marks, its places, what follows and the conclusion.
+WORDINGS = (
+    "From {start} to {end} I look at {thing}. I picture it {marks}. {places} {follows} {conclusion}",
+    "The question is about {start} to {end}. I follow {thing} and picture it {marks}. {places} {follows} {conclusion}",
+    "I compare the frames between {start} and {end}. {Thing}: I see it {marks}. {places} {follows} {conclusion}",
+    "Let me look at {thing} from {start} to {end}. It appears {marks}. {places} {follows} {conclusion}",
+    "What matters happens from {start} to {end}. I keep an eye on {thing}, imagined {marks}. {places} {follows} {conclusion}",
+    "Between {start} and {end}, I take {thing} as my guide and imagine it {marks}. {places} {follows} {conclusion}",
+    "I think of {thing} {marks}, the frames of the span from {start} to {end}. {places} {follows} {conclusion}",
+    "To answer, I track {thing} over the span from {start} to {end}: I imagine it {marks}. {places} {follows} {conclusion}",
+    "In the span from {start} to {end}, {thing} is easy to follow. I imagine it {marks}. {places} {follows} {conclusion}",
+    "First the span: {start} to {end}. Then the thing to watch: {thing}, pictured {marks}. {places} {follows} {conclusion}",
+)
+# What the scene does in the picture as the camera moves, and how a person says so.
+_SIDEWAYS = {"Pan": "turned", "Truck": "moved"}
+_UPWARDS = {"Tilt": "turned", "Pedestal": "moved"}
+_MIN_SHIFT = 0.02  # of the picture's width or height
+_MIN_GROWTH = 1.04
+_MIN_TURN = 2.0  # degrees
+NEARER, BACK = "nearer", "back"
+
+
+def camera_reasoning(
+    parts: Sequence[Sequence[str]],
+    answer: str,
+    times: Sequence[float],
+    sights: Sequence[Sight],
+    rng: np.random.Generator,
+) -> str:
+    """Reasoning of a camera question.
+
+    Args:
+        parts (`Sequence[Sequence[str]]`): Labels of each part of the span: one part, or two where the camera turns
+            round in between.
+        answer (`str`): The right option.
+        times (`Sequence[float]`): Seconds of the imagined frames: where the parts begin, and where the last one ends.
+        sights (`Sequence[Sight]`): The resting region in each of them, or nothing where none is in view.
+        rng (`np.random.Generator`): Source of wording.
+    """
+    if not sights:
+        return _compose(
+            rng, times, "the scene as a whole", [], "No part of it stands out.", f"The camera motion is {answer}."
+        )
+    thing = f"a part of the scene that stands still, in the {sights[0].place} part of the picture"
+    clauses = [
+        explain_camera(labels, change, sights[0].size) for labels, change in zip(parts, compare(sights), strict=True)
+    ]
+    known = [clause for clause in clauses if clause]
+    follows = ""
+    if known:
+        follows = f"As it stands still in the world, {', then '.join(known)}."
+    return _compose(rng, times, thing, sights, follows, f"The camera motion is {answer}.")
+
+
+def object_reasoning(
+    name: str, answer: str, times: Sequence[float], sights: Sequence[Sight], follows: str, rng: np.random.Generator
+) -> str:
+    """Reasoning of a question about a moving object.
+
+    Args:
+        name (`str`): What to call it, with its article (`the brown dog`).
+        answer (`str`): The right option.
+        times (`Sequence[float]`): Seconds of the imagined frames.
+        sights (`Sequence[Sight]`): The object in each of them.
+        follows (`str`): What follows from the places: a sentence.
+        rng (`np.random.Generator`): Source of wording.
+    """
+    return _compose(rng, times, name, sights, follows, f"So what it does is {answer}.")
+
+
+def explain_camera(labels: Sequence[str], change: Change, size: tuple[int, int]) -> str | None:
+    """What the change of a resting thing in the picture says of the camera, as far as it agrees with the labels."""
+    clauses = [clause for label in labels if (clause := _explain_label(label, change, size))]
+    return " and ".join(clauses) or None
+
+
+def _explain_label(label: str, change: Change, size: tuple[int, int]) -> str | None:
+    kind, _, way = label.partition(" ")
+    if kind in _SIDEWAYS and _agrees(change.right, size[0], "Left", way):
+        return f"its {_shift(change.right, 'right', 'left')} show that the camera {_SIDEWAYS[kind]} {way.lower()}"
+    if kind in _UPWARDS and _agrees(change.down, size[1], "Up", way):
+        return f"its {_shift(change.down, 'down', 'up')} show that the camera {_UPWARDS[kind]} {way.lower()}"
+    if label == "Dolly In" and change.growth >= _MIN_GROWTH:
+        return f"its growth to {change.growth:.2f} times its size shows that the camera came {NEARER}"
+    if label == "Dolly Out" and change.growth <= 1 / _MIN_GROWTH:
+        return f"its shrinking to {change.growth:.2f} times its size shows that the camera went {BACK}"
+    if kind == "Roll" and abs(change.clockwise) >= _MIN_TURN and (change.clockwise < 0) == (way == "Clockwise"):
+        turned = "clockwise" if change.clockwise > 0 else "counterclockwise"
+        degrees = f"{abs(change.clockwise):.0f} degrees {turned}"
+        return f"its way of {degrees} round the middle shows that the camera rolled {way.lower()}"
+    if label == "Stay" and max(abs(change.right) / size[0], abs(change.down) / size[1]) < _MIN_SHIFT:
+        shifts = f"{_shift(change.right, 'right', 'left')} and {_shift(change.down, 'down', 'up')}"
+        return f"its shift of {shifts} is next to nothing and shows that the camera stands still"
+    return None
+
+
+def _agrees(shift: int, side: int, positive: str, way: str) -> bool:
+    return abs(shift) >= _MIN_SHIFT * side and (shift > 0) == (way == positive)
+
+
+def _shift(pixels: int, positive: str, negative: str) -> str:
+    way = positive if pixels > 0 else negative
+    to = "to the " if way in ("left", "right") else ""
+    return f"{abs(pixels)} pixels {to}{way}"
+
+
+def _compose(
+    rng: np.random.Generator,
+    times: Sequence[float],
+    thing: str,
+    sights: Sequence[Sight],
+    follows: str,
+    conclusion: str,
+) -> str:
+    text = WORDINGS[int(rng.integers(len(WORDINGS)))].format(
+        start=f"{times[0]:.1f} s",
+        end=f"{times[-1]:.1f} s",
+        thing=thing,
+        Thing=thing[0].upper() + thing[1:],
+        marks=_join([f"at {time:.1f} s {IMAGERY_MARK}" for time in times]),
+        places=_describe_places(sights),
+        follows=follows,
+        conclusion=conclusion,
+    )
+    return " ".join(text.split())
+
+
+def _describe_places(sights: Sequence[Sight]) -> str:
+    if not sights:
+        return ""
+    centres = [f"({sight.centre[0]}, {sight.centre[1]})" for sight in sights]
+    boxes = ["[" + ", ".join(map(str, sight.box)) + "]" for sight in sights]
+    return f"Its centre is at {_sequence(centres)}; its box is {_sequence(boxes)}."
+
+
+def _sequence(items: Sequence[str]) -> str:
+    return ", then ".join(items)
+
+
+def _join(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
