@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from ...modeling.errors import InputError
 from ...modeling.processing import Clip
+from ..clip_error import ClipError
 
 FLOW_SIDE = 384  # pixels of the longer side at which flow is measured; all pixel thresholds below are at this size
 MIN_BACKGROUND_SHARE = 0.75  # of the flow that is to be trusted
@@ -14,10 +15,6 @@ _RESIDUAL_FACTOR = 6.0
 _LEAST_MOTION = 0.6  # pixels between two frames; flow is not more accurate where there is little texture
 _BACKGROUND_PIXELS = 1.0  # residual up to which flow counts as explained
 _GRID = 8  # pixels between flow samples for the homography
-
-
-class ObjectError(InputError):
-    """Moving objects cannot be told from the background of a clip; the message holds the numbers."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,8 @@ class Motion:
             next, and from the next frame back.
         homographies (`np.ndarray` of shape `(T - 1, 3, 3)`): The background's motion from each frame to the next.
         moving (`np.ndarray` of shape `(T, h, w)`, bool): Pixels that move against the background.
+        evident (`np.ndarray` of shape `(T, h, w)`, bool): Those whose grey values the background's motion does not
+            explain; within a plain surface flow is a guess, and only its edges are evident.
         share (`np.ndarray` of shape `(T - 1,)`): Share of the consistent flow within one pixel of the background's.
         residual (`np.ndarray` of shape `(T - 1,)`): Median distance in pixels between the flow and the background's.
     """
@@ -39,8 +38,18 @@ class Motion:
     backward: np.ndarray
     homographies: np.ndarray
     moving: np.ndarray
+    evident: np.ndarray
     share: np.ndarray
     residual: np.ndarray
+
+    def carry_point(self, point: np.ndarray, start: int, end: int) -> np.ndarray:
+        """Where a resting point of one frame, column and row, lies in another."""
+        place = np.append(point, 1.0)
+        for pair in range(start, end):
+            place = self.homographies[pair] @ place
+        for pair in range(start - 1, end - 1, -1):
+            place = np.linalg.solve(self.homographies[pair], place)
+        return place[:2] / place[2]
 
     @property
     def explained(self) -> np.ndarray:
@@ -58,32 +67,35 @@ def measure_motion(clip: Clip) -> Motion:
         [`Motion`].
 
     Raises:
-        ObjectError: If there are fewer than three frames, the background cannot be found, or it explains too little of
-            the flow ([`MIN_BACKGROUND_SHARE`], [`MAX_RESIDUAL_PIXELS`]).
+        ClipError: If there are fewer than three frames (`too_short`), or the background explains too little of the
+            flow, as [`MIN_BACKGROUND_SHARE`] and [`MAX_RESIDUAL_PIXELS`] say (`unclear`).
     """
-    import cv2
-
     if len(clip.frames) < 3:
-        raise ObjectError(f"{len(clip.frames)} frames are too few to find moving objects; sample at least 3.")
+        raise ClipError(
+            "too_short", f"{len(clip.frames)} frames, 3 are needed to see what moves", "give a longer clip"
+        )
     frames = np.stack([_shrink(np.asarray(frame)) for frame in clip.frames])
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     forward = np.stack([flow.calc(a, b, None) for a, b in zip(grey[:-1], grey[1:], strict=True)])
     backward = np.stack([flow.calc(b, a, None) for a, b in zip(grey[:-1], grey[1:], strict=True)])
     pairs = [_compare(*pair) for pair in zip(grey[:-1], grey[1:], forward, backward, strict=True)]
-    homographies, share, residual, leaving, arriving = (np.stack(part) for part in zip(*pairs, strict=True))
-    if np.median(share) < MIN_BACKGROUND_SHARE or np.median(residual) > MAX_RESIDUAL_PIXELS:
-        raise ObjectError(
-            f"The background explains {np.median(share):.2f} of the flow to {np.median(residual):.2f} px of"
-            f" {FLOW_SIDE} (needed: {MIN_BACKGROUND_SHARE} and {MAX_RESIDUAL_PIXELS}); use a clip whose camera stands"
-            " or turns, or give masks."
+    homographies, share, residual, leaving, arriving, evident = (np.stack(part) for part in zip(*pairs, strict=True))
+    typical_share, typical_residual = float(np.median(share)), float(np.median(residual))
+    if typical_share < MIN_BACKGROUND_SHARE or typical_residual > MAX_RESIDUAL_PIXELS:
+        raise ClipError(
+            "unclear",
+            f"the background explains {typical_share:.2f} of the flow to {typical_residual:.2f} px of {FLOW_SIDE}"
+            f" ({MIN_BACKGROUND_SHARE} and {MAX_RESIDUAL_PIXELS} are needed to tell what moves)",
+            "give a clip whose camera stands still or turns, or masks (objects: files)",
         )
     # Flow bleeds over an object's edge on the side that is covered or uncovered, a different one in each direction.
     inner = leaving[1:] & arriving[:-1]
     first = leaving[0] & warp_mask(inner[0], forward[0])
     last = arriving[-1] & warp_mask(inner[-1], backward[-1])
     moving = np.concatenate([first[None], inner, last[None]])
-    return Motion(frames, forward, backward, homographies, moving, share, residual)
+    evident = np.concatenate([evident[:1, 0], evident[1:, 0] | evident[:-1, 1], evident[-1:, 1]])
+    return Motion(frames, forward, backward, homographies, moving, evident & moving, share, residual)
 
 
 def warp_mask(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -96,15 +108,11 @@ def warp_mask(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(h, w)`, bool: The mask in the frame where the flow begins.
     """
-    import cv2
-
     points = _pixel_grid(mask.shape) + flow
     return cv2.remap(mask.astype(np.float32), points[..., 0], points[..., 1], cv2.INTER_LINEAR) > 0.5
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:
-    import cv2
-
     height, width = frame.shape[:2]
     scale = FLOW_SIDE / max(height, width)
     size = (max(16, round(width * scale)), max(16, round(height * scale)))
@@ -118,8 +126,6 @@ def _pixel_grid(shape: tuple[int, ...]) -> np.ndarray:
 
 def _compare(first: np.ndarray, second: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> tuple:
     """Homography, share and residual of one pair of frames, and what moves in the first and in the second of them."""
-    import cv2
-
     grid = _pixel_grid(first.shape)
     points = grid + forward
     returned = cv2.remap(
@@ -144,30 +150,28 @@ def _compare(first: np.ndarray, second: np.ndarray, forward: np.ndarray, backwar
             confidence=0.999,
         )
     if homography is None:
-        return np.full((3, 3), np.nan), 0.0, np.inf, np.zeros(first.shape, bool), np.zeros(first.shape, bool)
+        nothing = np.zeros(first.shape, bool)
+        return np.eye(3), 0.0, np.inf, nothing, nothing, np.stack([nothing, nothing])
     leaving_field = _background_flow(grid, homography)
     arriving_field = _background_flow(grid, np.linalg.inv(homography))
     distance = np.linalg.norm(forward - leaving_field, axis=-1)
     residual = float(np.median(distance[consistent]))
     share = float((distance[consistent] < _BACKGROUND_PIXELS).mean())
     least = max(_RESIDUAL_FACTOR * residual, _LEAST_MOTION)
-    leaving = _moving_pixels(first, second, forward, leaving_field, least)
-    arriving = _moving_pixels(second, first, backward, arriving_field, least)
-    return homography, share, residual, leaving, arriving
+    leaving, leaving_evident = _moving_pixels(first, second, forward, leaving_field, least)
+    arriving, arriving_evident = _moving_pixels(second, first, backward, arriving_field, least)
+    return homography, share, residual, leaving, arriving, np.stack([leaving_evident, arriving_evident])
 
 
 def _background_flow(grid: np.ndarray, homography: np.ndarray) -> np.ndarray:
-    import cv2
-
     return (cv2.perspectiveTransform(grid.reshape(-1, 1, 2), homography).reshape(grid.shape) - grid).astype(np.float32)
 
 
 def _moving_pixels(
     here: np.ndarray, there: np.ndarray, flow: np.ndarray, background: np.ndarray, least: float
-) -> np.ndarray:
-    """Pixels whose flow is not the background's, unless the background's explains their grey values clearly better."""
-    import cv2
-
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels whose flow is not the background's, unless the background's explains their grey values clearly better,
+    and pixels whose grey values it explains clearly worse."""
     grid = _pixel_grid(here.shape)
     errors = []
     for field in (flow, background):
@@ -177,4 +181,5 @@ def _moving_pixels(
     ends = grid + background
     inside = (ends >= 0).all(axis=-1) & (ends <= np.array(here.shape[::-1]) - 1).all(axis=-1)
     bleeding = errors[1] + 2.0 < 0.7 * errors[0]
-    return (np.linalg.norm(flow - background, axis=-1) > least) & inside & ~bleeding
+    evident = errors[0] + 2.0 < 0.7 * errors[1]
+    return (np.linalg.norm(flow - background, axis=-1) > least) & inside & ~bleeding, evident & inside
