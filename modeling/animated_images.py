@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from .images import UNREADABLE, decode_image
-from .video_file import MAX_FRAME_PIXELS, VideoError
+from .video_file import MAX_FRAME_PIXELS, VideoError, too_large
 from .video_frames import fit_size
 
 _SHORTEST, _DEFAULT = 0.011, 0.1  # seconds: browsers show frames of 10 ms and less for 100 ms
@@ -58,7 +58,6 @@ class WebpSource:
 
     def _check(self, image: Image.Image) -> None:
         if image.width * image.height > MAX_FRAME_PIXELS:
-            size = f"{image.width} x {image.height}"
-            raise VideoError(self.path, "too_large", f"has frames of {size} pixels", "scale it down to 8K or less")
+            raise too_large(self.path, image.width, image.height)
         if getattr(image, "n_frames", 1) < 2:
             raise VideoError(self.path, "not_video", "is no video but a still image", "give a file of several frames")

@@ -67,22 +67,27 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     av = import_av(path)
     # Decoder options given to `av.open` write past an array where streams appear late (FLV, MPEG program streams).
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-    opened = False
-    try:
+    with name_faults(path):
         # `file:` keeps a name such as `concat:a|b` or `http:x` from being read as an address.
         with av.open(f"file:{path.absolute()}", container_options=options, metadata_errors="replace") as container:
             stream = choose_stream(path, container)
             # Rather no frame than one patched up from its neighbours, and none larger than its header may claim.
-            strict = {"err_detect": "explode", "max_pixels": str(MAX_FRAME_PIXELS)}
-            stream.codec_context.options = strict
+            stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(MAX_FRAME_PIXELS)}
             stream.codec_context.thread_count = min(_THREADS, os.cpu_count() or 1)
             stream.thread_type = "AUTO"
-            opened = True
             yield container, stream
-    except av.MemoryError as error:
+
+
+@contextmanager
+def name_faults(path: Path) -> Iterator[None]:
+    """Turn what PyAV raises inside the block into a [`VideoError`]."""
+    av = import_av(path)
+    try:
+        yield
+    except (av.MemoryError, MemoryError) as error:
         raise VideoError(path, "memory", "needs more memory than there is", "scale it down") from error
     except av.FFmpegError as error:
-        fault = "damaged" if opened or _starts_as_video(path) else "not_video"
+        fault = "damaged" if _starts_as_video(path) else "not_video"
         raise VideoError(path, fault, f"is no video that can be read, or damaged ({error.strerror})") from error
     except OSError as error:
         raise VideoError(path, "empty", f"cannot be read ({error.strerror})", "check its permissions") from error
@@ -101,9 +106,13 @@ def choose_stream(path: Path, container: Any) -> Any:
         streams, key=lambda stream: _area(stream) + 5_000_000 * bool(default and stream.disposition & default)
     )
     if _area(chosen) > MAX_FRAME_PIXELS:
-        size = f"{chosen.codec_context.width} x {chosen.codec_context.height}"
-        raise VideoError(path, "too_large", f"has frames of {size} pixels", "scale it down to 8K or less")
+        raise too_large(path, chosen.codec_context.width, chosen.codec_context.height)
     return chosen
+
+
+def too_large(path: Path, width: int, height: int) -> VideoError:
+    """The error of a video whose frames have more than 8K."""
+    return VideoError(path, "too_large", f"has frames of {width} x {height} pixels", "scale it down to 8K or less")
 
 
 def _area(stream: Any) -> int:
@@ -118,7 +127,8 @@ def _disposition(container: Any, name: str) -> Any:
 def _starts_as_video(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
-    return head.startswith(_STARTS) or head[4:8] in _MP4_BOXES
+    transport_stream = head[:1] == b"G" or head[4:5] == b"G"  # with a time before each packet in M2TS
+    return head.startswith(_STARTS) or head[4:8] in _MP4_BOXES or transport_stream
 
 
 def is_cut_off(path: Path) -> bool:

@@ -1,18 +1,20 @@
 """The decoded frames of one video from any place on, without decoding what lies far before."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from .animated_images import WebpSource, is_webp
-from .video_file import VideoError, check_file, import_av, open_video
+from .video_file import VideoError, check_file, import_av, name_faults, open_video
 from .video_frames import FrameConverter
 from .video_timeline import FrameClock, read_timeline
 
 TimedFrame = tuple[float, Any]  # seconds from the first frame, and a frame as its decoder gives it
 
+_SECONDS_BACK = (0.0, 0.5, 2.0, 8.0)
 _FRAMES_WORTH_A_SEEK = 32  # decoding fewer than that in passing costs less than looking for a key frame
 
 
@@ -70,12 +72,13 @@ class VideoSource:
             VideoError: Where the decoder finds the file damaged.
         """
         timeline = self._timeline
-        key = timeline.key_before(timeline.origin + start / timeline.tick)
-        with open_video(self.path) as (container, stream):
-            decoded = None if key is None else self._decode_from(container, stream, key)
-            if decoded is not None:
-                yield from ((self._seconds(moment), self._sound(moment, frame)) for moment, frame in decoded)
-                return
+        keys = timeline.keys_before(timeline.origin + start / timeline.tick)
+        if keys and keys[0] > timeline.origin:
+            with open_video(self.path) as (container, stream):
+                for key in keys:
+                    if decoded := self._decode_from(container, stream, key):
+                        yield from ((self._seconds(moment), self._sound(moment, frame)) for moment, frame in decoded)
+                        return
         with open_video(self.path) as (container, stream):
             clock = FrameClock(container, stream)
             for frame in container.decode(stream):
@@ -87,8 +90,8 @@ class VideoSource:
         timeline, group = self._timeline, wanted[:1]
         for before, time in zip(wanted, wanted[1:], strict=False):
             moments = [timeline.origin + seconds / timeline.tick for seconds in (before, time)]
-            key = timeline.key_before(moments[1])
-            if key is not None and timeline.frames_between(moments[0], key) > _FRAMES_WORTH_A_SEEK:
+            keys = timeline.keys_before(moments[1])
+            if keys and timeline.frames_between(moments[0], keys[0]) > _FRAMES_WORTH_A_SEEK:
                 yield group
                 group = []
             group.append(time)
@@ -96,27 +99,45 @@ class VideoSource:
 
     def to_image(self, frame: Any) -> Image.Image:
         """An upright RGB image with square pixels."""
-        return self._converter.convert(frame)
+        with name_faults(self.path):
+            return self._converter.convert(frame)
 
     def _decode_from(self, container: Any, stream: Any, key: int) -> Iterator[tuple[int, Any]] | None:
         """Frames from a key frame on, with their ticks; `None` where it proves to be none."""
-        container.seek(key, stream=stream)
-        packets = container.demux(stream)
-        for packet in packets:
-            if packet.size == 0 or packet.pts is None or (packet.dts is not None and packet.dts > key):
-                return None
-            if packet.pts == key and packet.is_keyframe:
-                break
-        else:
+        if (packets := self._seek(container, stream, key)) is None:
             return None
-        frames = _decode_packets(packet, packets, key)
-        try:
-            first = next(frames, None)
-        except import_av(self.path).FFmpegError:
-            return None
-        if first is None or first.pts is None or (first.pts != key and key >= self._timeline.origin):
+        frames = self._decode_packets(packets, key)
+        first = next(frames, None)
+        if first is None or first.pts != key or not first.key_frame:
             return None
         return _with_ticks(first, frames)
+
+    def _seek(self, container: Any, stream: Any, key: int) -> Iterator[Any] | None:
+        """The packets from that of a key frame on. Transport streams have no index: one lands about there."""
+        for seconds in _SECONDS_BACK:
+            container.seek(key - int(seconds / self._timeline.tick), stream=stream)
+            packets = container.demux(stream)
+            for packet in packets:
+                if packet.size == 0 or (packet.dts is not None and packet.dts > key):
+                    break
+                if packet.pts == key and packet.is_keyframe:
+                    return chain([packet], packets)
+        return None
+
+    def _decode_packets(self, packets: Iterator[Any], key: int) -> Iterator[Any]:
+        """Frames from a key frame on. Those stored after it and shown before it need what lies before it."""
+        reached = False
+        for packet in packets:
+            try:
+                decoded = packet.decode()
+            except import_av(self.path).FFmpegError:
+                if reached:
+                    raise
+                continue
+            for frame in decoded:
+                reached = reached or frame.pts is None or frame.pts >= key
+                if reached:
+                    yield frame
 
     def _seconds(self, moment: int) -> float:
         return (moment - self._timeline.origin) * self._timeline.tick
@@ -125,16 +146,6 @@ class VideoSource:
         if frame.is_corrupt:
             raise VideoError(self.path, "damaged", f"is damaged at {self._seconds(moment):.3f} s")
         return frame
-
-
-def _decode_packets(first: Any, rest: Iterator[Any], key: int) -> Iterator[Any]:
-    yield from first.decode()
-    leading = True
-    for packet in rest:
-        # Frames shown before the key frame but stored after it need the ones before it (open groups of pictures).
-        leading = leading and packet.size > 0 and packet.pts is not None and packet.pts < key
-        if not leading:
-            yield from packet.decode()
 
 
 def _with_ticks(first: Any, rest: Iterator[Any]) -> Iterator[tuple[int, Any]]:

@@ -12,6 +12,7 @@ from .video_file import VideoError, is_cut_off, open_video
 # Recordings of these kinds may be joined, so that their clocks start anew (FFmpeg's AVFMT_TS_DISCONT).
 _JOINED = ("mpeg", "mpegts")
 _LARGEST_GAP, _LARGEST_RETURN = 10.0, 0.1  # seconds that the clock of such a recording may jump; FFmpeg's defaults
+_KEYS_BACK = (0, 1, 2, 4, 8, 16)
 _SEEKABLE = ("mov", "matroska", "avi", "flv", *_JOINED)
 
 
@@ -37,10 +38,12 @@ class Timeline:
     pixel_aspect: float
     seekable: bool
 
-    def key_before(self, moment: float) -> int | None:
-        """The last key that is not after a moment in ticks; `None` where decoding must begin at the start."""
-        place = bisect_right(self.keys, moment)
-        return self.keys[place - 1] if self.seekable and place else None
+    def keys_before(self, moment: float) -> list[int]:
+        """Keys that are not after a moment in ticks: the last one, and some before it in case that it is none."""
+        if not self.seekable:
+            return []
+        last = bisect_right(self.keys, moment) - 1
+        return [self.keys[last - back] for back in _KEYS_BACK if last - back >= 0]
 
     def frames_between(self, first: float, last: float) -> int:
         """How many frames are shown after one moment, up to another."""
@@ -130,7 +133,7 @@ class FrameClock:
         self._shift = 0
 
     def read(self, frame: Any) -> int | None:
-        """Ticks of a frame; `None` for one that is not after the one before, which nobody sees."""
+        """Ticks of a frame, after those of the one before; `None` for one that is out of time, which nobody sees."""
         moment = self._guess(frame.pts, frame.dts)
         last, step = self._last, frame.duration or self._step
         if moment is None:
@@ -141,20 +144,23 @@ class FrameClock:
                 self._shift = last + step - moment
             moment += self._shift
         if last is not None and moment <= last:
-            if not self._packets_alone:
+            # In AVI the last frames of a stream come without packets of their own.
+            nudge = step if self._packets_alone else max(1, step // 2)
+            if not self._packets_alone and moment <= last - step:
                 return None
-            moment = last + step  # the last frames of a stream come without packets of their own
+            moment = last + nudge
         self._last = moment
         return moment
 
     def _guess(self, pts: int | None, dts: int | None) -> int | None:
         if self._packets_alone and dts is not None:
             return dts
-        for name, value in (("dts", dts), ("pts", pts)):
+        for name, value, other in (("dts", dts, pts), ("pts", pts, dts)):
             before = self._before[name]
             if value is not None:
                 self._faulty[name] += before is not None and value <= before
-                self._before[name] = value
+            if value is not None or other is not None:
+                self._before[name] = other if value is None else value
         if pts is not None and (dts is None or self._faulty["pts"] <= self._faulty["dts"]):
             return pts
         return dts
