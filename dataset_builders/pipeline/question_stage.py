@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ..questions.clip_questions import Candidate, ask_about_clip, check_name, design_options
+from ..questions.clip_questions import Candidate, ask_about_clip, design_options
+from ..questions.object_questions import check_name
 from ..questions.option_design import limit_shares
 from .build import ClipOutcome, VideoOutcome
 from .record_json import build_record, window_from_json

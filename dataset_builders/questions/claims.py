@@ -9,11 +9,12 @@ from .evidence import Change, Sight, compare
 _TIME = re.compile(r"\b(\d+\.\d) s\b")
 _BOX = re.compile(r"\[(\d+), (\d+), (\d+), (\d+)\]")
 _CENTRE = re.compile(r"\((\d+), (\d+)\)")
-_SHIFT = re.compile(r"\b(\d+) pixels (?:to the )?(left|right|up|down)\b")
+_SHIFT = re.compile(r"\b(\d+) pixels? (?:to the )?(left|right|up|down)\b")
+_SPEED = re.compile(r"\b(\d+)(?: pixels a second)? (at first|in the middle|at the end)\b")
 _GROWTH = re.compile(r"\b(\d+\.\d+) times\b")
 _TURN = re.compile(r"\b(\d+) degrees (clockwise|counterclockwise)\b")
 _PLACE = re.compile(
-    r"\b(?:in|to|from) the (upper left|upper right|lower left|lower right|upper|lower|left|right|middle) (?:part|of the picture)\b"
+    r"\bin the (upper left|upper right|lower left|lower right|upper|lower|left|right|middle) part of the picture\b"
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _DIRECTION = re.compile(
@@ -35,16 +36,19 @@ def check_claims(
         times (`Iterable[float]`): Seconds that may be named.
         directions (`Iterable[str]`): What the facts say about directions: labels, and what follows from them. Their
             words may be used.
-        numbers (`Iterable[str]`): Other numbers of the facts, as the text writes them.
+        numbers (`Iterable[str]`): Phrases with other numbers of the facts, such as `12 pixels to the left`.
 
     Raises:
         InputError: Naming the first claim that does not follow.
     """
-    changes = [_whole(sights), *compare(sights)] if len(sights) > 1 else []
+    changes = [*compare([sights[0], sights[-1]]), *compare(sights)] if sights else []
     rest = _take(text, _TIME, {f"{time:.1f}" for time in times}, "time")
     rest = _take(rest, _BOX, {", ".join(map(str, sight.box)) for sight in sights}, "box")
     rest = _take(rest, _CENTRE, {", ".join(map(str, sight.centre)) for sight in sights}, "centre")
-    rest = _take(rest, _SHIFT, {shift for change in changes for shift in _shifts(change)} | set(numbers), "shift")
+    facts = " ; ".join(numbers)
+    shifts = {shift for change in changes for shift in _shifts(change)} | _found(facts, _SHIFT)
+    rest = _take(rest, _SHIFT, shifts, "shift")
+    rest = _take(rest, _SPEED, _found(facts, _SPEED), "speed")
     rest = _take(rest, _GROWTH, {f"{change.growth:.2f}" for change in changes}, "growth")
     rest = _take(rest, _TURN, {_turn(change) for change in changes}, "turn")
     rest = _take(rest, _PLACE, {sight.place for sight in sights}, "place")
@@ -64,6 +68,10 @@ def _take(text: str, pattern: re.Pattern, true: set[str], what: str) -> str:
     return pattern.sub(" ", text)
 
 
+def _found(text: str, pattern: re.Pattern) -> set[str]:
+    return {", ".join(found.groups()) for found in pattern.finditer(text)}
+
+
 def _shifts(change: Change) -> set[str]:
     return {
         f"{abs(change.right)}, {'right' if change.right > 0 else 'left'}",
@@ -73,7 +81,3 @@ def _shifts(change: Change) -> set[str]:
 
 def _turn(change: Change) -> str:
     return f"{abs(change.clockwise):.0f}, {'clockwise' if change.clockwise > 0 else 'counterclockwise'}"
-
-
-def _whole(sights: Sequence[Sight]) -> Change:
-    return compare([sights[0], sights[-1]])[0]

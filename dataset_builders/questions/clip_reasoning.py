@@ -90,9 +90,9 @@ def explain_camera(labels: Sequence[str], change: Change, size: tuple[int, int])
 def _explain_label(label: str, change: Change, size: tuple[int, int]) -> str | None:
     kind, _, way = label.partition(" ")
     if kind in _SIDEWAYS and _agrees(change.right, size[0], "Left", way):
-        return f"its {_shift(change.right, 'right', 'left')} show that the camera {_SIDEWAYS[kind]} {way.lower()}"
+        return f"its {say_shift(change.right, 'right', 'left')} show that the camera {_SIDEWAYS[kind]} {way.lower()}"
     if kind in _UPWARDS and _agrees(change.down, size[1], "Up", way):
-        return f"its {_shift(change.down, 'down', 'up')} show that the camera {_UPWARDS[kind]} {way.lower()}"
+        return f"its {say_shift(change.down, 'down', 'up')} show that the camera {_UPWARDS[kind]} {way.lower()}"
     if label == "Dolly In" and change.growth >= _MIN_GROWTH:
         return f"its growth to {change.growth:.2f} times its size shows that the camera came {NEARER}"
     if label == "Dolly Out" and change.growth <= 1 / _MIN_GROWTH:
@@ -102,7 +102,7 @@ def _explain_label(label: str, change: Change, size: tuple[int, int]) -> str | N
         degrees = f"{abs(change.clockwise):.0f} degrees {turned}"
         return f"its way of {degrees} round the middle shows that the camera rolled {way.lower()}"
     if label == "Stay" and max(abs(change.right) / size[0], abs(change.down) / size[1]) < _MIN_SHIFT:
-        shifts = f"{_shift(change.right, 'right', 'left')} and {_shift(change.down, 'down', 'up')}"
+        shifts = f"{say_shift(change.right, 'right', 'left')} and {say_shift(change.down, 'down', 'up')}"
         return f"its shift of {shifts} is next to nothing and shows that the camera stands still"
     return None
 
@@ -111,10 +111,16 @@ def _agrees(shift: int, side: int, positive: str, way: str) -> bool:
     return abs(shift) >= _MIN_SHIFT * side and (shift > 0) == (way == positive)
 
 
-def _shift(pixels: int, positive: str, negative: str) -> str:
+def say_shift(pixels: int, positive: str, negative: str) -> str:
+    """`12 pixels to the left`, `1 pixel up`."""
     way = positive if pixels > 0 else negative
     to = "to the " if way in ("left", "right") else ""
-    return f"{abs(pixels)} pixels {to}{way}"
+    return f"{abs(pixels)} {'pixel' if abs(pixels) == 1 else 'pixels'} {to}{way}"
+
+
+def say_size(change: Change) -> str:
+    """`1.25 times what it was`."""
+    return f"{change.growth:.2f} times what it was"
 
 
 def _compose(

@@ -13,6 +13,7 @@ import numpy as np
 
 OPTIONS = 4
 MIN_ROWS_TO_LIMIT = 40  # fewer rows of a kind are not worth balancing
+_TOLERANCE = 0.03  # by which the most frequent of a few answers may exceed chance
 
 
 class OptionDesign:
@@ -58,19 +59,23 @@ class OptionDesign:
 
 
 def limit_shares(counts: Mapping[str, int]) -> dict[str, int]:
-    """How many rows of each answer to keep, so that none is more than a quarter of them.
+    """How many rows of each answer to keep, so that no answer is much more frequent than chance.
+
+    Where there are more than four answers none may be more than a quarter of the rows; [`OptionDesign`] then hides
+    which are frequent. Up to four answers stand together in every question, so that they must be about equal.
 
     Args:
         counts (`Mapping[str, int]`): Rows of each answer of one kind of question.
 
     Returns:
-        `dict[str, int]`: The counts as they are if there are fewer than `MIN_ROWS_TO_LIMIT` rows or four answers.
+        `dict[str, int]`: The counts as they are if there are fewer than `MIN_ROWS_TO_LIMIT` rows or two answers.
     """
     present = {label: count for label, count in counts.items() if count > 0}
-    if sum(present.values()) < MIN_ROWS_TO_LIMIT or len(present) < OPTIONS:
+    if sum(present.values()) < MIN_ROWS_TO_LIMIT or len(present) < 2:
         return present
+    share = 1 / OPTIONS if len(present) > OPTIONS else 1 / len(present) + _TOLERANCE
     for limit in range(max(present.values()), 0, -1):
         kept = {label: min(count, limit) for label, count in present.items()}
-        if OPTIONS * max(kept.values()) <= sum(kept.values()):
+        if max(kept.values()) <= share * sum(kept.values()):
             return kept
     return present
