@@ -63,12 +63,16 @@ class ObjectTrack:
             ASCII text) at the size of the frame, or `None` where it is not seen.
         sure (`np.ndarray` of shape `(T,)`): Where the mask may be used for labels.
         made_by (`dict[str, str]`): Tool to version.
+        errors (`dict[str, float]`): Noise and residuals by name: `static_size` is the change, as a logarithm, that the
+            linear size of resting regions of the clip seems to undergo; `background_share` and `background_pixels` say
+            how well the background's motion was known.
     """
 
     name: str
     masks: tuple[dict | None, ...]
     sure: np.ndarray
     made_by: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
