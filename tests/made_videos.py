@@ -55,6 +55,7 @@ def encode(
     matrix: int | None = None,
     full_range: bool = False,
     draw: Callable[..., np.ndarray] = picture,
+    drawn: str = "rgb24",
 ) -> Path:
     """Write `count` frames, or one for each of `milliseconds`; `matrix` is FFmpeg's number of a colour matrix."""
     count = len(milliseconds) if milliseconds else count
@@ -70,7 +71,7 @@ def encode(
         if full_range:
             stream.codec_context.color_range = 2
         for number in range(count):
-            frame = av.VideoFrame.from_ndarray(draw(number, size), format="rgb24").reformat(format=pixels)
+            frame = av.VideoFrame.from_ndarray(draw(number, size), format=drawn).reformat(format=pixels)
             if matrix is not None:
                 frame.colorspace = matrix
             if full_range:

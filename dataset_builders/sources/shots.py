@@ -9,8 +9,11 @@ from ...modeling.video_source import VideoSource, WebpSource
 
 LOOK_RATE = 15.0  # frames looked at a second
 LOOK_PIXELS = 256 * 144
-# A cut stands out from its neighbours (PySceneDetect's adaptive detector), or is so large that it needs no neighbours.
-_CUT_RATIO, _CUT_FLOOR, _CUT_ALONE = 3.0, 15.0, 45.0
+# Where a cut may be: what stands out from its neighbours, or is large enough by itself (PySceneDetect's defaults).
+_CUT_RATIO, _CUT_FLOOR, _CUT_ALONE = 3.0, 15.0, 27.0
+# It is one if corners cannot be followed across it: real cuts keep under 2 % of them, shaken hands over half.
+_MOST_KEPT, _SURELY_LOST = 0.3, 0.05
+_BLACK = 12  # mean of a picture in a fade through black
 _CORNERS, _FEWEST_CORNERS = 80, 8
 
 
@@ -39,20 +42,28 @@ def find_shots(source: VideoSource | WebpSource, start: float, end: float) -> li
         VideoError: Where the decoder finds the file damaged.
     """
     from scenedetect.common import FrameTimecode
-    from scenedetect.detectors import AdaptiveDetector, ContentDetector
+    from scenedetect.detectors import AdaptiveDetector, ContentDetector, ThresholdDetector
 
-    adaptive = AdaptiveDetector(adaptive_threshold=_CUT_RATIO, min_scene_len=1, min_content_val=_CUT_FLOOR)
-    alone = ContentDetector(threshold=_CUT_ALONE, min_scene_len=0)
-    seconds, steps, cuts, before = [], [], set(), None
+    detectors = (
+        AdaptiveDetector(adaptive_threshold=_CUT_RATIO, min_scene_len=1, min_content_val=_CUT_FLOOR),
+        ContentDetector(threshold=_CUT_ALONE, min_scene_len=0),
+    )
+    through_black = ThresholdDetector(threshold=_BLACK, min_scene_len=1)
+    seconds, steps, kept, candidates, fades, before = [], [], [1.0], set(), set(), None
     for number, (now, pixels) in enumerate(_look(source, start, end)):
-        timecode = FrameTimecode(number, fps=LOOK_RATE)
-        for detector in (adaptive, alone):
-            cuts.update(cut.frame_num for cut in detector.process_frame(timecode, pixels[..., ::-1]))
+        timecode, image = FrameTimecode(number, fps=LOOK_RATE), pixels[..., ::-1]
+        for detector in detectors:
+            candidates.update(cut.frame_num for cut in detector.process_frame(timecode, image))
+        fades.update(cut.frame_num for cut in through_black.process_frame(timecode, image))
         seconds.append(now)
         if before is not None:
-            steps.append(measure_step(before, pixels))
+            step, share = follow_corners(before, pixels)
+            steps.append(step)
+            kept.append(share)
         before = pixels
-    bounds = [0, *sorted(cuts - {0}), len(seconds)]
+    lost = [number for number, share in enumerate(kept) if share < _SURELY_LOST]
+    cuts = {number for number in candidates if kept[number] < _MOST_KEPT or np.isnan(kept[number])}
+    bounds = [0, *sorted(cuts.union(lost, fades) - {0}), len(seconds)]
     return [
         Shot(np.array(seconds[first:last]), np.array(steps[first : last - 1]))
         for first, last in zip(bounds, bounds[1:], strict=False)
@@ -71,16 +82,25 @@ def _look(source: VideoSource | WebpSource, start: float, end: float) -> Iterato
             due = max(due, now - 0.5 / LOOK_RATE) + 1 / LOOK_RATE - 1e-6
 
 
-def measure_step(before: np.ndarray, after: np.ndarray) -> float:
-    """The median way of the corners of one RGB image to the next, in picture widths; infinite if they are lost."""
+def follow_corners(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Follow corners from one RGB image to the next and back.
+
+    Returns:
+        `tuple[float, float]`: The median way of the corners in picture widths (infinite if most are lost), and the
+            share of them that is found again; 0 and NaN where the first image has too few.
+    """
     import cv2
 
     first, second = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (before, after))
     corners = cv2.goodFeaturesToTrack(first, _CORNERS, 0.01, 5)
     if corners is None or len(corners) < _FEWEST_CORNERS:
-        return 0.0  # nothing to follow, and nothing that a denser sampling would help
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, None, winSize=(15, 15), maxLevel=3)
-    kept = found.ravel() == 1
-    if kept.mean() < 0.5:
-        return float("inf")
-    return float(np.median(np.linalg.norm((moved - corners)[kept], axis=-1)) / first.shape[1])
+        return 0.0, float("nan")
+    settings = {"winSize": (15, 15), "maxLevel": 3}
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, None, **settings)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, moved, None, **settings)
+    kept = (found.ravel() == 1) & (found_back.ravel() == 1) & (np.linalg.norm(back - corners, axis=-1).ravel() < 1)
+    if kept.mean() < _MOST_KEPT:
+        return float("inf"), float(kept.mean())
+    return float(np.median(np.linalg.norm(moved - corners, axis=-1).ravel()[kept]) / first.shape[1]), float(
+        kept.mean()
+    )
