@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..clip_error import ClipError
-from ..clip_record import CameraPoses, ClipRecord, Window
+from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
 from .record_json import build_record, camera_to_json, track_to_json, window_to_json
 from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
@@ -137,25 +137,26 @@ def _run_poses(task: WindowTask, frames: _Frames, settings: BuildSettings) -> di
 
 
 def _run_objects(task: WindowTask, frames: _Frames, settings: BuildSettings) -> dict:
-    value: dict[str, Any] = {"objects": [], "resting": []}
-    if (task.results["poses"].value or {}).get("camera") is None and settings.objects == "none":
-        return value
+    from ..geometry.resting import find_resting_regions
 
+    value: dict[str, Any] = {"objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
         movers = _find_objects(frames.clip, camera, settings)
     except ClipError as error:
-        value["fault"] = error
+        value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
     if camera is not None:
-        pass
+        value["resting"] = [track_to_json(track) for track in find_resting_regions(frames.clip, camera, movers)]
     return value
 
 
 def _run_facts(task: WindowTask, frames: _Frames, settings: BuildSettings) -> dict:
+    from ..questions.clip_questions import list_candidates
+
     record = task.record
     value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
-    if not any(value["facts"].values()):
+    if not list_candidates(value["facts"]):
         value["fault"] = ClipError("unclear", "no clear motion of the camera or of an object", "give another clip")
     return value
 
@@ -213,8 +214,12 @@ def _estimate_camera(clip: "Clip", settings: BuildSettings) -> CameraPoses:
     )
 
 
-def _find_objects(clip: "Clip", camera: CameraPoses | None, settings: BuildSettings) -> list:
-    return []
+def _find_objects(clip: "Clip", camera: CameraPoses | None, settings: BuildSettings) -> list[ObjectTrack]:
+    if settings.objects == "none":
+        return []
+    from ..geometry.object_tracks import find_objects
+
+    return find_objects(clip, camera)
 
 
 def _camera_facts(record: ClipRecord) -> list[dict]:
@@ -234,4 +239,10 @@ def _camera_facts(record: ClipRecord) -> list[dict]:
 
 
 def _object_facts(record: ClipRecord) -> list[dict]:
-    return []
+    from ..geometry.object_facts import object_facts
+
+    return [
+        {"object": number, **asdict(fact)}
+        for number, track in enumerate(record.objects or ())
+        for fact in object_facts(track, record.camera, record.window.timestamps, record.size)
+    ]

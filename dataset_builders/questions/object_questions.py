@@ -84,17 +84,16 @@ def ask_about_object(
         return None
     called = "the " + (name if name and fact["object"] == 0 else track.name)
     start, end = (f"{second:.1f} s" for second in (imagined.seconds[0], imagined.seconds[-1]))
-    asked_for = called if len(record.objects) == 1 else f"{called} {_point_out(imagined, start)}"
     follows, numbers = _explain(fact, imagined)
     return assemble(
         record,
         TASKS[fact["kind"]],
-        str(rng.choice(_WORDINGS[fact["kind"]])).format(name=asked_for, start=start, end=end),
+        str(rng.choice(_WORDINGS[fact["kind"]])).format(name=called, start=start, end=end),
         [fact["label"], *_wrong_labels(fact, design, rng)],
         object_reasoning(called, fact["label"], imagined.seconds, imagined.sights, follows, rng),
         imagined,
         {"object": called.removeprefix("the "), "label": fact["label"], "kind": fact["kind"], **fact["numbers"]},
-        [fact["label"], *_DIRECTIONS.get(fact["label"], ())],
+        [called, fact["label"], *_DIRECTIONS.get(fact["label"], ())],
         frames,
         rng,
         numbers,
@@ -135,10 +134,6 @@ def _imagine_span(record: ClipRecord, fact: Mapping[str, Any], track: ObjectTrac
     wanted = np.linspace(times[visible[0]], times[visible[-1]], count)
     named = sorted({min(visible, key=lambda index: abs(times[index] - moment)) for moment in wanted})
     return imagine(record, named, track)
-
-
-def _point_out(imagined: Imagined, start: str) -> str:
-    return f"(box {list(imagined.sights[0].box)} at {start})"
 
 
 def _wrong_labels(fact: Mapping[str, Any], design: OptionDesign, rng: np.random.Generator) -> list[str]:
