@@ -16,6 +16,7 @@ from .settings import digest
 
 FOLDER = ".stages"
 _BUILD, _LOCK = "build.json", "lock"
+_FIELDS = {"key", "digest", "attempts", "fault", "value"}
 
 
 @dataclass(frozen=True)
@@ -92,24 +93,23 @@ class StageFiles:
     def _claim(self, source: str) -> None:
         path = self.folder / _BUILD
         owner = _read_json(path)
-        if owner is None:
+        if not isinstance(owner, dict) or "source" not in owner:
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps({"source": source}), encoding="utf-8")
-        elif owner.get("source") != source:
+        elif owner["source"] != source:
             raise InputError(
-                f"{self.folder.parent} holds a build from {owner.get('source')}: name that --source or another --output"
+                f"{self.folder.parent} holds a build from {owner['source']}: name that --source or another --output"
             )
 
     def read(self, clip: str, stage: str) -> StageResult | None:
         """The stored result, or `None`."""
         stored = _read_json(self._path(clip, stage))
-        try:
-            assert stored is not None
-            fault = Fault(**stored["fault"]) if stored["fault"] else None
-            result = StageResult(stored["key"], stored["value"], fault, stored["attempts"])
-            return result if result.digest == stored["digest"] else None
-        except (AssertionError, KeyError, TypeError):
+        if not isinstance(stored, dict) or not _FIELDS <= stored.keys():
             return None
+        if digest([stored["value"], stored["fault"]]) != stored["digest"]:
+            return None
+        fault = None if stored["fault"] is None else Fault(**stored["fault"])
+        return StageResult(stored["key"], stored["value"], fault, stored["attempts"])
 
     def write(self, clip: str, stage: str, result: StageResult) -> None:
         """Put a result in its place; a kill leaves the old file or the new one."""
