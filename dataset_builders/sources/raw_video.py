@@ -16,9 +16,11 @@ from tqdm.auto import tqdm
 
 from ...modeling.errors import InputError
 from ...modeling.processing import Clip, fit_frame
+from ..clip_error import ClipError
+from ..clip_record import CameraPoses
 from ..geometry.camera_motion import camera_labels, camera_strengths
 from ..geometry.pose_process import TIME_LIMIT, PoseProcess
-from ..geometry.poses import PoseError, Poses, estimate_poses
+from ..geometry.poses import estimate_camera
 from ..questions.motion import camera_question
 from ..questions.motion_reasoning import camera_reasoning, checked_response
 from .video_reader import VIDEO_SUFFIXES, read_frames
@@ -75,7 +77,7 @@ def video_rows(
         for path, name in bar:
             try:
                 clip = read_frames(path, fps=POSE_FPS, max_frames=MAX_POSE_FRAMES)
-                poses = estimate_poses(clip, seed, num_threads, pose_process.solve)
+                poses = estimate_camera(clip, seed, None, num_threads, pose_process.solve)
                 rows = clip_rows(clip, poses, name, path.name, frames, seed)
             except InputError as error:
                 on_skip(path, str(error))
@@ -120,12 +122,12 @@ def safe_names(paths: list[Path]) -> list[str]:
     return names
 
 
-def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8, seed: int = 0) -> list[dict]:
+def clip_rows(clip: Clip, poses: CameraPoses, name: str, source: str, frames: int = 8, seed: int = 0) -> list[dict]:
     """The rows of one clip whose poses are known.
 
     Args:
         clip ([`Clip`]): The frames.
-        poses ([`Poses`]): Their poses; frames without one are left out.
+        poses ([`CameraPoses`]): Their poses; frames without one are left out.
         name (`str`): What the rows' ids begin with.
         source (`str`): Where the clip comes from, for the column of that name.
         frames (`int`, *optional*, defaults to 8): Frames in a row, evenly spread.
@@ -135,7 +137,7 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
         `list[dict]`: At least one row.
 
     Raises:
-        PoseError: If no part of the clip has a clear camera motion.
+        ClipError: If no part of the clip has a clear camera motion.
     """
     usable = np.flatnonzero(poses.registered)
     shown = usable[np.unique(np.linspace(0, len(usable) - 1, frames).round().astype(int))]
@@ -145,8 +147,8 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
     rows = []
     for first, last in _segments(seconds):
         part = usable[(usable >= shown[first]) & (usable <= shown[last])]
-        motion = camera_strengths(poses.camera_to_world[part], scene_depth=poses.scene_depth)
-        labels = camera_labels(poses.camera_to_world[part], scene_depth=poses.scene_depth)
+        motion = camera_strengths(poses.camera_to_world[part], scene_depth=poses.scene_depth or 1.0)
+        labels = camera_labels(poses.camera_to_world[part], scene_depth=poses.scene_depth or 1.0)
         if not _is_clear(labels, motion):
             continue
         start, end = seconds[first], seconds[last]
@@ -174,7 +176,9 @@ def clip_rows(clip: Clip, poses: Poses, name: str, source: str, frames: int = 8,
             }
         )
     if not rows:
-        raise PoseError("the camera stands still or moves in too many ways at once; pick a clip with a clear motion")
+        raise ClipError(
+            "unclear", "the camera stands still or moves in too many ways at once", "pick a clip with a clear motion"
+        )
     return rows
 
 
