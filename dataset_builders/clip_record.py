@@ -38,6 +38,8 @@ class CameraPoses:
             it always is for `still` and `turn_only`.
         errors (`dict[str, float]`): Residuals by name, with the unit in the name (`turn_pixels`).
         made_by (`dict[str, str]`): Tool to version.
+        second_path (`np.ndarray` of shape `(T, 4, 4)`, *optional*): Another solution from the same frames, scaled
+            to the same scene depth: facts hold only where both give them.
     """
 
     kind: PoseKind
@@ -46,6 +48,7 @@ class CameraPoses:
     scene_depth: float | None = None
     errors: dict[str, float] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
+    second_path: np.ndarray | None = None
 
     @property
     def registered(self) -> np.ndarray:

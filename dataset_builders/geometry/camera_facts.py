@@ -1,0 +1,241 @@
+"""What a question may ask about a camera: motions that are named alike whatever cannot be known about the scene."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ..clip_record import CameraPoses
+from .camera_motion import CAMERA_LABELS, MIN_DEGREES, MIN_SHARE, camera_steps, check_poses
+
+STAY = "Stay"
+# An orbit: the camera goes sideways round what it looks at, to its own left or right, and turns so as to keep it in
+# view. `Arc Right` is a truck to the right with a pan to the left; seen from above it goes counter-clockwise.
+ARC_LABELS = ("Arc Left", "Arc Right")
+ASKED_LABELS = (*CAMERA_LABELS, STAY, *ARC_LABELS)
+AXES_WORDING = "in the camera's own axes"  # questions say whose up, right and forward the labels mean
+
+MAX_NAMED = 4  # labels in one option
+MAX_UNNAMED_SHARE = 0.35  # of the strongest motion; between this and MIN_SHARE nobody could say
+NET_SHARE = 0.8  # of the way gone along an axis
+MAX_STAY_DEGREES = 0.6
+SPAN_SECONDS = 2.0  # parts of a window that are asked about besides the whole
+MIN_SPAN_SECONDS = 0.75
+_DEPTH_FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)  # of the scene's depth, where the poses are up to scale
+_METRIC_FACTORS = (0.8, 1.0, 1.25)
+_NEAREST_METRES = 0.3  # what a camera looks at, where poses are in metres and no depth is known
+_ANY = 1e9  # a factor for poses of no known unit, where any move may be large
+_TREMOR_SHARE, _WAVER_SHARE = 0.05, 0.15  # of the reach along an axis, below which it did not turn round
+_GAP_STEPS = 3.0  # median steps in time, beyond which a trajectory has a gap
+_ARC_DEPTHS = (0.5, 2.0)  # scene depths at which the axis of an orbit may cross the view
+_ARC_MISS = 0.25  # of that distance: how far from the middle of the view it may pass
+_ARC_SIDEWAYS = 0.8  # share of an orbit's way that goes left or right
+
+
+@dataclass(frozen=True)
+class CameraFact:
+    """What the camera did between two times, sure enough to be asked.
+
+    Attributes:
+        span (`tuple[float, float]`): Seconds.
+        parts (`tuple[tuple[str, ...], ...]`): The labels of the whole span; two tuples are what the camera did first
+            and then, where it turns round. All of `ASKED_LABELS`, in their order.
+        cut (`float`, *optional*): Seconds of the turning point between two parts.
+        numbers (`dict[str, float]`): Degrees of each motion; those of two parts begin with `first ` and `then `.
+    """
+
+    span: tuple[float, float]
+    parts: tuple[tuple[str, ...], ...]
+    cut: float | None
+    numbers: dict[str, float]
+
+
+def camera_facts(camera: CameraPoses, timestamps: Sequence[float]) -> list[CameraFact]:
+    """Name the camera's motion over a window and over parts of it, wherever that can be said for sure.
+
+    A motion is named where (a) it is the same for every depth of the scene that cannot be excluded, and in the
+    second path where there is one, (b) the net motion is at least `NET_SHARE` of the way gone along its axis, and
+    (c) all that is not named is weak. Where the camera turns round once, the two halves are named instead.
+
+    Args:
+        camera ([`CameraPoses`]): Its path; no span crosses frames without a pose, or a gap in time.
+        timestamps (`Sequence[float]`): Seconds, one a frame, increasing.
+
+    Returns:
+        `list[CameraFact]`: The longest spans first; perhaps none.
+
+    Raises:
+        InputError: If poses are not rigid or do not fit the timestamps.
+    """
+    seconds = np.asarray(timestamps, dtype=float)
+    facts: dict[tuple[int, int], CameraFact] = {}
+    for start, stop in _runs(camera.registered, seconds):
+        check_poses(camera.camera_to_world[start:stop], seconds[start:stop])
+        path = _Path(camera, start, stop)
+        for first, last in _spans(path, seconds[start:stop]):
+            if (fact := _fact(path, first, last, seconds[start:stop])) is not None:
+                facts[start + first, start + last] = fact
+    return sorted(facts.values(), key=lambda fact: (fact.span[0] - fact.span[1], fact.span[0]))
+
+
+class _Path:
+    """The way gone along each axis up to each frame of a run, for every reading that cannot be excluded."""
+
+    def __init__(self, camera: CameraPoses, start: int, stop: int):
+        poses = camera.camera_to_world[start:stop]
+        self.depth_known = camera.scene_depth is not None
+        self.way = _way(poses, camera.scene_depth or 1.0)
+        self.readings = [self.way * factor for factor in _move_factors(camera)]
+        if camera.second_path is not None:
+            second = camera.second_path[start:stop]
+            known = np.isfinite(second).all()
+            self.readings.append(_way(second, camera.scene_depth or 1.0) if known else np.zeros_like(self.way))
+
+
+def _way(poses: np.ndarray, depth: float) -> np.ndarray:
+    return np.concatenate([np.zeros((1, 6)), np.cumsum(camera_steps(poses, depth), axis=0)])
+
+
+def _move_factors(camera: CameraPoses) -> list[np.ndarray]:
+    """By what the six strengths are to be multiplied, for every depth that the scene may have."""
+    if camera.kind in ("still", "turn_only"):
+        moves: Sequence[float] = (0.0,)
+    elif camera.scene_depth is None:
+        moves = (0.0, 1 / _NEAREST_METRES if camera.kind == "metric" else _ANY)
+    else:
+        moves = _METRIC_FACTORS if camera.kind == "metric" else _DEPTH_FACTORS
+    return [np.array([1, 1, 1, *3 * (factor,)]) for factor in moves]
+
+
+def _runs(registered: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last-but-one frame of each stretch without a frame that has no pose and without a gap in time."""
+    steps = np.diff(seconds)
+    usual = np.median(steps) if len(steps) else 0.0
+    start = None
+    for index in range(len(registered) + 1):
+        inside = index < len(registered) and registered[index]
+        broken = inside and start is not None and steps[index - 1] > _GAP_STEPS * usual
+        if start is not None and (not inside or broken):
+            if index - start > 1:
+                yield start, index
+            start = None
+        if inside and start is None:
+            start = index
+
+
+def _spans(path: _Path, seconds: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The whole run, equal parts of it, and the stretches between the points where the camera turns round."""
+    last = len(seconds) - 1
+    yield 0, last
+    parts = min(last, round((seconds[-1] - seconds[0]) / SPAN_SECONDS))
+    if parts > 1:
+        bounds = np.searchsorted(seconds, np.linspace(seconds[0], seconds[-1], parts + 1)[1:-1])
+        yield from pairwise([0, *map(int, bounds), last])
+    bounds = [0, *_turning_points(path, 0, last), last]
+    if len(bounds) > 3:  # with one turning point, both halves are parts of the whole run's fact
+        yield from pairwise(bounds)
+
+
+def _fact(path: _Path, first: int, last: int, seconds: np.ndarray) -> CameraFact | None:
+    """What is sure of one span, as a whole or else as what comes first and then."""
+    if last <= first or seconds[last] - seconds[first] < MIN_SPAN_SECONDS:
+        return None
+    span = (float(seconds[first]), float(seconds[last]))
+    labels = _labels(path, first, last)
+    if labels is not None:
+        return CameraFact(span, (labels,), None, _degrees(path, first, last))
+    cuts = _turning_points(path, first, last)
+    if len(cuts) != 1 or min(seconds[cuts[0]] - span[0], span[1] - seconds[cuts[0]]) < MIN_SPAN_SECONDS / 2:
+        return None
+    before, after = _labels(path, first, cuts[0]), _labels(path, cuts[0], last)
+    if before is None or after is None or before == after or STAY in (*before, *after):
+        return None
+    numbers = {f"first {name}": value for name, value in _degrees(path, first, cuts[0]).items()}
+    numbers |= {f"then {name}": value for name, value in _degrees(path, cuts[0], last).items()}
+    return CameraFact(span, (before, after), float(seconds[cuts[0]]), numbers)
+
+
+def _labels(path: _Path, first: int, last: int) -> tuple[str, ...] | None:
+    """The labels that hold in every reading, `None` where readings differ or something unnamed is not weak."""
+    readings = [way[first : last + 1] for way in path.readings]
+    if all(np.ptp(way, axis=0).max() <= MAX_STAY_DEGREES for way in readings):
+        return (STAY,)
+    arc = _arc(path.way[last] - path.way[first]) if path.depth_known else None
+    found = {_named(way, arc) for way in readings}
+    return found.pop() if len(found) == 1 else None
+
+
+def _named(way: np.ndarray, arc: str | None) -> tuple[str, ...] | None:
+    net, reach = way[-1] - way[0], np.ptp(way, axis=0)
+    peak = np.abs(net).max()
+    if peak < MIN_DEGREES:
+        return None
+    named = np.abs(net) >= max(MIN_DEGREES, MIN_SHARE * peak)
+    if arc is not None:  # pan, roll and truck are its parts
+        named = np.array([True, False, bool(named[2]), False, True, False])
+        if np.sign(net[4]) != np.sign(-net[0]) or min(abs(net[0]), abs(net[4])) < MIN_DEGREES:
+            return None
+    if (reach[~named] > MAX_UNNAMED_SHARE * peak).any() or named.sum() > MAX_NAMED:
+        return None
+    if any(abs(net[axis]) < NET_SHARE * _length(way[:, axis]) for axis in np.flatnonzero(named)):
+        return None
+    return (arc,) if arc else tuple(CAMERA_LABELS[2 * axis + (net[axis] < 0)] for axis in np.flatnonzero(named))
+
+
+def _arc(net: np.ndarray) -> str | None:
+    """`Arc Left` or `Arc Right` where the axis of turning passes near the middle of the view.
+
+    A motion with turn w and shift t is a screw about an axis that passes through w x t / |w|^2 (t in scene depths).
+    """
+    turn = np.radians([net[1], -net[0], net[2]])
+    shift = np.radians([-net[4], -net[5], net[3]])
+    angle, way = np.linalg.norm(turn), np.linalg.norm(shift)
+    if np.degrees(angle) < MIN_DEGREES or np.degrees(way) < MIN_DEGREES or abs(shift[0]) < _ARC_SIDEWAYS * way:
+        return None
+    axis, through = turn / angle, np.cross(turn, shift) / angle**2
+    looked_at = np.array([0, 0, 1.0]) * np.clip(through[2], *_ARC_DEPTHS)
+    miss = looked_at - through
+    miss -= axis * (axis @ miss)
+    if np.linalg.norm(miss) > _ARC_MISS * looked_at[2] or net[4] * net[0] > 0:
+        return None
+    return ARC_LABELS[int(shift[0] > 0)]
+
+
+def _degrees(path: _Path, first: int, last: int) -> dict[str, float]:
+    net = path.way[last] - path.way[first]
+    names = [CAMERA_LABELS[2 * axis + (value < 0)] for axis, value in enumerate(net)]
+    return {name: round(abs(float(value)), 1) for name, value in zip(names, net, strict=True) if abs(value) >= 0.05}
+
+
+def _turning_points(path: _Path, first: int, last: int) -> list[int]:
+    """Frames at which the axis that goes farthest turns round."""
+    way = path.way[first : last + 1] * _move_share(path)
+    axis = int(np.argmax(np.ptp(way, axis=0)))
+    return [first + index for index in _extremes(way[:, axis], _WAVER_SHARE)[1:-1]]
+
+
+def _move_share(path: _Path) -> np.ndarray:
+    return np.array([1, 1, 1, *3 * (float(path.depth_known),)])
+
+
+def _length(way: np.ndarray) -> float:
+    """Length of the way there and back along one axis, less its tremor."""
+    return float(np.abs(np.diff(way[_extremes(way, _TREMOR_SHARE)])).sum())
+
+
+def _extremes(way: np.ndarray, share: float) -> list[int]:
+    """First index, those between at which the way turns round by more than a share of its reach, and last index."""
+    tolerance = share * np.ptp(way)
+    found, candidate, direction = [0], 0, 0.0
+    for index in range(1, len(way)):
+        step = way[index] - way[candidate]
+        if direction == 0:
+            if abs(way[index] - way[0]) > tolerance:
+                direction, candidate = np.sign(way[index] - way[0]), index
+        elif step * direction >= 0:
+            candidate = index
+        elif abs(step) > tolerance:
+            found.append(candidate)
+            direction, candidate = -direction, index
+    return [*found, len(way) - 1]
