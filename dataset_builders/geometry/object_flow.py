@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...modeling.processing import Clip
+from ...modeling.clip import Clip
 from ..clip_error import ClipError
 
 FLOW_SIDE = 384  # pixels of the longer side at which flow is measured; all pixel thresholds below are at this size

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import cv2
 import numpy as np
 
-from ...modeling.processing import Clip
+from ...modeling.clip import Clip
 from ..clip_record import CameraPoses, ObjectTrack
 from .masks import encode_mask
 from .object_chains import Chain, centre, follow_objects

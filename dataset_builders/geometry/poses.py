@@ -17,7 +17,7 @@ from .structure_from_motion import FOCAL_GUESS, SolvedPath, frame_name, solve_pa
 from .turns import MIN_TRACKS, STILL_PIXELS, fit_turn, still_pixels
 
 if TYPE_CHECKING:
-    from ...modeling.processing import Clip  # imports torch, for which a process that solves for poses need not wait
+    from ...modeling.clip import Clip  # imports torch, for which a process that solves for poses need not wait
 
 MIN_FRAMES = 6
 _MAX_SOLVED_FRAMES = 14  # that structure from motion places; the others lie between them

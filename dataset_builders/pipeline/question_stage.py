@@ -1,17 +1,23 @@
 """The stage `questions`: what is asked about each clip, with wrong options drawn over the whole dataset."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..questions.clip_questions import Candidate, ask_about_clip, design_options
 from ..questions.object_questions import check_name
-from ..questions.option_design import limit_shares
-from .build import ClipOutcome, VideoOutcome
-from .record_json import build_record, window_from_json
+from ..questions.option_design import OptionDesign, limit_shares
+from .record_json import build_record, clip_folder, window_from_json
 from .settings import WINDOW_STAGES, BuildSettings, digest, stage_key
-from .stage_files import StageFiles, StageResult
+from .stage_files import Fault, StageFiles, StageResult
+from .stage_runner import ClipOutcome, VideoOutcome
 
 Counts = dict[str, Counter[str]]
+_UNSEEN = Fault(
+    "questions",
+    "unclear",
+    "what moves is not clear in the frames that would be asked about",
+    "give another clip",
+)
 
 
 def ask_about_clips(files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]) -> None:
@@ -29,27 +35,39 @@ def ask_about_clips(files: StageFiles, settings: BuildSettings, outcomes: Sequen
         _leave_out(kind, answers, outcomes, settings.seed)
     counts = _count(outcomes)
     designs = design_options(counts)
-    for outcome, number, clip in _asked(outcomes):
-        folder = f"{outcome.video.name}/{number:03d}"
-        results = {stage: files.read(folder, stage) for stage in WINDOW_STAGES}
-        stages = {stage: result for stage, result in results.items() if result is not None}
-        name = settings.names.get(clip.source)
-        asked = [list(candidate) for candidate in clip.candidates]
-        subject = [clip.clip, name, asked, {kind: counts[kind] for kind, _, _ in clip.candidates}]
-        key = stage_key("questions", settings, subject, {stage: result.digest for stage, result in stages.items()})
-        stored = files.read(folder, "questions")
-        if stored is not None and stored.key == key:
-            continue
-        shots = files.read(outcome.video.name, "shots")
-        assert shots is not None and shots.value is not None
-        window = window_from_json(shots.value["windows"][number])
-        record = build_record(clip.clip, clip.source, shots.value["licence"], window, stages)
-        name = None if name is None else check_name(name)
-        questions = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name)
-        files.write(folder, "questions", StageResult(key, {"questions": questions}))
+    for outcome, number, clip in _askable(outcomes):
+        subject = [[list(candidate), counts[candidate.kind]] for candidate in clip.candidates]
+        clip.questions = _ask(files, settings, outcome, number, subject, designs)
+        if not clip.questions:
+            clip.fault = _UNSEEN
 
 
-def _asked(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[VideoOutcome, int, ClipOutcome]]:
+def _ask(
+    files: StageFiles,
+    settings: BuildSettings,
+    outcome: VideoOutcome,
+    number: int,
+    subject: list,
+    designs: Mapping[str, OptionDesign],
+) -> int:
+    """Write the questions of one clip, unless they are up to date, and return how many there are."""
+    clip, folder = outcome.clips[number], clip_folder(outcome.video.name, number)
+    stages = {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
+    name = settings.names.get(clip.source)
+    name = None if name is None else check_name(name)
+    key = stage_key("questions", settings, [clip.clip, name, subject], {made: stages[made].digest for made in stages})
+    stored = files.read(folder, "questions")
+    if stored is None or stored.key != key or stored.value is None:
+        shots = files.load(outcome.video.name, "shots")
+        window = window_from_json(shots["windows"][number])
+        record = build_record(clip.clip, clip.source, shots["licence"], window, stages)
+        asked = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name)
+        stored = StageResult(key, {"questions": asked})
+        files.write(folder, "questions", stored)
+    return len(stored.value["questions"])
+
+
+def _askable(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[VideoOutcome, int, ClipOutcome]]:
     for outcome in outcomes:
         for number, clip in enumerate(outcome.clips):
             if clip.candidates:
@@ -58,7 +76,7 @@ def _asked(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[VideoOutcome, int
 
 def _count(outcomes: Sequence[VideoOutcome]) -> Counts:
     counts: Counts = {}
-    for _, _, clip in _asked(outcomes):
+    for _, _, clip in _askable(outcomes):
         for candidate in clip.candidates:
             counts.setdefault(candidate.kind, Counter())[candidate.answer] += 1
     return counts
@@ -73,7 +91,7 @@ def _limit(counts: Counts) -> Counts:
 def _leave_out(kind: str, kept: Counter[str], outcomes: Sequence[VideoOutcome], seed: int) -> None:
     """Drop candidates of one kind at random until there are as many of each answer as are kept."""
     found: dict[str, list[tuple[str, ClipOutcome, Candidate]]] = {}
-    for _, _, clip in _asked(outcomes):
+    for _, _, clip in _askable(outcomes):
         for candidate in clip.candidates:
             if candidate.kind == kind:
                 order = digest([seed, clip.clip, candidate.fact])

@@ -10,6 +10,8 @@ import numpy as np
 from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
 from .stage_files import StageFiles, StageResult
 
+_PATHS = ("camera_to_world", "second_path")  # of shape `(T, 4, 4)`
+
 
 def window_to_json(window: Window) -> dict[str, Any]:
     """A window as a JSON object."""
@@ -25,21 +27,27 @@ def camera_to_json(camera: CameraPoses | None) -> dict[str, Any] | None:
     """Camera poses as a JSON object; frames without a pose are `null`."""
     if camera is None:
         return None
-    poses = [
-        pose.tolist() if known else None for pose, known in zip(camera.camera_to_world, camera.registered, strict=True)
-    ]
-    return {**vars(camera), "camera_to_world": poses, "intrinsics": np.asarray(camera.intrinsics).tolist()}
+    paths = {name: _path_to_json(getattr(camera, name)) for name in _PATHS}
+    return {**vars(camera), **paths, "intrinsics": np.asarray(camera.intrinsics).tolist()}
 
 
 def camera_from_json(value: Mapping | None) -> CameraPoses | None:
     """The poses that [`camera_to_json`] wrote."""
     if value is None:
         return None
+    paths = {name: _path_from_json(value[name]) for name in _PATHS}
+    return CameraPoses(**{**value, **paths, "intrinsics": np.array(value["intrinsics"], dtype=float)})
+
+
+def _path_to_json(poses: np.ndarray | None) -> list | None:
+    return None if poses is None else [pose.tolist() if np.isfinite(pose).all() else None for pose in poses]
+
+
+def _path_from_json(value: list | None) -> np.ndarray | None:
     unknown = np.full((4, 4), np.nan)
-    poses = [unknown if pose is None else np.array(pose, dtype=float) for pose in value["camera_to_world"]]
-    return CameraPoses(
-        **{**value, "camera_to_world": np.stack(poses), "intrinsics": np.array(value["intrinsics"], dtype=float)}
-    )
+    if value is None:
+        return None
+    return np.stack([unknown if pose is None else np.array(pose, dtype=float) for pose in value])
 
 
 def track_to_json(track: ObjectTrack) -> dict[str, Any]:
@@ -72,7 +80,7 @@ def build_record(
         source=source,
         licence=licence,
         window=window,
-        size=tuple(poses.get("size", (0, 0))),
+        size=tuple(objects.get("size") or poses.get("size") or (0, 0)),
         camera=camera_from_json(poses.get("camera")),
         objects=None if movers is None else [track_from_json(track) for track in movers],
         resting=None if resting is None else [track_from_json(track) for track in resting],

@@ -1,7 +1,7 @@
 """Rows from records: the questions of each clip with its frames, read anew from the video."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from ..clip_record import Window
 from ..geometry.masks import decode_mask
 from ..imagery import paint_object
 from .stage_files import Fault
+from .stage_tasks import read_frames
 from .worker_pool import Ended, Made, WorkerPool
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class RowTask:
     path: Path
     window: Window
     questions: list[dict]
+
+    def run(self, report: Callable[..., None]) -> None:
+        """Make the rows."""
+        report("rows")
+        try:
+            report(None, make_rows(read_frames(self.path, self.window), self.questions))
+        except ClipError as error:
+            report(None, Fault.of(error, "rows"))
 
 
 def make_rows(clip: "Clip", questions: Sequence[dict]) -> list[dict]:
@@ -65,15 +74,12 @@ def make_rows(clip: "Clip", questions: Sequence[dict]) -> list[dict]:
     return rows
 
 
-def stream_rows(
-    tasks: Iterator[tuple[str, RowTask]], pool: WorkerPool, workers: int, faults: dict[str, Fault]
-) -> Iterator[dict]:
+def stream_rows(tasks: Iterator[tuple[str, RowTask]], pool: WorkerPool, faults: dict[str, Fault]) -> Iterator[dict]:
     """Rows of one clip after the other, made by the workers of a pool.
 
     Args:
         tasks (`Iterator[tuple[str, RowTask]]`): Names of clips and what to make of them.
-        pool ([`WorkerPool`]): Of [`work_on_rows`].
-        workers (`int`): How many it has.
+        pool ([`WorkerPool`]): Who makes them.
         faults (`dict[str, Fault]`): Takes what went wrong, by clip.
 
     Yields:
@@ -84,7 +90,7 @@ def stream_rows(
     due = 0  # the task whose rows come next
 
     def next_task() -> tuple[int, Any] | None:
-        if len(names) >= due + _AHEAD * workers + 1 or (given := next(tasks, None)) is None:
+        if len(names) >= due + _AHEAD * pool.size + 1 or (given := next(tasks, None)) is None:
             return None
         name, task = given
         names[len(names)] = name
@@ -106,17 +112,6 @@ def stream_rows(
         while due in finished:
             yield from finished.pop(due)
             due += 1
-
-
-def work_on_rows(task: RowTask, report: Any) -> None:
-    """What a worker does with a task of [`stream_rows`]."""
-    from .stages import read_window
-
-    report("rows")
-    try:
-        report(None, make_rows(read_window(task.path, task.window), task.questions))
-    except ClipError as error:
-        report(None, Fault.of(error, "rows"))
 
 
 def _needed(question: dict) -> set[int]:

@@ -1,6 +1,7 @@
 """The results of stages on disk, one file a stage, each written whole together with its marker."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 from ...modeling.atomic import atomic_path
 from ...modeling.errors import InputError
 from ..clip_error import ClipError
-from .settings import digest
+from .settings import STAGES, digest
 
 FOLDER = ".stages"
 _BUILD, _LOCK = "build.json", "lock"
@@ -111,6 +112,17 @@ class StageFiles:
         fault = None if stored["fault"] is None else Fault(**stored["fault"])
         return StageResult(stored["key"], stored["value"], fault, stored["attempts"])
 
+    def load(self, clip: str, stage: str) -> dict:
+        """The value of a result that is known to be there.
+
+        Raises:
+            InputError: If it has gone.
+        """
+        result = self.read(clip, stage)
+        if result is None or result.value is None:
+            raise InputError(f"{self._path(clip, stage)} was changed during the build: run the same command again")
+        return result.value
+
     def write(self, clip: str, stage: str, result: StageResult) -> None:
         """Put a result in its place; a kill leaves the old file or the new one."""
         text = json.dumps(
@@ -124,6 +136,21 @@ class StageFiles:
         )
         with atomic_path(self._path(clip, stage)) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def remove_later(self, clip: str, stage: str, before: StageResult | None, after: StageResult) -> None:
+        """Remove what later stages made of a clip, when a stage gives another result than before.
+
+        Of a video only those windows go that are other ones now.
+        """
+        if stage != "shots":
+            for later in STAGES[STAGES.index(stage) + 1 :]:
+                self._path(clip, later).unlink(missing_ok=True)
+            return
+        old, new = ((result and result.value or {}).get("windows", []) for result in (before, after))
+        for folder in (self.folder / clip).glob("[0-9]*"):
+            number = int(folder.name) if folder.name.isdecimal() else len(new)
+            if old[number : number + 1] != new[number : number + 1] or number >= len(new):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, clip: str, stage: str) -> Path:
         return self.folder / clip / f"{stage}.json"

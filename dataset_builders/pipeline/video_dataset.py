@@ -6,21 +6,22 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
-from .build import MEMORY_LIMIT, TIME_LIMIT, StageRunner, VideoOutcome, list_videos, work_on_stages
 from .question_stage import ask_about_clips
-from .record_json import window_from_json
-from .rows import RowTask, stream_rows, work_on_rows
+from .record_json import clip_folder, window_from_json
+from .rows import RowTask, stream_rows
 from .settings import BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
+from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
+TIME_LIMIT = 120.0  # seconds a clip and stage
+MEMORY_LIMIT = 4 * 2**30  # bytes a worker
 
 
 @dataclass
@@ -28,7 +29,7 @@ class BuildReport:
     """What came of a build.
 
     Attributes:
-        written ([`Written`], *optional*): The dataset's files; `None` if the build ended before, or nothing gave a row.
+        written ([`Written`], *optional*): The dataset's files; `None` if the build ended before rows, or has none.
         clips (`int`): Windows, and videos that have none.
         giving (`int`): How many of them gave questions.
         faults (`list[dict]`): The lines of `quarantine.jsonl`.
@@ -78,16 +79,14 @@ def build_from_videos(
     """
     videos = list_videos(source)
     files = StageFiles(output)
-    with files.locked(str(source.resolve())):
-        with WorkerPool(work_on_stages, workers, time_limit, MEMORY_LIMIT) as pool:
-            outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
-        faults: dict[str, Fault] = {}
-        written = None
+    faults: dict[str, Fault] = {}
+    written = None
+    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit, MEMORY_LIMIT) as pool:
+        outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
             ask_about_clips(files, settings, outcomes)
-        if last_stage == "rows" and any(outcome.gives_questions for outcome in outcomes):
-            make = partial(_stream_split, files, faults=faults, workers=workers, time_limit=time_limit)
-            written = _write(output, files, _split(outcomes, held_out), make, card)
+        if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
+            written = _write(output, files, _split(outcomes, held_out), pool, faults, card)
         report = _report(outcomes, faults, written)
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
@@ -96,63 +95,53 @@ def build_from_videos(
 def _split(outcomes: Sequence[VideoOutcome], held_out: int) -> dict[str, list[VideoOutcome]]:
     splits: dict[str, list[VideoOutcome]] = {"train": [], "test": []}
     for outcome in outcomes:
-        if outcome.gives_questions:
+        if any(outcome.asked):
             share = int(outcome.content[:8], 16) % 100 if held_out else 100
             splits["test" if share < held_out else "train"].append(outcome)
     return {split: videos for split, videos in splits.items() if videos}
-
-
-def _stream_split(
-    files: StageFiles, outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], workers: int, time_limit: float
-) -> Iterator[dict]:
-    with WorkerPool(work_on_rows, workers, time_limit, MEMORY_LIMIT) as pool:
-        yield from stream_rows(_row_tasks(files, outcomes), pool, workers, faults)
-
-
-def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
-    for outcome in outcomes:
-        name = outcome.video.name
-        shots = files.read(name, "shots")
-        for number, clip in enumerate(outcome.clips):
-            if clip.candidates and shots is not None and shots.value is not None:
-                stored = files.read(f"{name}/{number:03d}", "questions")
-                window = window_from_json(shots.value["windows"][number])
-                yield clip.clip, RowTask(outcome.video.path, window, (stored and stored.value or {})["questions"])
 
 
 def _write(
     output: Path,
     files: StageFiles,
     splits: dict[str, list[VideoOutcome]],
-    make: Callable[..., Iterator[dict]],
+    pool: WorkerPool,
+    faults: dict[str, Fault],
     card: Callable[[Written], str],
 ) -> Written:
     """Write the dataset unless it is there already, and remove what an earlier one has left."""
-    key = digest([[split, _row_key(files, outcomes)] for split, outcomes in splits.items()])
+    key = digest([[split, list(_row_keys(files, outcomes))] for split, outcomes in splits.items()])
     stored = files.read("", "rows")
     if stored is not None and stored.key == key and stored.value is not None:
         written = Written(**stored.value)
-        if all((output / path).is_file() for path in _paths(written)) and (output / "README.md").is_file():
+        if all((output / path).is_file() for path in ["README.md", *_paths(written)]):
             return written
     with atomic_dir(files.folder / "dataset") as folder:
-        dift = write_dataset({"dift": {split: make(outcomes=videos) for split, videos in splits.items()}}, folder)
-        grpo = write_dataset(
-            {"grpo": {split: _read_rows(folder, paths) for split, paths in dift.files["dift"].items()}}, folder
-        )
+        made = {split: stream_rows(_row_tasks(files, outcomes), pool, faults) for split, outcomes in splits.items()}
+        dift = write_dataset({"dift": made}, folder)
+        stored_rows = {split: _read_rows(folder, paths) for split, paths in dift.files["dift"].items()}
+        grpo = write_dataset({"grpo": stored_rows}, folder)
     written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
     _place(files.folder / "dataset", output, written, card)
-    files.write("", "rows", StageResult(key, written._asdict()))
+    if not faults:  # or the next build would not try again
+        files.write("", "rows", StageResult(key, written._asdict()))
     return written
 
 
-def _row_key(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> list:
-    keys = []
+def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
     for outcome in outcomes:
-        for number, clip in enumerate(outcome.clips):
-            if clip.candidates:
-                stored = files.read(f"{outcome.video.name}/{number:03d}", "questions")
-                keys.append([clip.clip, outcome.video.file, stored and stored.digest])
-    return keys
+        windows = files.load(outcome.video.name, "shots")["windows"]
+        for number, clip in outcome.asked:
+            questions = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
+            yield clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), questions)
+
+
+def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[list]:
+    """What the rows of each clip depend on."""
+    for outcome in outcomes:
+        for number, clip in outcome.asked:
+            asked = files.read(clip_folder(outcome.video.name, number), "questions")
+            yield [clip.clip, outcome.video.file, asked and asked.digest]
 
 
 def _place(made: Path, output: Path, written: Written, card: Callable[[Written], str]) -> None:
@@ -192,7 +181,7 @@ def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written:
         for clip in outcome.clips:
             report.clips += 1
             fault = faults.get(clip.clip, clip.fault)
-            report.giving += fault is None and bool(clip.candidates)
+            report.giving += fault is None and clip.questions > 0
             if fault is not None:
                 report.faults.append({"clip": clip.clip, "source": clip.source, **asdict(fault)})
     return report

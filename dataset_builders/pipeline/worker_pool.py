@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 _POLL_SECONDS = 0.5  # how often time and memory are looked at
 _READY = "ready"
@@ -54,6 +54,14 @@ class StartError(RuntimeError):
     """A worker process did not start."""
 
 
+class Task(Protocol):
+    """What a worker does: an object that can be pickled."""
+
+    def run(self, report: Callable[..., None]) -> None:
+        """Do it; `report(step)` begins a step, `report(None, value)` hands over something made."""
+        ...
+
+
 class WorkerPool:
     """Worker processes for tasks that may kill them. Use it as a context manager.
 
@@ -61,18 +69,19 @@ class WorkerPool:
     another worker takes its place. Workers end when the process that started them does, however that ends.
 
     Args:
-        work (`Callable[[Any, Callable], None]`): A function of a module. It gets a task and a function
-            `report(step, value)`: with a name it begins a step, with a value it hands over something made.
         workers (`int`): How many processes.
         time_limit (`float`): Seconds that one step may take.
         memory_limit (`int`, *optional*): Bytes of memory that a worker may hold (Linux).
     """
 
-    def __init__(
-        self, work: Callable[[Any, Callable], None], workers: int, time_limit: float, memory_limit: int | None = None
-    ):
-        self._work, self._time_limit, self._memory_limit = work, time_limit, memory_limit
+    def __init__(self, workers: int, time_limit: float, memory_limit: int | None = None):
+        self._time_limit, self._memory_limit = time_limit, memory_limit
         self._workers: list[_Worker | None] = [None] * workers
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +92,7 @@ class WorkerPool:
                 worker.kill()
         self._workers = [None] * len(self._workers)
 
-    def run(self, next_task: Callable[[], tuple[int, Any] | None]) -> Iterator[Started | Made | Ended]:
+    def run(self, next_task: Callable[[], tuple[int, Task] | None]) -> Iterator[Started | Made | Ended]:
         """Work through tasks, in the order in which workers finish.
 
         Args:
@@ -107,7 +116,7 @@ class WorkerPool:
                     yield Ended(task, death)
             self._workers = [None if worker is None or worker.is_dead else worker for worker in self._workers]
 
-    def _hand_out(self, next_task: Callable[[], tuple[int, Any] | None]) -> None:
+    def _hand_out(self, next_task: Callable[[], tuple[int, Task] | None]) -> None:
         for place, worker in enumerate(self._workers):
             if worker is not None and worker.task is not None:
                 continue
@@ -115,18 +124,18 @@ class WorkerPool:
             if given is None:
                 return
             if worker is None:
-                worker = self._workers[place] = _Worker(self._work)
+                worker = self._workers[place] = _Worker()
             worker.give(*given)
 
 
 class _Worker:
     """One process and the task that it is at."""
 
-    def __init__(self, work: Callable):
+    def __init__(self) -> None:
         # Spawned, not forked: a fork of a process with threads (decoders, torch) can deadlock.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, work), name="clip worker")
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs,), name="clip worker")
         self._process.start()
         theirs.close()  # or the pipe would stay open after the worker's death
         self.task: int | None = None
@@ -202,7 +211,7 @@ def _memory_of(pid: int | None) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _serve(pipe: connection.Connection, work: Callable) -> None:
+def _serve(pipe: connection.Connection) -> None:
     """Work on what comes through the pipe until it is closed (the worker's main function)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     if hasattr(os, "setpgid"):
@@ -221,7 +230,7 @@ def _serve(pipe: connection.Connection, work: Callable) -> None:
         except EOFError:
             return
         try:
-            work(task, report)
+            task.run(report)
             end = ("ended", None)
         except MemoryError:
             end = ("ended", ("memory", "no memory was left"))

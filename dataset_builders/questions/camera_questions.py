@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..clip_record import ClipRecord
+from ..clip_record import ClipRecord, ObjectTrack
 from ..geometry.camera_motion import OPPOSITE
 from .clip_reasoning import BACK, NEARER, camera_reasoning, explain_camera
 from .clip_rows import Imagined, assemble, imagine, nearest_frame
@@ -23,6 +24,7 @@ _OPPOSITE = {**OPPOSITE, "Arc Left": "Arc Right", "Arc Right": "Arc Left", "Stay
 _LABEL = re.compile("|".join(sorted(_OPPOSITE, key=len, reverse=True)))
 _PARTS_OF_ARC = ("Pan", "Truck")  # no wrong answers beside it
 _DRAWS = 50
+_MIN_VIEW = 0.3  # of each part of a span, during which a region must be in view
 
 
 def name_motion(parts: Sequence[Sequence[str]]) -> str:
@@ -51,12 +53,14 @@ def ask_about_camera(
     """
     answer = name_motion(fact["parts"])
     imagined = _choose_region(record, fact)
+    span = (fact["span"][0], fact["span"][-1])
     return assemble(
         record,
         "camera_motion",
-        str(rng.choice(_WORDINGS)).format(start=imagined.seconds[0], end=imagined.seconds[-1]),
+        str(rng.choice(_WORDINGS)).format(start=span[0], end=span[1]),
         [answer, *_wrong_motions(answer, design, rng)],
-        camera_reasoning(fact["parts"], answer, imagined.seconds, imagined.sights, rng),
+        camera_reasoning(fact["parts"], answer, span, imagined.seconds, imagined.sights, rng),
+        span,
         imagined,
         {"labels": fact["parts"], **fact["numbers"]},
         [answer, NEARER, BACK],
@@ -66,11 +70,16 @@ def ask_about_camera(
 
 
 def _choose_region(record: ClipRecord, fact: dict[str, Any]) -> Imagined:
-    """The resting region that shows the motion best in all frames that the text names; else the plain frames."""
+    """The resting region that shows the motion best, where it is in view; without one the plain frames.
+
+    A fast pan leaves nothing in view from end to end. The motion goes one way throughout each of its parts, so a
+    stretch of each is enough.
+    """
     named = [nearest_frame(record, moment) for moment in fact["span"]]
-    best, best_score = imagine(record, named, None), -1.0
+    best, best_score = imagine(record, named, None), 0.0
     for region in record.resting or ():
-        imagined = imagine(record, named, region)
+        frames = _frames_in_view(record, region, named)
+        imagined = None if frames is None else imagine(record, frames, region)
         if imagined is None:
             continue
         explained = sum(
@@ -78,11 +87,27 @@ def _choose_region(record: ClipRecord, fact: dict[str, Any]) -> Imagined:
             for labels, change in zip(fact["parts"], compare(imagined.sights), strict=True)
             for label in labels
         )
-        score = explained + min(sight.side for sight in imagined.sights) / max(imagined.size) / 10
+        coverage = (imagined.seconds[-1] - imagined.seconds[0]) / (fact["span"][-1] - fact["span"][0])
+        score = explained + 0.5 * coverage + min(sight.side for sight in imagined.sights) / max(imagined.size) / 10
         if score > best_score:
             best, best_score = imagined, score
     assert best is not None
     return best
+
+
+def _frames_in_view(record: ClipRecord, region: ObjectTrack, named: Sequence[int]) -> list[int] | None:
+    """Where the region is first and last seen within the span, and the turning points between; `None` if too short."""
+    seen = [index for index in range(named[0], named[-1] + 1) if region.masks[index] is not None]
+    turns = list(named[1:-1])
+    if not seen or any(turn not in seen for turn in turns):
+        return None
+    frames = [seen[0], *turns, seen[-1]]
+    times = [record.window.timestamps[index] for index in frames]
+    whole = [record.window.timestamps[index] for index in named]
+    parts = zip(pairwise(times), pairwise(whole), strict=True)
+    if any(part[1] - part[0] < _MIN_VIEW * (all_of_it[1] - all_of_it[0]) for part, all_of_it in parts):
+        return None
+    return frames
 
 
 def _wrong_motions(right: str, design: OptionDesign, rng: np.random.Generator) -> list[str]:

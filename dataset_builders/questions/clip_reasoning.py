@@ -11,18 +11,21 @@ import numpy as np
 from ...modeling.tokens import IMAGERY_MARK
 from .evidence import Change, Sight, compare
 
-# Each takes the span, the thing, the marks, its places, what follows and the conclusion.
-WORDINGS = (
-    "From {start} to {end} I look at {thing}. I picture it {marks}. {places} {follows} {conclusion}",
-    "The question is about {start} to {end}. I follow {thing} and picture it {marks}. {places} {follows} {conclusion}",
-    "I compare the frames between {start} and {end}. {Thing}: I see it {marks}. {places} {follows} {conclusion}",
-    "Let me look at {thing} from {start} to {end}. It appears {marks}. {places} {follows} {conclusion}",
-    "What matters happens from {start} to {end}. I keep an eye on {thing}, imagined {marks}. {places} {follows} {conclusion}",
-    "Between {start} and {end}, I take {thing} as my guide and imagine it {marks}. {places} {follows} {conclusion}",
-    "I think of {thing} {marks}, the frames of the span from {start} to {end}. {places} {follows} {conclusion}",
-    "To answer, I track {thing} over the span from {start} to {end}: I imagine it {marks}. {places} {follows} {conclusion}",
-    "In the span from {start} to {end}, {thing} is easy to follow. I imagine it {marks}. {places} {follows} {conclusion}",
-    "First the span: {start} to {end}. Then the thing to watch: {thing}, pictured {marks}. {places} {follows} {conclusion}",
+# The span, the thing and the imagined frames, then its places, what follows and the conclusion.
+WORDINGS = tuple(
+    f"{opening} {{places}} {{follows}} {{conclusion}}"
+    for opening in (
+        "From {start} to {end} I look at {thing}. I picture it {marks}.",
+        "The question is about {start} to {end}. I follow {thing} and picture it {marks}.",
+        "I compare the frames between {start} and {end}. {Thing}: I see it {marks}.",
+        "Let me look at {thing} from {start} to {end}. It appears {marks}.",
+        "What matters happens from {start} to {end}. I keep an eye on {thing}, imagined {marks}.",
+        "Between {start} and {end}, I take {thing} as my guide and imagine it {marks}.",
+        "For the span from {start} to {end} I think of {thing} {marks}.",
+        "To answer, I track {thing} over the span from {start} to {end}: I imagine it {marks}.",
+        "In the span from {start} to {end}, I watch {thing}. I imagine it {marks}.",
+        "First the span: {start} to {end}. Then the thing to watch: {thing}, pictured {marks}.",
+    )
 )
 # What the scene does in the picture as the camera moves, and how a person says so.
 _SIDEWAYS = {"Pan": "turned", "Truck": "moved"}
@@ -36,6 +39,7 @@ NEARER, BACK = "nearer", "back"
 def camera_reasoning(
     parts: Sequence[Sequence[str]],
     answer: str,
+    span: tuple[float, float],
     times: Sequence[float],
     sights: Sequence[Sight],
     rng: np.random.Generator,
@@ -46,15 +50,15 @@ def camera_reasoning(
         parts (`Sequence[Sequence[str]]`): Labels of each part of the span: one part, or two where the camera turns
             round in between.
         answer (`str`): The right option.
-        times (`Sequence[float]`): Seconds of the imagined frames: where the parts begin, and where the last one ends.
+        span (`tuple[float, float]`): Seconds that the question is about.
+        times (`Sequence[float]`): Seconds of the imagined frames: one in each part, turning points, one in the last.
         sights (`Sequence[Sight]`): The resting region in each of them, or nothing where none is in view.
         rng (`np.random.Generator`): Source of wording.
     """
+    conclusion = f"The camera motion is {answer}."
     if not sights:
-        return _compose(
-            rng, times, "the scene as a whole", [], "No part of it stands out.", f"The camera motion is {answer}."
-        )
-    thing = f"a part of the scene that stands still, in the {sights[0].place} part of the picture"
+        return _compose(rng, span, times, "the scene as a whole", [], "No part of it stands out.", conclusion)
+    thing = f"a part of the scene that stands still, first seen in the {sights[0].place} part of the picture"
     clauses = [
         explain_camera(labels, change, sights[0].size) for labels, change in zip(parts, compare(sights), strict=True)
     ]
@@ -62,23 +66,30 @@ def camera_reasoning(
     follows = ""
     if known:
         follows = f"As it stands still in the world, {', then '.join(known)}."
-    return _compose(rng, times, thing, sights, follows, f"The camera motion is {answer}.")
+    return _compose(rng, span, times, thing, sights, follows, conclusion)
 
 
 def object_reasoning(
-    name: str, answer: str, times: Sequence[float], sights: Sequence[Sight], follows: str, rng: np.random.Generator
+    name: str,
+    answer: str,
+    span: tuple[float, float],
+    times: Sequence[float],
+    sights: Sequence[Sight],
+    follows: str,
+    rng: np.random.Generator,
 ) -> str:
     """Reasoning of a question about a moving object.
 
     Args:
         name (`str`): What to call it, with its article (`the brown dog`).
         answer (`str`): The right option.
+        span (`tuple[float, float]`): Seconds that the question is about.
         times (`Sequence[float]`): Seconds of the imagined frames.
         sights (`Sequence[Sight]`): The object in each of them.
         follows (`str`): What follows from the places: a sentence.
         rng (`np.random.Generator`): Source of wording.
     """
-    return _compose(rng, times, name, sights, follows, f"So what it does is {answer}.")
+    return _compose(rng, span, times, name, sights, follows, f"So what it does is {answer}.")
 
 
 def explain_camera(labels: Sequence[str], change: Change, size: tuple[int, int]) -> str | None:
@@ -118,13 +129,9 @@ def say_shift(pixels: int, positive: str, negative: str) -> str:
     return f"{abs(pixels)} {'pixel' if abs(pixels) == 1 else 'pixels'} {to}{way}"
 
 
-def say_size(change: Change) -> str:
-    """`1.25 times what it was`."""
-    return f"{change.growth:.2f} times what it was"
-
-
 def _compose(
     rng: np.random.Generator,
+    span: tuple[float, float],
     times: Sequence[float],
     thing: str,
     sights: Sequence[Sight],
@@ -132,8 +139,8 @@ def _compose(
     conclusion: str,
 ) -> str:
     text = WORDINGS[int(rng.integers(len(WORDINGS)))].format(
-        start=f"{times[0]:.1f} s",
-        end=f"{times[-1]:.1f} s",
+        start=f"{span[0]:.1f} s",
+        end=f"{span[1]:.1f} s",
         thing=thing,
         Thing=thing[0].upper() + thing[1:],
         marks=_join([f"at {time:.1f} s {IMAGERY_MARK}" for time in times]),

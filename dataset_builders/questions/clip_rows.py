@@ -59,6 +59,7 @@ def assemble(
     wording: str,
     options: Sequence[str],
     reasoning: str,
+    span: tuple[float, float],
     imagined: Imagined,
     facts: dict[str, Any],
     directions: Iterable[str],
@@ -74,6 +75,7 @@ def assemble(
         wording (`str`): The question.
         options (`Sequence[str]`): The right one first.
         reasoning (`str`): That ends with the right option.
+        span (`tuple[float, float]`): Seconds that the question is about.
         imagined ([`Imagined`]): The imagined frames.
         facts (`dict`): Numbers that the answer follows from.
         directions (`Iterable[str]`): Phrases whose words of direction the reasoning may use.
@@ -85,14 +87,14 @@ def assemble(
         InputError: If the reasoning does not follow from what it is checked against.
     """
     asked = shuffled(wording, list(options), rng)
-    check_claims(reasoning, imagined.sights, imagined.seconds, directions, numbers)
+    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers)
     return {
         "source": record.source,
         "task": task,
         **asked,
         "facts": json.dumps(
             {
-                "seconds": [round(second, 3) for second in (imagined.seconds[0], imagined.seconds[-1])],
+                "seconds": [round(float(second), 3) for second in span],
                 **facts,
                 **_describe_imagery(imagined.sights),
             }

@@ -9,9 +9,9 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord, ObjectTrack
 from ..geometry.object_facts import LABELS
-from .clip_reasoning import object_reasoning, say_shift, say_size
+from .clip_reasoning import object_reasoning, say_shift
 from .clip_rows import Imagined, assemble, imagine, nearest_frame
-from .evidence import compare, look_at, seen_size
+from .evidence import Change, compare, look_at, seen_size
 from .option_design import OPTIONS, OptionDesign
 
 TASKS = {
@@ -67,7 +67,7 @@ def ask_about_object(
     rng: np.random.Generator,
     name: str | None = None,
 ) -> dict[str, Any] | None:
-    """The question about one object fact, or `None` if the object cannot be seen in the frames that it would name.
+    """The question about one object fact, or `None` if the frames that it would name do not show it.
 
     Args:
         record ([`ClipRecord`]): Of the window.
@@ -80,17 +80,19 @@ def ask_about_object(
     assert record.objects is not None
     track = record.objects[fact["object"]]
     imagined = _imagine_span(record, fact, track)
-    if imagined is None:
+    if imagined is None or not _shows(fact, imagined):
         return None
     called = "the " + (name if name and fact["object"] == 0 else track.name)
-    start, end = (f"{second:.1f} s" for second in (imagined.seconds[0], imagined.seconds[-1]))
+    span = (imagined.seconds[0], imagined.seconds[-1])
+    start, end = (f"{second:.1f} s" for second in span)
     follows, numbers = _explain(fact, imagined)
     return assemble(
         record,
         TASKS[fact["kind"]],
         str(rng.choice(_WORDINGS[fact["kind"]])).format(name=called, start=start, end=end),
         [fact["label"], *_wrong_labels(fact, design, rng)],
-        object_reasoning(called, fact["label"], imagined.seconds, imagined.sights, follows, rng),
+        object_reasoning(called, fact["label"], span, imagined.seconds, imagined.sights, follows, rng),
+        span,
         imagined,
         {"object": called.removeprefix("the "), "label": fact["label"], "kind": fact["kind"], **fact["numbers"]},
         [called, fact["label"], *_DIRECTIONS.get(fact["label"], ())],
@@ -112,10 +114,10 @@ def check_name(name: str) -> str:
     return plain
 
 
-_DIRECTIONS = {
-    "Moving Toward the Camera": ("nearer",),
-    "Moving Away from the Camera": ("farther away",),
-}
+_TOWARD, _AWAY = "Moving Toward the Camera", "Moving Away from the Camera"
+_DIRECTIONS = {_TOWARD: ("nearer",), _AWAY: ("farther away",)}
+_MIN_GROWTH = 1.1
+_STANDING_SHARE = 0.02  # of the longer side: a background that shifts by less stands
 
 
 def _imagine_span(record: ClipRecord, fact: Mapping[str, Any], track: ObjectTrack) -> Imagined | None:
@@ -143,13 +145,34 @@ def _wrong_labels(fact: Mapping[str, Any], design: OptionDesign, rng: np.random.
     return (drawn + others)[: OPTIONS - 1]
 
 
+def _shows(fact: Mapping[str, Any], imagined: Imagined) -> bool:
+    """Whether the masks of the imagined frames agree with the label: the noise of one frame may hide a change."""
+    (whole,) = compare([imagined.sights[0], imagined.sights[-1]])
+    if fact["label"] == _TOWARD:
+        return whole.growth >= _MIN_GROWTH
+    if fact["label"] == _AWAY:
+        return whole.growth <= 1 / _MIN_GROWTH
+    if fact["kind"] == "apparent_direction" and "Moving" in fact["label"]:
+        said = np.array([fact["numbers"]["right_side"], -fact["numbers"]["up_side"]])
+        return float(said @ [whole.right, whole.down]) > 0.7 * np.linalg.norm(said) * np.hypot(whole.right, whole.down)
+    return True
+
+
+def _explain_size(label: str, whole: Change) -> str:
+    if label == _TOWARD:
+        return f"It grows to {whole.growth:.2f} times its size, as what comes nearer does."
+    if label == _AWAY:
+        return f"It shrinks to {whole.growth:.2f} times its size, as what goes farther away does."
+    return f"Its size becomes {whole.growth:.2f} times what it was."
+
+
 def _explain(fact: Mapping[str, Any], imagined: Imagined) -> tuple[str, set[str]]:
     """What follows from the places, and the numbers in it that are not measured on the masks."""
     whole = compare([imagined.sights[0], imagined.sights[-1]])[0]
     in_picture = f"{say_shift(whole.right, 'right', 'left')} and {say_shift(whole.down, 'down', 'up')}"
     numbers = fact["numbers"]
     if fact["kind"] == "distance":
-        return f"Its size becomes {say_size(whole)}.", set()
+        return _explain_size(fact["label"], whole), set()
     if fact["kind"] == "apparent_direction":
         return f"In the picture it goes {in_picture}.", set()
     if fact["kind"] == "speed":
@@ -161,9 +184,10 @@ def _explain(fact: Mapping[str, Any], imagined: Imagined) -> tuple[str, set[str]
     right, down = round(numbers["right_side"] * side), round(-numbers["up_side"] * side)
     in_scene = (say_shift(right, "right", "left"), say_shift(down, "down", "up"))
     behind = (say_shift(whole.right - right, "right", "left"), say_shift(whole.down - down, "down", "up"))
-    told = {"in_scene": " and ".join(in_scene), "behind": " and ".join(behind)}
+    if max(abs(whole.right - right), abs(whole.down - down)) <= _STANDING_SHARE * side:
+        return f"In the picture it goes {in_picture}, before a background that keeps its place.", set()
     follows = (
-        f"In the picture it goes {in_picture}. What stands still behind it goes {told['behind']} in the same time, so "
-        f"against the scene it goes {told['in_scene']}."
+        f"In the picture it goes {in_picture}. What stands still behind it goes {' and '.join(behind)} in the same "
+        f"time, so against the scene it goes {' and '.join(in_scene)}."
     )
-    return follows, {shift for pair in (in_scene, behind) for shift in pair}
+    return follows, {*in_scene, *behind}

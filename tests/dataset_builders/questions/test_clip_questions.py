@@ -90,8 +90,15 @@ def test_the_region_that_shows_the_motion_is_preferred():
         assert question["imagined"][0]["mask"] == TO_THE_RIGHT.masks[0]
 
 
-def test_the_plain_frame_stands_in_where_no_region_is_seen_in_all_frames_and_the_row_says_so():
-    lost = follow([(100, 200)] * (COUNT - 1) + [None])
+def test_a_region_that_leaves_the_picture_is_imagined_while_it_is_in_view():
+    leaving = follow([(100 + 40 * number, 200) if number < 6 else None for number in range(COUNT)])
+    (question,) = ask(make_record([camera_fact(["Pan Left"])], resting=[leaving]))
+    assert [one["frame"] for one in question["imagined"]] == [0, 5] and {0, 5, 12} <= set(question["shown"])
+    assert "3.0 s" in question["question"] and "at 1.2 s <output_image>" in question["response"]
+
+
+def test_the_plain_frame_stands_in_where_no_region_is_seen_for_long_and_the_row_says_so():
+    lost = follow([(100, 200)] * 3 + [None] * (COUNT - 3))
     tiny = follow([(100, 200)] * COUNT, side=10)  # less than a thousandth of the picture
     (question,) = ask(make_record([camera_fact(["Pan Left"])], resting=[lost, tiny]))
     assert [one["mask"] for one in question["imagined"]] == [None, None]
