@@ -1,0 +1,52 @@
+"""Which files are videos, and what they are called in ids."""
+
+from pathlib import Path
+
+import pytest
+
+from fourdthinker.dataset_builders.sources.video_files import content_hash, file_state, find_videos, safe_names
+from fourdthinker.modeling.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["../../x.mp4", "/etc/passwd.mp4", "a b.mp4", "päth.mp4", "…mp4.mp4", "x" * 200 + ".mp4", "\udcff.mp4"],
+        ["Cat.mp4", "cat.mp4", "cat.mov", "cat.MP4"],
+        ["a/b.mp4", "a-b.mp4", "a\nb.mp4"],
+        ["сat.mp4", "cat.mp4"],  # the first begins with a Cyrillic letter
+    ],
+)
+def test_names_are_safe_and_distinct(paths):
+    names = safe_names([Path(path) for path in paths])
+    assert len({name.lower() for name in names}) == len(paths)
+    for name in names:
+        assert 0 < len(name) <= 80 and name.isascii()
+        assert all(letter.isalnum() or letter in "-_" for letter in name)
+
+
+def test_plain_names_stay():
+    assert safe_names([Path("cat.mp4"), Path("my_clip-2.mov")]) == ["cat", "my_clip-2"]
+
+
+def test_finding_videos(tmp_path):
+    for name in ("b.MP4", "a/c.mov", "notes.txt", "._b.mp4", "d.mkv/e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(path.relative_to(tmp_path)) for path in find_videos(tmp_path)] == ["a/c.mov", "b.MP4"]
+    with pytest.raises(InputError, match="holds no video"):
+        find_videos(tmp_path / "d.mkv")
+    with pytest.raises(InputError, match="does not exist"):
+        find_videos(tmp_path / "nowhere")
+
+
+def test_copies_have_one_hash_and_other_files_another(tmp_path):
+    for name, content in (("a", b"x" * 3_000_000), ("b", b"x" * 3_000_000), ("c", b"x" * 2_999_999 + b"y"), ("d", b"")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c, d = (content_hash(tmp_path / name) for name in "abcd")
+    assert a == b and len({a, c, d}) == 3
+
+
+def test_a_file_that_is_gone_is_named(tmp_path):
+    with pytest.raises(InputError, match="gone.mp4 cannot be read"):
+        file_state(tmp_path / "gone.mp4")
