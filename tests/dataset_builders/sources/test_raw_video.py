@@ -122,6 +122,21 @@ def test_finding_videos(tmp_path):
         find_videos(tmp_path / "nowhere")
 
 
+def test_linked_folders_are_searched_once(tmp_path):
+    source, disk = tmp_path / "source", tmp_path / "disk"
+    for folder in (source / "real", disk):
+        folder.mkdir(parents=True)
+    for path in (disk / "a.mp4", source / "real" / "b.mp4", source / "c.mp4"):
+        path.touch()
+    (source / "a link first").symlink_to(disk)
+    (source / "another link").symlink_to(disk)
+    (source / "link to real").symlink_to(source / "real")
+    (disk / "loop").symlink_to(source)
+    (source / "dangling.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    found = [path.relative_to(source).as_posix() for path in find_videos(source)]
+    assert found == ["a link first/a.mp4", "c.mp4", "real/b.mp4"]
+
+
 def test_bad_clips_are_told_and_the_run_goes_on(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "page.mp4").write_text("<html>404</html>" * 100)
