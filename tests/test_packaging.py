@@ -84,7 +84,7 @@ def test_extras_and_scripts():
 
 
 # Packages of extras that no code of ours imports, because other programs need them.
-TOOLS = {"build", "filelock", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
+TOOLS = {"build", "filelock", "imageio-ffmpeg", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
 
 
 def test_extras_hold_what_the_code_imports_and_no_more():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...modeling.clip import Clip
 from ...modeling.video_file import VideoError
-from ..child_process import ChildProcess
+from ..child_process import ChildProcess, memory_ran_out
 from ..clip_error import ClipError
 from ..clip_record import Window
 from .windows import MAX_WINDOWS, WINDOW_PIXELS, find_windows, read_window
@@ -23,7 +23,7 @@ class DecodingProcess(ChildProcess):
     """
 
     def __init__(self, **limits):
-        super().__init__("decoder", **limits)
+        super().__init__("decoder", modules=("av", "cv2", "scenedetect.detectors", __name__), **limits)
 
     def find_windows(self, path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> list[Window]:
         """What [`windows.find_windows`] gives.
@@ -42,6 +42,6 @@ def _coded(function, path: Path, *args):
     try:
         return function(path, *args)
     except VideoError as error:
-        if error.code == "memory":
+        if error.code == "memory" or memory_ran_out():
             raise MemoryError from error
         raise ClipError(error.code, error.reason, error.remedy) from error
