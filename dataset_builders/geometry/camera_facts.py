@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..clip_record import CameraPoses
-from .camera_motion import CAMERA_LABELS, MIN_DEGREES, MIN_SHARE, camera_steps, check_poses
+from .camera_motion import CAMERA_LABELS, MIN_DEGREES, camera_steps, check_poses
 
 STAY = "Stay"
 # An orbit: the camera goes sideways round what it looks at, to its own left or right, and turns so as to keep it in
@@ -17,7 +17,7 @@ ASKED_LABELS = (*CAMERA_LABELS, STAY, *ARC_LABELS)
 AXES_WORDING = "in the camera's own axes"  # questions say whose up, right and forward the labels mean
 
 MAX_NAMED = 4  # labels in one option
-MAX_UNNAMED_SHARE = 0.35  # of the strongest motion; between this and MIN_SHARE nobody could say
+NAMED_SHARE, UNNAMED_SHARE = 0.4, 0.3  # of the strongest motion, at least and at most; between them nobody could say
 NET_SHARE = 0.8  # of the way gone along an axis
 MAX_STAY_DEGREES = 0.6
 SPAN_SECONDS = 2.0  # parts of a window that are asked about besides the whole
@@ -27,6 +27,7 @@ _METRIC_FACTORS = (0.8, 1.0, 1.25)
 _NEAREST_METRES = 0.3  # what a camera looks at, where poses are in metres and no depth is known
 _ANY = 1e9  # a factor for poses of no known unit, where any move may be large
 _TREMOR_SHARE, _WAVER_SHARE = 0.05, 0.15  # of the reach along an axis, below which it did not turn round
+_SAME_SPAN = 0.7  # overlap beyond which two spans show the same motion
 _GAP_STEPS = 3.0  # median steps in time, beyond which a trajectory has a gap
 _ARC_DEPTHS = (0.5, 2.0)  # scene depths at which the axis of an orbit may cross the view
 _ARC_MISS = 0.25  # of that distance: how far from the middle of the view it may pass
@@ -69,14 +70,21 @@ def camera_facts(camera: CameraPoses, timestamps: Sequence[float]) -> list[Camer
         InputError: If poses are not rigid or do not fit the timestamps.
     """
     seconds = np.asarray(timestamps, dtype=float)
-    facts: dict[tuple[int, int], CameraFact] = {}
+    facts: list[CameraFact] = []
     for start, stop in _runs(camera.registered, seconds):
         check_poses(camera.camera_to_world[start:stop], seconds[start:stop])
         path = _Path(camera, start, stop)
         for first, last in _spans(path, seconds[start:stop]):
-            if (fact := _fact(path, first, last, seconds[start:stop])) is not None:
-                facts[start + first, start + last] = fact
-    return sorted(facts.values(), key=lambda fact: (fact.span[0] - fact.span[1], fact.span[0]))
+            fact = _fact(path, first, last, seconds[start:stop])
+            if fact is not None and not any(_overlap(fact.span, other.span) > _SAME_SPAN for other in facts):
+                facts.append(fact)
+    return sorted(facts, key=lambda fact: (fact.span[0] - fact.span[1], fact.span[0]))
+
+
+def _overlap(span: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union."""
+    shared = min(span[1], other[1]) - max(span[0], other[0])
+    return shared / (max(span[1], other[1]) - min(span[0], other[0]))
 
 
 class _Path:
@@ -86,6 +94,7 @@ class _Path:
         poses = camera.camera_to_world[start:stop]
         self.depth_known = camera.scene_depth is not None
         self.way = _way(poses, camera.scene_depth or 1.0)
+        self.shown = self.way * np.array([1, 1, 1, *3 * (self.depth_known,)])
         self.readings = [self.way * factor for factor in _move_factors(camera)]
         if camera.second_path is not None:
             second = camera.second_path[start:stop]
@@ -132,9 +141,8 @@ def _spans(path: _Path, seconds: np.ndarray) -> Iterator[tuple[int, int]]:
     if parts > 1:
         bounds = np.searchsorted(seconds, np.linspace(seconds[0], seconds[-1], parts + 1)[1:-1])
         yield from pairwise([0, *map(int, bounds), last])
-    bounds = [0, *_turning_points(path, 0, last), last]
-    if len(bounds) > 3:  # with one turning point, both halves are parts of the whole run's fact
-        yield from pairwise(bounds)
+    for axis in range(6):
+        yield from pairwise(_extremes(path.shown[:, axis], MIN_DEGREES))
 
 
 def _fact(path: _Path, first: int, last: int, seconds: np.ndarray) -> CameraFact | None:
@@ -171,12 +179,12 @@ def _named(way: np.ndarray, arc: str | None) -> tuple[str, ...] | None:
     peak = np.abs(net).max()
     if peak < MIN_DEGREES:
         return None
-    named = np.abs(net) >= max(MIN_DEGREES, MIN_SHARE * peak)
+    named = np.abs(net) >= max(MIN_DEGREES, NAMED_SHARE * peak)
     if arc is not None:  # pan, roll and truck are its parts
         named = np.array([True, False, bool(named[2]), False, True, False])
         if np.sign(net[4]) != np.sign(-net[0]) or min(abs(net[0]), abs(net[4])) < MIN_DEGREES:
             return None
-    if (reach[~named] > MAX_UNNAMED_SHARE * peak).any() or named.sum() > MAX_NAMED:
+    if (reach[~named] > UNNAMED_SHARE * peak).any() or named.sum() > MAX_NAMED:
         return None
     if any(abs(net[axis]) < NET_SHARE * _length(way[:, axis]) for axis in np.flatnonzero(named)):
         return None
@@ -210,23 +218,19 @@ def _degrees(path: _Path, first: int, last: int) -> dict[str, float]:
 
 def _turning_points(path: _Path, first: int, last: int) -> list[int]:
     """Frames at which the axis that goes farthest turns round."""
-    way = path.way[first : last + 1] * _move_share(path)
-    axis = int(np.argmax(np.ptp(way, axis=0)))
-    return [first + index for index in _extremes(way[:, axis], _WAVER_SHARE)[1:-1]]
-
-
-def _move_share(path: _Path) -> np.ndarray:
-    return np.array([1, 1, 1, *3 * (float(path.depth_known),)])
+    way = path.shown[first : last + 1]
+    reach = np.ptp(way, axis=0)
+    axis = int(np.argmax(reach))
+    return [first + index for index in _extremes(way[:, axis], _WAVER_SHARE * reach[axis])[1:-1]]
 
 
 def _length(way: np.ndarray) -> float:
     """Length of the way there and back along one axis, less its tremor."""
-    return float(np.abs(np.diff(way[_extremes(way, _TREMOR_SHARE)])).sum())
+    return float(np.abs(np.diff(way[_extremes(way, _TREMOR_SHARE * np.ptp(way))])).sum())
 
 
-def _extremes(way: np.ndarray, share: float) -> list[int]:
-    """First index, those between at which the way turns round by more than a share of its reach, and last index."""
-    tolerance = share * np.ptp(way)
+def _extremes(way: np.ndarray, tolerance: float) -> list[int]:
+    """First index, those between at which the way turns round by more than the tolerance, and last index."""
     found, candidate, direction = [0], 0, 0.0
     for index in range(1, len(way)):
         step = way[index] - way[candidate]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...modeling.clip import Clip  # imports torch, for which a process that solves for poses need not wait
 
 MIN_FRAMES = 6
-_MAX_SOLVED_FRAMES = 14  # that structure from motion places; the others lie between them
+_MAX_SOLVED_FRAMES = 12  # that structure from motion places; the others lie between them
 
 Solver = Callable[[Path, int, int, int], list[SolvedPath]]
 

@@ -18,7 +18,7 @@ from fourdthinker.dataset_builders.geometry.pose_process import PoseProcess  # n
 from fourdthinker.dataset_builders.geometry.poses import estimate_camera  # noqa: E402
 from fourdthinker.modeling.processing import Clip  # noqa: E402
 
-DATA = Path(__file__).parents[2] / "../shared/data"
+DATA = Path(__file__).parents[3] / "../shared/data"
 CRASHING, SOUND = DATA / "broken" / "pose_solver_crash.mp4", DATA / "videos" / "backpack.mp4"
 
 
