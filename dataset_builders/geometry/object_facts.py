@@ -48,7 +48,7 @@ _SECTOR_MARGIN = 5.0  # degrees to the next direction
 _MIN_SIZE_CHANGE = 0.2  # of the logarithm of the linear size: 22 %
 _MIN_DISTANCE_CHANGE = 0.1  # of the logarithm of the distance, where depth is known
 _STATIC_FACTOR = 4.0  # times the change of size of regions that stand still
-_KEPT = 0.25  # of the least change: what is less is none
+_KEPT = 0.35  # of the least change: what is less is none
 _DEFAULT_STATIC_SIZE = 0.03
 _SMOOTHED_STEP = 0.3  # noise of a step between smoothed places, of the noise of one place
 _MIN_LENGTH_RATIO = 0.4  # between the ways in the world and in the picture, or the camera follows in part
@@ -175,22 +175,23 @@ def _direction(places: np.ndarray, extent: float) -> tuple[str | None, dict[str,
 def _distance_fact(path: ObjectPath, static_size: float) -> _Found:
     """Toward or away from the camera, by distance where it is known, else by size."""
     if path.distances is not None:
-        measures, least, sign = [path.distances], _MIN_DISTANCE_CHANGE, 1.0
-        numbers = {}
+        measures, least, sign, error = [path.distances], _MIN_DISTANCE_CHANGE, 1.0, 0.0
     else:
-        measures, least, sign = [path.sizes, path.spans], max(_MIN_SIZE_CHANGE, _STATIC_FACTOR * static_size), -1.0
-        numbers = {"static_size_log": static_size}
+        measures, least, sign, error = [path.sizes, path.spans], _MIN_SIZE_CHANGE, -1.0, _STATIC_FACTOR * static_size
+    numbers = {"static_size_log": static_size} if error else {}
     curves = [smooth(measure) for measure in measures]
     change = float(curves[0][-1] - curves[0][0])
     travelled = float(np.abs(np.diff(curves[0][:: max(1, (len(curves[0]) - 1) // 6)])).sum())
     jitter = float(np.std(measures[0] - np.polyval(np.polyfit(path.seconds, measures[0], 2), path.seconds)))
-    numbers |= {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": least}
+    numbers |= {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": max(least, error)}
     label = None
     # The box must say the same as the area, at least half as loudly: limbs change one of them alone.
-    agreed = all(np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > least / 2 for c in curves)
-    if abs(change) >= max(least, 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
+    agreed = all(
+        np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > numbers["least_log"] / 2 for c in curves
+    )
+    if abs(change) >= max(least, error, 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
         label = DISTANCES[int(sign * change > 0)]
-    elif max(np.ptp(curve) for curve in curves) <= _KEPT * least + 2 * static_size * (path.distances is None):
+    elif max(np.ptp(curve) for curve in curves) <= _KEPT * least and error <= least:
         label = DISTANCES[2]
     return "distance", label, _span(path), numbers
 

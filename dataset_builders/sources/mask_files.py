@@ -1,4 +1,4 @@
-"""Objects from instance masks beside a clip (`--objects files`): `clip.masks/00000.png` for each frame of the video."""
+"""Objects from instance masks beside a clip (`--objects files`): `clip.masks/00000.png` for the first frame."""
 
 import re
 from collections.abc import Sequence
