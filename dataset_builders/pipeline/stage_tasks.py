@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clip_error import ClipError
-from ..clip_record import ClipRecord, Window
+from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
+from ..sources.mask_files import mask_folder, read_mask_files
+from ..sources.video_files import folder_state
 from .record_json import build_record, camera_to_json, clip_folder, track_to_json, window_name, window_to_json
 from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
@@ -120,6 +122,8 @@ class WindowTask:
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
         subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
+        if stage == "objects" and self.settings.objects == "files":
+            subject["masks"] = folder_state(mask_folder(self.video.path))
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
 
     def next_stage(self) -> str | None:
@@ -139,7 +143,7 @@ class WindowTask:
             report(stage)
             value, fault = None, None
             try:
-                value = _RUN[stage](self.record, frames, self.settings)
+                value = _RUN[stage](self.record, frames, self.settings.objects, self.settings.seed)
                 if "fault" in value:  # of a part of the stage, beside which others have come to something
                     fault = Fault.of(value.pop("fault"), stage)
             except ClipError as error:
@@ -182,26 +186,24 @@ class _Frames:
         return read_frames(self.path, self.window)
 
 
-def _run_poses(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> dict[str, Any]:
+def _run_poses(record: ClipRecord, frames: _Frames, objects: str, seed: int) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
     try:
-        value["camera"] = camera_to_json(estimate_camera(frames.clip, settings.seed))
+        value["camera"] = camera_to_json(estimate_camera(frames.clip, seed))
     except ClipError as error:
         value["fault"] = error  # objects may still be found
     return value
 
 
-def _run_objects(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> dict[str, Any]:
-    from ..geometry.object_tracks import find_objects
+def _run_objects(record: ClipRecord, frames: _Frames, objects: str, seed: int) -> dict[str, Any]:
     from ..geometry.resting import find_resting_regions
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
-    movers = []
+    movers: list[ObjectTrack] = []
     try:
-        if settings.objects == "flow":
-            movers = find_objects(frames.clip, record.camera)
+        movers = _find_objects(frames, record.camera, objects)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -211,7 +213,26 @@ def _run_objects(record: ClipRecord, frames: _Frames, settings: BuildSettings) -
     return value
 
 
-def _run_facts(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> dict[str, Any]:
+def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
+    if objects == "flow":
+        from ..geometry.object_tracks import find_objects
+
+        return find_objects(frames.clip, camera)
+    folder = mask_folder(frames.path)
+    if objects == "none" or not folder.is_dir():
+        return []
+    from ...modeling.video_timeline import read_timeline
+
+    with _as_clip_errors():
+        timeline = read_timeline(frames.path)
+    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
+    numbers = [
+        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
+    ]
+    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
+
+
+def _run_facts(record: ClipRecord, frames: _Frames, objects: str, seed: int) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
 
     value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
@@ -220,7 +241,7 @@ def _run_facts(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> 
     return value
 
 
-_RUN: Mapping[str, Callable[[ClipRecord, _Frames, BuildSettings], dict[str, Any]]] = {
+_RUN: Mapping[str, Callable[[ClipRecord, _Frames, str, int], dict[str, Any]]] = {
     "poses": _run_poses,
     "objects": _run_objects,
     "facts": _run_facts,

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -186,3 +187,18 @@ def test_killed_builds_end_in_the_same_bytes(clips, built, tmp_path, times):
     build_again(clips, output)
     assert contents(output) == contents(built)
     assert not list(output.rglob("*.tmp")), "nothing is left beside the files"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+def test_a_full_disk_ends_in_one_line_and_leaves_the_earlier_dataset_whole(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    limited = (
+        f"ulimit -f 300 && exec {shlex.join([*COMMAND, '--source', str(clips), '--output', str(output)])} --seed 1"
+    )
+    ended = subprocess.run(["bash", "-c", limited], capture_output=True, text=True)
+    assert ended.returncode == 2 and "File too large" in ended.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    for name, content in contents(built).items():
+        assert contents(output)[name] == content
+    assert load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))

@@ -40,8 +40,24 @@ def test_finding_videos(tmp_path):
         find_videos(tmp_path / "nowhere")
 
 
+def test_linked_folders_are_searched_once(tmp_path):
+    source, disk = tmp_path / "source", tmp_path / "disk"
+    for folder in (source / "real", disk):
+        folder.mkdir(parents=True)
+    for path in (disk / "a.mp4", source / "real" / "b.mp4", source / "c.mp4"):
+        path.touch()
+    (source / "a link first").symlink_to(disk)
+    (source / "another link").symlink_to(disk)
+    (source / "link to real").symlink_to(source / "real")
+    (disk / "loop").symlink_to(source)
+    (source / "dangling.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    found = [path.relative_to(source).as_posix() for path in find_videos(source)]
+    assert found == ["a link first/a.mp4", "c.mp4", "real/b.mp4"]
+
+
 def test_copies_have_one_hash_and_other_files_another(tmp_path):
-    for name, content in (("a", b"x" * 3_000_000), ("b", b"x" * 3_000_000), ("c", b"x" * 2_999_999 + b"y"), ("d", b"")):
+    long = b"x" * 3_000_000
+    for name, content in (("a", long), ("b", long), ("c", long[1:] + b"y"), ("d", b"")):
         (tmp_path / name).write_bytes(content)
     a, b, c, d = (content_hash(tmp_path / name) for name in "abcd")
     assert a == b and len({a, c, d}) == 3
