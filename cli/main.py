@@ -40,7 +40,11 @@ COMMANDS = {
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
-EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data"}
+EXTRAS = {
+    **dict.fromkeys(("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy"), "data"),
+    "lmms_eval": "eval",
+    "pybullet": "world",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
@@ -21,6 +22,7 @@ from .worker_pool import WorkerPool
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
 TIME_LIMIT = 120.0  # seconds a clip and stage
+_PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
 MEMORY_LIMIT = 4 * 2**30  # bytes a worker
 
 
@@ -77,6 +79,9 @@ def build_from_videos(
     Raises:
         InputError: If there is no video, another build writes there or left its files, or the disk is full.
     """
+    for package in _PACKAGES:
+        if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     videos = list_videos(source)
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
