@@ -162,7 +162,7 @@ def test_photos_are_compared_as_they_are_shown(rows):
     upright.save(files[0], "JPEG")
     lying.save(files[1], "JPEG", exif=exif)
     frames = [{"bytes": file.getvalue(), "path": None} for file in files]
-    validate_rows(rows({1: {"frames": frames}}), "dift")
+    validate_rows(rows({1: {"frames": frames, "timestamps": [0.0, 0.5]}}), "dift")
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])
