@@ -108,9 +108,9 @@ def object_facts(
     found = _direction_facts("apparent_direction", path, path.picture)
     if path.world is not None:
         found += _direction_facts("direction", path, path.world)
-        found.append(_speed_fact(path))
+        found.append(_speed_fact(path, path.world))
         if camera is not None and camera.kind != "still":
-            found.append(_followed_fact(path))
+            found.append(_followed_fact(path, path.world))
     if path.distances is not None or (camera is not None and camera.kind in ("still", "turn_only")):
         found.append(_distance_fact(path, track.errors.get("static_size", _DEFAULT_STATIC_SIZE)))
     return [ObjectFact(kind, label, span, _rounded(numbers), made_by) for kind, label, span, numbers in found]
@@ -196,9 +196,9 @@ def _distance_fact(path: ObjectPath, static_size: float) -> _Found:
     return "distance", label, _span(path), numbers
 
 
-def _speed_fact(path: ObjectPath) -> _Found:
+def _speed_fact(path: ObjectPath, world: np.ndarray) -> _Found:
     """How the speed changed; in the picture only for what keeps its distance, which deforms speeds there."""
-    places = path.points if path.points is not None else path.world
+    places = path.points if path.points is not None else world
     scale = 1.0 if path.points is None else float(np.median(np.linalg.norm(path.points, axis=1)))
     curve = smooth(places)
     steps = np.linalg.norm(np.diff(curve, axis=0), axis=1) / scale
@@ -246,9 +246,9 @@ def _speed_label(
     return None
 
 
-def _followed_fact(path: ObjectPath) -> _Found:
+def _followed_fact(path: ObjectPath, places: np.ndarray) -> _Found:
     """How the motion in the world shows in the picture of a camera that moves itself."""
-    world, in_world = _direction(path.world, path.extent)
+    world, in_world = _direction(places, path.extent)
     picture, in_picture = _direction(path.picture, path.extent)
     least = _least_move(path.extent)
     between = abs((in_world["angle_degrees"] - in_picture["angle_degrees"] + 180) % 360 - 180)
