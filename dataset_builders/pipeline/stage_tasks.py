@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
 _FATAL = ("timeout", "memory", "damaged")
+_TOLD_DEGREES = 1.0
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
 
@@ -116,8 +117,9 @@ class WindowTask:
 
     @property
     def fault(self) -> Fault | None:
-        """The first fault of the stages."""
-        return next((result.fault for result in self.results.values() if result.fault is not None), None)
+        """Why nothing is known that could be asked: what failed first, or the last word on what is unclear."""
+        faults = [result.fault for result in self.results.values() if result.fault is not None]
+        return next((fault for fault in faults if fault.code != "unclear"), faults[-1] if faults else None)
 
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
@@ -143,7 +145,7 @@ class WindowTask:
             report(stage)
             value, fault = None, None
             try:
-                value = _RUN[stage](self.record, frames, self.settings.objects, self.settings.seed)
+                value = _RUN[stage](self, frames)
                 if "fault" in value:  # of a part of the stage, beside which others have come to something
                     fault = Fault.of(value.pop("fault"), stage)
             except ClipError as error:
@@ -186,29 +188,29 @@ class _Frames:
         return read_frames(self.path, self.window)
 
 
-def _run_poses(record: ClipRecord, frames: _Frames, objects: str, seed: int) -> dict[str, Any]:
+def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
     try:
-        value["camera"] = camera_to_json(estimate_camera(frames.clip, seed))
+        value["camera"] = camera_to_json(estimate_camera(frames.clip, task.settings.seed))
     except ClipError as error:
         value["fault"] = error  # objects may still be found
     return value
 
 
-def _run_objects(record: ClipRecord, frames: _Frames, objects: str, seed: int) -> dict[str, Any]:
+def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.resting import find_resting_regions
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
-    movers: list[ObjectTrack] = []
+    camera, movers = task.record.camera, []
     try:
-        movers = _find_objects(frames, record.camera, objects)
+        movers = _find_objects(frames, camera, task.settings.objects)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
-    if record.camera is not None:
-        regions = find_resting_regions(frames.clip, record.camera, movers)
+    if camera is not None:
+        regions = find_resting_regions(frames.clip, camera, movers)
         value["resting"] = [track_to_json(track) for track in regions]
     return value
 
@@ -232,16 +234,41 @@ def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> 
     return read_mask_files(folder, numbers, frames.clip.frames[0].size)
 
 
-def _run_facts(record: ClipRecord, frames: _Frames, objects: str, seed: int) -> dict[str, Any]:
+def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
 
+    record = task.record
     value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
     if not list_candidates(value["facts"]):
-        value["fault"] = ClipError("unclear", "no clear motion of the camera or of an object", "give another clip")
+        reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
+        value["fault"] = ClipError(
+            "unclear", reason, "give a clip with one clear motion of the camera or of an object"
+        )
     return value
 
 
-_RUN: Mapping[str, Callable[[ClipRecord, _Frames, str, int], dict[str, Any]]] = {
+def _describe_camera(task: WindowTask) -> str:
+    """What is known of the camera, with numbers, where it is not enough for a question."""
+    from ..geometry.camera_motion import camera_strengths
+
+    fault, camera = task.results["poses"].fault, task.record.camera
+    if fault is not None:
+        return fault.reason
+    if camera is None or camera.registered.sum() < 2:
+        return "no poses"
+    strengths = camera_strengths(camera.camera_to_world[camera.registered], scene_depth=camera.scene_depth or 1.0)
+    said = ", ".join(f"{label} {degrees:.1f}" for label, degrees in strengths.items() if degrees >= _TOLD_DEGREES)
+    return f"{camera.kind}, in degrees {said or 'all weak'}"
+
+
+def _describe_objects(task: WindowTask) -> str:
+    fault, objects = task.results["objects"].fault, task.record.objects
+    if fault is not None:
+        return fault.reason
+    return f"{len(objects)} without a clear motion" if objects else "nothing moves"
+
+
+_RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {
     "poses": _run_poses,
     "objects": _run_objects,
     "facts": _run_facts,
