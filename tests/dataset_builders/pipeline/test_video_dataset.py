@@ -20,7 +20,7 @@ from fourdthinker.cli.main import main  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
 from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS  # noqa: E402
 
-from ...made_clips import film_still_camera  # noqa: E402
+from ...made_clips import draw_masks, film_still_camera  # noqa: E402
 
 COMMAND = [sys.executable, "-m", "fourdthinker.cli", "build-data"]
 
@@ -34,6 +34,7 @@ def clips(tmp_path_factory):
     film_still_camera(folder / "mover.mp4", seed=2, step=8)
     film_still_camera(folder / "more" / "mover.mp4", seed=3, step=7)
     film_still_camera(folder / "short.mp4", seed=4, count=3)
+    draw_masks(folder / "mover.masks", step=8)
     (folder / "empty.mp4").touch()
     (folder / "page.mp4").write_text("<html>404</html>" * 100)
     return folder
@@ -119,11 +120,15 @@ def test_what_is_done_is_not_done_again_and_changed_settings_redo_what_they_touc
     names.write_text(json.dumps({"mover.mp4": "red square"}))
     assert build_again(clips, output, "--names", str(names)) == {"mover/000/questions.json", "rows.json"}
     assert b"red square" in b"".join(contents(output).values())
-    touched = build_again(clips, output, "--objects", "none")
+    touched = build_again(clips, output, "--objects", "files")
     assert not [name for name in touched if "shots" in name or "poses" in name]
-    assert set(load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))["task"]) == {
-        "camera_motion"
-    }
+    rows = load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+    moving = [(row["source"], "the blue square" in row["question"]) for row in rows if row["task"] != "camera_motion"]
+    assert set(moving) == {("mover.mp4", True)}, "one video has masks beside it"
+    build_again(clips, output)
+    build_again(clips, output, "--clips", "1")
+    rows = load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+    assert set(rows["source"]) == {"more/mover.mp4"}, "the first in the order of names that gives rows"
     build_again(clips, output)
     assert contents(output) == contents(built), "back to the first settings, back to the first bytes"
 
