@@ -120,6 +120,7 @@ def _write(
     if stored is not None and stored.key == key and stored.value is not None:
         written = Written(**stored.value)
         if all((output / path).is_file() for path in ["README.md", *_paths(written)]):
+            _remove_others(output, written)
             return written
     with atomic_dir(files.folder / "dataset") as folder:
         made = {split: stream_rows(_row_tasks(files, outcomes), pool, faults) for split, outcomes in splits.items()}
@@ -159,11 +160,16 @@ def _place(made: Path, output: Path, written: Written, card: Callable[[Written],
         os.replace(made / path, output / path)
     with atomic_path(output / "README.md") as temporary:
         temporary.write_text(card(written), encoding="utf-8")
+    _remove_others(output, written)
+    shutil.rmtree(made)
+
+
+def _remove_others(output: Path, written: Written) -> None:
+    """Remove Parquet files of earlier builds, or of one that was killed before its card was written."""
     for name in CONFIGURATIONS:
         for file in (output / name).glob("*.parquet"):
             if f"{name}/{file.name}" not in _paths(written):
                 file.unlink()
-    shutil.rmtree(made)
 
 
 def _paths(written: Written) -> list[str]:
