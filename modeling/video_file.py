@@ -103,6 +103,8 @@ def choose_stream(path: Path, container: Any) -> Any:
         raise VideoError(
             path, "no_picture", "holds no video stream", "give a file with moving pictures, not sound alone"
         )
+    if not (streams := [stream for stream in streams if stream.codec_context is not None]):
+        raise VideoError(path, "not_video", "is in a video format that is unknown here", "convert it with ffmpeg")
     chosen = max(streams, key=lambda stream: _area(stream) + 5_000_000 * _is_marked(stream, "default"))
     if _area(chosen) > MAX_FRAME_PIXELS:
         raise too_large(path, chosen.codec_context.width, chosen.codec_context.height)
