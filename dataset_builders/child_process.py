@@ -75,7 +75,6 @@ class ChildProcess:
         try:
             connection.send((function, args))
             if not connection.poll(self.time_limit):
-                self.close()
                 raise ClipError(
                     "timeout",
                     f"the {self.name} took more than {self.time_limit:g} s",
@@ -86,7 +85,7 @@ class ChildProcess:
             reason = f"the {self.name} crashed ({self._cause_of_death()})"
             raise ClipError("crashed", reason, "convert the clip with ffmpeg, or leave it out") from error
         except BaseException:
-            self.close()  # Ctrl-C: an answer that comes later belongs to no call
+            self.close()  # after a timeout or Ctrl-C: an answer that comes later belongs to no call
             raise
         if isinstance(result, MemoryError):
             self.close()  # what it holds is unknown

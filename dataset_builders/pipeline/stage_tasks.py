@@ -59,19 +59,20 @@ class ShotsTask:
     def run(self, report: Report) -> None:
         """Find the windows of the video, and what tells copies of it."""
         from ..sources.video_files import content_hash
-        from ..sources.windows import find_windows
+        from ..sources.windows import search_windows
 
         report("shots")
         path, settings = self.video.path, self.settings
         value, fault = None, None
         try:
             with _as_clip_errors():
-                windows = find_windows(path, settings.seed, settings.max_windows)
+                found = search_windows(path, settings.seed, settings.max_windows)
             value = {
                 "source": self.video.source,
                 "licence": None,
                 "content": content_hash(path),
-                "windows": [window_to_json(window) for window in windows],
+                "windows": [window_to_json(window) for window in found.windows],
+                "dropped": found.dropped,
             }
         except ClipError as error:
             fault = Fault.of(error, "shots")

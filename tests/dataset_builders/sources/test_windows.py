@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("scenedetect", reason="shots need the data extra")
-from fourdthinker.dataset_builders.clip_error import ClipError  # noqa: E402
+from fourdthinker.dataset_builders.clip_error import CLIP_ERROR_CODES, ClipError  # noqa: E402
 from fourdthinker.dataset_builders.sources.decoding_process import DecodingProcess  # noqa: E402
 from fourdthinker.dataset_builders.sources.windows import find_windows, read_window, search_windows  # noqa: E402
 from fourdthinker.modeling.video_decoding import read_frames  # noqa: E402
@@ -189,6 +189,26 @@ def test_every_fault_has_its_code(tmp_path, decoder):
             assert caught.value.code == code, path.name
             assert caught.value.reason and caught.value.remedy and "\n" not in str(caught.value)
             assert str(tmp_path) not in caught.value.reason
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.mpg", "a.flv", "a.gif", "a.webp"])
+def test_random_damage_costs_the_clip_alone(tmp_path, decoder, name):
+    codec = {"a.avi": "mjpeg", "a.mpg": "mpeg2video"}.get(name, "libx264")
+    path = tmp_path / name
+    if name in ("a.gif", "a.webp"):
+        animate(path, count=12)
+    else:
+        encode(path, rate=25, codec=codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for trial in range(12):
+        damaged = bytearray(whole[: rng.integers(1, len(whole))] if trial % 4 == 0 else whole)
+        for place in rng.integers(0, len(damaged), rng.integers(1, 40)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            decoder.find_windows(path)
+        except ClipError as error:
+            assert "\n" not in str(error) and error.code in CLIP_ERROR_CODES
 
 
 def test_a_time_limit_holds_for_one_clip(tmp_path):
