@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("cv2", reason="point tracks need the data extra")
-from textured_scene import path, render, scene_with_depth  # noqa: E402
-
 from fourdthinker.dataset_builders.geometry.pixel_check import check_path  # noqa: E402
 from fourdthinker.dataset_builders.geometry.point_tracks import track_points  # noqa: E402
+
+from .textured_scene import path, render, scene_with_depth  # noqa: E402
 
 INTRINSICS = np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]])
 

@@ -8,12 +8,12 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 pytest.importorskip("cv2", reason="point tracks need the data extra")
-from textured_scene import one_wall, path, render, scene_with_depth  # noqa: E402
-
 from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, camera_labels  # noqa: E402
 from fourdthinker.dataset_builders.geometry.point_tracks import track_points  # noqa: E402
 from fourdthinker.dataset_builders.geometry.turns import STILL_PIXELS, fit_turn, still_pixels  # noqa: E402
 from fourdthinker.modeling.processing import Clip  # noqa: E402
+
+from .textured_scene import one_wall, path, render, scene_with_depth  # noqa: E402
 
 WIDTH = 320
 TURNS = CAMERA_LABELS[:6]
