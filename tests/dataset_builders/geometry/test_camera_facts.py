@@ -177,7 +177,7 @@ def test_up_to_four_motions_in_one_answer():
 
 
 def test_what_is_neither_weak_nor_strong_leaves_the_motion_unasked():
-    assert asked_of(["Pan Right", "Tilt Up"], [20, 7]) is None
+    assert asked_of(["Pan Right", "Tilt Up"], [20, 7.5]) is None
     assert asked_of(["Pan Right", "Tilt Up"], [20, 5]) == (("Pan Right",),)
 
 
