@@ -93,6 +93,24 @@ def test_a_track_ends_where_another_object_takes_over():
         assert max(seen) < 8 or min(seen) >= 8
 
 
+def test_masks_that_have_lost_most_of_the_object_are_not_sure():
+    """A square walks, then its upper quarter alone goes on nodding: what is followed then is no longer the object."""
+    clip, _ = made_clip([None] * 18)
+    texture, frames = noise_texture(2, 60, 60, (1.4, 0.4, 0.3)), []
+    for number, frame in enumerate(clip.frames):
+        column, row = 40 + 7 * min(number, 9), 70
+        picture = np.asarray(frame).astype(float)
+        picture[row : row + 60, column : column + 60] = texture
+        if number > 9:
+            nod = 14 * (number % 2)
+            picture[row : row + 15, column + 5 + nod : column + 35 + nod] = texture[15:30, 5:35]
+        frames.append(Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)))
+    track = find_objects(Clip(frames, clip.timestamps))[0]
+    areas = np.array([0 if rle is None else decode_mask(rle).sum() for rle in track.masks])
+    assert track.sure[:9].all()
+    assert (areas[track.sure] > 0.5 * 3600).all(), areas
+
+
 def test_names_are_the_users_or_by_place():
     clip, _ = made_clip([(60 + 8 * number, 90) for number in range(10)])
     assert [track.name for track in find_objects(clip, names=("red disc", "unused"))] == ["red disc"]
