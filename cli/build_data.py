@@ -1,23 +1,25 @@
 """`fourdthinker build-data`: build rows of 4D reasoning from a folder of videos or from the rendered world."""
 
 import argparse
-from collections.abc import Iterator
+import json
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
 from ..modeling.errors import InputError
 from .input_checks import check_seed
 from .new_folder import new_folder
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
+    from ..dataset_builders.pipeline.video_dataset import BuildReport
 
 SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
 WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
+_CODES, _REASON = 6, 160  # codes that are printed with an example, and letters of its reason
 # What a folder of either kind of question holds.
 CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
@@ -30,16 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER|world",
         help="folder of video files, or `world` for rendered scenes (write ./world for a folder of that name)",
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder to write, new or empty; the same command goes on with a build from videos that was cut off",
+    )
     parser.add_argument("--frames", type=int, default=8, help="frames in a row, of videos (default: 8)")
     parser.add_argument(
         "--clips",
         type=int,
-        help="videos: stop after this many clips with rows (default: all); world: training questions of each task"
+        help="videos: stop after so many that gave questions (default: all); world: training questions of each task"
         f" (default: {WORLD_QUESTIONS})",
     )
     parser.add_argument(
-        "--held-out", type=int, help="world: test questions of each task (default: a quarter of the training ones)"
+        "--held-out",
+        type=int,
+        help="videos: how many of each hundred videos, with all their rows, are the split `test` (default: 0); world: "
+        "test questions of each task (default: a quarter of the training ones)",
     )
     parser.add_argument(
         "--questions",
@@ -57,43 +67,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="random seed of wording, options and scenes (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes or threads to use (default: 1)")
     parser.add_argument(
-        "--pose-seconds",
+        "--time-limit",
         type=float,
-        default=300.0,
-        help="videos: longest time for the camera poses of one clip, which is skipped after it (default: 300)",
+        default=120.0,
+        metavar="SECONDS",
+        help="videos: longest time for one clip in one stage; the clip is left out after it (default: 120)",
+    )
+    parser.add_argument(
+        "--stage",
+        choices=STAGES,
+        default=STAGES[-1],
+        help="videos: end after this stage, having run the earlier ones where they are out of date (default: rows)",
+    )
+    parser.add_argument(
+        "--objects",
+        choices=OBJECT_SOURCES,
+        default="flow",
+        help="videos: where moving objects come from: optical flow (default), mask files beside the videos, or none",
+    )
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a folder that `load_dataset` reads, and print what is in it and what was left out."""
-    output = new_folder(args.output)
+    """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
+    _check(args)
+    if args.source == WORLD:
+        output = new_folder(args.output)
+        written = _build_world(args, output)
+    else:
+        output = _video_output(args.output)
+        written = _build_videos(args, output)
+    for config, splits in (written.counts if written else {}).items():
+        for split, rows in splits.items():
+            print(f"{config}, {split}: {rows} rows")
+    print(f"written to {output}")
+
+
+def progress(args: argparse.Namespace) -> str | None:
+    """What an interrupted command goes on from, if anything."""
+    return None if args.source == WORLD else f"what the stages have made is kept in {args.output}"
+
+
+def _check(args: argparse.Namespace) -> None:
     for name in ("clips", "held_out", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    if not 0 < args.pose_seconds <= _A_DAY:  # what waits for the solver takes no larger numbers
-        raise InputError(f"--pose-seconds must be positive and at most a day ({_A_DAY}), got {args.pose_seconds:g}")
-    if args.held_out and args.source != WORLD:
-        raise InputError("--held-out goes with --source world: rows of videos are all for training")
+    if not 0 < args.time_limit <= _A_DAY:
+        raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
     if args.questions != "motion" and args.source != WORLD:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     check_seed(args.seed)  # COLMAP takes 32 bits
-    if args.source != WORLD and not Path(args.source).exists():
-        raise InputError(f"{args.source} does not exist; name a folder of video files")
-    skipped: list[tuple[Path, str]] = []
     if args.source == WORLD:
-        written = _build_world(args, output)
-    else:
-        written, skipped = _build_videos(args, output)
-    for config, splits in written.counts.items():
-        for split, rows in splits.items():
-            print(f"{config}, {split}: {rows} rows")
-    if args.source != WORLD:
-        print(f"{len(skipped)} videos skipped")
-    for path, reason in skipped:
-        print(f"  {path.name}: {reason}")
-    print(f"written to {output}")
+        for name, default in (("stage", STAGES[-1]), ("objects", OBJECT_SOURCES[0]), ("names", None)):
+            if getattr(args, name) != default:
+                raise InputError(f"--{name} goes with videos: the rendered world has no stages and knows its objects")
+        return
+    if args.frames < 2:
+        raise InputError(f"a row of {args.frames} frames shows no motion; ask for at least 2")
+    if args.held_out is not None and args.held_out > 99:
+        raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
+    if not Path(args.source).exists():
+        raise InputError(f"{args.source} does not exist; name a folder of video files")
+
+
+def _video_output(path: str) -> Path:
+    """The folder of a build from videos: a new one, or one that such a build has begun."""
+    from ..dataset_builders.pipeline.stage_files import is_build_folder
+
+    output = Path(path)
+    return output if is_build_folder(output) else new_folder(path)
 
 
 def _build_world(args: argparse.Namespace, output: Path) -> "Written":
@@ -108,40 +156,63 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
         return build_world(folder, sizes, args.seed, args.workers, args.answer, card, names)
 
 
-def _build_videos(args: argparse.Namespace, output: Path) -> tuple["Written", list[tuple[Path, str]]]:
-    from ..dataset_builders.fourd_cot import Written, write_dataset
-    from ..dataset_builders.sources.raw_video import log_skip, video_rows
-    from ..modeling.atomic import atomic_dir
-
-    skipped: list[tuple[Path, str]] = []
-
-    def on_skip(path: Path, reason: str) -> None:
-        log_skip(path, reason)
-        skipped.append((path, reason))
+def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
+    from ..dataset_builders.pipeline.settings import BuildSettings
+    from ..dataset_builders.pipeline.video_dataset import QUARANTINE, build_from_videos
 
     source = Path(args.source)
-    rows = video_rows(source, args.frames, args.clips, args.seed, args.workers, on_skip, args.pose_seconds)
-    first = next(rows, None)
-    if first is None:
-        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in skipped)
-        raise InputError(f"no video in {source} gives a row ({reasons})")
-    with atomic_dir(output) as folder:
-        dift = write_dataset({"dift": {"train": chain([first], rows)}}, folder)
-        grpo = write_dataset({"grpo": {"train": _stored_rows(folder / "dift")}}, folder)
-        written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
+    settings = BuildSettings(args.seed, args.frames, objects=args.objects, names=_read_names(args.names))
+    report = build_from_videos(
+        source,
+        output,
+        settings,
         # The videos' own terms hold for their frames.
-        (folder / "README.md").write_text(write_card(source.name or "videos", None, written), encoding="utf-8")
-    return written, skipped
+        partial(write_card, source.name or "videos", None),
+        workers=args.workers,
+        time_limit=args.time_limit,
+        last_stage=args.stage,
+        clips=args.clips,
+        held_out=args.held_out or 0,
+    )
+    where = output / QUARANTINE
+    _print_report(report, where)
+    if args.stage == STAGES[-1] and report.written is None:
+        raise InputError(f"no clip of {source} gives a row: {where} says why")
+    return report.written
 
 
-def _stored_rows(folder: Path) -> Iterator[dict]:
-    """Rows just written, one at a time, their images still encoded: posing every clip again would take hours."""
-    from datasets import Image, List, load_dataset
+def _print_report(report: "BuildReport", where: Path) -> None:
+    """Counts by code with one example each, in at most nine lines."""
+    unclear = report.counts.get("unclear", 0)
+    print(
+        f"{report.giving} of {report.clips} clips gave questions; {len(report.faults) - unclear} could not be used, "
+        f"{unclear} show nothing clear enough to ask"
+    )
+    codes = list(report.counts.items())
+    for code, count in codes[:_CODES]:
+        example = next(fault for fault in report.faults if fault["code"] == code)
+        print(f"  {count} {code}, for example {example['clip']}: {_shorten(example['reason'])}; {example['remedy']}")
+    if len(codes) > _CODES:
+        print(f"  {sum(count for _, count in codes[_CODES:])} with other codes")
+    if report.faults:
+        print(f"listed in {where}")
 
-    stored = load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train", streaming=True)
-    for column in ("frames", "imagery", "imagery_masks"):
-        stored = stored.cast_column(column, List(Image(decode=False)))
-    yield from stored
+
+def _shorten(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
+
+
+def _read_names(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        names = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--names {path} cannot be read as JSON ({error})") from error
+    if not isinstance(names, dict) or not all(isinstance(name, str) and name.strip() for name in names.values()):
+        raise InputError(f'--names {path} must hold one object such as {{"walk.mp4": "brown dog"}}')
+    return names
 
 
 def write_card(source: str, license: str | None, written: "Written") -> str:

@@ -41,7 +41,11 @@ COMMANDS = {
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
-EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data"}
+EXTRAS = {
+    **dict.fromkeys(("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy"), "data"),
+    "lmms_eval": "eval",
+    "pybullet": "world",
+}
 
 # What `argparse` takes for an option: neither a negative number nor words with spaces.
 _OPTION = re.compile(r"--?[^\W\d][^\s=]*(=.*)?", re.DOTALL)

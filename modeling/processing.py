@@ -1,9 +1,6 @@
 """Encode frames, timestamps and a question to model input, for training, RL and evaluation alike."""
 
-import io
-import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,9 +13,11 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
+from .clip import Clip, sizes_fault
 from .errors import InputError
+from .images import UNREADABLE, decode_image
 from .prompts import video_message
-from .row_rules import name_row, times_fault
+from .row_rules import name_row
 
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
 MAX_PIXELS = 256 * 28 * 28
@@ -26,61 +25,12 @@ MIN_PIXELS = 28 * 28
 # How the published evaluation samples a video: longer ones give so many frames, evenly spread.
 FRAMES_PER_SECOND = 1.0
 MAX_FRAMES = 50
-# What PIL raises for an image that it cannot read: a foreign or cut off file, a broken chunk, a forged size.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 # Frames are fitted here. Versions of transformers that can cap them as well have announced to do so by default.
 NO_CAP = (
     {"cap_pixels_per_frame": False}
     if "cap_pixels_per_frame" in Qwen2VLVideoProcessor.valid_kwargs.__annotations__
     else {}
 )
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Frames sampled from a video.
-
-    Attributes:
-        frames (`list[PIL.Image.Image]`): RGB frames, all of one size.
-        timestamps (`list[float]`): Seconds from the start of the video, one a frame, increasing.
-
-    Raises:
-        InputError: If there is no frame, the times do not fit, or frames are of several sizes.
-    """
-
-    frames: list[Image.Image]
-    timestamps: list[float]
-
-    def __post_init__(self):
-        if not self.frames:
-            raise InputError("a clip has no frames: give one at least")
-        if fault := times_fault(self.timestamps, len(self.frames)) or sizes_fault(frame.size for frame in self.frames):
-            raise InputError(fault)
-
-    @property
-    def frames_per_second(self) -> float:
-        """Mean sampling rate in 1/s; 1 for a single frame."""
-        seconds = self.timestamps[-1] - self.timestamps[0]
-        return (len(self.frames) - 1) / seconds if seconds > 0 else 1.0
-
-
-def sizes_fault(sizes: Iterable[tuple[int, int]]) -> str | None:
-    """Find frames of unequal size in a clip: a phrase as in [`row_rules`], or `None`."""
-    first, *others = sizes
-    for number, size in enumerate(others, start=2):
-        if size != first:
-            return (
-                f"frames {number} is {size[0]} x {size[1]} pixels, frames 1 {first[0]} x {first[1]}: "
-                "make them of one size"
-            )
-    return None
-
-
-def decode_image(image: Image.Image | Mapping) -> Image.Image:
-    """An RGB image from a `PIL` image or from the `{"bytes", "path"}` record that `datasets` stores."""
-    if not isinstance(image, Image.Image):
-        image = Image.open(io.BytesIO(image["bytes"]) if image.get("bytes") else image["path"])
-    return image.convert("RGB")
 
 
 def row_images(row: Mapping, column: str) -> list[Image.Image]:

@@ -25,11 +25,11 @@ HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers",
 # Files that no checkpoint takes along: they merge adapters, compare versions, read datasets.
 STAYS_HERE = {("peft_adapters.py", "peft"), ("versions.py", "packaging"), ("dataset_files.py", "datasets")}
 # Imported only when a function needs it, inside `try`: transformers asks for others before it runs the code.
-IMPORTED_WHEN_NEEDED = {("video_decoding.py", "av")}
+IMPORTED_WHEN_NEEDED = {("video_file.py", "av")}
 # What rows are made of: words, files, and the `Clip` that every package reads videos into.
 ROW_MODELING = {
     *("tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"),
-    "video_decoding",
+    *("clip", "video_decoding", "video_file", "video_source", "video_timeline"),
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 
 from ...modeling.errors import InputError
 
@@ -83,21 +84,39 @@ def camera_strengths(
     Raises:
         InputError: If the poses are not rigid motions, or do not fit the timestamps or the depth.
     """
-    poses = check_poses(poses, timestamps)
+    signed = camera_steps(check_poses(poses, timestamps), scene_depth).sum(axis=0)
+    return {CAMERA_LABELS[2 * axis + (value < 0)]: abs(float(value)) for axis, value in enumerate(signed)}
+
+
+def camera_steps(poses: np.ndarray, scene_depth: float = METRIC_SCENE_DEPTH) -> np.ndarray:
+    """Measure each step between neighbouring poses along and around the camera's own axes.
+
+    Args:
+        poses (`np.ndarray` of shape `(T, 4, 4)`):
+            Camera-to-world matrices, as [`check_poses`] returns them.
+        scene_depth (`float`, *optional*, defaults to 4.0):
+            Median depth of the scene in the unit of the poses.
+
+    Returns:
+        `np.ndarray` of shape `(T - 1, 6)`: Degrees of pan, tilt, roll, dolly, truck and pedestal; positive for the
+        first label of each pair in `CAMERA_LABELS`.
+
+    Raises:
+        InputError: If the depth is not positive, or the camera turns by half a circle in one step.
+    """
     if not (np.isfinite(scene_depth) and scene_depth > 0):
         raise InputError(f"scene_depth is {scene_depth}; give the scene's median depth in the unit of the poses.")
-    rotations, centres = poses[:, :3, :3], poses[:, :3, 3]
-    turns = _rotation_vectors(rotations[:-1].transpose(0, 2, 1) @ rotations[1:])
-    # The sum of two rotations by less than 180 degrees, projected back onto the rotations, is the one half-way.
-    u, _, vt = np.linalg.svd(rotations[:-1] + rotations[1:])
-    halfway = u @ vt
-    shifts = np.einsum("tji,tj->ti", halfway, np.diff(centres, axis=0))
-    turn_x, turn_y, turn_z = np.degrees(turns.sum(axis=0))
-    shift_x, shift_y, shift_z = np.degrees(shifts.sum(axis=0) / scene_depth)
+    rotations = Rotation.from_matrix(poses[:, :3, :3])
+    turns = (rotations[:-1].inv() * rotations[1:]).as_rotvec()
+    angles = np.degrees(np.linalg.norm(turns, axis=1))
+    if (angles > _MAX_STEP_DEGREES).any():
+        step = _first(angles > _MAX_STEP_DEGREES)
+        raise InputError(f"The camera turns by half a circle after pose {step}: a cut? Split there or add frames.")
+    halfway = rotations[:-1] * Rotation.from_rotvec(turns / 2)
+    shifts = halfway.inv().apply(np.diff(poses[:, :3, 3], axis=0)) / scene_depth
     # With y down and z forward, turning about +y looks right, about +x up, and about +z takes the top to the right.
-    # Signed so that a positive number means the first label of each pair.
-    signed = (-turn_y, turn_x, turn_z, shift_z, -shift_x, -shift_y)
-    return {CAMERA_LABELS[2 * axis + (value < 0)]: abs(float(value)) for axis, value in enumerate(signed)}
+    (turn_x, turn_y, turn_z), (shift_x, shift_y, shift_z) = turns.T, shifts.T
+    return np.degrees(np.column_stack([-turn_y, turn_x, turn_z, shift_z, -shift_x, -shift_y]))
 
 
 def check_poses(poses: ArrayLike, timestamps: Sequence[float] | None = None) -> np.ndarray:
@@ -141,24 +160,3 @@ def check_poses(poses: ArrayLike, timestamps: Sequence[float] | None = None) -> 
 
 def _first(faults: np.ndarray) -> int:
     return int(np.argwhere(faults)[0][0])
-
-
-def _rotation_vectors(rotations: np.ndarray) -> np.ndarray:
-    """Axis times angle in radians of rotations `(N, 3, 3)`, as `(N, 3)`."""
-    # R - R^T = 2 sin(angle) [axis]_x and trace R = 1 + 2 cos(angle).
-    sines = np.stack(
-        [
-            rotations[:, 2, 1] - rotations[:, 1, 2],
-            rotations[:, 0, 2] - rotations[:, 2, 0],
-            rotations[:, 1, 0] - rotations[:, 0, 1],
-        ],
-        axis=1,
-    )
-    norms = np.linalg.norm(sines, axis=1)
-    angles = np.arctan2(norms, np.trace(rotations, axis1=1, axis2=2) - 1)
-    if (np.degrees(angles) > _MAX_STEP_DEGREES).any():
-        step = _first(np.degrees(angles) > _MAX_STEP_DEGREES)
-        raise InputError(f"The camera turns by half a circle after pose {step}: a cut? Split there or add frames.")
-    # Where the angle vanishes, so does sin(angle), and angle / (2 sin(angle)) tends to 1/2.
-    scale = np.where(norms > 1e-12, angles / np.maximum(norms, 1e-12), 0.5)
-    return sines * scale[:, None]

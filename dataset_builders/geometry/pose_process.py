@@ -9,7 +9,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from .poses import PoseError, Poses, solve_poses
+from ..clip_error import ClipError
+from .structure_from_motion import SolvedPath, solve_paths
 
 TIME_LIMIT = 300.0  # seconds a clip; 24 frames take about 10 on one core
 _READY = "ready"
@@ -46,11 +47,11 @@ class PoseProcess:
         """Process id of the child; `None` while there is none."""
         return self._child.process.pid if self._child else None
 
-    def solve(self, folder: Path, count: int, seed: int = 0, num_threads: int = 1) -> Poses:
-        """Run [`poses.solve_poses`] in the child process; the result is the same, bit for bit.
+    def solve(self, folder: Path, count: int, seed: int = 0, num_threads: int = 1) -> list[SolvedPath]:
+        """What [`structure_from_motion.solve_paths`] gives for the same arguments, bit for bit.
 
         Raises:
-            PoseError: If that raises it, or the child crashes or exceeds the time limit.
+            ClipError: If that raises it, or the child crashes or exceeds the time limit.
         """
         if self._child is None or not self._child.process.is_alive():
             self.close()
@@ -60,12 +61,13 @@ class PoseProcess:
             connection.send((folder, count, seed, num_threads))
             if not connection.poll(self.time_limit):
                 self.close()
-                raise PoseError(f"the pose solver took more than {self.time_limit:g} s; allow it more time")
+                raise ClipError(
+                    "timeout", f"the pose solver took more than {self.time_limit:g} s", "allow it more time"
+                )
             result = connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise PoseError(
-                f"the pose solver crashed ({self._cause_of_death()}); pick another seed or clip"
-            ) from error
+            reason = f"the pose solver crashed ({self._cause_of_death()})"
+            raise ClipError("crashed", reason, "pick another seed or clip") from error
         if isinstance(result, Exception):
             raise result
         return result
@@ -114,8 +116,8 @@ def _serve(connection: Connection) -> None:
         except EOFError:
             return
         try:
-            connection.send(solve_poses(*arguments))
+            connection.send(solve_paths(*arguments))
         except Exception as error:
-            if not isinstance(error, PoseError):
+            if not isinstance(error, ClipError):
                 error.add_note(f"in the process for camera poses:\n{traceback.format_exc()}")
             connection.send(error)

@@ -1,178 +1,187 @@
-"""Estimate the camera poses of a clip by structure from motion (COLMAP's incremental mapper)."""
+"""How a camera stood, turned or moved, found from the frames of a clip of one still scene."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
-import pycolmap
-from PIL import Image
+from scipy.spatial.transform import Rotation, Slerp
 
 from ...modeling.atomic import scratch_dir
-from ...modeling.errors import InputError
+from ..clip_error import ClipError
+from ..clip_record import CameraPoses
+from .pixel_check import check_path
+from .point_tracks import MIN_TRACKS, PointTracks, grey_pictures, track_points
+from .structure_from_motion import FOCAL_GUESS, SolvedPath, frame_name, solve_paths
+from .turns import STILL_PIXELS, fit_turn, still_pixels
 
 if TYPE_CHECKING:
-    from ...modeling.processing import Clip  # imports torch, for which a process that solves for poses need not wait
+    from ...modeling.clip import Clip  # imports torch, for which a process that solves for poses need not wait
 
 MIN_FRAMES = 6
-MIN_REGISTERED = 0.8  # share of the frames whose pose must be found
-# Focal lengths in longer sides of the image. Some motions, a sideways one before a wall among them, tell nothing of
-# the focal length; then the guess, that of a phone's video, is what stands.
-_FOCAL_GUESS, MIN_FOCAL, MAX_FOCAL = 0.8, 0.3, 3.0
-_MAX_SIDE = 640  # pixels; phone clips gain nothing from more, and matching time grows with the features
-_MAX_FEATURES = 2048
-_OVERLAP = 5  # each frame is matched with so many next ones, and with those 8, 16, ... further on
+MIN_EPIPOLAR_SHARE = 0.6  # of the points followed that must lie where a path says
+MIN_PARALLAX_PIXELS = 2.0  # of a picture 640 wide, that a change of place must move the median point
+_MAX_SOLVED_FRAMES = 12  # that structure from motion places; the others lie between them
+
+Solver = Callable[[Path, int, int, int], list[SolvedPath]]
 
 
-class PoseError(InputError):
-    """The camera's path cannot be found from the frames."""
+def estimate_camera(
+    clip: "Clip",
+    seed: int = 0,
+    masks: Sequence[np.ndarray | None] | None = None,
+    num_threads: int = 1,
+    solve: Solver = solve_paths,
+) -> CameraPoses:
+    """Find the camera's pose in every frame, in three ways of which the first that explains the tracks stands.
 
-
-@dataclass(frozen=True)
-class Poses:
-    """Camera poses of a clip.
-
-    Attributes:
-        camera_to_world (`np.ndarray` of shape `(T, 4, 4)`):
-            OpenCV axes (x right, y down, z forward), in a unit of its own; NaN for frames that are not registered.
-        intrinsics (`np.ndarray` of shape `(3, 3)`):
-            In pixels of the clip's frames; lens distortion left out.
-        scene_depth (`float`):
-            Median depth of the scene's points, in the unit of the poses.
-        registered (`np.ndarray` of shape `(T,)`):
-            Whether a frame's pose was found.
-    """
-
-    camera_to_world: np.ndarray
-    intrinsics: np.ndarray
-    scene_depth: float
-    registered: np.ndarray
-
-
-def estimate_poses(
-    clip: "Clip", seed: int = 0, num_threads: int = 1, solve: "Callable[[Path, int, int, int], Poses] | None" = None
-) -> Poses:
-    """Find the camera's pose in every frame of a clip of one still scene.
+    *Still*: the median track stays within half a pixel of a picture 640 wide. *Turn only*: one focal length and a
+    turn from each frame to the next explain the tracks ([`turns.fit_turn`]). Else structure from motion, which is
+    never asked where the camera may only have turned, since it then invents a move.
 
     Args:
-        clip ([`Clip`]):
-            Frames of one camera with one zoom; some 24 that overlap well. Small moving objects do no harm.
-        seed (`int`, *optional*, defaults to 0):
-            Of RANSAC. One thread and the same seed give the same poses, bit for bit.
-        num_threads (`int`, *optional*, defaults to 1):
-            Threads of COLMAP.
-        solve (`Callable`, *optional*):
-            What runs COLMAP: by default [`solve_poses`], whose crash ends this process; [`PoseProcess.solve`] runs
-            it in a child process.
+        clip ([`Clip`]): Frames of one camera with one zoom, that overlap well.
+        seed (`int`, *optional*, defaults to 0): One thread and the same seed give the same poses, bit for bit.
+        masks (`Sequence[np.ndarray | None]`, *optional*): For each frame a boolean array `(height, width)`, true on
+            moving objects, which are then left out. Small ones do no harm.
+        num_threads (`int`, *optional*, defaults to 1): Threads of COLMAP.
+        solve (`Callable`, *optional*): What runs COLMAP: by default [`solve_paths`], whose crash ends this process;
+            [`PoseProcess.solve`] runs it in a child process.
 
     Returns:
-        [`Poses`]: Up to scale, in a world frame of their own.
+        [`CameraPoses`]: `still`, `turn_only` or `up_to_scale`, with its errors and what made it.
 
     Raises:
-        PoseError: If the clip is too short, or shows too little texture, overlap or parallax.
+        ClipError: `too_short`, `no_texture`, or `unclear` with the numbers that say why.
     """
     if len(clip.frames) < MIN_FRAMES:
-        raise PoseError(f"poses need at least {MIN_FRAMES} frames, got {len(clip.frames)}; sample more")
-    with scratch_dir("poses") as folder:
-        scale = _write_frames(clip, folder / "frames")
-        poses = (solve or solve_poses)(folder, len(clip.frames), seed, num_threads)
-    poses.intrinsics[:2] /= scale
-    if not MIN_FOCAL < poses.intrinsics[0, 0] / max(clip.frames[0].size) < MAX_FOCAL:
-        raise PoseError("the focal length found is absurd; pick a clip whose camera changes place more")
-    return poses
-
-
-def solve_poses(folder: Path, count: int, seed: int = 0, num_threads: int = 1) -> Poses:
-    """Run COLMAP on the frames in a folder.
-
-    Args:
-        folder (`Path`): With the images `frames/00000.png`, `frames/00001.png`, …; COLMAP's own files go there too.
-        count (`int`): Number of frames.
-        seed (`int`, *optional*, defaults to 0): Of RANSAC.
-        num_threads (`int`, *optional*, defaults to 1): Threads of COLMAP.
-
-    Returns:
-        [`Poses`]: The intrinsics in pixels of the written frames.
-
-    Raises:
-        PoseError: If too few frames could be placed, or COLMAP fails.
-    """
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL
-    pycolmap.set_random_seed(seed)
-    try:
-        model = _largest_model(folder, seed, num_threads)
-    except PoseError:
-        raise
-    except (RuntimeError, ValueError) as error:  # what exceptions of its C++ become
-        raise PoseError(f"the pose solver failed ({str(error).strip().splitlines()[0]})") from error
-    found = {model.image(index).name: model.image(index) for index in model.reg_image_ids()}
-    registered = np.array([_name(index) in found for index in range(count)])
-    if registered.mean() < MIN_REGISTERED:
-        raise PoseError(
-            f"only {registered.sum()} of {count} frames could be placed; sample more densely or pick a"
-            " clip with more texture and overlap"
+        raise ClipError("too_short", f"{len(clip.frames)} frames, {MIN_FRAMES} are needed", "give a longer clip")
+    tracks = track_points(clip.frames, masks)
+    moved = still_pixels(tracks)
+    made_by = {"opencv": version("opencv-python-headless"), "scipy": version("scipy")}
+    if moved < STILL_PIXELS:
+        poses = np.tile(np.eye(4), (len(clip.frames), 1, 1))
+        return CameraPoses(
+            "still", poses, _intrinsics(clip, FOCAL_GUESS), None, {"still_pixels": round(moved, 3)}, made_by
         )
-    camera_to_world = np.full((count, 4, 4), np.nan)
-    depths = []
-    for index in np.flatnonzero(registered):
-        world_to_camera = np.eye(4)
-        world_to_camera[:3] = found[_name(index)].cam_from_world().matrix()
-        camera_to_world[index] = np.linalg.inv(world_to_camera)
-        points = [model.point3D(p.point3D_id).xyz for p in found[_name(index)].points2D if p.has_point3D()]
-        depths.append(np.median(points @ world_to_camera[2, :3] + world_to_camera[2, 3]))
-    intrinsics = next(iter(model.cameras.values())).calibration_matrix()
-    return Poses(camera_to_world, intrinsics, float(np.median(depths)), registered)
+    turned = fit_turn(tracks)
+    if turned is None:
+        raise ClipError(
+            "no_texture", f"fewer than {MIN_TRACKS} points can be followed", "give a clip with more texture"
+        )
+    fit, poses = turned
+    if fit.verdict == "turn":
+        return CameraPoses("turn_only", poses, _intrinsics(clip, fit.focal), None, fit.errors(), made_by)
+    if fit.verdict == "unclear":
+        reason = f"the camera may turn or move ({_list_numbers(fit.errors())})"
+        raise ClipError("unclear", reason, "give a clip whose camera clearly does the one or the other")
+    return _solve(clip, tracks, masks, seed, num_threads, solve, fit.errors())
 
 
-def _name(index: int) -> str:
-    return f"{index:05d}.png"
+def _solve(
+    clip: "Clip",
+    tracks: PointTracks,
+    masks: Sequence[np.ndarray | None] | None,
+    seed: int,
+    num_threads: int,
+    solve: Solver,
+    errors: dict[str, float],
+) -> CameraPoses:
+    """Structure from motion on the key frames; the incremental path stands, the global one checks it."""
+    keys = _key_frames(tracks)
+    with scratch_dir("poses") as folder:
+        scale = _write_frames(clip, keys, masks, folder)
+        paths = solve(folder, len(keys), seed, num_threads)
+    if len(paths) < 2:
+        found = " and ".join(path.mapper for path in paths) or "none"
+        raise ClipError(
+            "unclear",
+            f"a camera path by two mappers is needed ({found} placed enough of {len(keys)} frames)",
+            "give a clip whose camera changes place in a textured, mostly still scene",
+        )
+    first, second = paths
+    for path in paths:
+        check = check_path(tracks.only(keys), path.camera_to_world, path.intrinsics)
+        errors |= {f"{path.mapper}_{name}": round(value, 3) for name, value in asdict(check).items()} if check else {}
+        if check is None or check.epipolar_share < MIN_EPIPOLAR_SHARE or check.parallax_pixels < MIN_PARALLAX_PIXELS:
+            raise ClipError(
+                "unclear",
+                f"the camera path found does not fit the points followed ({_list_numbers(errors)})",
+                "give a clip in which less moves by itself",
+            )
+    intrinsics = first.intrinsics.copy()
+    intrinsics[:2] /= scale
+    places = second.camera_to_world.copy()
+    places[:, :3, 3] *= first.scene_depth / second.scene_depth
+    count = len(clip.frames)
+    reprojection = {f"{path.mapper}_reprojection_pixels": round(path.reprojection_pixels, 3) for path in paths}
+    return CameraPoses(
+        "up_to_scale",
+        _between(first.camera_to_world, keys, clip.timestamps, count),
+        intrinsics,
+        first.scene_depth,
+        {**errors, **reprojection},
+        {"pycolmap": version("pycolmap"), "opencv": version("opencv-python-headless")},
+        _between(places, keys, clip.timestamps, count),
+    )
 
 
-def _write_frames(clip: "Clip", folder: Path) -> float:
-    """Write the frames, large ones shrunk, and return by how much."""
-    folder.mkdir()
+def _list_numbers(errors: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in errors.items())
+
+
+def _intrinsics(clip: "Clip", focal: float) -> np.ndarray:
+    """A camera that looks through the middle of the picture, with a focal length in longer sides of it."""
     width, height = clip.frames[0].size
-    scale = min(1.0, _MAX_SIDE / max(width, height))
-    for index, frame in enumerate(clip.frames):
-        if scale < 1:
-            frame = frame.resize((round(width * scale), round(height * scale)), Image.Resampling.LANCZOS)
-        frame.convert("L").save(folder / _name(index), compress_level=1)
+    pixels = focal * max(width, height)
+    return np.array([[pixels, 0, width / 2], [0, pixels, height / 2], [0, 0, 1.0]])
+
+
+def _key_frames(tracks: PointTracks) -> list[int]:
+    """Frames at equal distances along the way that the picture goes."""
+    steps = []
+    for index in range(len(tracks.positions) - 1):
+        before, after = tracks.pair(index, index + 1)
+        steps.append(np.median(np.linalg.norm(after - before, axis=1)))
+    way = np.concatenate([[0], np.cumsum(steps)])
+    wanted = np.linspace(0, way[-1], min(_MAX_SOLVED_FRAMES, len(way)))
+    nearest = {int(np.argmin(np.abs(way - distance))) for distance in wanted}
+    return sorted(nearest | {0, len(way) - 1})
+
+
+def _write_frames(clip: "Clip", keys: list[int], masks: Sequence[np.ndarray | None] | None, folder: Path) -> float:
+    """Write the key frames, large ones shrunk, and their masks as COLMAP reads them; return by how much it shrank."""
+    pictures, scale = grey_pictures([clip.frames[key] for key in keys])
+    (folder / "frames").mkdir()
+    for index, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / "frames" / frame_name(index)), picture)
+    if masks is not None:
+        (folder / "masks").mkdir()
+        for index, key in enumerate(keys):
+            height, width = pictures[index].shape
+            mask = masks[key]
+            blocked = np.zeros((height, width), np.uint8) if mask is None else np.asarray(mask, np.uint8)
+            free = 255 * (cv2.resize(blocked, (width, height), interpolation=cv2.INTER_NEAREST) == 0)
+            cv2.imwrite(str(folder / "masks" / f"{frame_name(index)}.png"), free.astype(np.uint8))
     return scale
 
 
-def _largest_model(folder: Path, seed: int, num_threads: int) -> pycolmap.Reconstruction:
-    """Run features, matching and mapping in `folder`, and return the model with most frames."""
-    database, frames = folder / "database.db", folder / "frames"
-    extraction = pycolmap.FeatureExtractionOptions(num_threads=num_threads, use_gpu=False)
-    extraction.sift.max_num_features = _MAX_FEATURES
-    # No lens distortion: a small model started wrongly explains itself by absurd distortion and blocks the right one.
-    pycolmap.extract_features(
-        database,
-        frames,
-        camera_mode=pycolmap.CameraMode.SINGLE,
-        reader_options=pycolmap.ImageReaderOptions(
-            camera_model="SIMPLE_PINHOLE", default_focal_length_factor=_FOCAL_GUESS
-        ),
-        extraction_options=extraction,
-        device="cpu",
-    )
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = seed
-    pycolmap.match_sequential(
-        database,
-        matching_options=pycolmap.FeatureMatchingOptions(num_threads=num_threads, use_gpu=False),
-        pairing_options=pycolmap.SequentialPairingOptions(overlap=_OVERLAP, num_threads=num_threads),
-        verification_options=verification,
-        device="cpu",
-    )
-    mapping = pycolmap.IncrementalPipelineOptions(
-        num_threads=num_threads, random_seed=seed, min_model_size=3, extract_colors=False
-    )
-    mapping.mapper.init_min_tri_angle = 8.0  # degrees; a hand-held clip of seconds seldom spans COLMAP's 16
-    models = pycolmap.incremental_mapping(database, frames, folder, mapping)
-    if not models:
-        raise PoseError(
-            "no camera path fits the frames; pick a clip whose camera changes place in a textured, mostly still scene"
-        )
-    return max(models.values(), key=lambda model: model.num_reg_images())
+def _between(poses: np.ndarray, keys: list[int], timestamps: Sequence[float], count: int) -> np.ndarray:
+    """Poses of all frames, those between two key frames that are placed by interpolation, the others NaN."""
+    result = np.full((count, 4, 4), np.nan)
+    result[keys] = poses
+    for key, next_key in pairwise(keys):
+        pose, next_pose = result[key], result[next_key]
+        if not (np.isfinite(pose).all() and np.isfinite(next_pose).all()):
+            continue
+        turn = Slerp([0, 1], Rotation.from_matrix([pose[:3, :3], next_pose[:3, :3]]))
+        for index in range(key + 1, next_key):
+            share = (timestamps[index] - timestamps[key]) / (timestamps[next_key] - timestamps[key])
+            result[index] = np.eye(4)
+            result[index, :3, :3] = turn(share).as_matrix()
+            result[index, :3, 3] = (1 - share) * pose[:3, 3] + share * next_pose[:3, 3]
+    return result

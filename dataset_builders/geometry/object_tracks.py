@@ -1,0 +1,122 @@
+"""Find the moving objects of a clip without any weights (`--objects flow`)."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import cv2
+import numpy as np
+
+from ...modeling.clip import Clip
+from ..clip_record import CameraPoses, ObjectTrack
+from .masks import encode_mask
+from .object_chains import Chain, centre, follow_objects
+from .object_flow import Motion, measure_motion, static_size_noise
+
+NAME = "moving object"
+MAX_OBJECTS = 3
+_MIN_WEIGHT = 0.25  # of the clearest mover; what is less is nothing that a person would be asked about
+_MIN_APART = 0.15  # of the picture's width, between two objects that are told apart by their places
+_MIN_EPIPOLAR_PIXELS = 0.5
+_EPIPOLAR_FACTOR = 4.0
+
+
+def find_objects(
+    clip: Clip, camera: CameraPoses | None = None, names: Sequence[str] = (), max_objects: int = MAX_OBJECTS
+) -> list[ObjectTrack]:
+    """Find what moves in a clip against its background, the clearest first.
+
+    Args:
+        clip ([`Clip`]): The frames of one window, near enough in time that neighbours overlap (6 to 15 a second).
+        camera ([`CameraPoses`], *optional*): Its camera. Of a camera that changes its place, what may stand still
+            nearer or farther than the rest is left out; without one it may be taken for a moving object.
+        names (`Sequence[str]`, *optional*): What to call the objects, the clearest first. By default `moving object`,
+            with `on the left` and `on the right` where there are two; where objects cannot be told apart so, they are
+            returned but sure in no frame, since no question could name them.
+        max_objects (`int`, *optional*, defaults to 3): At most so many.
+
+    Returns:
+        `list[ObjectTrack]`: Masks at the size of the frames; empty where nothing moves.
+
+    Raises:
+        ClipError: If the clip is too short, or the background cannot be told from what moves (`unclear`).
+    """
+    motion = measure_motion(clip)
+    chains = follow_objects(motion)
+    if camera is not None and camera.kind in ("up_to_scale", "metric"):
+        chains = [chain for chain in chains if not _may_be_parallax(chain, motion, camera, clip.frames[0].size)]
+    chains = [chain for chain in chains if chain.weight >= _MIN_WEIGHT * chains[0].weight][:max_objects]
+    errors = {
+        "background_share": float(np.median(motion.share)),
+        "background_pixels": float(np.median(motion.residual)),
+    }
+    if np.isfinite(static := static_size_noise(motion)):
+        errors["static_size"] = static
+    called = list(names[: len(chains)]) or _names_by_place(chains)
+    tracks = [
+        _as_track(chain, clip.frames[0].size, len(clip.frames), name, errors)
+        for chain, name in zip(chains, called, strict=False)
+    ]
+    nameless = [
+        _as_track(chain, clip.frames[0].size, len(clip.frames), None, errors) for chain in chains[len(called) :]
+    ]
+    return tracks + nameless
+
+
+def _as_track(
+    chain: Chain, size: tuple[int, int], frames: int, name: str | None, errors: dict[str, float]
+) -> ObjectTrack:
+    masks: list[dict | None] = [None] * frames
+    for frame, mask in chain.masks.items():
+        masks[frame] = encode_mask(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5)
+    sure = np.isin(np.arange(frames), sorted(chain.sure_frames())) & (name is not None)
+    return ObjectTrack(name or NAME, tuple(masks), sure, {"opencv": version("opencv-python-headless")}, errors)
+
+
+def _names_by_place(chains: list[Chain]) -> list[str]:
+    """Names for one object, or for two of which one is left of the other throughout; else none."""
+    if len(chains) == 1:
+        return [NAME]
+    if len(chains) == 2:
+        first, second = (chain.masks for chain in chains)
+        shared = sorted(first.keys() & second.keys())
+        gaps = [(centre(second[f])[0] - centre(first[f])[0]) / first[f].shape[1] for f in shared]
+        if gaps and min(gaps) > _MIN_APART:
+            return [f"{NAME} on the left", f"{NAME} on the right"]
+        if gaps and max(gaps) < -_MIN_APART:
+            return [f"{NAME} on the right", f"{NAME} on the left"]
+    return []
+
+
+def _may_be_parallax(chain: Chain, motion: Motion, camera: CameraPoses, size: tuple[int, int]) -> bool:
+    """Whether the flow within an object runs along epipolar lines, as that of a resting object would."""
+    scale = motion.frames.shape[2] / size[0]
+    intrinsics = np.diag([scale, scale, 1.0]) @ camera.intrinsics
+    votes = []
+    for frame in chain.moved:
+        if frame + 1 >= len(motion.frames) or not camera.registered[frame : frame + 2].all():
+            continue
+        fundamental = _fundamental_matrix(camera.camera_to_world[frame], camera.camera_to_world[frame + 1], intrinsics)
+        distance = _sampson_pixels(fundamental, motion.forward[frame])
+        inside = chain.moved[frame]
+        around = np.median(distance[~motion.moving[frame]])
+        votes.append(np.median(distance[inside]) > max(_EPIPOLAR_FACTOR * around, _MIN_EPIPOLAR_PIXELS))
+    return not votes or float(np.mean(votes)) < 0.5
+
+
+def _fundamental_matrix(first: np.ndarray, second: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    relative = np.linalg.inv(second) @ first
+    x, y, z = relative[:3, 3]
+    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ relative[:3, :3]
+    inverse = np.linalg.inv(intrinsics)
+    return inverse.T @ essential @ inverse
+
+
+def _sampson_pixels(fundamental: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """First-order distance of each flow vector `(h, w, 2)` from agreeing with a fundamental matrix, in pixels."""
+    rows, columns = np.mgrid[: flow.shape[0], : flow.shape[1]]
+    here = np.stack([columns, rows, np.ones_like(rows)], axis=-1).astype(float)
+    there = here + np.concatenate([flow, np.zeros((*flow.shape[:2], 1))], axis=-1)
+    line_there, line_here = here @ fundamental.T, there @ fundamental
+    product = (there * line_there).sum(axis=-1)
+    slope = (line_there[..., :2] ** 2).sum(axis=-1) + (line_here[..., :2] ** 2).sum(axis=-1)
+    return np.abs(product) / np.sqrt(np.maximum(slope, 1e-12))

@@ -1,0 +1,1 @@
+"""Build rows from video files in resumable stages, with each stage's result on disk."""

@@ -1,0 +1,119 @@
+"""Clip records as JSON values and back, exactly."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
+from .stage_files import StageFiles, StageResult
+
+_PATHS = ("camera_to_world", "second_path")  # of shape `(T, 4, 4)`
+
+
+def window_to_json(window: Window) -> dict[str, Any]:
+    """A window as a JSON object."""
+    return {**asdict(window), "timestamps": list(window.timestamps)}
+
+
+def window_from_json(value: Mapping) -> Window:
+    """The window that [`window_to_json`] wrote."""
+    return Window(**{**value, "timestamps": tuple(value["timestamps"])})
+
+
+def camera_to_json(camera: CameraPoses | None) -> dict[str, Any] | None:
+    """Camera poses as a JSON object; frames without a pose are `null`."""
+    if camera is None:
+        return None
+    paths = {name: _path_to_json(getattr(camera, name)) for name in _PATHS}
+    return {**vars(camera), **paths, "intrinsics": np.asarray(camera.intrinsics).tolist()}
+
+
+def camera_from_json(value: Mapping | None) -> CameraPoses | None:
+    """The poses that [`camera_to_json`] wrote."""
+    if value is None:
+        return None
+    paths = {name: _path_from_json(value[name]) for name in _PATHS}
+    return CameraPoses(**{**value, **paths, "intrinsics": np.array(value["intrinsics"], dtype=float)})
+
+
+def _path_to_json(poses: np.ndarray | None) -> list | None:
+    return None if poses is None else [pose.tolist() if np.isfinite(pose).all() else None for pose in poses]
+
+
+def _path_from_json(value: list | None) -> np.ndarray | None:
+    unknown = np.full((4, 4), np.nan)
+    if value is None:
+        return None
+    return np.stack([unknown if pose is None else np.array(pose, dtype=float) for pose in value])
+
+
+def track_to_json(track: ObjectTrack) -> dict[str, Any]:
+    """An object's track as a JSON object."""
+    return {**vars(track), "masks": list(track.masks), "sure": np.asarray(track.sure, dtype=bool).tolist()}
+
+
+def track_from_json(value: Mapping) -> ObjectTrack:
+    """The track that [`track_to_json`] wrote."""
+    return ObjectTrack(**{**value, "masks": tuple(value["masks"]), "sure": np.array(value["sure"], dtype=bool)})
+
+
+def build_record(
+    clip: str, source: str, licence: str | None, window: Window, stages: Mapping[str, StageResult]
+) -> ClipRecord:
+    """The record of one window from what its stages have made so far.
+
+    Args:
+        clip (`str`): The window's name.
+        source (`str`): The video, relative to the source folder.
+        licence (`str`, *optional*): Terms of the video.
+        window ([`Window`]): Which part of it.
+        stages (`Mapping[str, StageResult]`): Results by stage.
+    """
+    values = {stage: result.value or {} for stage, result in stages.items()}
+    poses, objects = values.get("poses", {}), values.get("objects", {})
+    movers, resting = objects.get("objects"), objects.get("resting")
+    return ClipRecord(
+        clip=clip,
+        source=source,
+        licence=licence,
+        window=window,
+        size=tuple(objects.get("size") or poses.get("size") or (0, 0)),
+        camera=camera_from_json(poses.get("camera")),
+        objects=None if movers is None else [track_from_json(track) for track in movers],
+        resting=None if resting is None else [track_from_json(track) for track in resting],
+        facts=values.get("facts", {}).get("facts", {}),
+    )
+
+
+def load_records(output: Path) -> list[ClipRecord]:
+    """All records of a build, in the order of their names.
+
+    Args:
+        output (`Path`): The folder that `--output` named.
+    """
+    files = StageFiles(Path(output))
+    records = []
+    for path in sorted(files.folder.glob("*/shots.json")):
+        video = path.parent.name
+        shots = files.read(video, "shots")
+        for number, value in enumerate((shots and shots.value or {}).get("windows", [])):
+            clip = window_name(video, number)
+            found = {stage: files.read(clip_folder(video, number), stage) for stage in ("poses", "objects", "facts")}
+            stages = {stage: result for stage, result in found.items() if result is not None}
+            records.append(
+                build_record(clip, shots.value["source"], shots.value["licence"], window_from_json(value), stages)
+            )
+    return records
+
+
+def window_name(video: str, number: int) -> str:
+    """Name of a window of a video, safe in ids."""
+    return f"{video}-{number:03d}"
+
+
+def clip_folder(video: str, number: int) -> str:
+    """Where a window's files lie below `.stages`."""
+    return f"{video}/{number:03d}"

@@ -1,0 +1,70 @@
+"""The stages of a build, and which settings each of them depends on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# In the order in which they run. Workers run `WINDOW_STAGES` on each window of a video. Questions are chosen over the
+# whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
+STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
+WINDOW_STAGES = ("poses", "objects", "facts")
+OBJECT_SOURCES = ("flow", "files", "none")
+# Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
+_VERSIONS = {"shots": 1, "poses": 1, "objects": 1, "facts": 1, "questions": 1, "rows": 1}
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "shots": ("seed", "max_windows"),
+    "poses": ("seed",),
+    "objects": ("seed", "objects"),
+    "facts": (),
+    "questions": ("seed", "frames"),
+}
+# Whose results a stage reads.
+_INPUTS: Mapping[str, tuple[str, ...]] = {
+    "shots": (),
+    "poses": (),
+    "objects": ("poses",),
+    "facts": ("poses", "objects"),
+    "questions": ("poses", "objects", "facts"),
+}
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What a user sets of a build from videos.
+
+    Attributes:
+        seed (`int`): Of wording, options, windows and RANSAC.
+        frames (`int`): Frames in a row.
+        max_windows (`int`): Windows that are taken of one video at most, spread over it.
+        objects (`str`): Where moving objects come from: `flow`, `files` (mask files beside the video) or `none`.
+        names (`Mapping[str, str]`): What to call the moving object, by the video's path under the source.
+    """
+
+    seed: int = 0
+    frames: int = 8
+    max_windows: int = 4
+    objects: str = "flow"
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:
+    """Hash of all that the result of a stage depends on.
+
+    A result whose key is still the same need not be made again. Results of earlier stages enter by their content, so
+    a change that leaves them as they were goes no further.
+
+    Args:
+        stage (`str`): One of `STAGES` but `rows`.
+        settings ([`BuildSettings`]): Of which only those that the stage reads count.
+        subject (`Any`): What the stage works on, as JSON values: the file's state, the window, what is to be asked.
+        digests (`Mapping[str, str]`): Digest of the result of each earlier stage.
+    """
+    chosen = {name: getattr(settings, name) for name in _SETTINGS[stage]}
+    return digest([stage, _VERSIONS[stage], chosen, subject, [digests[name] for name in _INPUTS[stage]]])
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's JSON text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,218 @@
+"""Every clip of a build through the stages, in worker processes, going on from what is on disk."""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ..questions.clip_questions import Candidate, list_candidates
+from ..sources.video_files import file_state, find_videos, safe_names
+from .record_json import window_from_json, window_name
+from .settings import WINDOW_STAGES, BuildSettings
+from .stage_files import Fault, StageFiles, StageResult
+from .stage_tasks import ShotsTask, Video, WindowTask
+from .worker_pool import Death, Ended, Made, WorkerPool
+
+# What may have been the machine's fault: tried again by later builds, so often in all.
+_RETRIED, _MAX_ATTEMPTS = ("crashed", "timeout", "memory", "failed"), 3
+_REMEDIES = {
+    "crashed": "convert the video, for example with ffmpeg, or leave it out",
+    "timeout": "raise --time-limit, or cut the video",
+    "memory": "scale the video down, or leave it out",
+    "failed": "report this as a defect of the builder, or leave the clip out",
+}
+
+
+@dataclass
+class ClipOutcome:
+    """How a window, or a video without windows, ended.
+
+    Attributes:
+        clip (`str`): Its name.
+        source (`str`): The video.
+        candidates (`list[Candidate]`): What could be asked about it.
+        questions (`int`): How much of it is asked.
+        fault ([`Fault`], *optional*): Why that is nothing.
+    """
+
+    clip: str
+    source: str
+    candidates: list[Candidate] = field(default_factory=list)
+    questions: int = 0
+    fault: Fault | None = None
+
+
+@dataclass
+class VideoOutcome:
+    """How a video ended: its clips in order, and what tells copies of it."""
+
+    video: Video
+    content: str = ""
+    clips: list[ClipOutcome] = field(default_factory=list)
+    waiting: int = 1  # tasks without an end yet
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether something could be asked about one of its clips."""
+        return any(clip.candidates for clip in self.clips)
+
+    @property
+    def asked(self) -> Iterator[tuple[int, ClipOutcome]]:
+        """Its clips that have questions, with their numbers."""
+        return ((number, clip) for number, clip in enumerate(self.clips) if clip.questions)
+
+
+def list_videos(source: Path) -> list[Video]:
+    """The videos under a folder, in the order of their names.
+
+    Raises:
+        InputError: If there is none.
+    """
+    paths = find_videos(source)
+    relative = [path.relative_to(source) if path != source else Path(path.name) for path in paths]
+    names = safe_names(relative)
+    return [
+        Video(path, below.as_posix(), name, file_state(path))
+        for path, below, name in zip(paths, relative, names, strict=True)
+    ]
+
+
+class StageRunner:
+    """Runs the stages of all clips and keeps their results.
+
+    Args:
+        files ([`StageFiles`]): Where results are kept.
+        settings ([`BuildSettings`]): What a user set.
+        last_stage (`str`): Where to end.
+        clips (`int`, *optional*): Stop after so many videos about which something can be asked.
+    """
+
+    def __init__(self, files: StageFiles, settings: BuildSettings, last_stage: str, clips: int | None = None):
+        self._files, self._settings, self._last_stage, self._clips = files, settings, last_stage, clips
+        self._outcomes: dict[str, VideoOutcome] = {}
+        self._ready: deque[WindowTask] = deque()
+        self._running: dict[int, ShotsTask | WindowTask] = {}
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._given = 0
+
+    def run(self, videos: Sequence[Video], pool: WorkerPool) -> list[VideoOutcome]:
+        """Bring every video to the last stage.
+
+        Returns:
+            `list[VideoOutcome]`: In the order of the videos, up to the last one that was wanted.
+        """
+        waiting = deque(videos)
+        with tqdm(total=len(videos), desc="videos", unit="video", disable=None) as bar:
+            for event in pool.run(lambda: self._next_task(waiting)):
+                if isinstance(event, Made):
+                    self._keep(self._running[event.task], *event.value)
+                elif isinstance(event, Ended):
+                    self._end(self._running.pop(event.task), event.death)
+                bar.update(sum(not outcome.waiting for outcome in self._outcomes.values()) - bar.n)
+        return self._wanted(videos)
+
+    def _next_task(self, waiting: deque[Video]) -> tuple[int, Any] | None:
+        while True:
+            if self._ready:
+                return self._start(self._ready.popleft())
+            if not waiting or self._enough():
+                return None
+            video = waiting.popleft()
+            self._outcomes[video.name] = VideoOutcome(video)
+            task = ShotsTask(video, self._settings)
+            shots = self._load(task.folder, "shots")
+            if shots is None or shots.key != task.key():
+                return self._start(task)
+            self._take_windows(video, shots)
+
+    def _start(self, task: ShotsTask | WindowTask) -> tuple[int, Any]:
+        self._given += 1
+        self._running[self._given] = task
+        return self._given, task
+
+    def _enough(self) -> bool:
+        return self._clips is not None and sum(o.is_askable for o in self._outcomes.values()) >= self._clips
+
+    def _wanted(self, videos: Sequence[Video]) -> list[VideoOutcome]:
+        """Outcomes up to the last video that was asked for: workers may have gone on to later ones."""
+        wanted, askable = [], 0
+        for video in videos:
+            if video.name not in self._outcomes or (self._clips is not None and askable == self._clips):
+                break
+            wanted.append(self._outcomes[video.name])
+            askable += wanted[-1].is_askable
+        return wanted
+
+    def _load(self, folder: str, stage: str) -> StageResult | None:
+        """A stored result; nothing if it failed in a way that another try may mend."""
+        result = self._files.read(folder, stage)
+        if result is not None and result.fault is not None and result.fault.code in _RETRIED:
+            self._attempts[folder, stage] = result.attempts
+            if result.attempts < _MAX_ATTEMPTS:
+                return None
+        return result
+
+    def _keep(self, task: ShotsTask | WindowTask, stage: str, result: StageResult) -> None:
+        """Write a result, and remove those of later stages that were made from another one."""
+        before = self._files.read(task.folder, stage)
+        if before is None or before.digest != result.digest:
+            self._files.remove_later(task.folder, stage, before, result)
+        self._files.write(task.folder, stage, result)
+        if isinstance(task, WindowTask):
+            task.results[stage] = result
+        else:
+            self._take_windows(task.video, result)
+
+    def _end(self, task: ShotsTask | WindowTask, death: Death | None) -> None:
+        if death is not None:
+            stage = death.step or ("shots" if isinstance(task, ShotsTask) else WINDOW_STAGES[0])
+            fault = Fault(stage, death.code, death.reason, _REMEDIES[death.code])
+            attempts = self._attempts[task.folder, stage] + 1
+            self._keep(task, stage, StageResult(task.key(stage), None, fault, attempts))
+        if isinstance(task, WindowTask):
+            if task.next_stage() is not None:  # a later stage may do without the one that failed
+                self._ready.append(task)
+            else:
+                self._settle(task)
+
+    def _take_windows(self, video: Video, shots: StageResult) -> None:
+        """Queue the windows of a video whose shots are known."""
+        outcome = self._outcomes[video.name]
+        outcome.waiting -= 1
+        if shots.value is None:
+            outcome.clips = [ClipOutcome(video.name, video.source, fault=shots.fault)]
+            return
+        outcome.content = shots.value["content"]
+        for number, value in enumerate(shots.value["windows"]):
+            outcome.clips.append(ClipOutcome(window_name(video.name, number), video.source))
+            if self._last_stage == "shots":
+                continue
+            outcome.waiting += 1
+            window, licence = window_from_json(value), shots.value["licence"]
+            task = WindowTask(video, number, licence, window, self._settings, self._last_stage)
+            self._load_results(task)
+            if task.next_stage() is None:
+                self._settle(task)
+            else:
+                self._ready.append(task)
+
+    def _load_results(self, task: WindowTask) -> None:
+        """Take the stored results that are up to date, from the first stage on."""
+        while (stage := task.next_stage()) is not None:
+            result = self._load(task.folder, stage)
+            if result is None or result.key != task.key(stage):
+                return
+            task.results[stage] = result
+
+    def _settle(self, task: WindowTask) -> None:
+        """Note what became of a window, and forget its results, which are on disk."""
+        outcome = self._outcomes[task.video.name]
+        outcome.waiting -= 1
+        clip = outcome.clips[task.number]
+        facts = task.results.get("facts")
+        clip.candidates = list_candidates((facts.value or {}).get("facts", {}) if facts is not None else {})
+        clip.fault = None if clip.candidates else task.fault
+        task.results.clear()

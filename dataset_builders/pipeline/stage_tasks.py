@@ -1,0 +1,299 @@
+"""What each stage does with one clip. It runs in a worker process, which a clip may end."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..clip_error import ClipError
+from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
+from ..sources.mask_files import mask_folder, read_mask_files
+from ..sources.video_files import folder_state
+from .record_json import build_record, camera_to_json, clip_folder, track_to_json, window_name, window_to_json
+from .settings import WINDOW_STAGES, BuildSettings, stage_key
+from .stage_files import Fault, StageResult
+
+if TYPE_CHECKING:
+    from ...modeling.clip import Clip
+
+# After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
+_FATAL = ("timeout", "memory", "damaged")
+_TOLD_DEGREES = 1.0
+Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
+
+
+class Video(NamedTuple):
+    """A video file of a build.
+
+    Attributes:
+        path (`Path`): Where it is.
+        source (`str`): Its path under the source folder.
+        name (`str`): What it is called in ids and on disk.
+        file (`dict[str, int]`): State of the file, by which a changed one is noticed.
+    """
+
+    path: Path
+    source: str
+    name: str
+    file: dict[str, int]
+
+
+@dataclass
+class ShotsTask:
+    """The stage `shots` of one video."""
+
+    video: Video
+    settings: BuildSettings
+
+    @property
+    def folder(self) -> str:
+        """Where results lie below `.stages`."""
+        return self.video.name
+
+    def key(self, stage: str = "shots") -> str:
+        """The key that the result must have."""
+        return stage_key(stage, self.settings, {"source": self.video.source, "file": self.video.file}, {})
+
+    def run(self, report: Report) -> None:
+        """Find the windows of the video, and what tells copies of it."""
+        from ..sources.video_files import content_hash
+        from ..sources.windows import search_windows
+
+        report("shots")
+        path, settings = self.video.path, self.settings
+        value, fault = None, None
+        try:
+            with _as_clip_errors():
+                found = search_windows(path, settings.seed, settings.max_windows)
+            value = {
+                "source": self.video.source,
+                "licence": None,
+                "content": content_hash(path),
+                "windows": [window_to_json(window) for window in found.windows],
+                "dropped": found.dropped,
+            }
+        except ClipError as error:
+            fault = Fault.of(error, "shots")
+        report(None, ("shots", StageResult(self.key(), value, fault)))
+
+
+@dataclass
+class WindowTask:
+    """The stages of one window of a video.
+
+    Attributes:
+        video ([`Video`]): Whose window it is.
+        number (`int`): Which of them.
+        licence (`str`, *optional*): Terms of the video.
+        window ([`Window`]): Which part of the video.
+        settings ([`BuildSettings`]): What a user set.
+        last_stage (`str`): Where to end.
+        results (`dict[str, StageResult]`): Up-to-date results by stage.
+    """
+
+    video: Video
+    number: int
+    licence: str | None
+    window: Window
+    settings: BuildSettings
+    last_stage: str
+    results: dict[str, StageResult] = field(default_factory=dict)
+
+    @property
+    def clip(self) -> str:
+        """The window's name."""
+        return window_name(self.video.name, self.number)
+
+    @property
+    def folder(self) -> str:
+        """Where results lie below `.stages`."""
+        return clip_folder(self.video.name, self.number)
+
+    @property
+    def record(self) -> ClipRecord:
+        """The record that the results amount to."""
+        return build_record(self.clip, self.video.source, self.licence, self.window, self.results)
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why nothing is known that could be asked: what failed first, or the last word on what is unclear."""
+        faults = [result.fault for result in self.results.values() if result.fault is not None]
+        return next((fault for fault in faults if fault.code != "unclear"), faults[-1] if faults else None)
+
+    def key(self, stage: str) -> str:
+        """The key that the result of a stage must have, given the earlier ones."""
+        subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
+        if stage == "objects" and self.settings.objects == "files":
+            subject["masks"] = folder_state(mask_folder(self.video.path))
+        return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
+
+    def next_stage(self) -> str | None:
+        """The first stage whose result is missing or out of date, `None` if there is none up to the last one."""
+        for stage in WINDOW_STAGES:
+            result = self.results.get(stage)
+            if result is None or result.key != self.key(stage):
+                return stage
+            if stage == self.last_stage or (result.fault is not None and result.fault.code in _FATAL):
+                return None
+        return None
+
+    def run(self, report: Report) -> None:
+        """Run the stages that are missing or out of date."""
+        frames = _Frames(self.video.path, self.window)
+        while (stage := self.next_stage()) is not None:
+            report(stage)
+            value, fault = None, None
+            try:
+                value = _RUN[stage](self, frames)
+                if "fault" in value:  # of a part of the stage, beside which others have come to something
+                    fault = Fault.of(value.pop("fault"), stage)
+            except ClipError as error:
+                fault = Fault.of(error, stage)
+            self.results[stage] = StageResult(self.key(stage), value, fault)
+            report(None, (stage, self.results[stage]))
+
+
+def read_frames(path: Path, window: Window) -> "Clip":
+    """The frames of a window.
+
+    Raises:
+        ClipError: If the video is damaged there.
+    """
+    from ..sources.windows import read_window
+
+    with _as_clip_errors():
+        return read_window(path, window)
+
+
+@contextmanager
+def _as_clip_errors() -> Iterator[None]:
+    from ...modeling.video_file import VideoError
+
+    try:
+        yield
+    except VideoError as error:
+        raise ClipError(error.code, error.reason, error.remedy) from error
+
+
+@dataclass
+class _Frames:
+    """The frames of a window, decoded when first asked for."""
+
+    path: Path
+    window: Window
+
+    @cached_property
+    def clip(self) -> "Clip":
+        return read_frames(self.path, self.window)
+
+
+def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
+    from ..geometry.poses import estimate_camera
+
+    value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
+    try:
+        value["camera"] = camera_to_json(estimate_camera(frames.clip, task.settings.seed))
+    except ClipError as error:
+        value["fault"] = error  # objects may still be found
+    return value
+
+
+def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
+    from ..geometry.resting import find_resting_regions
+
+    value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
+    camera, movers = task.record.camera, []
+    try:
+        movers = _find_objects(frames, camera, task.settings.objects)
+    except ClipError as error:
+        value["fault"] = error  # the camera may still be asked about
+    value["objects"] = [track_to_json(track) for track in movers]
+    if camera is not None:
+        regions = find_resting_regions(frames.clip, camera, movers)
+        value["resting"] = [track_to_json(track) for track in regions]
+    return value
+
+
+def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
+    if objects == "flow":
+        from ..geometry.object_tracks import find_objects
+
+        return find_objects(frames.clip, camera)
+    folder = mask_folder(frames.path)
+    if objects == "none" or not folder.is_dir():
+        return []
+    from ...modeling.video_timeline import read_timeline
+
+    with _as_clip_errors():
+        timeline = read_timeline(frames.path)
+    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
+    numbers = [
+        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
+    ]
+    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
+
+
+def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
+    from ..questions.clip_questions import list_candidates
+
+    record = task.record
+    value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
+    if not list_candidates(value["facts"]):
+        reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
+        value["fault"] = ClipError(
+            "unclear", reason, "give a clip with one clear motion of the camera or of an object"
+        )
+    return value
+
+
+def _describe_camera(task: WindowTask) -> str:
+    """What is known of the camera, with numbers, where it is not enough for a question."""
+    from ..geometry.camera_motion import camera_strengths
+
+    fault, camera = task.results["poses"].fault, task.record.camera
+    if fault is not None:
+        return fault.reason
+    if camera is None or camera.registered.sum() < 2:
+        return "no poses"
+    strengths = camera_strengths(camera.camera_to_world[camera.registered], scene_depth=camera.scene_depth or 1.0)
+    said = ", ".join(f"{label} {degrees:.1f}" for label, degrees in strengths.items() if degrees >= _TOLD_DEGREES)
+    return f"{camera.kind}, in degrees {said or 'all weak'}"
+
+
+def _describe_objects(task: WindowTask) -> str:
+    fault, objects = task.results["objects"].fault, task.record.objects
+    if fault is not None:
+        return fault.reason
+    return f"{len(objects)} without a clear motion" if objects else "nothing moves"
+
+
+_RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {
+    "poses": _run_poses,
+    "objects": _run_objects,
+    "facts": _run_facts,
+}
+
+
+def _camera_facts(record: ClipRecord) -> list[dict[str, Any]]:
+    from ..geometry.camera_facts import camera_facts
+
+    if record.camera is None:
+        return []
+    facts = []
+    for fact in camera_facts(record.camera, record.window.timestamps):
+        start, end = fact.span
+        span = [start, end] if fact.cut is None else [start, fact.cut, end]
+        facts.append({"span": span, "parts": [list(part) for part in fact.parts], "numbers": fact.numbers})
+    return facts
+
+
+def _object_facts(record: ClipRecord) -> list[dict[str, Any]]:
+    from ..geometry.object_facts import object_facts
+
+    return [
+        {"object": number, **asdict(fact)}
+        for number, track in enumerate(record.objects or ())
+        for fact in object_facts(track, record.camera, record.window.timestamps, record.size)
+    ]

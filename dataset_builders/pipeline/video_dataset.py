@@ -1,0 +1,203 @@
+"""A dataset from a folder of videos: stages, rows, card and the list of clips that gave none."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from ...modeling.atomic import atomic_dir, atomic_path
+from ..fourd_cot import Written, write_dataset
+from .question_stage import ask_about_clips
+from .record_json import clip_folder, window_from_json
+from .rows import RowTask, stream_rows
+from .settings import BuildSettings, digest
+from .stage_files import Fault, StageFiles, StageResult
+from .stage_runner import StageRunner, VideoOutcome, list_videos
+from .worker_pool import WorkerPool
+
+QUARANTINE = "quarantine.jsonl"
+CONFIGURATIONS = ("dift", "grpo")
+TIME_LIMIT = 120.0  # seconds a clip and stage
+_PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
+MEMORY_LIMIT = 4 * 2**30  # bytes a worker
+
+
+@dataclass
+class BuildReport:
+    """What came of a build.
+
+    Attributes:
+        written ([`Written`], *optional*): The dataset's files; `None` if the build ended before rows, or has none.
+        clips (`int`): Windows, and videos that have none.
+        giving (`int`): How many of them gave questions.
+        faults (`list[dict]`): The lines of `quarantine.jsonl`.
+    """
+
+    written: Written | None = None
+    clips: int = 0
+    giving: int = 0
+    faults: list[dict] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Clips without a row, by code; the most frequent first."""
+        return dict(Counter(fault["code"] for fault in self.faults).most_common())
+
+
+def build_from_videos(
+    source: Path,
+    output: Path,
+    settings: BuildSettings,
+    card: Callable[[Written], str],
+    *,
+    workers: int = 1,
+    time_limit: float = TIME_LIMIT,
+    last_stage: str = "rows",
+    clips: int | None = None,
+    held_out: int = 0,
+) -> BuildReport:
+    """Build, or go on with, a dataset of the videos under a folder.
+
+    What an earlier call has finished with the same settings is kept. Rows do not depend on `workers`.
+
+    Args:
+        source (`Path`): A folder of videos, searched to any depth, or one file.
+        output (`Path`): Folder of the dataset; its folder `.stages` keeps what every stage has made.
+        settings ([`BuildSettings`]): What rows depend on.
+        card (`Callable`): Makes the text of the `README.md`.
+        workers (`int`, *optional*, defaults to 1): Processes.
+        time_limit (`float`, *optional*, defaults to 120): Seconds that a clip may take in one stage.
+        last_stage (`str`, *optional*, defaults to `"rows"`): Where to end.
+        clips (`int`, *optional*): Stop after so many videos that gave questions.
+        held_out (`int`, *optional*, defaults to 0): Of each hundred videos about so many, with all their rows, are the
+            split `test`; copies of a video under other names are in the same split.
+
+    Raises:
+        InputError: If there is no video, another build writes there or left its files, or the disk is full.
+    """
+    for package in _PACKAGES:
+        if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    videos = list_videos(source)
+    files = StageFiles(output)
+    faults: dict[str, Fault] = {}
+    written = None
+    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit, MEMORY_LIMIT) as pool:
+        outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
+        if last_stage in ("questions", "rows"):
+            ask_about_clips(files, settings, outcomes)
+        if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
+            written = _write(output, files, _split(outcomes, held_out), pool, faults, card)
+        report = _report(outcomes, faults, written)
+        _write_quarantine(output / QUARANTINE, report.faults)
+    return report
+
+
+def _split(outcomes: Sequence[VideoOutcome], held_out: int) -> dict[str, list[VideoOutcome]]:
+    splits: dict[str, list[VideoOutcome]] = {"train": [], "test": []}
+    for outcome in outcomes:
+        if any(outcome.asked):
+            share = int(outcome.content[:8], 16) % 100 if held_out else 100
+            splits["test" if share < held_out else "train"].append(outcome)
+    return {split: videos for split, videos in splits.items() if videos}
+
+
+def _write(
+    output: Path,
+    files: StageFiles,
+    splits: dict[str, list[VideoOutcome]],
+    pool: WorkerPool,
+    faults: dict[str, Fault],
+    card: Callable[[Written], str],
+) -> Written:
+    """Write the dataset unless it is there already, and remove what an earlier one has left."""
+    key = digest([[split, list(_row_keys(files, outcomes))] for split, outcomes in splits.items()])
+    stored = files.read("", "rows")
+    if stored is not None and stored.key == key and stored.value is not None:
+        written = Written(**stored.value)
+        if all((output / path).is_file() for path in ["README.md", *_paths(written)]):
+            _remove_others(output, written)
+            return written
+    with atomic_dir(files.folder / "dataset") as folder:
+        made = {split: stream_rows(_row_tasks(files, outcomes), pool, faults) for split, outcomes in splits.items()}
+        dift = write_dataset({"dift": made}, folder)
+        stored_rows = {split: _read_rows(folder, paths) for split, paths in dift.files["dift"].items()}
+        grpo = write_dataset({"grpo": stored_rows}, folder)
+    written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
+    _place(files.folder / "dataset", output, written, card)
+    if not faults:  # or the next build would not try again
+        files.write("", "rows", StageResult(key, written._asdict()))
+    return written
+
+
+def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
+    for outcome in outcomes:
+        windows = files.load(outcome.video.name, "shots")["windows"]
+        for number, clip in outcome.asked:
+            questions = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
+            yield clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), questions)
+
+
+def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[list]:
+    """What the rows of each clip depend on."""
+    for outcome in outcomes:
+        for number, clip in outcome.asked:
+            asked = files.read(clip_folder(outcome.video.name, number), "questions")
+            yield [clip.clip, outcome.video.file, asked and asked.digest]
+
+
+def _place(made: Path, output: Path, written: Written, card: Callable[[Written], str]) -> None:
+    """Move the Parquet files to the output, then the card that names them, then remove those that it does not name.
+
+    Until the card is replaced, the old one and the files that it names are whole.
+    """
+    for path in _paths(written):
+        (output / path).parent.mkdir(exist_ok=True)
+        os.replace(made / path, output / path)
+    with atomic_path(output / "README.md") as temporary:
+        temporary.write_text(card(written), encoding="utf-8")
+    _remove_others(output, written)
+    shutil.rmtree(made)
+
+
+def _remove_others(output: Path, written: Written) -> None:
+    """Remove Parquet files of earlier builds, or of one that was killed before its card was written."""
+    for name in CONFIGURATIONS:
+        for file in (output / name).glob("*.parquet"):
+            if f"{name}/{file.name}" not in _paths(written):
+                file.unlink()
+
+
+def _paths(written: Written) -> list[str]:
+    return [path for splits in written.files.values() for paths in splits.values() for path in paths]
+
+
+def _read_rows(folder: Path, paths: Sequence[str]) -> Iterator[dict]:
+    """Rows just written, one at a time, their pictures still encoded: making them again would take hours."""
+    from datasets import Image, List, load_dataset
+
+    stored = load_dataset("parquet", data_files=[str(folder / path) for path in paths], split="train", streaming=True)
+    for column in ("frames", "imagery", "imagery_masks"):
+        stored = stored.cast_column(column, List(Image(decode=False)))
+    yield from stored
+
+
+def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written: Written | None) -> BuildReport:
+    report = BuildReport(written)
+    for outcome in outcomes:
+        for clip in outcome.clips:
+            report.clips += 1
+            fault = faults.get(clip.clip, clip.fault)
+            report.giving += fault is None and clip.questions > 0
+            if fault is not None:
+                report.faults.append({"clip": clip.clip, "source": clip.source, **asdict(fault)})
+    return report
+
+
+def _write_quarantine(path: Path, faults: Sequence[dict]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(fault) + "\n" for fault in faults), encoding="utf-8")

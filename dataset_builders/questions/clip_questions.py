@@ -1,0 +1,106 @@
+"""The questions about one clip, from its record alone: words, numbers and masks, no pixels."""
+
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...modeling.errors import InputError
+from ..clip_record import ClipRecord
+from .camera_questions import ask_about_camera, name_motion, opposite_motion
+from .object_questions import ask_about_object, askable_facts
+from .option_design import OptionDesign
+
+_logger = logging.getLogger(__name__)
+
+
+class Candidate(NamedTuple):
+    """Something that can be asked about a clip.
+
+    Attributes:
+        kind (`str`): Questions of one kind have answers of one kind, among which wrong options are drawn.
+        answer (`str`): The right option.
+        fact (`int`): Number of the fact among the record's `camera` or `objects` facts.
+    """
+
+    kind: str
+    answer: str
+    fact: int
+
+
+def list_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
+    """Everything that a record's facts allow to ask, in a fixed order."""
+    camera = [
+        Candidate(f"camera-{'-'.join(str(len(part)) for part in fact['parts'])}", name_motion(fact["parts"]), number)
+        for number, fact in enumerate(facts.get("camera", ()))
+    ]
+    found = facts.get("objects", ())
+    numbers = askable_facts(found) if found else []
+    return camera + [
+        Candidate(f"object-{found[number]['kind']}", found[number]["label"], number) for number in numbers
+    ]
+
+
+def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionDesign]:
+    """For each kind of question what draws its wrong options.
+
+    Args:
+        counts (`Mapping[str, Mapping[str, int]]`): For each kind, how often each answer is right in the dataset.
+    """
+    return {
+        kind: OptionDesign(
+            answers, [(answer, opposite_motion(answer)) for answer in answers if answer < opposite_motion(answer)]
+        )
+        for kind, answers in counts.items()
+    }
+
+
+def ask_about_clip(
+    record: ClipRecord,
+    candidates: Iterable[Candidate],
+    designs: Mapping[str, OptionDesign],
+    frames: int = 8,
+    seed: int = 0,
+    name: str | None = None,
+) -> list[dict[str, Any]]:
+    """The questions about a clip. One whose text does not pass its checks is left out with a warning.
+
+    Args:
+        record ([`ClipRecord`]): With its facts.
+        candidates (`Iterable[Candidate]`): What to ask, of [`list_candidates`].
+        designs (`Mapping[str, OptionDesign]`): Of [`design_options`].
+        frames (`int`, *optional*, defaults to 8): Frames in a row, evenly spread.
+        seed (`int`, *optional*, defaults to 0): Of wording and options.
+        name (`str`, *optional*): What to call the moving object.
+
+    Returns:
+        `list[dict]`: The text columns of a row; `shown` (indices of its frames in the window), `imagined` (for each
+        imagery frame its `frame` index and its `mask`, or `None` for the plain frame) and `size` (of the pictures).
+    """
+    questions = []
+    for candidate in candidates:
+        identity = f"{record.clip}-{candidate.kind.partition('-')[0]}-{candidate.fact}"
+        rng = np.random.default_rng([seed, zlib.crc32(identity.encode())])
+        try:
+            asked = _ask(record, candidate, designs[candidate.kind], frames, rng, name)
+        except InputError as error:
+            _logger.warning("left out %s: %s", identity, error)
+            continue
+        if asked is not None:
+            questions.append({"id": identity, **asked})
+    return questions
+
+
+def _ask(
+    record: ClipRecord,
+    candidate: Candidate,
+    design: OptionDesign,
+    frames: int,
+    rng: np.random.Generator,
+    name: str | None,
+) -> dict[str, Any] | None:
+    if candidate.kind.startswith("camera"):
+        return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, rng)
+    return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, rng, name)

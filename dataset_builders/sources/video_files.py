@@ -1,0 +1,101 @@
+"""Which files under a folder are videos, what they are called in ids, and how a changed or copied file is noticed."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...modeling.errors import InputError
+from .video_reader import VIDEO_SUFFIXES
+
+_MAX_NAME = 60
+_HASHED_BYTES = 2**20  # from each end of a file
+
+
+def find_videos(source: Path) -> list[Path]:
+    """Video files under a folder in the order of their names, or the one file given.
+
+    Linked folders are searched too, each real folder once, so that a loop of links ends.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise InputError(f"{source} does not exist; name a folder of video files")
+    found = sorted(_walk(source))
+    if not found:
+        raise InputError(f"{source} holds no video; it takes files named {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return found
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """Video files under a folder, in any order: real folders first, then those that links alone lead to."""
+    seen: set[Path] = set()
+    folders, links = [source], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        if folder.resolve() in seen:
+            continue
+        seen.add(folder.resolve())
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read ({error.strerror}); check its permissions") from error
+        for path in entries:
+            if path.is_dir():
+                (links if path.is_symlink() else folders).append(path)
+            elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
+                yield path
+
+
+def safe_names(paths: list[Path]) -> list[str]:
+    """A name for each path that may stand in an id or a file name: ASCII, short, and no two alike in any case."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        plain = str(path.with_suffix(""))
+        ascii_only = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_only).strip("-")[:_MAX_NAME]
+        if name != plain or name.lower() in taken:
+            digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            name = f"{name}-{digest}".lstrip("-")
+        names.append(name)
+        taken.add(name.lower())
+    return names
+
+
+def file_state(path: Path) -> dict[str, int]:
+    """Size and time of change of a file, which differ when it was replaced.
+
+    Raises:
+        InputError: If the file is gone or may not be looked at.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+    return {"bytes": state.st_size, "changed": state.st_mtime_ns}
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a file's size and both its ends, the same for copies under other names.
+
+    Args:
+        path (`Path`): Any file.
+    """
+    size = path.stat().st_size
+    hashed = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        hashed.update(file.read(_HASHED_BYTES))
+        file.seek(max(0, size - _HASHED_BYTES))
+        hashed.update(file.read(_HASHED_BYTES))
+    return hashed.hexdigest()
+
+
+def folder_state(folder: Path) -> list[list]:
+    """Names, sizes and times of change of a folder's files, which differ when one was replaced."""
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    return [[path.name, *file_state(path).values()] for path in files]

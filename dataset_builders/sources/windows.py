@@ -1,0 +1,149 @@
+"""Windows of a video: stretches of one shot, short enough for a question, sampled so that neighbours overlap."""
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...modeling.clip import Clip
+from ...modeling.video_decoding import read_frames
+from ...modeling.video_source import open_source
+from ..clip_error import ClipError
+from ..clip_record import Window
+from .shots import LOOK_PIXELS, LOOK_RATE, Shot, find_shots
+
+MAX_WINDOWS = 4
+WINDOW_SECONDS = 4.0
+WINDOW_PIXELS = 640 * 480
+SLOWEST_RATE, FASTEST_RATE = 6.0, LOOK_RATE  # frames a second
+LARGEST_STEP = 0.05  # picture widths that the picture may move between neighbours
+FEWEST_FRAMES, SHORTEST_SECONDS = 6, 0.5
+_STRETCH_SECONDS = 12.0  # of a long video, so much is looked at for each window
+
+
+@dataclass
+class WindowSearch:
+    """What was found in a video.
+
+    Attributes:
+        windows (`list[Window]`): In the order of time.
+        dropped (`list[str]`): Shots that give no window, and why.
+    """
+
+    windows: list[Window]
+    dropped: list[str] = field(default_factory=list)
+
+
+def find_windows(path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> list[Window]:
+    """The windows of a video; raises as [`search_windows`]."""
+    return search_windows(path, seed, max_windows).windows
+
+
+def search_windows(path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> WindowSearch:
+    """Look for windows of 4 s, or of whole shots that are shorter; none crosses a cut.
+
+    Of a long video only `max_windows` stretches are decoded, spread over it.
+
+    Args:
+        path (`Path`): A video file.
+        seed (`int`, *optional*, defaults to 0): Which stretches of a long video, and which of many windows.
+        max_windows (`int`, *optional*, defaults to 4): At most so many.
+
+    Raises:
+        VideoError: If the file is no video or damaged.
+        ClipError: `too_short`, if no shot is long enough.
+    """
+    source = open_source(path, LOOK_PIXELS)
+    rng = np.random.default_rng([seed, zlib.crc32(path.name.encode("utf-8", "surrogateescape"))])
+    shots: list[Shot] = []
+    for start, end in _stretches(source.seconds, source.seekable, max_windows, rng):
+        shots += find_shots(source, start, end)
+    found, dropped = [], []
+    for number, shot in enumerate(shots):
+        windows = shot_windows(shot, number)
+        found += windows
+        if not windows:
+            dropped.append(f"shot {number} ({_describe(shot)}) is too short")
+    if not found:
+        longest = max(shots, key=lambda shot: len(shot.seconds))
+        raise ClipError(
+            "too_short",
+            f"no shot has {FEWEST_FRAMES} frames within {WINDOW_SECONDS:g} s; the longest of {len(shots)} has"
+            f" {_describe(longest)}",
+            "give a clip with longer shots or more frames a second",
+        )
+    return WindowSearch(_spread(found, max_windows, rng), dropped)
+
+
+def read_window(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> Clip:
+    """The frames of a window, with seconds from the first frame of the video.
+
+    Args:
+        path (`Path`): The video.
+        window ([`Window`]): Of the same video.
+        max_pixels (`int`, *optional*, defaults to 307200): Larger frames are shrunk.
+
+    Raises:
+        VideoError: If the file is damaged there.
+    """
+    return read_frames(path, times=window.timestamps, tolerance=1e-3, max_pixels=max_pixels)
+
+
+def shot_windows(shot: Shot, number: int) -> list[Window]:
+    """Windows of one shot, each overlapping the next by half; none if it is too short."""
+    first, last = shot.seconds[0], shot.seconds[-1]
+    starts = np.arange(first, max(first, last - WINDOW_SECONDS) + 1e-6, WINDOW_SECONDS / 2)
+    windows = []
+    for start in starts:
+        inside = np.flatnonzero((shot.seconds >= start - 1e-6) & (shot.seconds <= start + WINDOW_SECONDS + 1e-6))
+        seconds = shot.seconds[inside]
+        times = _sample(seconds, choose_rate(seconds, shot.steps[inside[:-1]]))
+        if len(times) >= FEWEST_FRAMES and times[-1] - times[0] >= SHORTEST_SECONDS:
+            windows.append(Window(number, float(times[0]), float(times[-1]), tuple(times.tolist())))
+    return windows
+
+
+def choose_rate(seconds: np.ndarray, steps: np.ndarray) -> float:
+    """Frames a second at which neighbours overlap: the faster the picture moves, the more, from 6 to 15.
+
+    Args:
+        seconds (`np.ndarray` of shape `(T,)`): Times of frames.
+        steps (`np.ndarray` of shape `(T - 1,)`): How far the picture moves between them, in picture widths.
+    """
+    if len(steps) == 0:
+        return FASTEST_RATE
+    speed = np.quantile(steps / np.diff(seconds), 0.9, method="lower")  # a few lost frames do not count
+    return float(np.clip(speed / LARGEST_STEP, SLOWEST_RATE, FASTEST_RATE))
+
+
+def _sample(seconds: np.ndarray, rate: float) -> np.ndarray:
+    """Those times that lie nearest to an even grid of so many a second."""
+    count = max(FEWEST_FRAMES, int(np.ceil((seconds[-1] - seconds[0]) * rate - 1e-6)) + 1)
+    grid = np.linspace(seconds[0], seconds[-1], count)
+    nearest = np.abs(seconds[:, None] - grid[None]).argmin(axis=0)
+    return seconds[np.unique(nearest)]
+
+
+def _stretches(
+    seconds: float, seekable: bool, max_windows: int, rng: np.random.Generator
+) -> list[tuple[float, float]]:
+    """The parts of a video to look at; all of it if it is short, its beginning if nothing else can be reached."""
+    budget = max_windows * _STRETCH_SECONDS
+    if seconds <= budget or not seekable:
+        return [(0.0, min(seconds, budget))]
+    part = seconds / max_windows
+    starts = [number * part + rng.uniform(0, part - _STRETCH_SECONDS) for number in range(max_windows)]
+    return [(start, start + _STRETCH_SECONDS) for start in starts]
+
+
+def _spread(windows: list[Window], limit: int, rng: np.random.Generator) -> list[Window]:
+    """At most `limit` windows, one drawn from each of so many equal parts of their list."""
+    if len(windows) <= limit:
+        return windows
+    bounds = np.linspace(0, len(windows), limit + 1).round().astype(int)
+    return [windows[rng.integers(first, last)] for first, last in zip(bounds, bounds[1:], strict=False)]
+
+
+def _describe(shot: Shot) -> str:
+    return f"{len(shot.seconds)} frames over {shot.seconds[-1] - shot.seconds[0]:.1f} s"
