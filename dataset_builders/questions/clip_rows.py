@@ -9,7 +9,7 @@ import numpy as np
 from ..clip_record import ClipRecord, ObjectTrack
 from .claims import check_claims
 from .evidence import Sight, look_at, seen_size
-from .motion import shuffled
+from .motion import shuffle_options
 from .motion_reasoning import format_checked_response
 
 
@@ -88,7 +88,7 @@ def assemble(
     Raises:
         InputError: If the reasoning does not follow from what it is checked against.
     """
-    asked = shuffled(wording, list(options), rng)
+    asked = shuffle_options(wording, list(options), rng)
     check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers, name)
     return {
         "source": record.source,
