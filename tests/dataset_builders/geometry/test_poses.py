@@ -13,7 +13,8 @@ from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import Clip
 
 pytest.importorskip("pycolmap", reason="poses need the data extra")
-from fourdthinker.dataset_builders.geometry.poses import _between, estimate_camera  # noqa: E402
+from fourdthinker.dataset_builders.geometry.point_tracks import track_points  # noqa: E402
+from fourdthinker.dataset_builders.geometry.poses import _between, _key_frames, estimate_camera  # noqa: E402
 from fourdthinker.dataset_builders.geometry.structure_from_motion import SolvedPath  # noqa: E402
 
 from .textured_scene import one_wall, path, render, scene_with_depth  # noqa: E402
@@ -102,11 +103,12 @@ def test_a_path_of_one_mapper_or_one_that_does_not_fit_is_refused(truck, found):
     def solved(mapper, poses):
         return SolvedPath(mapper, poses, found.intrinsics, found.scene_depth, 0.3)
 
-    good = solved("incremental", found.camera_to_world)
+    placed = found.camera_to_world[_key_frames(track_points(clip.frames))]
+    good = solved("incremental", placed)
     with pytest.raises(ClipError, match="two mappers is needed .incremental placed") as refused:
         estimate_camera(clip, solve=lambda *_: [good])
     assert refused.value.code == "unclear"
-    up = found.camera_to_world.copy()
+    up = placed.copy()
     up[:, :3, 3] = up[:, [1, 0, 2], 3]
     with pytest.raises(ClipError, match="does not fit the points followed .*global_epipolar_share") as refused:
         estimate_camera(clip, solve=lambda *_: [good, solved("global", up)])
