@@ -11,6 +11,7 @@ from PIL import Image
 from fourdthinker.dataset_builders.clip_error import ClipError
 from fourdthinker.dataset_builders.clip_record import CameraPoses
 from fourdthinker.dataset_builders.geometry.masks import decode_mask, encode_mask
+from fourdthinker.dataset_builders.geometry.object_chains import Chain
 from fourdthinker.dataset_builders.geometry.object_tracks import find_objects
 from fourdthinker.modeling.processing import Clip
 
@@ -94,21 +95,11 @@ def test_a_track_ends_where_another_object_takes_over():
 
 
 def test_masks_that_have_lost_most_of_the_object_are_not_sure():
-    """A square walks, then its upper quarter alone goes on nodding: what is followed then is no longer the object."""
-    clip, _ = made_clip([None] * 18)
-    texture, frames = noise_texture(2, 60, 60, (1.4, 0.4, 0.3)), []
-    for number, frame in enumerate(clip.frames):
-        column, row = 40 + 7 * min(number, 9), 70
-        picture = np.asarray(frame).astype(float)
-        picture[row : row + 60, column : column + 60] = texture
-        if number > 9:
-            nod = 14 * (number % 2)
-            picture[row : row + 15, column + 5 + nod : column + 35 + nod] = texture[15:30, 5:35]
-        frames.append(Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)))
-    track = find_objects(Clip(frames, clip.timestamps))[0]
-    areas = np.array([0 if rle is None else decode_mask(rle).sum() for rle in track.masks])
-    assert track.sure[:9].all()
-    assert (areas[track.sure] > 0.5 * 3600).all(), areas
+    """Carrying loses a little of the edge each time; a head that is all that still moves is something else."""
+    mask = np.ones((4, 4), dtype=bool)
+    gained = dict(enumerate([0.0, -0.05, -0.1, -0.15, -0.2, -0.25, -0.3, -0.95, -1.0]))
+    chain = Chain(dict.fromkeys(range(9), mask), {}, np.ones(1), doubtful={2}, gained=gained)
+    assert chain.sure_frames() == {0, 1, 3, 4, 5, 6}
 
 
 def test_names_are_the_users_or_by_place():
