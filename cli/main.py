@@ -29,6 +29,7 @@ COMMANDS = {
     "init": Command("init", "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"),
     "ask": Command("ask", "ask a model one question about a video"),
     "build-data": Command("build_data", "turn videos or the rendered world into 4D chain-of-thought rows"),
+    "view": Command("view", "look at a clip of a build in rerun's viewer"),
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
@@ -40,7 +41,7 @@ COMMANDS = {
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
-EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data"}
+EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data", "rerun": "view"}
 
 
 class OneLineParser(argparse.ArgumentParser):
