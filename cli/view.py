@@ -3,12 +3,8 @@
 import argparse
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..modeling.errors import InputError
-
-if TYPE_CHECKING:
-    from ..dataset_builders.viewing.build_clips import BuiltClip
 
 SUMMARY = "look at a clip of a build: frames, camera path, masks, curves and texts in rerun's viewer"
 RECORDINGS = "recordings"
@@ -42,15 +38,13 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--port must be between 0 and 65535, got {args.port}")
     output = Path(args.output)
     built = open_clip(output, args.clip, None if args.source is None else Path(args.source))
-    recording = Path(args.rrd) if args.rrd else output / RECORDINGS / f"{built.record.clip}.rrd"
-    write_recording(recording, built.record, built.frames, built.questions)
-    print(f"{_describe(built)}: {recording}")
+    recording = Path(args.rrd or output / RECORDINGS / f"{built.record.clip}.rrd")
+    if recording.is_dir():
+        raise InputError(f"{recording} is a folder: name a file with --rrd")
+    write_recording(recording, built)
+    print(f"{built.record.clip} (clip {built.number} of {built.count}): {recording}")
     if not args.save_only:
         _serve(recording, args.port)
-
-
-def _describe(built: "BuiltClip") -> str:
-    return f"{built.record.clip} (clip {built.number} of {built.count})"
 
 
 def _serve(recording: Path, port: int) -> None:

@@ -24,6 +24,7 @@ from .build_output import (
 )
 from .charts import COLOURS, label_chart, path_chart, time_chart
 from .curves import camera_curves, camera_path, list_labels, object_curves
+from .descriptions import describe_record
 from .pictures import draw_tracks, open_picture, save_picture
 
 FOLDER, PAGE = "preview", "index.html"
@@ -97,7 +98,7 @@ def _describe_row(row: dict[str, Any], output: Path, folder: Path, number: int) 
         "imagery": _save_imagery(row, folder, number),
         "reasoning": _split_reasoning(row.get("response") or ""),
         "record": record,
-        "numbers": _describe_record(record),
+        "numbers": describe_record(record) if record else [],
         "charts": _draw_charts(record, facts) if record else [],
     }
 
@@ -138,34 +139,6 @@ def _read_facts(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {"facts": text}
     return facts if isinstance(facts, dict) else {"facts": facts}
-
-
-def _describe_record(record: ClipRecord | None) -> list[tuple[str, str]]:
-    """What is known of a clip beside its facts: how its poses and masks came about."""
-    if record is None:
-        return []
-    described = [
-        ("video", record.source),
-        ("span of the clip", f"{record.window.start:g} s to {record.window.end:g} s"),
-    ]
-    if record.licence:
-        described.append(("licence", record.licence))
-    camera = record.camera
-    described.append(("poses", camera.kind if camera else "none"))
-    if camera:
-        described += [("poses made by", _join(camera.made_by)), ("error of the poses", _join(camera.errors))]
-    for track in record.objects or ():
-        seen = sum(mask is not None for mask in track.masks)
-        described.append(
-            (f"object: {track.name}", f"seen in {seen} of {len(track.masks)} frames, {_join(track.made_by)}")
-        )
-    return [(name, value) for name, value in described if value]
-
-
-def _join(values: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
-    )
 
 
 def _draw_charts(record: ClipRecord, facts: dict[str, Any]) -> list[dict[str, Any]]:

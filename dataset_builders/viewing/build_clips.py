@@ -10,7 +10,8 @@ from ...modeling.errors import InputError
 from ..clip_error import ClipError
 from ..clip_record import ClipRecord
 from ..pipeline.record_json import clip_folder
-from ..pipeline.stage_files import FOLDER, StageFiles, is_build_folder
+from ..pipeline.settings import WINDOW_STAGES
+from ..pipeline.stage_files import FOLDER, Fault, StageFiles, is_build_folder
 from ..preview.build_output import iter_clips, load_clip
 from ..sources.decoding_process import DecodingProcess
 
@@ -26,12 +27,14 @@ class BuiltClip:
         record ([`ClipRecord`]): What the stages have found.
         frames ([`Clip`]): Its frames.
         questions (`list[dict]`): What is asked about it.
+        faults (`list[Fault]`): Why a stage has less of it than it could.
         number, count (`int`): Which of the build's clips it is, from 1.
     """
 
     record: ClipRecord
     frames: "Clip"
     questions: list[dict[str, Any]]
+    faults: list[Fault]
     number: int
     count: int
 
@@ -64,7 +67,9 @@ def open_clip(output: Path, name: str | None, source: Path | None = None) -> Bui
     if record.size == (0, 0):  # no stage after the first has seen it
         record.size = frames.frames[0].size
     number = list(clips).index(name) + 1
-    return BuiltClip(record, frames, _read_questions(files, clips[name]), number, len(clips))
+    results = [files.read(clips[name], stage) for stage in WINDOW_STAGES]
+    faults = [result.fault for result in results if result is not None and result.fault is not None]
+    return BuiltClip(record, frames, _read_questions(files, clips[name]), faults, number, len(clips))
 
 
 def _read_questions(files: StageFiles, folder: str) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """Rerun's own web viewer and one recording, served on this machine alone, with nothing sent elsewhere."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,9 +23,13 @@ HOST = "127.0.0.1"
 RECORDING = "/clip.rrd"
 # The viewer sends statistics about its use from the browser, which no setting of a server turns off, and takes a font
 # from elsewhere. With this policy the browser connects to nothing but this server.
-POLICY = (
-    "default-src 'self' 'unsafe-inline' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'"
-    " blob:; connect-src 'self' data: blob:; frame-ancestors 'none'"
+POLICY = "; ".join(
+    [
+        "default-src 'self' 'unsafe-inline' data: blob:",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval' blob:",
+        "connect-src 'self' data: blob:",
+        "frame-ancestors 'none'",
+    ]
 )
 _FILES = {
     "/": "text/html; charset=utf-8",
@@ -57,7 +63,8 @@ def viewer_files() -> dict[str, bytes]:
                 last = (log.read().strip().splitlines() or ["it printed nothing"])[-1]
                 raise InputError(f"rerun's web viewer did not start ({last}); try `python -m rerun_cli`") from error
             finally:
-                os.killpg(process.pid, 15)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
 
 
