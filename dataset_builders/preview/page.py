@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from ...modeling.atomic import atomic_dir
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
@@ -22,10 +23,8 @@ from .build_output import (
     read_sample,
     right_option,
 )
-from .charts import COLOURS, label_chart, path_chart, time_chart
-from .curves import camera_curves, camera_path, list_labels, object_curves
 from .descriptions import describe_record
-from .pictures import draw_tracks, open_picture, save_picture
+from .pictures import open_picture, save_picture
 
 FOLDER, PAGE = "preview", "index.html"
 _TEMPLATE = "index.html.jinja"
@@ -83,7 +82,10 @@ def _describe_build(output: Path, files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _describe_row(row: dict[str, Any], output: Path, folder: Path, number: int) -> dict[str, Any]:
-    """What the template needs of a row; its pictures are written."""
+    """What the template needs of a row; its pictures are written.
+
+    Rows of videos have a record, whose masks and poses take the `data` extra to read; others need none.
+    """
     record = load_clip(output, clip_of_row(row["id"]))
     facts = _read_facts(row["facts"])
     options = [
@@ -103,6 +105,13 @@ def _describe_row(row: dict[str, Any], output: Path, folder: Path, number: int) 
     }
 
 
+def _draw_charts(record: ClipRecord, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    from .record_drawings import draw_charts
+
+    seconds = facts.get("seconds")
+    return draw_charts(record, (seconds[0], seconds[-1]) if isinstance(seconds, list) and seconds else None)
+
+
 def _save_frames(
     row: dict[str, Any], record: ClipRecord | None, folder: Path, number: int
 ) -> list[tuple[str, float, bool]]:
@@ -112,9 +121,15 @@ def _save_frames(
     for place, (stored, second) in enumerate(zip(row["frames"], row["timestamps"], strict=True)):
         name = f"{_PICTURES}/{number + 1:04d}-frame-{place + 1:02d}.jpg"
         picture = open_picture(stored)
-        save_picture(draw_tracks(picture, record, second) if record else picture, folder / name)
+        save_picture(_outline(picture, record, second) if record else picture, folder / name)
         frames.append((name, second, round(second, 3) in imagined))
     return frames
+
+
+def _outline(picture: Image.Image, record: ClipRecord, second: float) -> Image.Image:
+    from .record_drawings import draw_tracks
+
+    return draw_tracks(picture, record, second)
 
 
 def _save_imagery(row: dict[str, Any], folder: Path, number: int) -> list[tuple[str, float]]:
@@ -139,30 +154,3 @@ def _read_facts(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {"facts": text}
     return facts if isinstance(facts, dict) else {"facts": facts}
-
-
-def _draw_charts(record: ClipRecord, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Charts with their titles and legends; none of what is unknown."""
-    seconds = facts.get("seconds")
-    span = (seconds[0], seconds[-1]) if isinstance(seconds, list) and len(seconds) > 1 else None
-    window = record.window
-    labels = list_labels(record.facts)
-    charts = [
-        ("Labels and the spans they hold for", [], label_chart(labels, (window.timestamps[0], window.timestamps[-1])))
-    ]
-    if record.camera is not None:
-        curves = camera_curves(record.camera, window.timestamps)
-        title = "Camera since its first pose, degrees; negative: the opposite way"
-        charts.append((title, curves, time_chart(curves, "degrees", span)))
-        if record.camera.kind in ("up_to_scale", "metric"):
-            unit = "metres" if record.camera.kind == "metric" else "depths of the scene"
-            charts.append((f"Camera path from above, {unit}", [], path_chart(camera_path(record.camera), unit)))
-    for track in record.objects or ():
-        curves = object_curves(track, window.timestamps)
-        title = f"{track.name[:1].upper()}{track.name[1:]} in the picture, percent"
-        charts.append((title, curves, time_chart(curves, "percent", span)))
-    return [
-        {"title": title, "drawing": drawing, "legend": [(c.name, COLOURS[i]) for i, c in enumerate(curves)]}
-        for title, curves, drawing in charts
-        if drawing
-    ]

@@ -15,7 +15,7 @@ from ..geometry.masks import decode_mask
 from ..preview.build_output import right_option
 from ..preview.curves import Curve, camera_curves, camera_path, list_labels, object_curves
 from ..preview.descriptions import describe_record
-from ..preview.pictures import MOVER, RESTING
+from ..preview.record_drawings import MOVER, RESTING
 from .build_clips import BuiltClip
 
 if TYPE_CHECKING:
