@@ -13,11 +13,13 @@ from .new_folder import new_folder
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
+    from ..dataset_builders.pipeline.video_dataset import BuildReport
 
 SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
 WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
+_CODES, _REASON = 6, 160  # codes that are printed with an example, and letters of its reason
 # What a folder of either kind of question holds.
 CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
@@ -132,6 +134,9 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
+        for name, default in (("stage", STAGES[-1]), ("objects", OBJECT_SOURCES[0]), ("names", None)):
+            if getattr(args, name) != default:
+                raise InputError(f"--{name} goes with videos: the rendered world has no stages and knows its objects")
         return
     if args.preview is not None and args.stage != STAGES[-1]:
         raise InputError(f"--preview shows rows, which --stage {args.stage} does not make: leave one of the two out")
@@ -182,15 +187,32 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         held_out=args.held_out or 0,
     )
     where = output / QUARANTINE
-    print(f"{report.giving} of {report.clips} clips gave questions")
-    for code, count in report.counts.items():
-        example = next(fault for fault in report.faults if fault["code"] == code)
-        print(f"  {count} {code}, for example {example['clip']}: {example['reason']}; {example['remedy']}")
-    if report.faults:
-        print(f"listed in {where}")
+    _print_report(report, where)
     if args.stage == STAGES[-1] and report.written is None:
         raise InputError(f"no clip of {source} gives a row: {where} says why")
     return report.written
+
+
+def _print_report(report: "BuildReport", where: Path) -> None:
+    """Counts by code with one example each, in at most nine lines."""
+    unclear = report.counts.get("unclear", 0)
+    print(
+        f"{report.giving} of {report.clips} clips gave questions; {len(report.faults) - unclear} could not be used, "
+        f"{unclear} show nothing clear enough to ask"
+    )
+    codes = list(report.counts.items())
+    for code, count in codes[:_CODES]:
+        example = next(fault for fault in report.faults if fault["code"] == code)
+        print(f"  {count} {code}, for example {example['clip']}: {_shorten(example['reason'])}; {example['remedy']}")
+    if len(codes) > _CODES:
+        print(f"  {sum(count for _, count in codes[_CODES:])} with other codes")
+    if report.faults:
+        print(f"listed in {where}")
+
+
+def _shorten(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
 
 
 def _read_names(path: str | None) -> dict[str, str]:

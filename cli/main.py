@@ -41,7 +41,12 @@ COMMANDS = {
 }
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
-EXTRAS = {"lmms_eval": "eval", "pybullet": "world", "pycolmap": "data", "rerun": "view"}
+EXTRAS = {
+    **dict.fromkeys(("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy"), "data"),
+    "lmms_eval": "eval",
+    "pybullet": "world",
+    "rerun": "view",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -6,7 +6,10 @@ import sys
 from .input_checks import HTTP_CLIENTS, TRACKERS
 
 _HUB_ERRORS = ("HfHubHTTPError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
-_SYSTEM = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOTDIR)
+_SYSTEM = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR),
+)
 
 
 def describe_user_error(error: BaseException) -> str | None:

@@ -6,6 +6,7 @@ import resource
 import signal
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,7 +16,8 @@ from ..modeling.errors import InputError
 from .clip_error import ClipError
 
 TIME_LIMIT = 120.0  # seconds a call
-MEMORY_LIMIT = 4 << 30  # bytes above what the child takes for its imports
+MEMORY_LIMIT = 4 << 30  # bytes
+_MEMORY_MARGIN = 128 << 20  # a frame of 8K and what goes with it
 _READY = "ready"
 
 
@@ -33,12 +35,19 @@ class ChildProcess:
     Args:
         name (`str`): What the child does, for messages (`decoder`).
         time_limit (`float`, *optional*, defaults to 120): Seconds that one call may take.
-        memory_limit (`int`, *optional*, defaults to 4 GiB): Bytes of address space that calls may take; `None` sets no
-            limit.
+        memory_limit (`int`, *optional*, defaults to 4 GiB): Bytes of address space that calls may take above what the
+            child has when it starts; `None` sets no limit.
+        modules (`tuple[str, ...]`, *optional*): What the child imports before that.
     """
 
-    def __init__(self, name: str, time_limit: float = TIME_LIMIT, memory_limit: int | None = MEMORY_LIMIT):
-        self.name, self.time_limit, self.memory_limit = name, time_limit, memory_limit
+    def __init__(
+        self,
+        name: str,
+        time_limit: float = TIME_LIMIT,
+        memory_limit: int | None = MEMORY_LIMIT,
+        modules: tuple[str, ...] = (),
+    ):
+        self.name, self.time_limit, self.memory_limit, self.modules = name, time_limit, memory_limit, modules
         self._child: _Child | None = None
 
     def __enter__(self) -> Self:
@@ -66,7 +75,6 @@ class ChildProcess:
         try:
             connection.send((function, args))
             if not connection.poll(self.time_limit):
-                self.close()
                 raise ClipError(
                     "timeout",
                     f"the {self.name} took more than {self.time_limit:g} s",
@@ -77,7 +85,7 @@ class ChildProcess:
             reason = f"the {self.name} crashed ({self._cause_of_death()})"
             raise ClipError("crashed", reason, "convert the clip with ffmpeg, or leave it out") from error
         except BaseException:
-            self.close()  # Ctrl-C: an answer that comes later belongs to no call
+            self.close()  # after a timeout or Ctrl-C: an answer that comes later belongs to no call
             raise
         if isinstance(result, MemoryError):
             self.close()  # what it holds is unknown
@@ -107,7 +115,8 @@ class ChildProcess:
         # Spawned, not forked: a fork of a process with threads (decoders, torch) can deadlock.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.memory_limit), name=self.name, daemon=True)
+        arguments = (theirs, self.memory_limit, self.modules)
+        process = context.Process(target=_serve, args=arguments, name=self.name, daemon=True)
         process.start()
         theirs.close()  # or the pipe would stay open after the child's death
         try:
@@ -118,20 +127,21 @@ class ChildProcess:
         return _Child(process, ours)
 
 
-def _serve(connection: Connection, memory_limit: int | None) -> None:
+def _serve(connection: Connection, memory_limit: int | None, modules: tuple[str, ...]) -> None:
     """Call what comes through the pipe until it is closed (the child's main function)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    for module in modules:
+        import_module(module)
+    _limit_memory(memory_limit)
     connection.send(_READY)
     # Results and errors go through the pipe; what native code prints when it crashes tells users nothing.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while True:
         try:
-            function, args = connection.recv()  # imports the function's module
+            function, args = connection.recv()
         except EOFError:
             return
-        _limit_memory(memory_limit)
-        memory_limit = None
         try:
             connection.send((function(*args),))
         except Exception as error:
@@ -141,7 +151,18 @@ def _serve(connection: Connection, memory_limit: int | None) -> None:
 
 
 def _limit_memory(limit: int | None) -> None:
-    if limit is None or not (statistics := Path("/proc/self/statm")).exists():  # Linux alone has it
-        return
-    taken = int(statistics.read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + limit, taken + limit))
+    if limit is not None and (taken := _read_status("VmSize")):
+        resource.setrlimit(resource.RLIMIT_AS, (taken + limit, taken + limit))
+
+
+def memory_ran_out() -> bool:
+    """Whether this process has come close to its memory limit: libraries report failed allocations as other errors."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return limit != resource.RLIM_INFINITY and _read_status("VmPeak") > limit - _MEMORY_MARGIN
+
+
+def _read_status(name: str) -> int:
+    """Bytes by one line of the process's status; 0 where there is none, as outside of Linux."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -197,7 +197,8 @@ def _prepare(builder: FourDCoT, folder: str) -> None:
     try:
         builder.download_and_prepare(folder, file_format="parquet")
     except DatasetGenerationError as error:
-        if isinstance(error.__cause__, InputError):  # what was wrong with the rows, without the wrapping
+        # What was wrong with the rows or with the disk, without the wrapping.
+        if isinstance(error.__cause__, InputError | OSError):
             raise error.__cause__ from error
         raise
 

@@ -13,6 +13,7 @@ from .errors import InputError
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,gif"
 MAX_FRAME_PIXELS = 7680 * 4320  # 8K; a forged header can ask for gigabytes a frame
 COPY_AGAIN = "copy or export it again"
+_OLDEST_PYAV = 15  # older ones know neither dispositions nor durations of frames
 _THREADS = 4  # more gain little, and each holds frames
 _MP4_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid"})
 _MATROSKA, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -43,6 +44,8 @@ def import_av(path: Path) -> ModuleType:
         import av
     except ImportError as error:
         raise InputError(f"{path} cannot be decoded without PyAV: run `pip install av`") from error
+    if int(av.__version__.partition(".")[0]) < _OLDEST_PYAV:
+        raise InputError(f"{path} cannot be decoded with PyAV {av.__version__}: run `pip install -U av`")
     return av
 
 
@@ -95,16 +98,14 @@ def name_faults(path: Path) -> Iterator[None]:
 
 def choose_stream(path: Path, container: Any) -> Any:
     """The video stream that the ffmpeg command takes: the largest that is no attached picture."""
-    cover = _disposition(container, "attached_pic")
-    streams = [stream for stream in container.streams.video if not (cover and stream.disposition & cover)]
+    streams = [stream for stream in container.streams.video if not _is_marked(stream, "attached_pic")]
     if not streams:
         raise VideoError(
             path, "no_picture", "holds no video stream", "give a file with moving pictures, not sound alone"
         )
-    default = _disposition(container, "default")
-    chosen = max(
-        streams, key=lambda stream: _area(stream) + 5_000_000 * bool(default and stream.disposition & default)
-    )
+    if not (streams := [stream for stream in streams if stream.codec_context is not None]):
+        raise VideoError(path, "not_video", "is in a video format that is unknown here", "convert it with ffmpeg")
+    chosen = max(streams, key=lambda stream: _area(stream) + 5_000_000 * _is_marked(stream, "default"))
     if _area(chosen) > MAX_FRAME_PIXELS:
         raise too_large(path, chosen.codec_context.width, chosen.codec_context.height)
     return chosen
@@ -119,9 +120,8 @@ def _area(stream: Any) -> int:
     return stream.codec_context.width * stream.codec_context.height
 
 
-def _disposition(container: Any, name: str) -> Any:
-    kinds = type(container.streams.video[0].disposition) if container.streams.video else None
-    return getattr(kinds, name, None)
+def _is_marked(stream: Any, name: str) -> bool:
+    return bool(stream.disposition & getattr(type(stream.disposition), name))
 
 
 def _starts_as_video(path: Path) -> bool:

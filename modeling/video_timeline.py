@@ -98,7 +98,7 @@ def _scan(path: Path, container: Any, stream: Any) -> tuple[list[int], list[int]
     if is_cut_off(path) or (last is not None and last.is_corrupt and _kind(container) != "mpegts"):
         raise VideoError(path, "damaged", "is cut short")
     if not moments:
-        raise VideoError(path, "no_picture", "holds no frame")
+        raise VideoError(path, "damaged", "holds no frame")
     return sorted(moments), sorted(keys), timed
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from .made_videos import encode
 
@@ -34,3 +35,14 @@ def film_still_camera(path: Path, seed: int = 0, step: int = 0, count: int = 16)
         return picture
 
     return encode(path, count, size=SIZE, options={"crf": "12"}, draw=draw)
+
+
+def draw_masks(folder: Path, step: int, count: int = 16) -> Path:
+    """Write what `--objects files` reads beside a clip of [`film_still_camera`] with the same `step`."""
+    folder.mkdir()
+    for number in range(count):
+        mask = np.zeros(SIZE[::-1], np.uint8)
+        mask[70:118, 20 + step * number : 68 + step * number] = 1
+        Image.fromarray(mask).save(folder / f"{number:05d}.png")
+    (folder / "names.txt").write_text("1: blue square\n", encoding="utf-8")
+    return folder

@@ -122,11 +122,23 @@ def set_matrix(path: Path, name: str, **arguments) -> Path:
     return path
 
 
-def add_cover(path: Path) -> Path:
+def record_sound(path: Path) -> Path:
+    """A short MP4 with sound alone."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("aac", rate=16000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+def add_cover(path: Path, make: Callable[[Path], Path] = encode) -> Path:
     """An MP4 whose cover art stands before its track, so that it is listed as stream 0."""
-    encode(path)
+    make(path)
     jpeg = io.BytesIO()
-    Image.new("RGB", (32, 32), "red").save(jpeg, "JPEG")
+    Image.new("RGB", (2 * SIZE[0], 2 * SIZE[1]), "red").save(jpeg, "JPEG")
 
     def atom(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body) + 8) + kind + body

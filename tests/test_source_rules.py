@@ -29,7 +29,7 @@ IMPORTED_WHEN_NEEDED = {("video_file.py", "av")}
 # What rows are made of: words, files, and the `Clip` that every room reads videos into.
 ROW_MODELING = {
     *("tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"),
-    *("clip", "video_decoding", "video_file", "video_source"),
+    *("clip", "video_decoding", "video_file", "video_source", "video_timeline"),
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..clip_record import CameraPoses
-from .camera_motion import CAMERA_LABELS, MIN_DEGREES, MIN_SHARE, camera_steps, check_poses
+from .camera_motion import CAMERA_LABELS, MIN_DEGREES, camera_steps, check_poses
 
 STAY = "Stay"
 # An orbit: the camera goes sideways round what it looks at, to its own left or right, and turns so as to keep it in
@@ -17,7 +17,8 @@ ASKED_LABELS = (*CAMERA_LABELS, STAY, *ARC_LABELS)
 AXES_WORDING = "in the camera's own axes"  # questions say whose up, right and forward the labels mean
 
 MAX_NAMED = 4  # labels in one option
-MAX_UNNAMED_SHARE = 0.35  # of the strongest motion; between this and MIN_SHARE nobody could say
+NAMED_SHARE, UNNAMED_SHARE = 0.4, 0.35  # of the strongest motion, at least and at most; between, nobody could say
+POSSIBLE_SHARE = 0.7  # of the strongest motion: what is not named may at most be, at the least likely depth
 NET_SHARE = 0.8  # of the way gone along an axis
 MAX_STAY_DEGREES = 0.6
 SPAN_SECONDS = 2.0  # parts of a window that are asked about besides the whole
@@ -27,9 +28,11 @@ _METRIC_FACTORS = (0.8, 1.0, 1.25)
 _NEAREST_METRES = 0.3  # what a camera looks at, where poses are in metres and no depth is known
 _ANY = 1e9  # a factor for poses of no known unit, where any move may be large
 _TREMOR_SHARE, _WAVER_SHARE = 0.05, 0.15  # of the reach along an axis, below which it did not turn round
+_SAME_SPAN = 0.7  # overlap beyond which two spans show the same motion
 _GAP_STEPS = 3.0  # median steps in time, beyond which a trajectory has a gap
 _ARC_DEPTHS = (0.5, 2.0)  # scene depths at which the axis of an orbit may cross the view
 _ARC_MISS = 0.25  # of that distance: how far from the middle of the view it may pass
+_ARC_ACROSS = 0.5  # sine of the angle between the axis and the line of view, at least
 _ARC_SIDEWAYS = 0.8  # share of an orbit's way that goes left or right
 
 
@@ -54,9 +57,10 @@ class CameraFact:
 def camera_facts(camera: CameraPoses, timestamps: Sequence[float]) -> list[CameraFact]:
     """Name the camera's motion over a window and over parts of it, wherever that can be said for sure.
 
-    A motion is named where (a) it is the same for every depth of the scene that cannot be excluded, and in the
-    second path where there is one, (b) the net motion is at least `NET_SHARE` of the way gone along its axis, and
-    (c) all that is not named is weak. Where the camera turns round once, the two halves are named instead.
+    A motion is named where (a) it is strong for every depth of the scene that cannot be excluded, and in the second
+    path where there is one, (b) the net motion is at least `NET_SHARE` of the way gone along its axis, and (c) all
+    that is not named is weak at the likely depth and strongest at none. Where the camera turns round once, the two
+    halves are named instead.
 
     Args:
         camera ([`CameraPoses`]): Its path; no span crosses frames without a pose, or a gap in time.
@@ -69,28 +73,37 @@ def camera_facts(camera: CameraPoses, timestamps: Sequence[float]) -> list[Camer
         InputError: If poses are not rigid or do not fit the timestamps.
     """
     seconds = np.asarray(timestamps, dtype=float)
-    facts: dict[tuple[int, int], CameraFact] = {}
+    facts: list[CameraFact] = []
     for start, stop in _runs(camera.registered, seconds):
         check_poses(camera.camera_to_world[start:stop], seconds[start:stop])
         path = _Path(camera, start, stop)
         for first, last in _spans(path, seconds[start:stop]):
-            if (fact := _fact(path, first, last, seconds[start:stop])) is not None:
-                facts[start + first, start + last] = fact
-    return sorted(facts.values(), key=lambda fact: (fact.span[0] - fact.span[1], fact.span[0]))
+            fact = _fact(path, first, last, seconds[start:stop])
+            if fact is not None and not any(_overlap(fact.span, other.span) > _SAME_SPAN for other in facts):
+                facts.append(fact)
+    return sorted(facts, key=lambda fact: (fact.span[0] - fact.span[1], fact.span[0]))
+
+
+def _overlap(span: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union."""
+    shared = min(span[1], other[1]) - max(span[0], other[0])
+    return shared / (max(span[1], other[1]) - min(span[0], other[0]))
 
 
 class _Path:
-    """The way gone along each axis up to each frame of a run, for every reading that cannot be excluded."""
+    """The way gone along each axis up to each frame of a run, as is likely and as cannot be excluded."""
 
     def __init__(self, camera: CameraPoses, start: int, stop: int):
         poses = camera.camera_to_world[start:stop]
         self.depth_known = camera.scene_depth is not None
         self.way = _way(poses, camera.scene_depth or 1.0)
-        self.readings = [self.way * factor for factor in _move_factors(camera)]
+        self.shown = self.way * np.array([1, 1, 1, *3 * (self.depth_known,)])
+        self.possible = [self.way * factor for factor in _move_factors(camera)]
+        self.likely = [self.way if self.depth_known else self.possible[-1]]
         if camera.second_path is not None:
             second = camera.second_path[start:stop]
             known = np.isfinite(second).all()
-            self.readings.append(_way(second, camera.scene_depth or 1.0) if known else np.zeros_like(self.way))
+            self.likely.append(_way(second, camera.scene_depth or 1.0) if known else np.zeros_like(self.way))
 
 
 def _way(poses: np.ndarray, depth: float) -> np.ndarray:
@@ -132,9 +145,8 @@ def _spans(path: _Path, seconds: np.ndarray) -> Iterator[tuple[int, int]]:
     if parts > 1:
         bounds = np.searchsorted(seconds, np.linspace(seconds[0], seconds[-1], parts + 1)[1:-1])
         yield from pairwise([0, *map(int, bounds), last])
-    bounds = [0, *_turning_points(path, 0, last), last]
-    if len(bounds) > 3:  # with one turning point, both halves are parts of the whole run's fact
-        yield from pairwise(bounds)
+    for axis in range(6):
+        yield from pairwise(_extremes(path.shown[:, axis], MIN_DEGREES))
 
 
 def _fact(path: _Path, first: int, last: int, seconds: np.ndarray) -> CameraFact | None:
@@ -157,36 +169,42 @@ def _fact(path: _Path, first: int, last: int, seconds: np.ndarray) -> CameraFact
 
 
 def _labels(path: _Path, first: int, last: int) -> tuple[str, ...] | None:
-    """The labels that hold in every reading, `None` where readings differ or something unnamed is not weak."""
-    readings = [way[first : last + 1] for way in path.readings]
-    if all(np.ptp(way, axis=0).max() <= MAX_STAY_DEGREES for way in readings):
+    """The labels that hold in every reading, `None` where there is none or something unnamed is not weak."""
+    likely, possible = ([way[first : last + 1] for way in ways] for ways in (path.likely, path.possible))
+    if all(np.ptp(way, axis=0).max() <= MAX_STAY_DEGREES for way in (*likely, *possible)):
         return (STAY,)
-    arc = _arc(path.way[last] - path.way[first]) if path.depth_known else None
-    found = {_named(way, arc) for way in readings}
-    return found.pop() if len(found) == 1 else None
-
-
-def _named(way: np.ndarray, arc: str | None) -> tuple[str, ...] | None:
-    net, reach = way[-1] - way[0], np.ptp(way, axis=0)
-    peak = np.abs(net).max()
-    if peak < MIN_DEGREES:
+    net = likely[0][-1] - likely[0][0]
+    strong = np.logical_and.reduce([_strong(way) for way in (*likely, *possible)])
+    arc = _arc(net) if path.depth_known else None
+    named = np.array([True, False, bool(strong[2]), False, True, False]) if arc else strong
+    if not 1 <= named.sum() <= MAX_NAMED:
         return None
-    named = np.abs(net) >= max(MIN_DEGREES, MIN_SHARE * peak)
-    if arc is not None:  # pan, roll and truck are its parts
-        named = np.array([True, False, bool(named[2]), False, True, False])
-        if np.sign(net[4]) != np.sign(-net[0]) or min(abs(net[0]), abs(net[4])) < MIN_DEGREES:
-            return None
-    if (reach[~named] > MAX_UNNAMED_SHARE * peak).any() or named.sum() > MAX_NAMED:
-        return None
-    if any(abs(net[axis]) < NET_SHARE * _length(way[:, axis]) for axis in np.flatnonzero(named)):
+    clear = all(_is_clear(way, named, np.sign(net), UNNAMED_SHARE) for way in likely)
+    if not clear or not all(_is_clear(way, named, np.sign(net), POSSIBLE_SHARE) for way in possible):
         return None
     return (arc,) if arc else tuple(CAMERA_LABELS[2 * axis + (net[axis] < 0)] for axis in np.flatnonzero(named))
+
+
+def _strong(way: np.ndarray) -> np.ndarray:
+    """Whether each axis may be named."""
+    net = np.abs(way[-1] - way[0])
+    return net >= max(MIN_DEGREES, NAMED_SHARE * net.max())
+
+
+def _is_clear(way: np.ndarray, named: np.ndarray, signs: np.ndarray, unnamed_share: float) -> bool:
+    """Whether what is named goes that way without turning round, and all else is weak."""
+    net, reach = way[-1] - way[0], np.ptp(way, axis=0)
+    peak = np.abs(net[named]).max()
+    straight = all(net[axis] * signs[axis] >= NET_SHARE * _length(way[:, axis]) for axis in np.flatnonzero(named))
+    enough = np.abs(net[named]).min() >= MIN_DEGREES
+    return bool(straight and enough and (reach[~named] <= unnamed_share * peak).all())
 
 
 def _arc(net: np.ndarray) -> str | None:
     """`Arc Left` or `Arc Right` where the axis of turning passes near the middle of the view.
 
-    A motion with turn w and shift t is a screw about an axis that passes through w x t / |w|^2 (t in scene depths).
+    A motion with turn w and shift t is a screw about an axis along w through w x t / |w|^2 (t in scene depths).
+    It must cross the line of view within the scene.
     """
     turn = np.radians([net[1], -net[0], net[2]])
     shift = np.radians([-net[4], -net[5], net[3]])
@@ -194,10 +212,12 @@ def _arc(net: np.ndarray) -> str | None:
     if np.degrees(angle) < MIN_DEGREES or np.degrees(way) < MIN_DEGREES or abs(shift[0]) < _ARC_SIDEWAYS * way:
         return None
     axis, through = turn / angle, np.cross(turn, shift) / angle**2
-    looked_at = np.array([0, 0, 1.0]) * np.clip(through[2], *_ARC_DEPTHS)
-    miss = looked_at - through
-    miss -= axis * (axis @ miss)
-    if np.linalg.norm(miss) > _ARC_MISS * looked_at[2] or net[4] * net[0] > 0:
+    across = axis[:2] @ axis[:2]
+    if across < _ARC_ACROSS**2:  # turns about the line of view
+        return None
+    # Where the axis comes nearest to the line of view, which is (0, 0, depth).
+    miss_x, miss_y, depth = through - axis * (through[:2] @ axis[:2]) / across
+    if not _ARC_DEPTHS[0] <= depth <= _ARC_DEPTHS[1] or np.hypot(miss_x, miss_y) > _ARC_MISS * depth:
         return None
     return ARC_LABELS[int(shift[0] > 0)]
 
@@ -210,23 +230,19 @@ def _degrees(path: _Path, first: int, last: int) -> dict[str, float]:
 
 def _turning_points(path: _Path, first: int, last: int) -> list[int]:
     """Frames at which the axis that goes farthest turns round."""
-    way = path.way[first : last + 1] * _move_share(path)
-    axis = int(np.argmax(np.ptp(way, axis=0)))
-    return [first + index for index in _extremes(way[:, axis], _WAVER_SHARE)[1:-1]]
-
-
-def _move_share(path: _Path) -> np.ndarray:
-    return np.array([1, 1, 1, *3 * (float(path.depth_known),)])
+    way = path.shown[first : last + 1]
+    reach = np.ptp(way, axis=0)
+    axis = int(np.argmax(reach))
+    return [first + index for index in _extremes(way[:, axis], _WAVER_SHARE * reach[axis])[1:-1]]
 
 
 def _length(way: np.ndarray) -> float:
     """Length of the way there and back along one axis, less its tremor."""
-    return float(np.abs(np.diff(way[_extremes(way, _TREMOR_SHARE)])).sum())
+    return float(np.abs(np.diff(way[_extremes(way, _TREMOR_SHARE * np.ptp(way))])).sum())
 
 
-def _extremes(way: np.ndarray, share: float) -> list[int]:
-    """First index, those between at which the way turns round by more than a share of its reach, and last index."""
-    tolerance = share * np.ptp(way)
+def _extremes(way: np.ndarray, tolerance: float) -> list[int]:
+    """First index, those between at which the way turns round by more than the tolerance, and last index."""
     found, candidate, direction = [0], 0, 0.0
     for index in range(1, len(way)):
         step = way[index] - way[candidate]

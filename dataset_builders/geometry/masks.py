@@ -5,6 +5,9 @@ import numpy as np
 from pycocotools import mask as coco
 
 _CORE = 0.6  # of the greatest distance from a rough mask's edge; what lies deeper is the object
+_GROWTH = 0.04  # of the square root of its area, by which an object may grow between two frames on each side
+_ROUNDS = 2
+_MIN_KEPT = 0.35  # of a rough mask; if less seems to be the object, colour cannot tell it from its surroundings
 
 
 def encode_mask(mask: np.ndarray) -> dict:
@@ -54,39 +57,29 @@ def refine_mask(picture: np.ndarray, rough: np.ndarray, predicted: np.ndarray | 
     """
     likely = rough
     if predicted is not None:
-        grown = cv2.dilate(predicted.astype(np.uint8), disc(int(2 + 0.04 * np.sqrt(predicted.sum())))) > 0
-        likely = rough & grown if (rough & grown).any() else rough
-    mask = likely
-    rows, columns = np.nonzero(mask)
+        near = disc(int(2 + _GROWTH * np.sqrt(predicted.sum())))
+        likely = rough & (cv2.dilate(predicted.astype(np.uint8), near) > 0)
+        likely = likely if likely.any() else rough
+    rows, columns = np.nonzero(likely)
     margin = int(6 + 0.4 * np.sqrt(len(rows)))
-    window = (
-        slice(max(rows.min() - margin, 0), rows.max() + margin + 1),
-        slice(max(columns.min() - margin, 0), columns.max() + margin + 1),
-    )
-    inside = mask[window].astype(np.uint8)
-    near = cv2.dilate(np.maximum(inside, rough[window].astype(np.uint8)), disc(2))
-    if near.all():
-        return mask
-    labels = np.where(near > 0, np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD), cv2.GC_BGD).astype(np.uint8)
-    depth = cv2.distanceTransform(cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[
-        1:-1, 1:-1
-    ]
+    window = tuple(slice(max(axis.min() - margin, 0), axis.max() + margin + 1) for axis in (rows, columns))
+    inside = likely[window].astype(np.uint8)
+    possible = cv2.dilate((likely | rough)[window].astype(np.uint8), disc(2))
+    if possible.all():
+        return likely
+    labels = np.where(possible > 0, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
+    labels[inside > 0] = cv2.GC_PR_FGD
+    padded = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     labels[depth > _CORE * depth.max()] = cv2.GC_FGD
     cv2.setRNGSeed(0)
-    cv2.grabCut(
-        np.ascontiguousarray(picture[window]),
-        labels,
-        None,
-        np.zeros((1, 65)),
-        np.zeros((1, 65)),
-        3,
-        cv2.GC_INIT_WITH_MASK,
-    )
-    tight = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(np.ascontiguousarray(picture[window]), labels, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    tight = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     tight = cv2.morphologyEx(tight, cv2.MORPH_OPEN, disc(1))
-    if tight.sum() < 0.35 * inside.sum():
-        return mask
-    refined = np.zeros_like(mask)
+    if tight.sum() < _MIN_KEPT * inside.sum():
+        return likely
+    refined = np.zeros_like(likely)
     refined[window] = tight > 0
     return refined
 

@@ -21,6 +21,7 @@ _MEMORY = 5  # frames that the expected area is the median of
 _MIN_TRAVEL = 0.15  # of the square root of its area, over as many frames
 _MAX_GUESSES = 2  # frames in a row in which a mask is carried on although something else seems to move there
 _MIN_EVIDENT = 0.1  # of a component's pixels, for a new object
+_BULK = 4  # pixels of half the width of what may be an object beside another; less is a seam
 _TOUCHING = 4  # pixels between the masks of parts of one object
 
 
@@ -51,6 +52,12 @@ class Chain:
         near = sorted(self.masks, key=lambda other: abs(other - frame))[:_MEMORY]
         return float(np.median([self.masks[other].sum() for other in near]))
 
+    def forget(self, frame: int) -> None:
+        """Take a frame out."""
+        del self.masks[frame]
+        self.moved.pop(frame, None)
+        self.doubtful.discard(frame)
+
 
 def follow_objects(motion: Motion) -> list[Chain]:
     """Follow every moving component over the frames, forth and then back into the time before it was seen moving.
@@ -65,8 +72,10 @@ def follow_objects(motion: Motion) -> list[Chain]:
     found: list[Chain] = []
     active: list[Chain] = []
     for frame in range(len(motion.frames)):
-        free = list(components[frame])
-        active = [chain for chain in active if _extend(chain, frame - 1, frame, free, motion)]
+        active = [chain for chain in active if _extend(chain, frame - 1, frame, components[frame], motion)]
+        active = _drop_doubles(active, frame)
+        free = [c for c in components[frame] if not any((c & chain.masks[frame]).any() for chain in active)]
+        free += _left_over(components[frame], active, frame, motion)
         started = [chain for component in free for chain in _start_chains(component, frame, motion)]
         active += started
         found += started
@@ -101,6 +110,28 @@ def _goes_with(part: Chain, whole: Chain) -> bool:
     return bool(np.mean(touching) > 0.7 and np.linalg.norm(offsets[-1] - offsets[0]) < 0.3 * side)
 
 
+def _drop_doubles(chains: list[Chain], frame: int) -> list[Chain]:
+    """End chains that have slid onto a heavier one."""
+    kept: list[Chain] = []
+    for chain in sorted(chains, key=lambda chain: -chain.weight):
+        if _claimed(chain.masks[frame], frame, kept):
+            chain.forget(frame)
+        else:
+            kept.append(chain)
+    return kept
+
+
+def _left_over(components: list[np.ndarray], chains: list[Chain], frame: int, motion: Motion) -> list[np.ndarray]:
+    """What of the components is evident but in no object's mask: another object that touches it."""
+    taken = np.zeros_like(motion.moving[frame])
+    for chain in chains:
+        taken |= chain.masks[frame]
+    taken = cv2.dilate(taken.astype(np.uint8), disc(_TOUCHING)) > 0
+    rest = [component & motion.evident[frame] & ~taken for component in components if (component & taken).any()]
+    opened = [cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, disc(_BULK)) for part in rest]
+    return [part for mask in opened for part in connected_parts(mask, MIN_PICTURE_SHARE)]
+
+
 def _start_chains(component: np.ndarray, frame: int, motion: Motion) -> list[Chain]:
     if motion.evident[frame][component].mean() < _MIN_EVIDENT:
         return []
@@ -116,8 +147,7 @@ def _extend_back(chain: Chain, components: list[list[np.ndarray]], larger: list[
         if not _extend(chain, frame + 1, frame, free, motion):
             return
         if _claimed(chain.masks[frame], frame, larger):
-            del chain.masks[frame]
-            chain.moved.pop(frame, None)
+            chain.forget(frame)
             return
 
 
@@ -126,18 +156,13 @@ def _claimed(mask: np.ndarray, frame: int, chains: list[Chain]) -> bool:
 
 
 def _extend(chain: Chain, known: int, frame: int, components: list[np.ndarray], motion: Motion) -> bool:
-    """Carry a chain from a known frame to its neighbour and take its components out of the list.
-
-    Returns:
-        `bool`: Whether the chain goes on.
-    """
+    """Carry a chain from a known frame to its neighbour; whether it goes on."""
     pair = min(known, frame)
     flow = motion.backward[pair] if frame > known else motion.forward[pair]
     predicted = warp_mask(chain.masks[known], flow)
     if predicted.sum() < MIN_PICTURE_SHARE * predicted.size:
         return False
     own = [c for c in components if (c & predicted).sum() > _MIN_OVERLAP * min(c.sum(), predicted.sum())]
-    components[:] = [c for c in components if not any(c is other for other in own)]
     for mask, moved in _candidates(chain, frame, predicted, own, motion):
         if _continues(chain, mask, predicted, frame, motion.frames[frame]):
             chain.masks[frame] = mask

@@ -48,8 +48,10 @@ _SECTOR_MARGIN = 5.0  # degrees to the next direction
 _MIN_SIZE_CHANGE = 0.2  # of the logarithm of the linear size: 22 %
 _MIN_DISTANCE_CHANGE = 0.1  # of the logarithm of the distance, where depth is known
 _STATIC_FACTOR = 4.0  # times the change of size of regions that stand still
-_KEPT = 0.25  # of the least change: what is less is none
+_KEPT = 0.35  # of the least change: what is less is none
 _DEFAULT_STATIC_SIZE = 0.03
+_SMOOTHED_STEP = 0.3  # noise of a step between smoothed places, of the noise of one place
+_MIN_LENGTH_RATIO = 0.4  # between the ways in the world and in the picture, or the camera follows in part
 _FASTER, _STEADY, _STANDING = 1.8, 1.25, 0.2  # ratios of speeds
 
 
@@ -106,9 +108,9 @@ def object_facts(
     found = _direction_facts("apparent_direction", path, path.picture)
     if path.world is not None:
         found += _direction_facts("direction", path, path.world)
-        found.append(_speed_fact(path))
+        found.append(_speed_fact(path, path.world))
         if camera is not None and camera.kind != "still":
-            found.append(_followed_fact(path))
+            found.append(_followed_fact(path, path.world))
     if path.distances is not None or (camera is not None and camera.kind in ("still", "turn_only")):
         found.append(_distance_fact(path, track.errors.get("static_size", _DEFAULT_STATIC_SIZE)))
     return [ObjectFact(kind, label, span, _rounded(numbers), made_by) for kind, label, span, numbers in found]
@@ -173,34 +175,36 @@ def _direction(places: np.ndarray, extent: float) -> tuple[str | None, dict[str,
 def _distance_fact(path: ObjectPath, static_size: float) -> _Found:
     """Toward or away from the camera, by distance where it is known, else by size."""
     if path.distances is not None:
-        measures, least, sign = [path.distances], _MIN_DISTANCE_CHANGE, 1.0
-        numbers = {}
+        measures, least, sign, error = [path.distances], _MIN_DISTANCE_CHANGE, 1.0, 0.0
     else:
-        measures, least, sign = [path.sizes, path.spans], max(_MIN_SIZE_CHANGE, _STATIC_FACTOR * static_size), -1.0
-        numbers = {"static_size_log": static_size}
+        measures, least, sign, error = [path.sizes, path.spans], _MIN_SIZE_CHANGE, -1.0, _STATIC_FACTOR * static_size
+    numbers = {"static_size_log": static_size} if error else {}
     curves = [smooth(measure) for measure in measures]
     change = float(curves[0][-1] - curves[0][0])
     travelled = float(np.abs(np.diff(curves[0][:: max(1, (len(curves[0]) - 1) // 6)])).sum())
     jitter = float(np.std(measures[0] - np.polyval(np.polyfit(path.seconds, measures[0], 2), path.seconds)))
-    numbers |= {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": least}
+    numbers |= {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": max(least, error)}
     label = None
     # The box must say the same as the area, at least half as loudly: limbs change one of them alone.
-    agreed = all(np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > least / 2 for c in curves)
-    if abs(change) >= max(least, 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
+    agreed = all(
+        np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > numbers["least_log"] / 2 for c in curves
+    )
+    if abs(change) >= max(least, error, 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
         label = DISTANCES[int(sign * change > 0)]
-    elif max(np.ptp(curve) for curve in curves) <= _KEPT * least + 2 * static_size * (path.distances is None):
+    elif max(np.ptp(curve) for curve in curves) <= _KEPT * least and error <= least:
         label = DISTANCES[2]
     return "distance", label, _span(path), numbers
 
 
-def _speed_fact(path: ObjectPath) -> _Found:
+def _speed_fact(path: ObjectPath, world: np.ndarray) -> _Found:
     """How the speed changed; in the picture only for what keeps its distance, which deforms speeds there."""
-    places = path.points if path.points is not None else path.world
+    places = path.points if path.points is not None else world
     scale = 1.0 if path.points is None else float(np.median(np.linalg.norm(path.points, axis=1)))
     curve = smooth(places)
     steps = np.linalg.norm(np.diff(curve, axis=0), axis=1) / scale
     speeds = steps / np.diff(path.seconds)
     jitter = noise(places) / scale
+    net_of_path = float(np.linalg.norm(curve[-1] - curve[0]) / scale / max(steps.sum(), 1e-9))
     thirds = np.array_split(speeds, 3)
     first, middle, last = (float(part.mean()) for part in thirds)
     fastest = max(float(speeds.max()), 1e-9)
@@ -210,18 +214,21 @@ def _speed_fact(path: ObjectPath) -> _Found:
         "last_third_side_per_second": last,
         "slowest_of_fastest": float(speeds.min()) / fastest,
         "variation": float(speeds.std() / max(speeds.mean(), 1e-9)),
+        "net_of_path": net_of_path,
         "noise_side": jitter,
     }
-    return "speed", _speed_label(path, speeds, jitter, (first, middle, last)), _span(path), numbers
+    return "speed", _speed_label(path, speeds, jitter, (first, middle, last), net_of_path), _span(path), numbers
 
 
 def _speed_label(
-    path: ObjectPath, speeds: np.ndarray, jitter: float, thirds: tuple[float, float, float]
+    path: ObjectPath, speeds: np.ndarray, jitter: float, thirds: tuple[float, float, float], net_of_path: float
 ) -> str | None:
     first, middle, last = thirds
     travelled = float((speeds * np.diff(path.seconds)).sum())
-    step_noise = jitter / float(np.median(np.diff(path.seconds)))
+    step_noise = _SMOOTHED_STEP * jitter / float(np.median(np.diff(path.seconds)))
     if travelled < 2 * _least_move(path.extent) or step_noise > 0.25 * speeds.mean() or len(speeds) < 6:
+        return None
+    if net_of_path < MIN_NET_OF_PATH:  # at a turning point everything stands for a moment
         return None
     sizes = smooth(path.sizes)
     if path.points is None and abs(sizes[-1] - sizes[0]) > 0.6 * _MIN_SIZE_CHANGE:
@@ -239,9 +246,9 @@ def _speed_label(
     return None
 
 
-def _followed_fact(path: ObjectPath) -> _Found:
+def _followed_fact(path: ObjectPath, places: np.ndarray) -> _Found:
     """How the motion in the world shows in the picture of a camera that moves itself."""
-    world, in_world = _direction(path.world, path.extent)
+    world, in_world = _direction(places, path.extent)
     picture, in_picture = _direction(path.picture, path.extent)
     least = _least_move(path.extent)
     between = abs((in_world["angle_degrees"] - in_picture["angle_degrees"] + 180) % 360 - 180)
@@ -252,19 +259,19 @@ def _followed_fact(path: ObjectPath) -> _Found:
         "apparent_up_side": in_picture["up_side"],
         "between_degrees": between,
     }
-    goes = [
-        n["path_side"] * n["net_of_path"] >= least and n["net_of_path"] >= MIN_NET_OF_PATH
-        for n in (in_world, in_picture)
-    ]
+    lengths = [numbers["path_side"] * numbers["net_of_path"] for numbers in (in_world, in_picture)]
+    straight = [numbers["net_of_path"] >= MIN_NET_OF_PATH for numbers in (in_world, in_picture)]
+    goes = [length >= least and steady for length, steady in zip(lengths, straight, strict=True)]
+    shorter, longer = min(lengths), max(*lengths, 1e-9)
     label = None
     # What a camera follows never stands quite still in its picture.
     if goes[0] and 2 * in_picture["spread_side"] < min(least, 0.25 * in_world["path_side"]):
         label = FOLLOWED[0]
     elif world == AT_REST and goes[1]:
         label = FOLLOWED[1]
-    elif all(goes) and between <= 30:
+    elif all(goes) and between <= 30 and _MIN_LENGTH_RATIO < shorter / longer:
         label = FOLLOWED[2]
-    elif all(goes) and between >= 150:
+    elif all(goes) and between >= 150 and _MIN_LENGTH_RATIO < shorter / longer:
         label = FOLLOWED[3]
     return "followed", label, _span(path), numbers
 

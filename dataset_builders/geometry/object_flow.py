@@ -1,6 +1,7 @@
 """What moves in a clip against its background: dense optical flow less the motion of the background."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -96,6 +97,36 @@ def measure_motion(clip: Clip) -> Motion:
     moving = np.concatenate([first[None], inner, last[None]])
     evident = np.concatenate([evident[:1, 0], evident[1:, 0] | evident[:-1, 1], evident[-1:, 1]])
     return Motion(frames, forward, backward, homographies, moving, evident & moving, share, residual)
+
+
+def static_size_noise(motion: Motion) -> float:
+    """How much the size of regions that stand still seems to change over a clip, where it should not.
+
+    In each cell of a grid the growth of what does not move is summed over the pairs of frames, less the growth that
+    the background's homography gives it.
+
+    Returns:
+        `float`: 90th percentile over the cells of the absolute change of the logarithm of the linear size; NaN where
+            no cell rests for most of the clip.
+    """
+    step = _GRID // 2
+    grid = _pixel_grid(motion.moving.shape[1:])
+    height, width = motion.moving.shape[1:]
+    bounds = [np.linspace(0, side, cells + 1).astype(int) for side, cells in ((height, 4), (width, 6))]
+    cells = [(slice(a, b, step), slice(c, d, step)) for a, b in pairwise(bounds[0]) for c, d in pairwise(bounds[1])]
+    growth = np.full((len(motion.forward), len(cells)), np.nan)
+    for pair, homography in enumerate(motion.homographies):
+        rest = motion.forward[pair] - _background_flow(grid, homography)
+        for number, cell in enumerate(cells):
+            still = np.linalg.norm(rest[cell], axis=-1) < _BACKGROUND_PIXELS
+            if still.mean() > 0.5:
+                design = np.column_stack([grid[cell][still], np.ones(still.sum())])
+                slopes = np.linalg.lstsq(design, rest[cell][still], rcond=None)[0]
+                growth[pair, number] = (slopes[0, 0] + slopes[1, 1]) / 2
+    seen = np.isfinite(growth).mean(axis=0) > 0.7
+    if not seen.any():
+        return float("nan")
+    return float(np.percentile(np.abs(np.nansum(growth[:, seen], axis=0)), 90))
 
 
 def warp_mask(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:

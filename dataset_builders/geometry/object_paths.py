@@ -33,7 +33,7 @@ class ObjectPath:
         spans (`np.ndarray` of shape `(n,)`): Natural logarithms of the diagonal of the bounding box, corrected alike.
         distances (`np.ndarray` of shape `(n,)`, *optional*): Natural logarithms of the distance from where the first
             camera was; `None` where depth is not known.
-        points (`np.ndarray` of shape `(n, 3)`, *optional*): Places in the first camera's axes in the unit of the poses.
+        points (`np.ndarray` of shape `(n, 3)`, *optional*): Places in the first camera's axes, unit of the poses.
     """
 
     seconds: np.ndarray

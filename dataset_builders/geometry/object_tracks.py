@@ -10,7 +10,7 @@ from ...modeling.clip import Clip
 from ..clip_record import CameraPoses, ObjectTrack
 from .masks import encode_mask
 from .object_chains import Chain, centre, follow_objects
-from .object_flow import Motion, measure_motion
+from .object_flow import Motion, measure_motion, static_size_noise
 
 NAME = "moving object"
 MAX_OBJECTS = 3
@@ -45,20 +45,32 @@ def find_objects(
     if camera is not None and camera.kind in ("up_to_scale", "metric"):
         chains = [chain for chain in chains if not _may_be_parallax(chain, motion, camera, clip.frames[0].size)]
     chains = [chain for chain in chains if chain.weight >= _MIN_WEIGHT * chains[0].weight][:max_objects]
+    errors = {
+        "background_share": float(np.median(motion.share)),
+        "background_pixels": float(np.median(motion.residual)),
+    }
+    if np.isfinite(static := static_size_noise(motion)):
+        errors["static_size"] = static
     called = list(names[: len(chains)]) or _names_by_place(chains)
-    tracks = [_as_track(chain, clip, motion, name) for chain, name in zip(chains, called, strict=False)]
-    nameless = [_as_track(chain, clip, motion, None) for chain in chains[len(called) :]]
+    tracks = [
+        _as_track(chain, clip.frames[0].size, len(clip.frames), name, errors)
+        for chain, name in zip(chains, called, strict=False)
+    ]
+    nameless = [
+        _as_track(chain, clip.frames[0].size, len(clip.frames), None, errors) for chain in chains[len(called) :]
+    ]
     return tracks + nameless
 
 
-def _as_track(chain: Chain, clip: Clip, motion: Motion, name: str | None) -> ObjectTrack:
-    size = clip.frames[0].size
-    masks: list[dict | None] = [None] * len(clip.frames)
+def _as_track(
+    chain: Chain, size: tuple[int, int], frames: int, name: str | None, errors: dict[str, float]
+) -> ObjectTrack:
+    masks: list[dict | None] = [None] * frames
     for frame, mask in chain.masks.items():
         masks[frame] = encode_mask(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5)
     sure = np.array([name is not None and mask is not None for mask in masks])
     sure[list(chain.doubtful)] = False
-    return ObjectTrack(name or NAME, tuple(masks), sure, {"opencv": version("opencv-python-headless")})
+    return ObjectTrack(name or NAME, tuple(masks), sure, {"opencv": version("opencv-python-headless")}, errors)
 
 
 def _names_by_place(chains: list[Chain]) -> list[str]:

@@ -8,6 +8,9 @@ import numpy as np
 from PIL import Image
 
 TRACK_SIDE = 640  # longer side in pixels of the pictures that points are followed in; thresholds are in its pixels
+MIN_TRACKS = 30  # points in a pair of frames that can tell anything
+_SPAN_SHARE = 0.35  # of a frame's points that must be left where a far pair ends
+_SPAN_STARTS = 8  # far pairs begin at about so many frames
 _MAX_POINTS = 500
 _MIN_DISTANCE = 8  # pixels between points
 _QUALITY = 0.01  # of the strongest corner
@@ -35,6 +38,25 @@ class PointTracks:
         """Positions in two frames, each `(M, 2)`, of the points that are followed through both."""
         shown = np.isfinite(self.positions[[first, last], :, 0]).all(axis=0)
         return self.positions[first, shown], self.positions[last, shown]
+
+    def only(self, frames: Sequence[int]) -> "PointTracks":
+        """The same points in some of the frames."""
+        return PointTracks(self.positions[list(frames)], self.size, self.scale)
+
+    def far_pairs(self) -> list[tuple[int, int]]:
+        """Pairs of frames as far apart as enough points reach, over the whole clip with overlap."""
+        count, pairs, first = len(self.positions), [], 0
+        followed = np.isfinite(self.positions[..., 0])
+        while first < count - 1:
+            needed = max(MIN_TRACKS, _SPAN_SHARE * followed[first].sum())
+            last = first + 1
+            while last + 1 < count and (followed[first] & followed[last + 1]).sum() >= needed:
+                last += 1
+            pairs.append((first, last))
+            if last == count - 1 and len(pairs) >= _SPAN_STARTS // 2:
+                break
+            first += max(1, min((last - first) // 2, count // _SPAN_STARTS))
+        return pairs
 
 
 def track_points(frames: Sequence[Image.Image], masks: Sequence[np.ndarray | None] | None = None) -> PointTracks:

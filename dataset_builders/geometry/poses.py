@@ -1,7 +1,9 @@
 """How a camera stood, turned or moved, found from the frames of a clip of one still scene."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +14,18 @@ from scipy.spatial.transform import Rotation, Slerp
 from ...modeling.atomic import scratch_dir
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses
-from .point_tracks import PointTracks, grey_pictures, track_points
+from .pixel_check import check_path
+from .point_tracks import MIN_TRACKS, PointTracks, grey_pictures, track_points
 from .structure_from_motion import FOCAL_GUESS, SolvedPath, frame_name, solve_paths
-from .turns import MIN_TRACKS, STILL_PIXELS, fit_turn, still_pixels
+from .turns import STILL_PIXELS, fit_turn, still_pixels
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip  # imports torch, for which a process that solves for poses need not wait
 
 MIN_FRAMES = 6
-_MAX_SOLVED_FRAMES = 14  # that structure from motion places; the others lie between them
+MIN_EPIPOLAR_SHARE = 0.6  # of the points followed that must lie where a path says
+MIN_PARALLAX_PIXELS = 2.0  # of a picture 640 wide, that a change of place must move the median point
+_MAX_SOLVED_FRAMES = 12  # that structure from motion places; the others lie between them
 
 Solver = Callable[[Path, int, int, int], list[SolvedPath]]
 
@@ -72,10 +77,8 @@ def estimate_camera(
     if fit.verdict == "turn":
         return CameraPoses("turn_only", poses, _intrinsics(clip, fit.focal), None, fit.errors(), made_by)
     if fit.verdict == "unclear":
-        numbers = ", ".join(f"{name} {value:g}" for name, value in fit.errors().items())
-        raise ClipError(
-            "unclear", f"the camera may turn or move ({numbers})", "give a clip whose camera does more, or less"
-        )
+        reason = f"the camera may turn or move ({_list_numbers(fit.errors())})"
+        raise ClipError("unclear", reason, "give a clip whose camera clearly does the one or the other")
     return _solve(clip, tracks, masks, seed, num_threads, solve, fit.errors())
 
 
@@ -101,6 +104,15 @@ def _solve(
             "give a clip whose camera changes place in a textured, mostly still scene",
         )
     first, second = paths
+    for path in paths:
+        check = check_path(tracks.only(keys), path.camera_to_world, path.intrinsics)
+        errors |= {f"{path.mapper}_{name}": round(value, 3) for name, value in asdict(check).items()} if check else {}
+        if check is None or check.epipolar_share < MIN_EPIPOLAR_SHARE or check.parallax_pixels < MIN_PARALLAX_PIXELS:
+            raise ClipError(
+                "unclear",
+                f"the camera path found does not fit the points followed ({_list_numbers(errors)})",
+                "give a clip in which less moves by itself",
+            )
     intrinsics = first.intrinsics.copy()
     intrinsics[:2] /= scale
     places = second.camera_to_world.copy()
@@ -116,6 +128,10 @@ def _solve(
         {"pycolmap": version("pycolmap"), "opencv": version("opencv-python-headless")},
         _between(places, keys, clip.timestamps, count),
     )
+
+
+def _list_numbers(errors: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in errors.items())
 
 
 def _intrinsics(clip: "Clip", focal: float) -> np.ndarray:
@@ -157,11 +173,9 @@ def _write_frames(clip: "Clip", keys: list[int], masks: Sequence[np.ndarray | No
 def _between(poses: np.ndarray, keys: list[int], timestamps: Sequence[float], count: int) -> np.ndarray:
     """Poses of all frames, those between two key frames that are placed by interpolation, the others NaN."""
     result = np.full((count, 4, 4), np.nan)
-    for (key, pose), (next_key, next_pose) in zip(
-        zip(keys, poses, strict=True), list(zip(keys, poses, strict=True))[1:], strict=False
-    ):
-        for index, known in ((key, pose), (next_key, next_pose)):
-            result[index] = known
+    result[keys] = poses
+    for key, next_key in pairwise(keys):
+        pose, next_pose = result[key], result[next_key]
         if not (np.isfinite(pose).all() and np.isfinite(next_pose).all()):
             continue
         turn = Slerp([0, 1], Rotation.from_matrix([pose[:3, :3], next_pose[:3, :3]]))

@@ -12,8 +12,8 @@ MIN_REGISTERED = 0.8  # share of the frames that a path must place
 # Focal lengths in longer sides of the picture. Some motions, a sideways one before a wall among them, tell nothing of
 # the focal length; then the guess, that of a phone's video, is what stands.
 FOCAL_GUESS, MIN_FOCAL, MAX_FOCAL = 0.8, 0.3, 3.0
-_MAX_FEATURES = 2048
-_OVERLAP = 5  # each frame is matched with so many next ones, and with those 8, 16, ... further on
+_MAX_FEATURES = 1024
+_OVERLAP = 4  # each frame is matched with so many next ones, and with those 8, 16, ... further on
 _RUNTIME = 30  # seconds; a mapper takes less than 2, and a limit that is met makes results depend on the machine
 
 
@@ -40,14 +40,14 @@ def solve_paths(folder: Path, count: int, seed: int = 0, num_threads: int = 1) -
     """Run both mappers on the frames in a folder.
 
     Args:
-        folder (`Path`): With the pictures `frames/00000.png`, `frames/00001.png`, ... and, where some pixels are not to
-            be used, `masks/00000.png.png`, ... that are black there. COLMAP's own files go there too.
+        folder (`Path`): With the pictures `frames/00000.png`, `frames/00001.png`, ... and, where some pixels are not
+            to be used, `masks/00000.png.png`, ... that are black there. COLMAP's own files go there too.
         count (`int`): Number of frames.
         seed (`int`, *optional*, defaults to 0): Of RANSAC and the mappers.
         num_threads (`int`, *optional*, defaults to 1): Threads; with one, results are reproducible.
 
     Returns:
-        `list[SolvedPath]`: The paths that place enough frames with a focal length that a camera can have; perhaps none.
+        `list[SolvedPath]`: The paths that place enough frames with a plausible focal length; perhaps none.
 
     Raises:
         ClipError: If COLMAP fails.

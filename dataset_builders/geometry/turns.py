@@ -11,19 +11,16 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 
-from .point_tracks import TRACK_SIDE, PointTracks
+from .point_tracks import MIN_TRACKS, TRACK_SIDE, PointTracks
 
-MIN_TRACKS = 30  # points in a pair of frames
 STILL_PIXELS = 0.5  # of a picture 640 wide, as all the pixels here
 TURN_STEP_PIXELS = 0.6  # largest median error of a turn between neighbouring frames
 TURN_SPAN_PIXELS = 1.0  # and between frames far apart, over which tracks drift
 TURN_SHARE, MOVE_SHARE = 0.6, 0.45  # of the tracks between frames far apart that a turn explains: at least, at most
 MOVE_SPAN_PIXELS = 2.0  # a larger error of the best turn is a change of place
-MIN_FOCAL, MAX_FOCAL = 0.4, 4.0  # longer sides of the picture
+MIN_FOCAL, MAX_FOCAL, _FOCAL_GUESS = 0.4, 4.0, 0.8  # longer sides of the picture
 KEYSTONE_SIGMAS = 6.0  # by how many standard errors a turn's keystone must differ from none
 _SHIFTING_PIXELS = 2.0  # a picture whose middle shifts by less only rolls: no keystone is to be seen
-_SPAN_SHARE = 0.35  # of a frame's points that must be left where a far pair ends
-_SPAN_STARTS = 8  # far pairs begin at so many frames at least, where there are so many
 _OUTLIER_PIXELS = 1.5
 _EXPLAINED_PIXELS = 2.0
 
@@ -114,7 +111,7 @@ def fit_turn(tracks: PointTracks) -> tuple[TurnFit, np.ndarray] | None:
     """
     count = len(tracks.positions)
     steps = [_pair(tracks, index, index + 1) for index in range(count - 1)]
-    spans = [_pair(tracks, *ends) for ends in _far_pairs(tracks)]
+    spans = [_pair(tracks, *ends) for ends in tracks.far_pairs()]
     if any(pair is None for pair in steps) or any(pair is None for pair in spans):
         return None
 
@@ -126,6 +123,8 @@ def fit_turn(tracks: PointTracks) -> tuple[TurnFit, np.ndarray] | None:
     step = grid[1] - grid[0]
     bounds = (max(best - step, grid[0]), min(best + step, grid[-1]))
     focal = float(np.exp(minimize_scalar(span_error, bounds=bounds, method="bounded", options={"xatol": 0.01}).x))
+    if _median(spans, _shift_of_middle) < _SHIFTING_PIXELS:
+        focal = _FOCAL_GUESS  # a roll tells nothing of it
     keystone, keystone_error = _keystone(spans)
     fit = TurnFit(
         focal=focal,
@@ -141,22 +140,6 @@ def fit_turn(tracks: PointTracks) -> tuple[TurnFit, np.ndarray] | None:
     for index, pair in enumerate(steps):
         poses[index + 1, :3, :3] = poses[index, :3, :3] @ _turn(pair, focal)[0].inv().as_matrix()
     return fit, poses
-
-
-def _far_pairs(tracks: PointTracks) -> list[tuple[int, int]]:
-    """Pairs of frames as far apart as enough tracks reach, over the whole clip with overlap."""
-    count, pairs, first = len(tracks.positions), [], 0
-    followed = np.isfinite(tracks.positions[..., 0])
-    while first < count - 1:
-        needed = max(MIN_TRACKS, _SPAN_SHARE * followed[first].sum())
-        last = first + 1
-        while last + 1 < count and (followed[first] & followed[last + 1]).sum() >= needed:
-            last += 1
-        pairs.append((first, last))
-        if last == count - 1 and len(pairs) >= _SPAN_STARTS // 2:
-            break
-        first += max(1, min((last - first) // 2, count // _SPAN_STARTS))
-    return pairs
 
 
 def _pair(tracks: PointTracks, first: int, last: int) -> _Pair | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clip_error import ClipError
-from ..clip_record import ClipRecord, Window
+from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
+from ..sources.mask_files import mask_folder, read_mask_files
+from ..sources.video_files import folder_state
 from .record_json import build_record, camera_to_json, clip_folder, track_to_json, window_name, window_to_json
 from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 # After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
 _FATAL = ("timeout", "memory", "damaged")
+_TOLD_DEGREES = 1.0
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
 
@@ -56,19 +59,20 @@ class ShotsTask:
     def run(self, report: Report) -> None:
         """Find the windows of the video, and what tells copies of it."""
         from ..sources.video_files import content_hash
-        from ..sources.windows import find_windows
+        from ..sources.windows import search_windows
 
         report("shots")
         path, settings = self.video.path, self.settings
         value, fault = None, None
         try:
             with _as_clip_errors():
-                windows = find_windows(path, settings.seed, settings.max_windows)
+                found = search_windows(path, settings.seed, settings.max_windows)
             value = {
                 "source": self.video.source,
                 "licence": None,
                 "content": content_hash(path),
-                "windows": [window_to_json(window) for window in windows],
+                "windows": [window_to_json(window) for window in found.windows],
+                "dropped": found.dropped,
             }
         except ClipError as error:
             fault = Fault.of(error, "shots")
@@ -114,12 +118,15 @@ class WindowTask:
 
     @property
     def fault(self) -> Fault | None:
-        """The first fault of the stages."""
-        return next((result.fault for result in self.results.values() if result.fault is not None), None)
+        """Why nothing is known that could be asked: what failed first, or the last word on what is unclear."""
+        faults = [result.fault for result in self.results.values() if result.fault is not None]
+        return next((fault for fault in faults if fault.code != "unclear"), faults[-1] if faults else None)
 
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
         subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
+        if stage == "objects" and self.settings.objects == "files":
+            subject["masks"] = folder_state(mask_folder(self.video.path))
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
 
     def next_stage(self) -> str | None:
@@ -139,7 +146,7 @@ class WindowTask:
             report(stage)
             value, fault = None, None
             try:
-                value = _RUN[stage](self.record, frames, self.settings)
+                value = _RUN[stage](self, frames)
                 if "fault" in value:  # of a part of the stage, beside which others have come to something
                     fault = Fault.of(value.pop("fault"), stage)
             except ClipError as error:
@@ -182,45 +189,87 @@ class _Frames:
         return read_frames(self.path, self.window)
 
 
-def _run_poses(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> dict[str, Any]:
+def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
     try:
-        value["camera"] = camera_to_json(estimate_camera(frames.clip, settings.seed))
+        value["camera"] = camera_to_json(estimate_camera(frames.clip, task.settings.seed))
     except ClipError as error:
         value["fault"] = error  # objects may still be found
     return value
 
 
-def _run_objects(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> dict[str, Any]:
-    from ..geometry.object_tracks import find_objects
+def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.resting import find_resting_regions
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
-    movers = []
+    camera, movers = task.record.camera, []
     try:
-        if settings.objects == "flow":
-            movers = find_objects(frames.clip, record.camera)
+        movers = _find_objects(frames, camera, task.settings.objects)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
-    if record.camera is not None:
-        regions = find_resting_regions(frames.clip, record.camera, movers)
+    if camera is not None:
+        regions = find_resting_regions(frames.clip, camera, movers)
         value["resting"] = [track_to_json(track) for track in regions]
     return value
 
 
-def _run_facts(record: ClipRecord, frames: _Frames, settings: BuildSettings) -> dict[str, Any]:
+def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
+    if objects == "flow":
+        from ..geometry.object_tracks import find_objects
+
+        return find_objects(frames.clip, camera)
+    folder = mask_folder(frames.path)
+    if objects == "none" or not folder.is_dir():
+        return []
+    from ...modeling.video_timeline import read_timeline
+
+    with _as_clip_errors():
+        timeline = read_timeline(frames.path)
+    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
+    numbers = [
+        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
+    ]
+    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
+
+
+def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
 
+    record = task.record
     value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
     if not list_candidates(value["facts"]):
-        value["fault"] = ClipError("unclear", "no clear motion of the camera or of an object", "give another clip")
+        reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
+        value["fault"] = ClipError(
+            "unclear", reason, "give a clip with one clear motion of the camera or of an object"
+        )
     return value
 
 
-_RUN: Mapping[str, Callable[[ClipRecord, _Frames, BuildSettings], dict[str, Any]]] = {
+def _describe_camera(task: WindowTask) -> str:
+    """What is known of the camera, with numbers, where it is not enough for a question."""
+    from ..geometry.camera_motion import camera_strengths
+
+    fault, camera = task.results["poses"].fault, task.record.camera
+    if fault is not None:
+        return fault.reason
+    if camera is None or camera.registered.sum() < 2:
+        return "no poses"
+    strengths = camera_strengths(camera.camera_to_world[camera.registered], scene_depth=camera.scene_depth or 1.0)
+    said = ", ".join(f"{label} {degrees:.1f}" for label, degrees in strengths.items() if degrees >= _TOLD_DEGREES)
+    return f"{camera.kind}, in degrees {said or 'all weak'}"
+
+
+def _describe_objects(task: WindowTask) -> str:
+    fault, objects = task.results["objects"].fault, task.record.objects
+    if fault is not None:
+        return fault.reason
+    return f"{len(objects)} without a clear motion" if objects else "nothing moves"
+
+
+_RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {
     "poses": _run_poses,
     "objects": _run_objects,
     "facts": _run_facts,

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
@@ -21,6 +22,7 @@ from .worker_pool import WorkerPool
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
 TIME_LIMIT = 120.0  # seconds a clip and stage
+_PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
 MEMORY_LIMIT = 4 * 2**30  # bytes a worker
 
 
@@ -77,6 +79,9 @@ def build_from_videos(
     Raises:
         InputError: If there is no video, another build writes there or left its files, or the disk is full.
     """
+    for package in _PACKAGES:
+        if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     videos = list_videos(source)
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
@@ -115,6 +120,7 @@ def _write(
     if stored is not None and stored.key == key and stored.value is not None:
         written = Written(**stored.value)
         if all((output / path).is_file() for path in ["README.md", *_paths(written)]):
+            _remove_others(output, written)
             return written
     with atomic_dir(files.folder / "dataset") as folder:
         made = {split: stream_rows(_row_tasks(files, outcomes), pool, faults) for split, outcomes in splits.items()}
@@ -154,11 +160,16 @@ def _place(made: Path, output: Path, written: Written, card: Callable[[Written],
         os.replace(made / path, output / path)
     with atomic_path(output / "README.md") as temporary:
         temporary.write_text(card(written), encoding="utf-8")
+    _remove_others(output, written)
+    shutil.rmtree(made)
+
+
+def _remove_others(output: Path, written: Written) -> None:
+    """Remove Parquet files of earlier builds, or of one that was killed before its card was written."""
     for name in CONFIGURATIONS:
         for file in (output / name).glob("*.parquet"):
             if f"{name}/{file.name}" not in _paths(written):
                 file.unlink()
-    shutil.rmtree(made)
 
 
 def _paths(written: Written) -> list[str]:

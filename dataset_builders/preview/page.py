@@ -29,6 +29,7 @@ from .pictures import open_picture, save_picture
 FOLDER, PAGE = "preview", "index.html"
 _TEMPLATE = "index.html.jinja"
 _PICTURES = "pictures"
+_MOST_LABELS = 20  # of a task; distances in metres have hundreds
 _QUARANTINE = "quarantine.jsonl"
 
 
@@ -74,6 +75,7 @@ def _describe_build(output: Path, files: Sequence[Path]) -> dict[str, Any]:
         "total": counts.splits.total(),
         "splits": counts.splits.most_common(),
         "tasks": [(task, number, counts.labels[task].most_common()) for task, number in counts.tasks.most_common()],
+        "most_labels": _MOST_LABELS,
         "pose_kinds": count_pose_kinds(output).most_common(),
         "faults": sorted(faults.items(), key=lambda item: -len(item[1])),
         "gates": gates,

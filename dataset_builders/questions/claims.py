@@ -26,7 +26,12 @@ _PLAIN_WORDS = frozenset({"in", "out"})  # directions only in labels
 
 
 def check_claims(
-    text: str, sights: Sequence[Sight], times: Iterable[float], directions: Iterable[str], numbers: Iterable[str] = ()
+    text: str,
+    sights: Sequence[Sight],
+    times: Iterable[float],
+    directions: Iterable[str],
+    numbers: Iterable[str] = (),
+    name: str = "",
 ) -> None:
     """Check a reasoning word by word against the facts.
 
@@ -37,12 +42,13 @@ def check_claims(
         directions (`Iterable[str]`): What the facts say about directions: labels, and what follows from them. Their
             words may be used.
         numbers (`Iterable[str]`): Phrases with other numbers of the facts, such as `12 pixels to the left`.
+        name (`str`, *optional*): What the object is called, which may hold any words.
 
     Raises:
         InputError: Naming the first claim that does not follow.
     """
     changes = [*compare([sights[0], sights[-1]]), *compare(sights)] if sights else []
-    rest = _take(text, _TIME, {f"{time:.1f}" for time in times}, "time")
+    rest = _take(text.replace(name, " ") if name else text, _TIME, {f"{time:.1f}" for time in times}, "time")
     rest = _take(rest, _BOX, {", ".join(map(str, sight.box)) for sight in sights}, "box")
     rest = _take(rest, _CENTRE, {", ".join(map(str, sight.centre)) for sight in sights}, "centre")
     facts = " ; ".join(numbers)

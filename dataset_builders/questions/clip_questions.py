@@ -1,15 +1,19 @@
 """The questions about one clip, from its record alone: words, numbers and masks, no pixels."""
 
+import logging
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
 from .camera_questions import ask_about_camera, name_motion, opposite_motion
 from .object_questions import ask_about_object, askable_facts
 from .option_design import OptionDesign
+
+_logger = logging.getLogger(__name__)
 
 
 class Candidate(NamedTuple):
@@ -61,7 +65,7 @@ def ask_about_clip(
     seed: int = 0,
     name: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The questions about a clip.
+    """The questions about a clip. One whose text does not pass its checks is left out with a warning.
 
     Args:
         record ([`ClipRecord`]): With its facts.
@@ -76,14 +80,27 @@ def ask_about_clip(
         imagery frame its `frame` index and its `mask`, or `None` for the plain frame) and `size` (of the pictures).
     """
     questions = []
-    for kind, _, number in candidates:
-        of = kind.partition("-")[0]
-        identity = f"{record.clip}-{of}-{number}"
+    for candidate in candidates:
+        identity = f"{record.clip}-{candidate.kind.partition('-')[0]}-{candidate.fact}"
         rng = np.random.default_rng([seed, zlib.crc32(identity.encode())])
-        if of == "camera":
-            asked = ask_about_camera(record, record.facts["camera"][number], designs[kind], frames, rng)
-        else:
-            asked = ask_about_object(record, record.facts["objects"][number], designs[kind], frames, rng, name)
+        try:
+            asked = _ask(record, candidate, designs[candidate.kind], frames, rng, name)
+        except InputError as error:
+            _logger.warning("left out %s: %s", identity, error)
+            continue
         if asked is not None:
             questions.append({"id": identity, **asked})
     return questions
+
+
+def _ask(
+    record: ClipRecord,
+    candidate: Candidate,
+    design: OptionDesign,
+    frames: int,
+    rng: np.random.Generator,
+    name: str | None,
+) -> dict[str, Any] | None:
+    if candidate.kind.startswith("camera"):
+        return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, rng)
+    return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, rng, name)

@@ -89,7 +89,7 @@ def object_reasoning(
         follows (`str`): What follows from the places: a sentence.
         rng (`np.random.Generator`): Source of wording.
     """
-    return _compose(rng, span, times, name, sights, follows, f"So what it does is {answer}.")
+    return _compose(rng, span, times, name, sights, follows, f"So the answer is {answer}.")
 
 
 def explain_camera(labels: Sequence[str], change: Change, size: tuple[int, int]) -> str | None:

@@ -66,6 +66,7 @@ def assemble(
     frames: int,
     rng: np.random.Generator,
     numbers: Iterable[str] = (),
+    name: str = "",
 ) -> dict[str, Any]:
     """A question whose first option is right, with its reasoning checked against facts and imagery.
 
@@ -81,13 +82,14 @@ def assemble(
         directions (`Iterable[str]`): Phrases whose words of direction the reasoning may use.
         frames (`int`): How many frames the row shows.
         rng (`np.random.Generator`): Of the options' order.
-        numbers (`Iterable[str]`): Numbers of the facts that the reasoning may name, as `claims` reads them.
+        numbers (`Iterable[str]`): Phrases with other numbers of the facts, as `claims` reads them.
+        name (`str`, *optional*): What the object is called.
 
     Raises:
         InputError: If the reasoning does not follow from what it is checked against.
     """
     asked = shuffled(wording, list(options), rng)
-    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers)
+    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers, name)
     return {
         "source": record.source,
         "task": task,

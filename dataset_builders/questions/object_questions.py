@@ -82,7 +82,8 @@ def ask_about_object(
     imagined = _imagine_span(record, fact, track)
     if imagined is None or not _shows(fact, imagined):
         return None
-    called = "the " + (name if name and fact["object"] == 0 else track.name)
+    name = name if name and fact["object"] == 0 else check_name(track.name)
+    called = f"the {name}"
     span = (imagined.seconds[0], imagined.seconds[-1])
     start, end = (f"{second:.1f} s" for second in span)
     follows, numbers = _explain(fact, imagined)
@@ -94,11 +95,12 @@ def ask_about_object(
         object_reasoning(called, fact["label"], span, imagined.seconds, imagined.sights, follows, rng),
         span,
         imagined,
-        {"object": called.removeprefix("the "), "label": fact["label"], "kind": fact["kind"], **fact["numbers"]},
-        [called, fact["label"], *_DIRECTIONS.get(fact["label"], ())],
+        {"object": name, "label": fact["label"], "kind": fact["kind"], **fact["numbers"]},
+        [fact["label"], *_DIRECTIONS.get(fact["label"], ())],
         frames,
         rng,
         numbers,
+        name,
     )
 
 
@@ -109,7 +111,7 @@ def check_name(name: str) -> str:
         InputError: If it is empty, longer than 60 characters, or holds marks that mean something in rows.
     """
     plain = re.sub(r"^(the|a|an) ", "", " ".join(name.split()), flags=re.IGNORECASE)
-    if not 0 < len(plain) <= 60 or re.search(r"[<>{}\[\]()\d]", plain):
+    if not 0 < len(plain) <= 60 or re.search(r"[<>{}\[\]()|]", plain):
         raise InputError(f"the name {name!r} of an object must be plain words, at most 60 characters")
     return plain
 

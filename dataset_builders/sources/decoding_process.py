@@ -4,10 +4,10 @@ from pathlib import Path
 
 from ...modeling.clip import Clip
 from ...modeling.video_file import VideoError
-from ..child_process import ChildProcess
+from ..child_process import ChildProcess, memory_ran_out
 from ..clip_error import ClipError
 from ..clip_record import Window
-from .windows import MAX_WINDOWS, WINDOW_PIXELS, find_windows, read_window
+from .windows import MAX_WINDOWS, WINDOW_PIXELS, WindowSearch, read_window, search_windows
 
 
 class DecodingProcess(ChildProcess):
@@ -23,18 +23,22 @@ class DecodingProcess(ChildProcess):
     """
 
     def __init__(self, **limits):
-        super().__init__("decoder", **limits)
+        super().__init__("decoder", modules=("av", "cv2", "scenedetect.detectors", __name__), **limits)
 
-    def find_windows(self, path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> list[Window]:
-        """What [`windows.find_windows`] gives.
+    def search_windows(self, path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> WindowSearch:
+        """What [`windows.search_windows`] gives: windows, and the shots that are too short for one.
 
         Raises:
             ClipError: Whatever is wrong with the file, `too_short`, `crashed`, `timeout` or `memory`.
         """
-        return self.call(_coded, find_windows, path, seed, max_windows)
+        return self.call(_coded, search_windows, path, seed, max_windows)
+
+    def find_windows(self, path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> list[Window]:
+        """The windows alone; raises as [`search_windows`]."""
+        return self.search_windows(path, seed, max_windows).windows
 
     def read_window(self, path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> Clip:
-        """What [`windows.read_window`] gives; raises as [`find_windows`]."""
+        """What [`windows.read_window`] gives; raises as [`search_windows`]."""
         return self.call(_coded, read_window, path, window, max_pixels)
 
 
@@ -42,6 +46,6 @@ def _coded(function, path: Path, *args):
     try:
         return function(path, *args)
     except VideoError as error:
-        if error.code == "memory":
+        if error.code == "memory" or memory_ran_out():
             raise MemoryError from error
         raise ClipError(error.code, error.reason, error.remedy) from error

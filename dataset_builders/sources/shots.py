@@ -12,9 +12,9 @@ LOOK_PIXELS = 256 * 144
 # Where a cut may be: what stands out from its neighbours, or is large enough by itself (PySceneDetect's defaults).
 _CUT_RATIO, _CUT_FLOOR, _CUT_ALONE = 3.0, 15.0, 27.0
 # It is one if corners cannot be followed across it: real cuts keep under 2 % of them, shaken hands over half.
-_MOST_KEPT, _SURELY_LOST = 0.3, 0.05
+_MOST_KEPT, _SURELY_LOST = 0.15, 0.05
 _BLACK = 12  # mean of a picture in a fade through black
-_CORNERS, _FEWEST_CORNERS = 80, 8
+_CORNERS, _FEWEST_CORNERS, _FEWEST_KEPT = 50, 8, 0.3
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def follow_corners(before: np.ndarray, after: np.ndarray) -> tuple[float, float]
     moved, found, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, None, **settings)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, moved, None, **settings)
     kept = (found.ravel() == 1) & (found_back.ravel() == 1) & (np.linalg.norm(back - corners, axis=-1).ravel() < 1)
-    if kept.mean() < _MOST_KEPT:
+    if kept.mean() < _FEWEST_KEPT:
         return float("inf"), float(kept.mean())
     return float(np.median(np.linalg.norm(moved - corners, axis=-1).ravel()[kept]) / first.shape[1]), float(
         kept.mean()

@@ -93,3 +93,9 @@ def content_hash(path: Path) -> str:
         file.seek(max(0, size - _HASHED_BYTES))
         hashed.update(file.read(_HASHED_BYTES))
     return hashed.hexdigest()
+
+
+def folder_state(folder: Path) -> list[list]:
+    """Names, sizes and times of change of a folder's files, which differ when one was replaced."""
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    return [[path.name, *file_state(path).values()] for path in files]

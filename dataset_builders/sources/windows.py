@@ -69,9 +69,9 @@ def search_windows(path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) ->
         longest = max(shots, key=lambda shot: len(shot.seconds))
         raise ClipError(
             "too_short",
-            f"the longest of {len(shots)} shots has {_describe(longest)}, {FEWEST_FRAMES} over {SHORTEST_SECONDS:g} s"
-            " are needed",
-            "give a clip with longer shots",
+            f"no shot has {FEWEST_FRAMES} frames within {WINDOW_SECONDS:g} s; the longest of {len(shots)} has"
+            f" {_describe(longest)}",
+            "give a clip with longer shots or more frames a second",
         )
     return WindowSearch(_spread(found, max_windows, rng), dropped)
 
@@ -119,7 +119,7 @@ def choose_rate(seconds: np.ndarray, steps: np.ndarray) -> float:
 
 def _sample(seconds: np.ndarray, rate: float) -> np.ndarray:
     """Those times that lie nearest to an even grid of so many a second."""
-    count = max(FEWEST_FRAMES, int((seconds[-1] - seconds[0]) * rate + 1e-6) + 1)
+    count = max(FEWEST_FRAMES, int(np.ceil((seconds[-1] - seconds[0]) * rate - 1e-6)) + 1)
     grid = np.linspace(seconds[0], seconds[-1], count)
     nearest = np.abs(seconds[:, None] - grid[None]).argmin(axis=0)
     return seconds[np.unique(nearest)]

@@ -1,5 +1,6 @@
 """`fourdthinker build-data`: from clips to a folder that `load_dataset` reads, or nothing at all."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -20,22 +21,23 @@ def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_told(tmp_path, capsys):
         pytest.skip("the phone clips are not here: they are handed out beside the project, not with it")
     source = tmp_path / "clips"
     source.mkdir()
-    shutil.copy(VIDEOS / "backpack.mp4", source)
+    shutil.copy(VIDEOS / "paragliding-launch.mp4", source)
     (source / "cut.mp4").write_bytes((VIDEOS / "cat.mp4").read_bytes()[:90_000])
     output = tmp_path / "data"
     assert main(["build-data", "--source", str(source), "--output", str(output)]) == 0
     told = capsys.readouterr().out
-    assert "1 videos skipped" in told and "cut.mp4" in told
+    assert "1 of 2 clips gave questions; 1 could not be used, 0 show nothing" in told
+    assert "1 damaged, for example cut: " in told and f"listed in {output / 'quarantine.jsonl'}" in told
 
     dift = load_dataset(str(output), "dift", split="train", cache_dir=tmp_path / "cache")
     grpo = load_dataset(str(output), "grpo", split="train", cache_dir=tmp_path / "cache")
     assert len(dift) == len(grpo) > 0 and dift["id"] == grpo["id"]
     assert "response" not in grpo.column_names
-    row = dift[0]
-    assert row["response"].count(IMAGERY_MARK) == len(row["imagery"]) == 2
-    assert len(row["frames"]) == len(row["timestamps"]) == 8
-    assert grpo[0]["frames"][0].tobytes() == row["frames"][0].tobytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "clips", "data"]
+    camera = next(row for row in dift if row["task"] == "camera_motion")
+    assert camera["options"]["ABCD".index(camera["answer"])] == "Pan Right"
+    assert camera["response"].count(IMAGERY_MARK) == len(camera["imagery"]) == 2
+    assert len(camera["frames"]) == len(camera["timestamps"]) == 8
+    assert grpo[0]["frames"][0].tobytes() == dift[0]["frames"][0].tobytes()
 
 
 def test_world_becomes_a_dataset(tmp_path, capsys):
@@ -75,19 +77,53 @@ def fails(capsys, arguments, words):
 
 def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     pytest.importorskip("pycolmap", reason="poses need the data extra")
-    output, empty, bad = tmp_path / "data", tmp_path / "empty", tmp_path / "bad"
+    output, empty, bad, names = (tmp_path / name for name in ("data", "empty", "bad", "names.json"))
     empty.mkdir()
     bad.mkdir()
     (bad / "page.mp4").write_text("<html>404</html>" * 100)
+    names.write_text('["dog"]')
     fails(capsys, ["--source", empty, "--output", output], "holds no video")
     fails(capsys, ["--source", tmp_path / "nowhere", "--output", output], "nowhere does not exist")
-    fails(capsys, ["--source", bad, "--output", output], "page.mp4")
     fails(capsys, ["--source", bad, "--output", output, "--frames", 1], "at least 2")
     fails(capsys, ["--source", bad, "--output", output, "--clips", 0], "--clips")
-    fails(capsys, ["--source", bad, "--output", output, "--pose-seconds", 0], "--pose-seconds must be positive")
-    fails(capsys, ["--source", bad, "--output", output, "--pose-seconds", "inf"], "at most a day (86400), got inf")
+    fails(capsys, ["--source", bad, "--output", output, "--held-out", 100], "--held-out takes at most 99")
+    fails(capsys, ["--source", bad, "--output", output, "--time-limit", 0], "--time-limit must be positive")
+    fails(capsys, ["--source", bad, "--output", output, "--time-limit", "inf"], "at most a day (86400), got inf")
     fails(capsys, ["--source", bad, "--output", output, "--seed", 2**31], "--seed must be between 0 and 2147483647")
     fails(capsys, ["--source", bad, "--output", output, "--answer", "text"], "--source world")
     fails(capsys, ["--source", bad, "--output", output, "--questions", "mllm4d"], "--source world")
+    fails(capsys, ["--source", bad, "--output", output, "--names", names], "must hold one object")
+    fails(capsys, ["--source", bad, "--output", output, "--names", tmp_path / "no.json"], "no.json cannot be read")
+    fails(capsys, ["--source", "world", "--output", output, "--stage", "poses"], "--stage goes with videos")
     fails(capsys, ["--source", empty, "--output", bad], "exists already")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty", "names.json"]
+
+
+def test_a_source_that_gives_no_row_ends_in_few_lines_that_say_where_the_list_is(tmp_path, capsys):
+    pytest.importorskip("pycolmap", reason="poses need the data extra")
+    source, output = tmp_path / "clips", tmp_path / "data"
+    source.mkdir()
+    for number in range(40):
+        (source / f"page{number}.mp4").write_text("<html>404</html>" * 100)
+        (source / f"empty{number}.mp4").touch()
+    assert main(["build-data", "--source", str(source), "--output", str(output)]) == 2
+    told = capsys.readouterr()
+    lines = (told.out + told.err).strip().splitlines()
+    assert len(lines) <= 10 and lines[-1].startswith("fourdthinker: error: no clip of")
+    assert "40 not_video, for example page0: " in told.out and "40 empty, for example" in told.out
+    listed = [json.loads(line) for line in (output / "quarantine.jsonl").read_text().splitlines()]
+    assert len(listed) == 80 and {line["code"] for line in listed} == {"empty", "not_video"}
+
+
+def test_an_output_of_another_build_is_refused_and_stays(tmp_path, capsys):
+    pytest.importorskip("pycolmap", reason="poses need the data extra")
+    output = tmp_path / "data"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.mp4").touch()
+    assert main(["build-data", "--source", str(tmp_path / "one"), "--output", str(output)]) == 2
+    before = (output / "quarantine.jsonl").read_bytes()
+    capsys.readouterr()
+    fails(capsys, ["--source", tmp_path / "two", "--output", output], "holds a build from")
+    fails(capsys, ["--source", "world", "--output", output], "exists already")
+    assert (output / "quarantine.jsonl").read_bytes() == before

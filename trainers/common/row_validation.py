@@ -242,10 +242,10 @@ def _read_file(path: str) -> tuple[int, int] | str:
 
 def _size_or_fault(file: Any) -> tuple[int, int] | str:
     """Width and height of a picture in pixels, or what is wrong with it."""
-    from ...modeling.processing import UNREADABLE
+    from ...modeling.images import UNREADABLE, upright_size
 
     try:
         with Image.open(file) as picture:
-            return picture.size
+            return upright_size(picture)
     except UNREADABLE:
         return f"is no picture, or damaged: {file}" if isinstance(file, str) else "is no picture, or damaged"

@@ -13,7 +13,7 @@ from fourdthinker.dataset_builders.geometry.camera_motion import (
 )
 from fourdthinker.modeling.errors import InputError
 
-TRAJECTORIES = Path(__file__).parents[2] / "../shared/data/trajectories"
+TRAJECTORIES = Path(__file__).parents[3] / "../shared/data/trajectories"
 
 
 def rotation(vector) -> np.ndarray:

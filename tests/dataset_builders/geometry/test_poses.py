@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fourdthinker.dataset_builders.clip_error import ClipError
+from fourdthinker.dataset_builders.geometry.camera_facts import camera_facts
 from fourdthinker.dataset_builders.geometry.camera_motion import camera_labels
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import Clip
@@ -15,7 +16,7 @@ pytest.importorskip("pycolmap", reason="poses need the data extra")
 from fourdthinker.dataset_builders.geometry.poses import estimate_camera  # noqa: E402
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0  # of `wall_clip`
-VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
+VIDEOS = Path(__file__).parents[3] / "../shared/data/videos"
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +48,12 @@ def test_same_poses_every_time(truck):
     assert np.array_equal(first.camera_to_world, second.camera_to_world, equal_nan=True)
 
 
-def test_no_parallax_no_poses(truck):
+def test_a_camera_that_stands_still_is_no_case_for_structure_from_motion(truck):
     frame = truck[0].frames[0]
-    with pytest.raises(ClipError):
-        estimate_camera(Clip([frame] * 8, list(range(8))))
+    poses = estimate_camera(Clip([frame] * 8, list(range(8))), solve=None)
+    assert poses.kind == "still" and poses.scene_depth is None
+    assert poses.errors["still_pixels"] < 0.5
+    assert camera_facts(poses, list(range(8)))[0].parts == (("Stay",),)
 
 
 def test_no_texture_no_poses():

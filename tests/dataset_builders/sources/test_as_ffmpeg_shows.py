@@ -11,8 +11,21 @@ import numpy as np
 import pytest
 
 from fourdthinker.modeling.video_decoding import read_frames
+from fourdthinker.modeling.video_file import VideoError
 
-from ...made_videos import MATRICES, SIZE, add_cover, animate, cut, encode, join, picture, set_matrix, trim
+from ...made_videos import (
+    MATRICES,
+    SIZE,
+    add_cover,
+    animate,
+    cut,
+    encode,
+    join,
+    picture,
+    record_sound,
+    set_matrix,
+    trim,
+)
 
 TRANSPORT = 188  # bytes of a packet of a transport stream
 
@@ -170,7 +183,10 @@ def test_a_trimmed_file_shows_what_its_edit_list_says(tmp_path):
 
 
 def test_cover_art_is_no_video(tmp_path):
-    assert len(read_frames(add_cover(tmp_path / "song.mp4")).frames) == 12
+    assert len(read_frames(add_cover(tmp_path / "clip.mp4")).frames) == 12
+    with pytest.raises(VideoError, match="holds no video stream") as caught:
+        read_frames(add_cover(tmp_path / "song.mp4", record_sound))
+    assert caught.value.code == "no_picture"
 
 
 def test_times_are_counted_where_a_container_has_none(tmp_path):
@@ -238,6 +254,6 @@ def test_a_file_that_is_cut_off_is_damaged(tmp_path, name):
         container=container,
         draw=lambda _, size: rng.integers(0, 255, (*size[::-1], 3), dtype=np.uint8),  # large packets
     )
-    with pytest.raises(ValueError, match="is cut short|damaged") as caught:
+    with pytest.raises(VideoError, match="is cut short|damaged") as caught:
         read_frames(cut(path, 0.6), max_frames=4)
     assert caught.value.code == "damaged"

@@ -12,6 +12,8 @@ from PIL import Image
 from fourdthinker.dataset_builders.sources.video_reader import FrameTimestampError, read_frames
 from fourdthinker.modeling.errors import InputError
 
+from ...made_videos import cut, record_sound
+
 VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
 
 
@@ -38,12 +40,6 @@ def evenly(count=20):
 def number(image) -> int:
     """Which frame of `write_video` an image is."""
     return round((np.asarray(image).mean() - 3.5) / 10)
-
-
-def cut(path, share) -> Path:
-    short = path.with_name(f"cut_{path.name}")
-    short.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    return short
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +155,6 @@ def bad_files(folder: Path):
         (folder / name).write_bytes(content)
         return folder / name
 
-    with av.open(str(folder / "audio.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
     (folder / "folder.mp4").mkdir()
     return {
         "missing": (folder / "missing.mp4", "does not exist"),
@@ -174,7 +163,7 @@ def bad_files(folder: Path):
         "html": (write("page.mp4", b"<!DOCTYPE html><html><body>404 Not Found</body></html>" * 20), "no video"),
         "random bytes": (write("random.mp4", rng.bytes(20_000)), "no video"),
         "image": (_image(folder / "picture.mp4"), "no video"),
-        "audio only": (folder / "audio.mp4", "no video stream"),
+        "audio only": (record_sound(folder / "audio.mp4"), "no video stream"),
         "cut before its index": (cut(sound, 0.6), "no video"),
         "cut after its index": (cut(faststart, 0.6), "cut short"),
         "cut Matroska": (cut(matroska, 0.6), "cut short"),

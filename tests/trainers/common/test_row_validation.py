@@ -1,10 +1,12 @@
 """A bad row is found before the first step, and named."""
 
+import io
 import json
 import logging
 
 import pytest
 from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as Picture
 from PIL import ImageFile
 
 from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
@@ -150,6 +152,17 @@ def test_a_file_that_is_no_picture_is_named(rows, tmp_path):
     data = rows({1: {"frames": [PICTURE, {"bytes": None, "path": str(tmp_path / "page.png")}]}})
     with pytest.raises(InputError, match=r"row-1: frames 2 is no picture, or damaged: .*page\.png"):
         validate_rows(data, "dift")
+
+
+def test_photos_are_compared_as_they_are_shown(rows):
+    upright, lying = Picture.new("RGB", (40, 60)), Picture.new("RGB", (60, 40))
+    exif = lying.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    files = [io.BytesIO(), io.BytesIO()]
+    upright.save(files[0], "JPEG")
+    lying.save(files[1], "JPEG", exif=exif)
+    frames = [{"bytes": file.getvalue(), "path": None} for file in files]
+    validate_rows(rows({1: {"frames": frames, "timestamps": [0.0, 0.5]}}), "dift")
 
 
 @pytest.mark.parametrize("column", ["frames", "imagery"])

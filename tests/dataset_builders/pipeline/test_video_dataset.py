@@ -1,0 +1,213 @@
+"""Builds from videos: work is never lost, output depends on input and settings alone, bad clips cost themselves."""
+
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
+    pytest.importorskip(needed, reason="rows of videos need the data extra")
+from fourdthinker.cli.main import main  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
+from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS  # noqa: E402
+
+from ...made_clips import draw_masks, film_still_camera  # noqa: E402
+
+COMMAND = [sys.executable, "-m", "fourdthinker.cli", "build-data"]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Three videos that give rows, in two folders, and three that are none."""
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "more").mkdir()
+    film_still_camera(folder / "still.mp4", seed=1)
+    film_still_camera(folder / "mover.mp4", seed=2, step=8)
+    film_still_camera(folder / "more" / "mover.mp4", seed=3, step=7)
+    film_still_camera(folder / "short.mp4", seed=4, count=3)
+    draw_masks(folder / "mover.masks", step=8)
+    (folder / "empty.mp4").touch()
+    (folder / "page.mp4").write_text("<html>404</html>" * 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(clips, tmp_path_factory):
+    """An undisturbed build with one worker."""
+    output = tmp_path_factory.mktemp("built") / "data"
+    assert main(["build-data", "--source", str(clips), "--output", str(output)]) == 0
+    return output
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """What a build is: everything but the results of its stages."""
+    files = (path for path in output.rglob("*") if path.is_file() and ".stages" not in path.parts)
+    return {path.relative_to(output).as_posix(): path.read_bytes() for path in files}
+
+
+def changes(output: Path) -> dict[str, int]:
+    """When each result of a stage was written."""
+    return {
+        path.relative_to(output / ".stages").as_posix(): path.stat().st_mtime_ns
+        for path in (output / ".stages").rglob("*.json")
+    }
+
+
+def build_again(clips, output, *arguments):
+    """The files of stages that a build wrote."""
+    before = changes(output)
+    assert main(["build-data", "--source", str(clips), "--output", str(output), *arguments]) == 0
+    return {name for name, written in changes(output).items() if before.get(name) != written}
+
+
+def test_rows_are_of_both_kinds_and_load_plainly(built, tmp_path):
+    dift = load_dataset(str(built), "dift", split="train", cache_dir=str(tmp_path))
+    grpo = load_dataset(str(built), "grpo", split="train", cache_dir=str(tmp_path))
+    assert dift["id"] == grpo["id"] and set(dift["task"]) >= {"camera_motion", "object_motion"}
+    assert set(dift["source"]) == {"still.mp4", "mover.mp4", "more/mover.mp4"}
+    for row in dift:
+        right = row["options"][OPTION_LETTERS.index(row["answer"])]
+        assert right == ("Stay" if row["task"] == "camera_motion" else "Moving Right")
+        assert row["response"].count(IMAGERY_MARK) == len(row["imagery"]) == len(row["imagery_masks"])
+        assert set(row["imagery_timestamps"]) <= set(row["timestamps"])
+        sizes = {picture.size for name in ("frames", "imagery", "imagery_masks") for picture in row[name]}
+        assert sizes == {(252, 196)}, "multiples of 28, which the processor leaves as they are"
+        facts = json.loads(row["facts"])
+        assert facts["imagery"] == "overlay"
+        for mask, box in zip(row["imagery_masks"], facts["boxes"], strict=True):
+            assert all(abs(a - b) <= 1 for a, b in zip(mask.getbbox(), box, strict=True))
+
+
+def test_bad_videos_are_listed_with_code_and_remedy(built):
+    lines = [json.loads(line) for line in (built / "quarantine.jsonl").read_text().splitlines()]
+    found = {line["source"]: (line["stage"], line["code"]) for line in lines}
+    assert found == {
+        "empty.mp4": ("shots", "empty"),
+        "page.mp4": ("shots", "not_video"),
+        "short.mp4": ("shots", "too_short"),
+    }
+    assert all(line["clip"] and line["reason"] and line["remedy"] for line in lines)
+
+
+def test_records_are_read_back(built):
+    records = {record.clip: record for record in load_records(built)}
+    assert {record.source for record in records.values()} == {"still.mp4", "mover.mp4", "more/mover.mp4"}
+    record = records["mover-000"]
+    assert record.camera.kind == "still" and len(record.window.timestamps) == len(record.objects[0].masks)
+    assert record.size == (256, 192) and record.resting and record.facts["camera"][0]["parts"] == [["Stay"]]
+
+
+def test_two_workers_give_the_same_bytes(clips, built, tmp_path):
+    assert build_again(clips, tmp_path / "data", "--workers", "2")
+    assert contents(tmp_path / "data") == contents(built)
+
+
+def test_what_is_done_is_not_done_again_and_changed_settings_redo_what_they_touch(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    assert build_again(clips, output) == set()
+    assert contents(output) == contents(built)
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"mover.mp4": "red square"}))
+    assert build_again(clips, output, "--names", str(names)) == {"mover/000/questions.json", "rows.json"}
+    assert b"red square" in b"".join(contents(output).values())
+    touched = build_again(clips, output, "--objects", "files")
+    assert not [name for name in touched if "shots" in name or "poses" in name]
+    rows = load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+    moving = [(row["source"], "the blue square" in row["question"]) for row in rows if row["task"] != "camera_motion"]
+    assert set(moving) == {("mover.mp4", True)}, "one video has masks beside it"
+    build_again(clips, output)
+    build_again(clips, output, "--clips", "1")
+    rows = load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+    assert set(rows["source"]) == {"more/mover.mp4"}, "the first in the order of names that gives rows"
+    build_again(clips, output)
+    assert contents(output) == contents(built), "back to the first settings, back to the first bytes"
+
+
+def test_damaged_results_are_made_again(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    poses = output / ".stages" / "still" / "000" / "poses.json"
+    poses.write_bytes(poses.read_bytes()[:100])
+    (parquet,) = (output / "dift").iterdir()
+    parquet.unlink()
+    assert "still/000/poses.json" in build_again(clips, output)
+    assert contents(output) == contents(built)
+
+
+def test_one_stage_alone_ends_there_and_the_next_command_goes_on(clips, built, tmp_path, capsys):
+    output = tmp_path / "data"
+    made = build_again(clips, output, "--stage", "shots")
+    assert {Path(name).name for name in made} == {"build.json", "shots.json"} and not (output / "README.md").exists()
+    made = build_again(clips, output, "--stage", "poses")
+    assert {Path(name).name for name in made} == {"poses.json"}
+    build_again(clips, output)
+    assert contents(output) == contents(built)
+
+
+def test_copies_of_a_video_are_in_one_split(clips, tmp_path):
+    source, output = tmp_path / "clips", tmp_path / "data"
+    source.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clips / "still.mp4", source / name)
+    shutil.copy(clips / "mover.mp4", source)
+    for share in ("20", "80"):
+        build_again(source, output, "--held-out", share)
+        splits = load_dataset(str(output), "grpo", cache_dir=str(tmp_path / share))
+        places = [[split for split, rows in splits.items() if name in rows["source"]] for name in ("a.mp4", "b.mp4")]
+        assert places[0] == places[1] and len(places[0]) == 1
+
+
+def count_results(output: Path) -> int:
+    return sum(name.endswith(".json") for _, _, names in os.walk(output) for name in names)
+
+
+def kill_often(clips, output, times, draw):
+    """Start a build again and again, and kill it and its workers after a random while."""
+    for _ in range(times):
+        process = subprocess.Popen(
+            [*COMMAND, "--source", str(clips), "--output", str(output)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        wait_until = count_results(output) + draw.randrange(4)
+        limit = time.monotonic() + 120
+        while process.poll() is None and count_results(output) < wait_until and time.monotonic() < limit:
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 1.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_builds_end_in_the_same_bytes(clips, built, tmp_path, times):
+    output = tmp_path / "data"
+    kill_often(clips, output, times, random.Random(times))
+    build_again(clips, output)
+    assert contents(output) == contents(built)
+    assert not list(output.rglob("*.tmp")), "nothing is left beside the files"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+def test_a_full_disk_ends_in_one_line_and_leaves_the_earlier_dataset_whole(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    limited = (
+        f"ulimit -f 300 && exec {shlex.join([*COMMAND, '--source', str(clips), '--output', str(output)])} --seed 1"
+    )
+    ended = subprocess.run(["bash", "-c", limited], capture_output=True, text=True)
+    assert ended.returncode == 2 and "File too large" in ended.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    for name, content in contents(built).items():
+        assert contents(output)[name] == content
+    assert load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))

@@ -1,0 +1,237 @@
+"""Windows of a video: within one shot, as dense as the motion asks, few of a long video, all in a child process."""
+
+import os
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("scenedetect", reason="shots need the data extra")
+from fourdthinker.dataset_builders.clip_error import CLIP_ERROR_CODES, ClipError  # noqa: E402
+from fourdthinker.dataset_builders.sources.decoding_process import DecodingProcess  # noqa: E402
+from fourdthinker.dataset_builders.sources.windows import find_windows, read_window, search_windows  # noqa: E402
+from fourdthinker.modeling.video_decoding import read_frames  # noqa: E402
+from fourdthinker.modeling.video_file import VideoError  # noqa: E402
+
+from ...made_videos import animate, cut, encode  # noqa: E402
+
+SIZE, RATE = (160, 96), 24
+
+
+def texture(seed: int) -> np.ndarray:
+    """A wide picture with blobs of all sizes, in which corners can be followed; shape `(96, 1600, 3)`."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        np.asarray(
+            Image.fromarray(rng.integers(0, 255, (96 // cell, 1600 // cell, 3), dtype=np.uint8)).resize((1600, 96))
+        )
+        for cell in (4, 8, 24)
+    ]
+    return np.mean(layers, axis=0).astype(np.uint8)
+
+
+def film(path, shots: list[tuple[int, float, float]], **arguments):
+    """Shots of `(texture, seconds, pixels a second to the right)`, one after another."""
+    frames = []
+    for seed, seconds, speed in shots:
+        wide = texture(seed)
+        for number in range(round(seconds * RATE)):
+            left = round(number * speed / RATE)
+            frames.append(wide[:, left : left + SIZE[0]])
+    return encode(path, count=len(frames), rate=RATE, size=SIZE, draw=lambda number, _: frames[number], **arguments)
+
+
+def test_no_window_crosses_a_cut(tmp_path):
+    lengths = [1.5, 6.5, 0.2, 2.0, 1.0]
+    path = film(tmp_path / "film.mp4", [(seed, seconds, 20 + 8 * seed) for seed, seconds in enumerate(lengths)])
+    cuts = np.cumsum(lengths)[:-1]
+    search = search_windows(path, max_windows=10)
+    spans = [(window.start, window.end) for window in search.windows]
+    assert all(not start < cut <= end for start, end in spans for cut in cuts)
+    # Half overlap in the second shot; the third is too short.
+    wanted = [(0, 1.5), (1.5, 5.5), (3.5, 7.5), (8.2, 10.2), (10.2, 11.2)]
+    assert np.allclose(spans, wanted, atol=0.15)
+    assert [window.shot for window in search.windows] == [0, 1, 1, 3, 4]
+    assert len(search.dropped) == 1 and "shot 2" in search.dropped[0] and "too short" in search.dropped[0]
+
+
+def test_a_fast_pan_and_a_flash_are_no_cut(tmp_path):
+    wide = texture(1)
+    frames = [wide[:, 8 * number : 8 * number + SIZE[0]] for number in range(96)]
+    frames[40] = np.full_like(frames[40], 250)  # a photographer's flash
+    path = encode(tmp_path / "pan.mp4", count=96, rate=RATE, size=SIZE, draw=lambda number, _: frames[number])
+    spans = [(window.start, window.end) for window in find_windows(path)]
+    assert all(end - start > 1.5 for start, end in spans)
+
+
+@pytest.mark.parametrize(("speed", "slowest", "fastest"), [(0, 6, 6.5), (60, 7, 9.5), (200, 13, 15)])
+def test_the_rate_follows_the_motion(tmp_path, speed, slowest, fastest):
+    path = film(tmp_path / "clip.mp4", [(3, 3.0, speed)])
+    (window,) = find_windows(path)
+    seconds = window.end - window.start
+    assert slowest <= (len(window.timestamps) - 1) / seconds <= fastest
+    shift = speed * seconds / (len(window.timestamps) - 1) / SIZE[0]
+    assert shift < 0.06 or len(window.timestamps) > 13 * seconds
+
+
+def test_windows_hold_true_times_of_frames(tmp_path):
+    path = film(tmp_path / "clip.mp4", [(0, 5.0, 30), (1, 5.0, 30)], options={"g": "12", "bf": "2"})
+    everything = read_frames(path)
+    for window in find_windows(path, seed=3):
+        clip = read_window(path, window)
+        assert clip.timestamps == list(window.timestamps) and window.start == window.timestamps[0]
+        for moment, frame in zip(clip.timestamps, clip.frames, strict=True):
+            assert np.array_equal(
+                np.asarray(frame), np.asarray(everything.frames[everything.timestamps.index(moment)])
+            )
+
+
+def test_few_windows_are_spread_and_drawn_by_the_seed(tmp_path):
+    path = film(tmp_path / "clip.mp4", [(seed, 1.0, 20) for seed in range(9)])
+    drawn = [find_windows(path, seed=seed, max_windows=3) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    for windows in drawn:
+        assert len(windows) == 3
+        assert [int(window.start // 3) for window in windows] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_long_video_is_not_decoded_whole(tmp_path):
+    """A quarter of an hour at two frames a second; what lies outside of the stretches cannot even be decoded."""
+    wide = texture(5)
+    frames = [wide[:, left : left + SIZE[0]] for left in range(0, 1400, 2)]
+    path = encode(
+        tmp_path / "long.mkv",
+        milliseconds=list(range(0, 900_000, 500)),
+        size=SIZE,
+        codec="mjpeg",
+        pixels="yuvj420p",
+        draw=lambda number, _: frames[number % len(frames)],
+    )
+    windows = find_windows(path, max_windows=4)
+    assert [int(window.start // 225) for window in windows] == [0, 1, 2, 3]
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [
+            (float(packet.pts * packet.time_base), bytes(packet)) for packet in container.demux() if packet.size
+        ]
+    place = content.index(packets[0][1])  # the first frame says when the video begins: it stays
+    for seconds, packet in packets[1:]:
+        place = content.index(packet, place + 1)
+        if all(abs(seconds - window.start) > 30 for window in windows):
+            content[place + len(packet) // 2 : place + len(packet) // 2 + 40] = bytes(40)
+    path.write_bytes(content)
+    assert find_windows(path, max_windows=4) == windows
+    assert read_window(path, windows[3]).timestamps == list(windows[3].timestamps)
+    with pytest.raises(VideoError, match="damaged"):
+        read_frames(path, fps=1)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_clip_of_too_few_frames_is_too_short(tmp_path, count):
+    with pytest.raises(ClipError, match="6 frames within 4 s") as caught:
+        find_windows(encode(tmp_path / "clip.mp4", count=count))
+    assert caught.value.code == "too_short"
+
+
+def test_animated_images_give_windows(tmp_path):
+    for suffix in (".gif", ".webp"):
+        (window,) = find_windows(animate(tmp_path / f"clip{suffix}", count=12))
+        assert len(read_window(tmp_path / f"clip{suffix}", window).frames) == len(window.timestamps)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with DecodingProcess() as process:
+        yield process
+
+
+def test_the_child_gives_what_this_process_gives(tmp_path, decoder):
+    path = film(tmp_path / "clip.mp4", [(0, 2.0, 30), (1, 1.0, 30)])
+    windows = decoder.find_windows(path, 0)
+    assert windows == find_windows(path, 0)
+    here, there = read_window(path, windows[0]), decoder.read_window(path, windows[0])
+    assert there.timestamps == here.timestamps
+    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(here.frames, there.frames, strict=True))
+    assert decoder.pid != os.getpid()
+
+
+def bad_files(folder):
+    def write(name: str, content: bytes):
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    noise = np.random.default_rng(0)
+    sound = encode(
+        folder / "whole.mp4", count=40, draw=lambda _, size: noise.integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    )
+    flipped = bytearray(sound.read_bytes())
+    for place in noise.integers(2000, len(flipped) // 2, 200):
+        flipped[place] ^= 1 << int(noise.integers(8))
+    return {
+        "empty": [write("empty.mp4", b""), folder / "missing.mp4"],
+        "not_video": [
+            write("page.mp4", b"<!DOCTYPE html><html><body>404 Not Found</body></html>" * 20),
+            write("random.mp4", noise.bytes(20_000)),
+            write("list.mp4", b"ffconcat version 1.0\nfile 'whole.mp4'\n"),
+            write("hls.mp4", b"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nwhole.mp4\n#EXT-X-ENDLIST\n"),
+        ],
+        "damaged": [cut(sound, 0.6), write("flipped.mp4", bytes(flipped))],
+    }
+
+
+def test_every_fault_has_its_code(tmp_path, decoder):
+    for code, paths in bad_files(tmp_path).items():
+        for path in paths:
+            with pytest.raises(ClipError) as caught:
+                decoder.find_windows(path)
+            assert caught.value.code == code, path.name
+            assert caught.value.reason and caught.value.remedy and "\n" not in str(caught.value)
+            assert str(tmp_path) not in caught.value.reason
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.mpg", "a.flv", "a.gif", "a.webp"])
+def test_random_damage_costs_the_clip_alone(tmp_path, decoder, name):
+    codec = {"a.avi": "mjpeg", "a.mpg": "mpeg2video"}.get(name, "libx264")
+    path = tmp_path / name
+    if name in ("a.gif", "a.webp"):
+        animate(path, count=12)
+    else:
+        encode(path, rate=25, codec=codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for trial in range(12):
+        damaged = bytearray(whole[: rng.integers(1, len(whole))] if trial % 4 == 0 else whole)
+        for place in rng.integers(0, len(damaged), rng.integers(1, 40)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            decoder.find_windows(path)
+        except ClipError as error:
+            assert "\n" not in str(error) and error.code in CLIP_ERROR_CODES
+
+
+def test_a_time_limit_holds_for_one_clip(tmp_path):
+    path = film(tmp_path / "clip.mp4", [(0, 8.0, 10)])
+    with DecodingProcess(time_limit=60) as decoder:
+        assert decoder.find_windows(path)
+        decoder.time_limit = 0.01
+        with pytest.raises(ClipError) as caught:
+            decoder.find_windows(path)
+        assert caught.value.code == "timeout" and "--time-limit" in caught.value.remedy
+        decoder.time_limit = 60
+        assert decoder.find_windows(path)
+
+
+def test_a_clip_that_needs_too_much_memory_says_so(tmp_path):
+    path = encode(
+        tmp_path / "large.mkv",
+        count=8,
+        size=(4096, 2176),
+        codec="mjpeg",
+        pixels="yuvj420p",
+        draw=lambda _, size: np.zeros((*size[::-1], 3), np.uint8),
+    )
+    with DecodingProcess(memory_limit=48 << 20) as decoder, pytest.raises(ClipError) as caught:
+        decoder.find_windows(path)
+    assert caught.value.code == "memory"
