@@ -68,10 +68,9 @@ def test_the_page_shows_masks_and_curves_of_the_record(built):
     assert "Moving object in the picture, percent" in text and "camera: Stay</text>" in text
     frame = np.asarray(Image.open(built / "data/preview/pictures/0001-frame-01.jpg").convert("RGB")).astype(int)
     yellow = np.abs(frame - (255, 190, 0)).max(axis=2) < 60
-    rows, columns = np.nonzero(yellow)
-    # The square is at 20 to 68 across and 70 to 118 down in the first frame.
-    assert len(rows) > 100
-    assert 14 <= columns.min() and columns.max() <= 74 and 64 <= rows.min() and rows.max() <= 124
+    # The square is at 20 to 68 across and 70 to 118 down in the first frame; the scene has some yellow of its own.
+    assert yellow[66:122, 16:72].sum() > 200
+    assert yellow[66:122, 16:72].mean() > 4 * yellow[:, 80:].mean()
 
 
 def test_a_recording_holds_all_of_the_clip(recording):
@@ -165,19 +164,15 @@ def test_the_viewer_is_served_on_this_machine_and_ends_cleanly(served, built, nu
     # A page from elsewhere whose name was made to lead to this machine may not read the frames.
     assert fetch(address, "/clip.rrd", Host="elsewhere.example")[0].status == 403
 
+    # The program that holds the viewer's files has ended.
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    assert not children.exists() or not any(
+        b"rerun" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children.read_text().split()
+    )
+
     process.send_signal(number)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 0 and error == "" and out.strip().endswith("ended")
-
-
-def test_rerun_sends_no_statistics(served):
-    """The program that holds the viewer's files runs with a configuration of ours, and no longer than it takes."""
-    process, _ = served
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    if not children.exists():
-        pytest.skip("children are looked up in /proc")
-    names = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children.read_text().split()]
-    assert not any(b"rerun" in name for name in names)
 
 
 def fails(capsys, arguments, words):
