@@ -1,6 +1,7 @@
 """What a build has written, read for looking at it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from ..pipeline.stage_files import StageFiles
 
 CONFIGURATIONS = ("dift", "mllm4d_cold_start")  # those with reasoning, of the two kinds of dataset folder
 GATES = "gates.json"
+# Where `check-data` puts its report into a card.
+_CARD_GATES = re.compile(r"<!-- gates -->.*?```text\n(.*?)```.*?<!-- end of gates -->", re.DOTALL)
 _COUNTED = ("task", "options", "answer")
 
 
@@ -136,13 +139,23 @@ def read_gates(output: Path) -> list[dict[str, Any]]:
     return [gate for gate in stored if isinstance(gate, dict)] if isinstance(stored, list) else []
 
 
+def read_gates_of_card(output: Path) -> str:
+    """The table of gates as text, if the dataset's card has one."""
+    try:
+        card = (output / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+    section = _CARD_GATES.search(card)
+    return section[1].strip() if section else ""
+
+
 def read_quarantine(path: Path) -> list[dict[str, Any]]:
     """The clips that a build left out, one entry each."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    return [json.loads(line) for line in lines if line.strip()]
+    return [json.loads(line) for line in lines if line]
 
 
 def _split(path: Path) -> str:

@@ -58,7 +58,7 @@ def path_chart(path: np.ndarray, unit: str) -> str:
     frame = _Frame((middle[0] - half[0], middle[0] + half[0]), (middle[1] - half[1], middle[1] + half[1]))
     parts = [*frame.grid_up(), *frame.grid_across(), frame.note("forward"), frame.note("right", at_end=True)]
     parts.append(frame.line(zip(right, forward, strict=True), COLOURS[0], dots=True))
-    x, y = frame.place(right[0], forward[0])
+    x, y = frame.place(float(right[0]), float(forward[0]))
     parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="none" stroke="{COLOURS[1]}" stroke-width="2"/>')
     return _svg(parts, f"the camera's path from above, in {unit}")
 

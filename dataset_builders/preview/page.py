@@ -19,6 +19,7 @@ from .build_output import (
     dataset_files,
     load_clip,
     read_gates,
+    read_gates_of_card,
     read_quarantine,
     read_sample,
     right_option,
@@ -79,6 +80,7 @@ def _describe_build(output: Path, files: Sequence[Path]) -> dict[str, Any]:
         "pose_kinds": count_pose_kinds(output).most_common(),
         "faults": sorted(faults.items(), key=lambda item: -len(item[1])),
         "gates": gates,
+        "gates_text": "" if gates else read_gates_of_card(output),
         "gate_columns": list(dict.fromkeys(column for gate in gates for column in gate)),
     }
 

@@ -10,7 +10,7 @@ from PIL import Image
 from ..clip_record import ClipRecord, ObjectTrack
 from ..geometry.masks import decode_mask
 from .charts import COLOURS, label_chart, path_chart, time_chart
-from .curves import camera_curves, camera_path, list_labels, object_curves
+from .curves import Curve, camera_curves, camera_path, list_labels, object_curves
 
 MOVER, RESTING = (255, 190, 0), (0, 220, 220)  # RGB; red is the imagery's
 
@@ -36,7 +36,7 @@ def draw_charts(record: ClipRecord, span: tuple[float, float] | None) -> list[di
     """
     window = record.window
     labels = list_labels(record.facts)
-    charts = [
+    charts: list[tuple[str, list[Curve], str]] = [
         ("Labels and the spans they hold for", [], label_chart(labels, (window.timestamps[0], window.timestamps[-1])))
     ]
     if record.camera is not None:

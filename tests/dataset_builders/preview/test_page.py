@@ -30,7 +30,7 @@ ALLOWED = {
         "h2",
         "h3",
     ),
-    *("p", "span", "ul", "li", "table", "tr", "th", "td", "b", "br", "code", "figure", "img", "figcaption"),
+    *("p", "span", "ul", "li", "table", "tr", "th", "td", "b", "br", "code", "pre", "figure", "img", "figcaption"),
     *("svg", "path", "rect", "circle", "text", "g"),
 }
 
@@ -145,6 +145,16 @@ def test_gates_are_shown_where_there_are_any(tmp_path, wrapped):
     assert '<td class="failed">no</td>' in page
     (folder / "gates.json").write_text('[{"gate": ')
     assert "Gates" not in open_page(write_preview(folder, 1)).text
+
+
+def test_gates_of_the_card_are_shown(tmp_path):
+    folder = build(tmp_path / "data", [make_row(0)])
+    with open(folder / "README.md", "a", encoding="utf-8") as card:
+        card.write(
+            "\n<!-- gates -->\n## Gates\n\n```text\ngate     outcome\n<b>one   FAIL\n```\n<!-- end of gates -->\n"
+        )
+    page = write_preview(folder, 1).read_text(encoding="utf-8")
+    assert "<pre>gate     outcome\n&lt;b&gt;one   FAIL</pre>" in page
 
 
 def test_what_was_left_out_is_counted_by_code(tmp_path):
