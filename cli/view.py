@@ -4,6 +4,7 @@ import argparse
 import signal
 from pathlib import Path
 
+from ..modeling.atomic import remove_leftovers
 from ..modeling.errors import InputError
 
 SUMMARY = "look at a clip of a build: frames, camera path, masks, curves and texts in rerun's viewer"
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
     recording = Path(args.rrd or output / RECORDINGS / f"{built.record.clip}.rrd")
     if recording.is_dir():
         raise InputError(f"{recording} is a folder: name a file with --rrd")
+    remove_leftovers(recording.parent)
     write_recording(recording, built)
     print(f"{built.record.clip} (clip {built.number} of {built.count}): {recording}")
     if not args.save_only:

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from ...modeling.atomic import atomic_dir
+from ...modeling.atomic import atomic_dir, remove_leftovers
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
 from ..clip_record import ClipRecord
 from .build_output import (
@@ -57,6 +57,7 @@ def write_preview(output: Path, count: int) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    remove_leftovers(output)
     with atomic_dir(output / FOLDER) as folder:
         (folder / _PICTURES).mkdir()
         rows = [_describe_row(row, output, folder, number) for number, row in enumerate(read_sample(files, count))]

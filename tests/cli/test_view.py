@@ -117,6 +117,29 @@ def test_texts_say_what_is_asked_and_how_it_came_about(recording):
     assert kinds[0][0] == "text/plain"
 
 
+def test_a_clip_that_gave_nothing_is_shown_with_the_reason(tmp_path):
+    pytest.importorskip("rerun", reason="recordings need the view extra")
+    from PIL import Image
+    from rerun.chunk import RrdReader
+
+    from fourdthinker.dataset_builders.clip_record import ClipRecord, Window
+    from fourdthinker.dataset_builders.pipeline.stage_files import Fault
+    from fourdthinker.dataset_builders.viewing.build_clips import BuiltClip
+    from fourdthinker.dataset_builders.viewing.recording import write_recording
+    from fourdthinker.modeling.clip import Clip
+
+    record = ClipRecord("fog-000", "fog.mp4", None, Window(0, 0.0, 0.5, (0.0, 0.5)), (64, 48))
+    frames = Clip([Image.new("RGB", (64, 48))] * 2, [0.0, 0.5])
+    fault = Fault("poses", "no_texture", "nothing can be followed", "give another clip")
+    write_recording(tmp_path / "fog.rrd", BuiltClip(record, frames, [], [fault], 1, 1))
+    stored = RrdReader(tmp_path / "fog.rrd")
+    (about,) = read(stored, "/clip", "TextDocument:text")
+    assert "no_texture in poses: nothing can be followed; give another clip" in about[0]
+    assert len(read(stored, "/world/camera/image", "EncodedImage:blob")) == 2
+    assert not read(stored, "/world/camera/image", "Pinhole:resolution")
+    assert [path.name for path in tmp_path.iterdir()] == ["fog.rrd"]
+
+
 @pytest.fixture
 def served(built):
     """A running `view`: its process and the address that it prints."""
