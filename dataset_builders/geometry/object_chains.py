@@ -21,6 +21,7 @@ _MEMORY = 5  # frames that the expected area is the median of
 _MIN_TRAVEL = 0.15  # of the square root of its area, over as many frames
 _MAX_GUESSES = 2  # frames in a row in which a mask is carried on although something else seems to move there
 _MIN_EVIDENT = 0.1  # of a component's pixels, for a new object
+_MAX_GAIN = 0.5  # logarithm of an area: a part of two fifths was lost, or two thirds were won
 _BULK = 4  # pixels of half the width of what may be an object beside another; less is a seam
 _TOUCHING = 4  # pixels between the masks of parts of one object
 
@@ -34,12 +35,15 @@ class Chain:
         moved (`dict[int, np.ndarray]`): Frame number to the part of the mask that was seen moving.
         colours (`np.ndarray`): Its histogram.
         doubtful (`set[int]`): Frames in which the mask is a guess.
+        gained (`dict[int, float]`): Frame number to the logarithm of how much larger the mask is than flow alone would
+            have carried it there from where it was first seen: parts of the object that were won or lost.
     """
 
     masks: dict[int, np.ndarray]
     moved: dict[int, np.ndarray]
     colours: np.ndarray
     doubtful: set[int] = field(default_factory=set)
+    gained: dict[int, float] = field(default_factory=dict)
     guesses: int = 0  # doubtful frames in a row
 
     @property
@@ -52,10 +56,20 @@ class Chain:
         near = sorted(self.masks, key=lambda other: abs(other - frame))[:_MEMORY]
         return float(np.median([self.masks[other].sum() for other in near]))
 
+    def sure_frames(self) -> set[int]:
+        """Frames whose masks are no guess and show as much of the object as most others do."""
+        frames = sorted(self.masks)
+        gained = np.array([self.gained.get(frame, 0.0) for frame in frames])
+        if len(frames) > 1:  # carrying loses a little of the edge each time
+            gained -= np.median(np.diff(gained)) * np.arange(len(frames))
+        whole = np.abs(gained - np.median(gained)) < _MAX_GAIN
+        return {frame for frame, kept in zip(frames, whole, strict=True) if kept} - self.doubtful
+
     def forget(self, frame: int) -> None:
         """Take a frame out."""
         del self.masks[frame]
         self.moved.pop(frame, None)
+        self.gained.pop(frame, None)
         self.doubtful.discard(frame)
 
 
@@ -166,6 +180,7 @@ def _extend(chain: Chain, known: int, frame: int, components: list[np.ndarray], 
     for mask, moved in _candidates(chain, frame, predicted, own, motion):
         if _continues(chain, mask, predicted, frame, motion.frames[frame]):
             chain.masks[frame] = mask
+            chain.gained[frame] = chain.gained.get(known, 0.0) + float(np.log(mask.sum() / predicted.sum()))
             chain.colours = 0.8 * chain.colours + 0.2 * _colours(motion.frames[frame], mask)
             if moved is not None:
                 chain.moved[frame] = moved

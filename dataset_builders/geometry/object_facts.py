@@ -51,6 +51,7 @@ _STATIC_FACTOR = 4.0  # times the change of size of regions that stand still
 _KEPT = 0.35  # of the least change: what is less is none
 _DEFAULT_STATIC_SIZE = 0.03
 _SMOOTHED_STEP = 0.3  # noise of a step between smoothed places, of the noise of one place
+_FOLLOWED_SHARE = 0.25  # of the way in the world, within which the picture of a followed object stays
 _MIN_LENGTH_RATIO = 0.4  # between the ways in the world and in the picture, or the camera follows in part
 _FASTER, _STEADY, _STANDING = 1.8, 1.25, 0.2  # ratios of speeds
 
@@ -265,7 +266,7 @@ def _followed_fact(path: ObjectPath, places: np.ndarray) -> _Found:
     shorter, longer = min(lengths), max(*lengths, 1e-9)
     label = None
     # What a camera follows never stands quite still in its picture.
-    if goes[0] and 2 * in_picture["spread_side"] < min(least, 0.25 * in_world["path_side"]):
+    if goes[0] and 2 * in_picture["spread_side"] < _FOLLOWED_SHARE * lengths[0]:
         label = FOLLOWED[0]
     elif world == AT_REST and goes[1]:
         label = FOLLOWED[1]

@@ -88,7 +88,7 @@ def measure_motion(clip: Clip) -> Motion:
             "unclear",
             f"the background explains {typical_share:.2f} of the flow to {typical_residual:.2f} px of {FLOW_SIDE}"
             f" ({MIN_BACKGROUND_SHARE} and {MAX_RESIDUAL_PIXELS} are needed to tell what moves)",
-            "give a clip whose camera stands still or turns, or masks (objects: files)",
+            "give a clip whose camera stands still or turns, or masks (--objects files)",
         )
     # Flow bleeds over an object's edge on the side that is covered or uncovered, a different one in each direction.
     inner = leaving[1:] & arriving[:-1]

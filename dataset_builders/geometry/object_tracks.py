@@ -68,8 +68,7 @@ def _as_track(
     masks: list[dict | None] = [None] * frames
     for frame, mask in chain.masks.items():
         masks[frame] = encode_mask(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5)
-    sure = np.array([name is not None and mask is not None for mask in masks])
-    sure[list(chain.doubtful)] = False
+    sure = np.isin(np.arange(frames), sorted(chain.sure_frames())) & (name is not None)
     return ObjectTrack(name or NAME, tuple(masks), sure, {"opencv": version("opencv-python-headless")}, errors)
 
 

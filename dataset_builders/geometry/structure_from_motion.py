@@ -66,7 +66,7 @@ def solve_paths(folder: Path, count: int, seed: int = 0, num_threads: int = 1) -
                 paths.append(_path(mapper, model, count))
     except (RuntimeError, ValueError) as error:  # what exceptions of its C++ become
         reason = f"the pose solver failed ({str(error).strip().splitlines()[0]})"
-        raise ClipError("failed", reason, "pick another seed or clip") from error
+        raise ClipError("crashed", reason, "pick another seed or clip") from error
     return [path for path in paths if _is_plausible(path)]
 
 

@@ -17,7 +17,7 @@ STILL_PIXELS = 0.5  # of a picture 640 wide, as all the pixels here
 TURN_STEP_PIXELS = 0.6  # largest median error of a turn between neighbouring frames
 TURN_SPAN_PIXELS = 1.0  # and between frames far apart, over which tracks drift
 TURN_SHARE, MOVE_SHARE = 0.6, 0.45  # of the tracks between frames far apart that a turn explains: at least, at most
-MOVE_SPAN_PIXELS = 2.0  # a larger error of the best turn is a change of place
+MOVE_PIXELS = 2.0  # a larger error of the best turn is a change of place
 MIN_FOCAL, MAX_FOCAL, _FOCAL_GUESS = 0.4, 4.0, 0.8  # longer sides of the picture
 KEYSTONE_SIGMAS = 6.0  # by how many standard errors a turn's keystone must differ from none
 _SHIFTING_PIXELS = 2.0  # a picture whose middle shifts by less only rolls: no keystone is to be seen
@@ -56,7 +56,9 @@ class TurnFit:
     def verdict(self) -> str:
         """`turn`, `move`, or `unclear` where the tracks fit either."""
         drift = 1.3 * self.homography_pixels
-        if self.span_share < MOVE_SHARE or self.span_pixels > max(MOVE_SPAN_PIXELS, 2 * drift):
+        if self.span_share < MOVE_SHARE or self.span_pixels > max(MOVE_PIXELS, 2 * drift):
+            return "move"
+        if self.step_pixels > MOVE_PIXELS:  # things at several distances move apart
             return "move"
         fits = (
             self.step_pixels <= TURN_STEP_PIXELS

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ...modeling.clip import Clip
-from ...modeling.video_file import VideoError
+from ...modeling.errors import InputError
+from ...modeling.video_file import COPY_AGAIN, VideoError
 from ..child_process import ChildProcess, memory_ran_out
 from ..clip_error import ClipError
 from ..clip_record import Window
@@ -45,7 +46,11 @@ class DecodingProcess(ChildProcess):
 def _coded(function, path: Path, *args):
     try:
         return function(path, *args)
+    except ClipError:
+        raise
     except VideoError as error:
         if error.code == "memory" or memory_ran_out():
             raise MemoryError from error
         raise ClipError(error.code, error.reason, error.remedy) from error
+    except InputError as error:  # a window of another file
+        raise ClipError("damaged", str(error), COPY_AGAIN) from error

@@ -186,10 +186,10 @@ def test_a_camera_that_follows_an_object():
 
 def test_an_object_at_rest_that_a_turn_shifts():
     """The rays of a resting object go left in the picture of a camera that turns right, and keep their solid angle."""
-    degrees = np.linspace(0, 25, FRAMES)
-    columns = 96 + SIDE * np.tan(np.radians(12 - degrees))
-    radii = 12 / np.cos(np.radians(12 - degrees)) ** 1.5
-    turn = camera_of("turn_only", Rotation.from_euler("y", degrees[:, None], degrees=True))
+    degrees = np.linspace(0, 38, FRAMES)
+    columns = 96 + 120 * np.tan(np.radians(30 - degrees))
+    radii = 12 / np.cos(np.radians(30 - degrees)) ** 1.5
+    turn = camera_of("turn_only", Rotation.from_euler("y", degrees[:, None], degrees=True), focal=120)
     found = facts_of(np.column_stack([columns, np.full(FRAMES, 96.0)]), radii, turn)
     assert found["direction"].label == AT_REST and found["apparent_direction"].label == "Moving Left"
     assert found["followed"].label == "Shifted by the Camera Alone"

@@ -11,6 +11,7 @@ from PIL import Image
 from fourdthinker.dataset_builders.clip_error import ClipError
 from fourdthinker.dataset_builders.clip_record import CameraPoses
 from fourdthinker.dataset_builders.geometry.masks import decode_mask, encode_mask
+from fourdthinker.dataset_builders.geometry.object_chains import Chain
 from fourdthinker.dataset_builders.geometry.object_tracks import find_objects
 from fourdthinker.modeling.processing import Clip
 
@@ -91,6 +92,14 @@ def test_a_track_ends_where_another_object_takes_over():
     for track in tracks:
         seen = [number for number, rle in enumerate(track.masks) if rle is not None]
         assert max(seen) < 8 or min(seen) >= 8
+
+
+def test_masks_that_have_lost_most_of_the_object_are_not_sure():
+    """Carrying loses a little of the edge each time; a head that is all that still moves is something else."""
+    mask = np.ones((4, 4), dtype=bool)
+    gained = dict(enumerate([0.0, -0.05, -0.1, -0.15, -0.2, -0.25, -0.3, -0.95, -1.0]))
+    chain = Chain(dict.fromkeys(range(9), mask), {}, np.ones(1), doubtful={2}, gained=gained)
+    assert chain.sure_frames() == {0, 1, 3, 4, 5, 6}
 
 
 def test_names_are_the_users_or_by_place():

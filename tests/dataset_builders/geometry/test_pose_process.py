@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("pycolmap", reason="poses need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
 from fourdthinker.dataset_builders.clip_error import ClipError  # noqa: E402
 from fourdthinker.dataset_builders.geometry.pose_process import PoseProcess  # noqa: E402
 from fourdthinker.dataset_builders.geometry.poses import estimate_camera  # noqa: E402
-from fourdthinker.modeling.processing import Clip  # noqa: E402
 
 DATA = Path(__file__).parents[3] / "../shared/data"
 CRASHING, SOUND = DATA / "broken" / "pose_solver_crash.mp4", DATA / "videos" / "backpack.mp4"
@@ -62,11 +60,8 @@ def test_a_clip_has_a_time_limit_and_the_next_one_a_new_child(short_truck, tmp_p
             process.solve(tmp_path / "nowhere", 6)
 
 
-def test_errors_of_the_solver_come_through(short_truck, tmp_path):
-    grey = Clip([Image.new("RGB", (320, 240), (90, 90, 90))] * 6, short_truck.timestamps)
+def test_errors_of_the_solver_come_through(tmp_path):
     with PoseProcess() as process:
-        with pytest.raises(ClipError, match="no camera path fits"):
-            estimate_camera(grey, solve=process.solve)
         with pytest.raises(ClipError, match="the pose solver failed .*frames"):  # an exception of COLMAP's C++
             process.solve(tmp_path / "nowhere", 6)
         with pytest.raises(TypeError):  # a defect stays one
