@@ -320,6 +320,7 @@ from importlib.resources import files
 from fourdthinker.cli.main import main
 from fourdthinker.hub_cards import dataset_card
 assert files("fourdthinker.hub_cards").joinpath("templates/model_card.md.jinja").is_file()
+assert files("fourdthinker.dataset_builders.preview").joinpath("index.html.jinja").is_file()
 assert list(files("fourdthinker.recipes").joinpath("demo").glob("*.yaml"))
 assert "configs:" in dataset_card({"dift": {"train": "dift/train.parquet"}}).content
 main(["--help"])
