@@ -90,6 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
     )
+    parser.add_argument(
+        "--preview",
+        type=int,
+        metavar="N",
+        help="write preview/index.html as well: N of the rows with their frames, masks, curves and texts",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -105,6 +111,10 @@ def run(args: argparse.Namespace) -> None:
         for split, rows in splits.items():
             print(f"{config}, {split}: {rows} rows")
     print(f"written to {output}")
+    if args.preview is not None:
+        from ..dataset_builders.preview.page import write_preview
+
+        print(f"preview: {write_preview(output, args.preview)}")
 
 
 def progress(args: argparse.Namespace) -> str | None:
@@ -113,7 +123,7 @@ def progress(args: argparse.Namespace) -> str | None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("clips", "held_out", "workers"):
+    for name in ("clips", "held_out", "workers", "preview"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     if not 0 < args.time_limit <= _A_DAY:
@@ -128,6 +138,8 @@ def _check(args: argparse.Namespace) -> None:
             if getattr(args, name) != default:
                 raise InputError(f"--{name} goes with videos: the rendered world has no stages and knows its objects")
         return
+    if args.preview is not None and args.stage != STAGES[-1]:
+        raise InputError(f"--preview shows rows, which --stage {args.stage} does not make: leave one of the two out")
     if args.frames < 2:
         raise InputError(f"a row of {args.frames} frames shows no motion; ask for at least 2")
     if args.held_out is not None and args.held_out > 99:

@@ -30,6 +30,7 @@ COMMANDS = {
     "init": Command("init", "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"),
     "ask": Command("ask", "ask a model one question about a video"),
     "build-data": Command("build_data", "turn videos or the rendered world into 4D chain-of-thought rows"),
+    "view": Command("view", "look at a clip of a build in rerun's viewer"),
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
@@ -45,6 +46,7 @@ EXTRAS = {
     **dict.fromkeys(("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy"), "data"),
     "lmms_eval": "eval",
     "pybullet": "world",
+    "rerun": "view",
 }
 
 # What `argparse` takes for an option: neither a negative number nor words with spaces.

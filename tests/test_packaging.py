@@ -86,7 +86,7 @@ def test_extras_and_scripts():
 # Packages of extras that no code of ours imports, because other programs need them.
 TOOLS = {"build", "imageio-ffmpeg", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
 # Packages that are imported under another name.
-IMPORT_NAMES = {"opencv-python-headless": "cv2", "scenedetect-headless": "scenedetect"}
+IMPORT_NAMES = {"opencv-python-headless": "cv2", "rerun-sdk": "rerun", "scenedetect-headless": "scenedetect"}
 
 
 def test_extras_hold_what_the_code_imports_and_no_more():
@@ -320,6 +320,7 @@ from importlib.resources import files
 from fourdthinker.cli.main import main
 from fourdthinker.hub_cards import dataset_card
 assert files("fourdthinker.hub_cards").joinpath("templates/model_card.md.jinja").is_file()
+assert files("fourdthinker.dataset_builders.preview").joinpath("index.html.jinja").is_file()
 assert list(files("fourdthinker.recipes").joinpath("demo").glob("*.yaml"))
 assert "configs:" in dataset_card({"dift": {"train": "dift/train.parquet"}}).content
 main(["--help"])

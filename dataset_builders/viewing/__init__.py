@@ -1,0 +1,1 @@
+"""Clips of a build as recordings for the viewer of rerun."""
