@@ -28,6 +28,13 @@ def decode_mask(encoded: dict) -> np.ndarray:
     return coco.decode({"size": encoded["size"], "counts": encoded["counts"].encode("ascii")}).astype(bool)
 
 
+def touches_border(encoded: dict) -> bool:
+    """Whether a mask of [`encode_mask`] reaches an edge of the picture, where what it shows may be cut off."""
+    height, width = encoded["size"]
+    left, top, wide, high = coco.toBbox({"size": encoded["size"], "counts": encoded["counts"].encode("ascii")})
+    return bool(min(left, top) <= 0 or left + wide >= width or top + high >= height)
+
+
 def connected_parts(mask: np.ndarray, min_share: float) -> list[np.ndarray]:
     """Connected parts of a mask of at least a share of the picture.
 

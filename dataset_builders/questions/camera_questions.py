@@ -9,6 +9,7 @@ import numpy as np
 
 from ..clip_record import ClipRecord, ObjectTrack
 from ..geometry.camera_motion import OPPOSITE
+from ..geometry.masks import touches_border
 from .clip_reasoning import BACK, NEARER, camera_reasoning, explain_camera
 from .clip_rows import Imagined, assemble, imagine, nearest_frame
 from .evidence import compare
@@ -96,8 +97,12 @@ def _choose_region(record: ClipRecord, fact: dict[str, Any]) -> Imagined:
 
 
 def _frames_in_view(record: ClipRecord, region: ObjectTrack, named: Sequence[int]) -> list[int] | None:
-    """Where the region is first and last seen within the span, and the turning points between; `None` if too short."""
-    seen = [index for index in range(named[0], named[-1] + 1) if region.masks[index] is not None]
+    """Frames in which the region is first and last seen whole, with the turning points between; `None` if too short.
+
+    A region that leaves the picture shrinks and its centre stays behind, which says nothing of the camera.
+    """
+    masks = {index: region.masks[index] for index in range(named[0], named[-1] + 1)}
+    seen = [index for index, mask in masks.items() if mask is not None and not touches_border(mask)]
     turns = list(named[1:-1])
     if not seen or any(turn not in seen for turn in turns):
         return None

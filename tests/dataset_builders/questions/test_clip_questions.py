@@ -97,6 +97,12 @@ def test_a_region_that_leaves_the_picture_is_imagined_while_it_is_in_view():
     assert "3.0 s" in question["question"] and "at 1.2 s <output_image>" in question["response"]
 
 
+def test_a_region_that_the_edge_of_the_picture_cuts_off_is_not_imagined():
+    leaving = follow([(100, 200 + 10 * number) for number in range(COUNT)])  # 60 high, in a picture of 360
+    (question,) = ask(make_record([camera_fact(["Tilt Up"])], resting=[leaving]))
+    assert [one["frame"] for one in question["imagined"]] == [0, 9]
+
+
 def test_the_plain_frame_stands_in_where_no_region_is_seen_for_long_and_the_row_says_so():
     lost = follow([(100, 200)] * 3 + [None] * (COUNT - 3))
     tiny = follow([(100, 200)] * COUNT, side=10)  # less than a thousandth of the picture
