@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
 from ..modeling.errors import InputError
+from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .input_checks import check_seed
 from .new_folder import new_folder
 
@@ -88,11 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
     )
+    add_gate_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
+def run(args: argparse.Namespace) -> int:
+    """Write a folder that `load_dataset` reads, say what is in it and what was left out, and test the rows."""
     _check(args)
+    check_gate_packages()
     if args.source == WORLD:
         output = new_folder(args.output)
         written = _build_world(args, output)
@@ -103,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
         for split, rows in splits.items():
             print(f"{config}, {split}: {rows} rows")
     print(f"written to {output}")
+    return run_gates(output, args.allow_failed_gates) if written else 0
 
 
 def progress(args: argparse.Namespace) -> str | None:
