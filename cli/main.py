@@ -76,9 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv (`Sequence[str]`, *optional*): Arguments after the program's name; those of the process by default.
 
     Returns:
-        `int`: 0 if the command did its work, 2 after bad input or what else a user can cause, 3 if rows were written or
-        tested that fail a gate, 130 after Ctrl-C. Other exceptions propagate: they are defects, and their traceback is
-        wanted.
+        `int`: 0 if the command did its work, 2 after bad input or what else a user can cause, 3 if rows fail a gate,
+        130 after Ctrl-C. Other exceptions propagate: they are defects, and their traceback is wanted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:

@@ -93,6 +93,4 @@ def never_right(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for place, text in enumerate(row.options):
             luck[text] += -np.inf if place == row.right else np.log1p(-1 / len(row.options))
-    return sorted(
-        (text for text, chance in luck.items() if -np.inf < chance < np.log(_SURPRISE)), key=luck.__getitem__
-    )
+    return sorted((text for text in luck if -np.inf < luck[text] < np.log(_SURPRISE)), key=luck.__getitem__)

@@ -77,9 +77,9 @@ def _guess_gate(task: str, name: str, guess: Guess) -> Gate:
     low, high = guess.interval
     limit = guess.chance + MARGIN + (high - low) / 2
     reason = (
-        f"a small classifier guesses {100 * guess.accuracy:.1f} % of the answers on {guess.clips} clips that it has "
-        f"not learned from; up to {100 * limit:.1f} % would be chance ({100 * guess.chance:.1f} %), "
-        f"{100 * MARGIN:.0f} points and the interval. The video is not needed."
+        f"from no more than this, a small classifier guesses {100 * guess.accuracy:.1f} % of the answers on clips "
+        f"that it has not learned from. {100 * limit:.1f} % are allowed: chance, {100 * MARGIN:.0f} points and half the "
+        "interval."
     )
     interval = f"{100 * low:.1f} to {100 * high:.1f}"
     outcome = "FAIL" if guess.accuracy > limit else "pass"

@@ -1,5 +1,6 @@
 """Guess answers without the video: small classifiers that are tested on clips they have not learned from."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 _FOLDS = 5
 _STRENGTH = {"options": 0.1, "question": 0.01, "frame": 0.1}  # inverse of the penalty; more inputs, more penalty
-_TREES = 50
+_TREES = 40
+_RARE = 5  # answers that fewer rows have are not learned as such
 
 
 class Guess(NamedTuple):
@@ -57,7 +59,7 @@ def make_guesses(rows: Sequence[Row], seed: int) -> Iterator[tuple[str, Guess]]:
         pixels = features.frame_pixels(rows, number)
         seen = features.products(alone, features.principal_parts(pixels), rows)
         by_option = _linear(rows, seen, _STRENGTH["frame"], seed)
-        by_answer = _trees(rows, pixels, seed)
+        by_answer = _trees(rows, pixels.reshape(len(rows), -1, 3).mean(axis=2), seed)
         both = [one + other for one, other in zip(by_option, by_answer, strict=True)]
         yield f"{name} frame", _judge(rows, both, seed)
 
@@ -67,7 +69,8 @@ def _linear(rows: Sequence[Row], options: "csr_array", strength: float, seed: in
     from scipy.special import softmax
     from sklearn.linear_model import LogisticRegression
 
-    of_row = np.repeat(np.arange(len(rows)), [len(row.options) for row in rows])
+    sizes = [len(row.options) for row in rows]
+    of_row, starts = np.repeat(np.arange(len(rows)), sizes), np.cumsum([0, *sizes])
     right = np.concatenate([np.arange(len(row.options)) == row.right for row in rows])
 
     def learn(train: np.ndarray, test: np.ndarray) -> Iterator[np.ndarray]:
@@ -75,7 +78,7 @@ def _linear(rows: Sequence[Row], options: "csr_array", strength: float, seed: in
         model = LogisticRegression(C=strength, max_iter=200).fit(options[known], right[known])
         scores = model.decision_function(options)
         for place in test:
-            yield softmax(scores[of_row == place])
+            yield softmax(scores[starts[place] : starts[place + 1]])
 
     if not options.shape[1]:
         return [np.full(len(row.options), 1 / len(row.options)) for row in rows]
@@ -83,14 +86,16 @@ def _linear(rows: Sequence[Row], options: "csr_array", strength: float, seed: in
 
 
 def _trees(rows: Sequence[Row], seen: np.ndarray, seed: int) -> list[np.ndarray]:
-    """The same by extremely randomised trees over the texts of right answers; texts never right score zero."""
+    """The same by extremely randomised trees over the texts of right answers; rare texts score zero."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    answers = np.array([row.options[row.right] for row in rows])
+    answers = [row.options[row.right] for row in rows]
+    counts = Counter(answers)
+    labels = np.array([text if counts[text] >= _RARE else "" for text in answers])
 
     def learn(train: np.ndarray, test: np.ndarray) -> Iterator[np.ndarray]:
-        model = ExtraTreesClassifier(_TREES, random_state=seed).fit(seen[train], answers[train])
-        columns = {text: column for column, text in enumerate(model.classes_)}
+        model = ExtraTreesClassifier(_TREES, random_state=seed).fit(seen[train], labels[train])
+        columns = {text: column for column, text in enumerate(model.classes_) if text}
         for place, shares in zip(test, model.predict_proba(seen[test]), strict=True):
             offered = np.array([shares[columns[text]] if text in columns else 0.0 for text in rows[place].options])
             yield offered / (offered.sum() or 1.0)
@@ -125,6 +130,6 @@ def _judge(rows: Sequence[Row], scores: Sequence[np.ndarray], seed: int) -> Gues
     deviation = float(np.sqrt((np.bincount(clip, right - accuracy) ** 2).sum() * clips / max(clips - 1, 1))) / n
     half = float(t.ppf(0.975, max(clips - 1, 1))) * deviation
     wilson = binomtest(int(right.sum()), n).proportion_ci(method="wilson")
-    interval = max(0.0, min(wilson.low, accuracy - half)), min(1.0, max(wilson.high, accuracy + half))
+    interval = max(0.0, min(float(wilson.low), accuracy - half)), min(1.0, max(float(wilson.high), accuracy + half))
     chance = float(np.mean([1 / len(row.options) for row in rows]))
     return Guess(accuracy, chance, interval, n, clips)

@@ -9,6 +9,7 @@ import numpy as np
 from .rows import WORLD_SOURCE, Row
 
 _ALIKE_BITS = 4  # of 64, the mean over first, middle and last frame, from which two clips count as copies
+_PLAIN = 2.0  # deviation of the pixels, of 255: a picture that shows nothing has a hash of noise
 
 
 def shared_sources(rows: Sequence[Row]) -> list[str]:
@@ -36,7 +37,7 @@ def near_duplicates(sample: Sequence[Row]) -> list[tuple[str, str]]:
     """Pairs of rows of two splits whose first, middle and last frames look the same, by perceptual hashes."""
     clips: dict[str, dict[tuple[bytes, ...], Row]] = defaultdict(dict)
     for row in sample:
-        if row.pictures:
+        if any(picture.pixels.std() > _PLAIN for picture in row.pictures):
             clips[row.split].setdefault(row.frames, row)
     pairs = []
     for one, other in combinations(sorted(clips), 2):
