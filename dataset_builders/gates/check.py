@@ -37,9 +37,7 @@ def check_dataset(folder: Path) -> GateReport:
     if not rows:
         raise InputError(f"{folder} has no rows with options: there is nothing to test")
     if len(rows) < MIN_ROWS:
-        why = (
-            f"A build of {len(rows)} rows is too small to be tested for give-aways and balance: {MIN_ROWS} are needed."
-        )
+        why = f"{len(rows)} rows are too few to be tested for give-aways and balance: it takes {MIN_ROWS}."
         gates = list(_untested(_ALL, len(rows), why))
     else:
         gates = [gate for task, few in _by_task(sample) for gate in _test_guesses(task, few)]
@@ -78,8 +76,8 @@ def _guess_gate(task: str, name: str, guess: Guess) -> Gate:
     limit = guess.chance + MARGIN + (high - low) / 2
     reason = (
         f"from no more than this, a small classifier guesses {100 * guess.accuracy:.1f} % of the answers on clips "
-        f"that it has not learned from. {100 * limit:.1f} % are allowed: chance, {100 * MARGIN:.0f} points and half the "
-        "interval."
+        f"that it has not learned from. {100 * limit:.1f} % are allowed: chance, {100 * MARGIN:.0f} points and half "
+        "the interval."
     )
     interval = f"{100 * low:.1f} to {100 * high:.1f}"
     outcome = "FAIL" if guess.accuracy > limit else "pass"
