@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .rows import Row
+from .rows import SIDE, Row
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -46,20 +46,29 @@ def question_words(rows: Sequence[Row]) -> np.ndarray:
 
 
 def frame_pixels(rows: Sequence[Row], frame: int) -> np.ndarray:
-    """A frame as 14 x 14 pixels, one line a question: floats of shape `(rows, 588)`.
+    """A frame as small pictures: floats of shape `(rows, SIDE, SIDE, 3)`, 0 to 1.
 
     Args:
         rows (`Sequence[Row]`): With pictures.
         frame (`int`): Which of `rows.FRAMES`.
     """
-    return np.stack([row.pictures[frame].pixels.ravel() / 255 for row in rows])
+    return np.stack([row.pictures[frame].pixels / 255 for row in rows])
 
 
-def principal_parts(table: np.ndarray) -> np.ndarray:
-    """The principal components of each line, in units of their own deviation."""
-    centred = table - table.mean(axis=0)
-    _, lengths, parts = np.linalg.svd(centred, full_matrices=False)
-    kept = parts[:_PIXEL_PARTS][lengths[:_PIXEL_PARTS] > 1e-6 * max(lengths[0], 1e-6)]
+def brightness(pixels: np.ndarray) -> np.ndarray:
+    """Pixels without colour, one line a picture: `(rows, SIDE * SIDE)`."""
+    return pixels.mean(axis=3).reshape(len(pixels), -1)
+
+
+def principal_parts(pixels: np.ndarray) -> np.ndarray:
+    """The principal components of pictures in half their size, in units of their own deviation, one line a picture."""
+    from scipy.linalg import eigh
+
+    half = pixels.reshape(len(pixels), SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(2, 4)).reshape(len(pixels), -1)
+    centred = half - half.mean(axis=0)
+    size = centred.shape[1]
+    values, parts = eigh(centred.T @ centred, subset_by_index=[size - _PIXEL_PARTS, size - 1])
+    kept = parts.T[values > 1e-9 * max(values[-1], 1e-9)]
     scores = centred @ kept.T
     return scores / np.maximum(scores.std(axis=0), 1e-9)
 

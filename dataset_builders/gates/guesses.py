@@ -59,7 +59,7 @@ def make_guesses(rows: Sequence[Row], seed: int) -> Iterator[tuple[str, Guess]]:
         pixels = features.frame_pixels(rows, number)
         seen = features.products(alone, features.principal_parts(pixels), rows)
         by_option = _linear(rows, seen, _STRENGTH["frame"], seed)
-        by_answer = _trees(rows, pixels.reshape(len(rows), -1, 3).mean(axis=2), seed)
+        by_answer = _trees(rows, features.brightness(pixels), seed)
         both = [one + other for one, other in zip(by_option, by_answer, strict=True)]
         yield f"{name} frame", _judge(rows, both, seed)
 
@@ -75,7 +75,7 @@ def _linear(rows: Sequence[Row], options: "csr_array", strength: float, seed: in
 
     def learn(train: np.ndarray, test: np.ndarray) -> Iterator[np.ndarray]:
         known = np.isin(of_row, train)
-        model = LogisticRegression(C=strength, max_iter=200).fit(options[known], right[known])
+        model = LogisticRegression(C=strength, tol=1e-3, max_iter=200).fit(options[known], right[known])
         scores = model.decision_function(options)
         for place in test:
             yield softmax(scores[starts[place] : starts[place + 1]])
@@ -107,13 +107,15 @@ def _out_of_fold(
     rows: Sequence[Row], learn: Callable[[np.ndarray, np.ndarray], Iterator[np.ndarray]], seed: int
 ) -> list[np.ndarray]:
     """Scores of every row by a model that has seen no row of its clip."""
+    from sklearn import config_context
     from sklearn.model_selection import GroupKFold
 
     clips = np.array([row.clip for row in rows])
     folds = GroupKFold(min(_FOLDS, len(set(clips.tolist()))), shuffle=True, random_state=seed)
     scores: dict[int, np.ndarray] = {}
-    for train, test in folds.split(clips, groups=clips):
-        scores |= zip(test.tolist(), learn(train, test), strict=True)
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # as long as fitting, for these few rows
+        for train, test in folds.split(clips, groups=clips):
+            scores |= zip(test.tolist(), learn(train, test), strict=True)
     return [scores[place] for place in range(len(rows))]
 
 

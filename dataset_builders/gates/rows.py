@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -84,7 +85,8 @@ def read_rows(folder: Path, seed: int) -> tuple[list[Row], list[Row]]:
     for split, given in _stream(folder, [*_WORDS, "frames"]):
         row = rows.get(_key(split, given))
         if row is not None and not row.frames and given["frames"]:
-            _look(row, [frame["bytes"] for frame in given["frames"]], pictures if id(row) in chosen else None)
+            with _naming_row(row):
+                _look(row, [frame["bytes"] for frame in given["frames"]], pictures if id(row) in chosen else None)
     _number_clips(list(rows.values()))
     return list(rows.values()), sample
 
@@ -95,12 +97,16 @@ def _stream(folder: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, A
 
     if not (folder / "README.md").is_file():
         raise InputError(f"{folder} is no dataset folder: name one that `fourdthinker build-data` has written")
-    for name in get_dataset_config_names(str(folder)):
-        for split, rows in load_dataset(str(folder), name, streaming=True, columns=columns).items():
-            if "frames" in columns:
-                rows = rows.cast_column("frames", List(Image(decode=False)))
-            for row in rows:
-                yield str(split), row
+    try:
+        for name in get_dataset_config_names(str(folder)):
+            for split, rows in load_dataset(str(folder), name, streaming=True, columns=columns).items():
+                if "frames" in columns:
+                    rows = rows.cast_column("frames", List(Image(decode=False)))
+                for row in rows:
+                    yield str(split), row
+    except (OSError, ValueError, KeyError, TypeError) as error:  # what a damaged, missing or foreign file raises
+        told = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"the Parquet files of {folder} cannot be read ({told}): build it again") from error
 
 
 def _key(split: str, given: dict[str, Any]) -> tuple:
@@ -124,6 +130,14 @@ def _sample(rows: Sequence[Row], seed: int) -> list[Row]:
         left -= share
         places += [place for place in order if rows[place].split == split][:share]
     return [rows[place] for place in sorted(places)]
+
+
+@contextmanager
+def _naming_row(row: Row) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TypeError) as error:  # no picture, or none at all
+        raise InputError(f"row {row.name!r}: a frame cannot be read as a picture: build the dataset again") from error
 
 
 def _look(row: Row, files: Sequence[bytes], pictures: dict[bytes, Picture] | None) -> None:
