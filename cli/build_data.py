@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
 from ..modeling.errors import InputError
+from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .input_checks import check_seed
 from .new_folder import new_folder
 
@@ -90,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
     )
+    add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
         type=int,
@@ -98,9 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Write a folder that `load_dataset` reads, and say what is in it and what was left out."""
+def run(args: argparse.Namespace) -> int:
+    """Write a folder that `load_dataset` reads, say what is in it and what was left out, and test the rows."""
     _check(args)
+    check_gate_packages()
     if args.source == WORLD:
         output = new_folder(args.output)
         written = _build_world(args, output)
@@ -111,10 +114,12 @@ def run(args: argparse.Namespace) -> None:
         for split, rows in splits.items():
             print(f"{config}, {split}: {rows} rows")
     print(f"written to {output}")
+    code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
         from ..dataset_builders.preview.page import write_preview
 
         print(f"preview: {write_preview(output, args.preview)}")
+    return code
 
 
 def progress(args: argparse.Namespace) -> str | None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "ask": Command("ask", "ask a model one question about a video"),
     "build-data": Command("build_data", "turn videos or the rendered world into 4D chain-of-thought rows"),
     "view": Command("view", "look at a clip of a build in rerun's viewer"),
+    "check-data": Command("check_data", "test rows for give-aways, balance and what splits share"),
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
@@ -43,7 +44,7 @@ COMMANDS = {
 
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
 EXTRAS = {
-    **dict.fromkeys(("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy"), "data"),
+    **dict.fromkeys(("cv2", "imagehash", "pycocotools", "pycolmap", "scenedetect", "scipy", "sklearn"), "data"),
     "lmms_eval": "eval",
     "pybullet": "world",
     "rerun": "view",
@@ -87,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv (`Sequence[str]`, *optional*): Arguments after the program's name; those of the process by default.
 
     Returns:
-        `int`: 0 if the command did its work, 2 after bad input or what else a user can cause, 130 after Ctrl-C. Other
-        exceptions propagate: they are defects, and their traceback is wanted.
+        `int`: 0 if the command did its work, 2 after bad input or what else a user can cause, 3 if rows fail a gate,
+        130 after Ctrl-C. Other exceptions propagate: they are defects, and their traceback is wanted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -117,7 +118,7 @@ def _run(name: str, argv: list[str]) -> int:
         args = parse_command(name, module, argv)
         try:
             with quiet_libraries(args.verbose):
-                module.run(args)
+                return module.run(args) or 0
         except KeyboardInterrupt:
             kept = vars(module)["progress"](args) if "progress" in vars(module) else None
             raise
@@ -132,7 +133,6 @@ def _run(name: str, argv: list[str]) -> int:
             start = "\n" if sys.stderr.isatty() else ""
             print(f"{start}fourdthinker: interrupted; {format_resume_hint(kept, [name, *argv])}", file=sys.stderr)
         raise
-    return 0
 
 
 def install_hint(extra: str) -> str:

@@ -86,7 +86,12 @@ def test_extras_and_scripts():
 # Packages of extras that no code of ours imports, because other programs need them.
 TOOLS = {"build", "imageio-ffmpeg", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
 # Packages that are imported under another name.
-IMPORT_NAMES = {"opencv-python-headless": "cv2", "rerun-sdk": "rerun", "scenedetect-headless": "scenedetect"}
+IMPORT_NAMES = {
+    "opencv-python-headless": "cv2",
+    "rerun-sdk": "rerun",
+    "scenedetect-headless": "scenedetect",
+    "scikit-learn": "sklearn",
+}
 
 
 def test_extras_hold_what_the_code_imports_and_no_more():
