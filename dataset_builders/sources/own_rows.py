@@ -36,7 +36,7 @@ _NAMES = {
     "imagery": ("imagery",),
 }
 _DIFT_ALONE = ("response", "imagery")
-_OPTION_COLUMN = re.compile(r"(?:(?:option|choice)[ _-]?)?([a-j])|(?:option|choice)[ _-]?([1-9]|10)")
+_OPTION_COLUMN = re.compile(r"(?:(?:option|choice)[ _-]?)?([a-j])|(?:option|choice)[ _-]?(10|[0-9])")
 # By which columns 4DThinker's own files are known.
 _PUBLISHED = ({"text_input", "text_output"}, {"Question", "Correct", "A", "B"})
 
@@ -66,11 +66,12 @@ def read_row_file(
     """Read rows from a JSONL, JSON, CSV, TSV or Parquet file.
 
     A row has a video (`video`, a file name) or `frames` (a list of image files, one a second unless `timestamps` says
-    otherwise), and a `question`. Options are a list `options`, one column each (`A`, `B`, …; `option_a`; `option_1`),
-    or lines `A. …` of the question; `answer` is a letter or an option's text, in any case. For `"dift"` there is
-    a `response`, with a list `imagery` of one image for each `<output_image>` in it. In the place of question and
-    response there may be a conversation, `conversations` or `messages`, of which the first question and its response
-    are taken. A response without `<answer>` gets the tags: around it, or, where `answer` says the answer, behind it.
+    otherwise), and a `question`. Options are a list `options`, one column each (`A`, `B`, …; `option_a`; `option_1` or
+    from `option_0` on), or lines `A. …` of the question; `answer` is a letter or an option's text, in
+    any case. For `"dift"` there is a `response`, with a list `imagery` of one image for each `<output_image>` in it.
+    In the place of question and response there may be a conversation, `conversations` or `messages`, of which the
+    first question and its response are taken. A response without `<answer>` gets the tags: around it, or, where
+    `answer` says the answer, behind it.
 
     Args:
         path (`str` or `Path`): The file; 4DThinker's own JSONL files are read by [`read_published`].
@@ -243,7 +244,7 @@ class _RowReader:
         if response is None and exchange.response is not None and (self.stage == "dift" or answer is None):
             response = self._from_chat("response" if self.stage == "dift" else "answer", exchange.response)
         key = response if answer is None else answer
-        options = self._options(fields)
+        options = self._options(fields, where)
         if not options and question:
             without, listed, after = split_options(question)
             # A response that names no option is no choice between them: the question then stays as it is written.
@@ -259,7 +260,7 @@ class _RowReader:
         unmatched = "" if key is None or (self.stage == "dift" and not options) else str(key)
         return question, options, letter or unmatched, response
 
-    def _options(self, fields: Mapping[str, tuple[str, Any]]) -> list[Any]:
+    def _options(self, fields: Mapping[str, tuple[str, Any]], where: str) -> list[Any]:
         """The texts of the options that have columns, without letters of their own."""
         value = parse_structure(self._take(fields, "options"))
         if isinstance(value, Mapping):  # by letter
@@ -268,12 +269,16 @@ class _RowReader:
             return split_options(value)[1] or [value]
         if value is not None:
             return strip_letters(_as_list(value))
+        columns = {name: match for name in fields if (match := _OPTION_COLUMN.fullmatch(name))}
+        first = min((int(match[2]) for match in columns.values() if match[2]), default=1)
+        if first > 1:
+            named = ", ".join(fields[name][0] for name in columns)
+            raise InputError(f"{where}: the columns of options are {named}: number them from 0 or 1")
         found = {}
-        for name, (column, text) in fields.items():
-            match = _OPTION_COLUMN.fullmatch(name)
-            if match and not _is_empty(text):
-                place = OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - 1
-                found[place] = text
+        for name, match in columns.items():
+            column, text = fields[name]
+            if not _is_empty(text):
+                found[OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - first] = text
                 self._note_source("options", column)
         return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)])
 

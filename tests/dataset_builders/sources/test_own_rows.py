@@ -100,6 +100,8 @@ def test_an_answer_that_names_two_options_is_an_error(read):
         {"a": "left", "b": "right", "c": "up", "d": None},
         {"option_a": "left", "option_b": "right", "option_c": "up"},
         {"Option 1": "left", "Option 2": "right", "Option 3": "up", "Option 4": " "},
+        {"option_0": "left", "option_1": "right", "option_2": "up"},
+        {"Choice 0": "left", "Choice 1": "right", "Choice 2": "up", "Choice 3": None},
         {"choices": ["A. left", "B. right", "C. up"]},
         {"options": {"A": "left", "B": "right", "C": "up"}},
         {"options": "A. left\nB. right\nC. up"},
@@ -111,6 +113,16 @@ def test_an_answer_that_names_two_options_is_an_error(read):
 def test_options_may_stand_in_many_places(read, options):
     plain = {name: value for name, value in ROW.items() if name != "options"}
     assert has_words(only_row(read([plain | options])))
+
+
+def test_options_counted_from_zero_keep_their_places(read):
+    plain = {"video": "a.mp4", "question": "Which?", "answer": "B"}
+    many = {f"option_{number}": f"text {number}" for number in range(10)}
+    assert only_row(read([plain | many]))["options"] == list(many.values())
+    row = read([plain | {"option_0": None, "option_1": "left", "option_2": "right"}])[0]
+    assert row["options"] == [None, "left", "right"]
+    with pytest.raises(InputError, match="the columns of options are option_2, option_3: number them from 0 or 1"):
+        read([plain | {"option_2": "left", "option_3": "right"}])
 
 
 def test_csv_and_tsv(read, tmp_path):
