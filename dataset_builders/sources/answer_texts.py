@@ -6,12 +6,11 @@ from typing import Any
 
 from ...modeling.errors import InputError
 from ...modeling.offered_options import OfferedOptions
-from ...modeling.row_rules import options_fault
+from ...modeling.row_rules import ANSWER_TAG, options_fault
 from ...modeling.tokens import OPTION_LETTERS, format_answer
 
 _OPTION_LINE = re.compile(r"[(\[]?([A-J])[)\].:]{1,2}[ \t]*(\S.*)")
 _OPTIONS_HEADING = re.compile(r"(?:answer )?(?:options|choices)\s?:?", re.IGNORECASE)
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def split_options(text: str) -> tuple[str, list[str], str]:
@@ -74,7 +73,7 @@ def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:
     if answer is None or options_fault(options):
         return None
     text = str(answer)
-    tagged = _ANSWER_TAG.findall(text)
+    tagged = ANSWER_TAG.findall(text)
     text = tagged[-1] if tagged else text.rpartition("</think>")[2]
     offer = OfferedOptions(options)
     letter, by_text = offer.choice(text), offer.by_text(text)
