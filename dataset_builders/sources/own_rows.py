@@ -37,8 +37,12 @@ _NAMES = {
 }
 _DIFT_ALONE = ("response", "imagery")
 _OPTION_COLUMN = re.compile(r"(?:(?:option|choice)[ _-]?)?([a-j])|(?:option|choice)[ _-]?(10|[0-9])")
-# By which columns 4DThinker's own files are known.
-_PUBLISHED = ({"text_input", "text_output"}, {"Question", "Correct", "A", "B"})
+# By which columns 4DThinker's own files are known; its names of questions and answers alone are other people's too.
+_PUBLISHED = (
+    {"text_input", "text_output", "image_input"},
+    {"Question", "Correct", "A", "B", "frame_paths"},
+    {"Question", "Correct", "A", "B", "video_path"},
+)
 
 
 def is_row_file(name: str) -> bool:

@@ -302,6 +302,14 @@ def test_files_of_4dthinker_keep_their_reader(read):
         read([published, ROW], "dift")
 
 
+def test_names_of_4dthinker_in_an_own_file_do_not_make_it_published(read, tmp_path):
+    own = {"video": "clips/a.mp4", "Question": "Which way?", "Correct": "right", "A": "left", "B": "right", "C": "up"}
+    row = only_row(read([own]))
+    assert has_words(row) and row["video"] == str(tmp_path / "clips/a.mp4")
+    with pytest.raises(InputError, match="no row has a question: name a column one of question"):
+        read([{"video": "a.mp4", "text_input": "?", "text_output": "<answer>A</answer>"}], "dift")
+
+
 def test_a_folder_of_files_has_one_for_each_split(tmp_path):
     (tmp_path / "notes.txt").touch()
     assert find_row_file(tmp_path, "train") is None
