@@ -13,7 +13,7 @@ from datasets import Dataset
 from ...modeling.errors import InputError
 from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, decode_frames_when_read
-from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters
+from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters, text_of
 from .chat_messages import Exchange, first_exchange, strip_media_tags
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
@@ -243,8 +243,8 @@ class _RowReader:
     ) -> tuple[str | None, list[Any], str, str | None]:
         """Question, options, answer (its letter, or the text if none fits) and response."""
         question = self._take(fields, "question") or self._from_chat("question", exchange.question)
-        question = None if question is None else strip_media_tags(str(question))
-        answer, response = self._take(fields, "answer"), self._take(fields, "response")
+        question = None if question is None else strip_media_tags(text_of(question, "question", where) or "")
+        answer, response = (text_of(self._take(fields, name), name, where) for name in ("answer", "response"))
         if response is None and exchange.response is not None and (self.stage == "dift" or answer is None):
             response = self._from_chat("response" if self.stage == "dift" else "answer", exchange.response)
         key = response if answer is None else answer
@@ -258,21 +258,21 @@ class _RowReader:
                 self.notes["texts after the options"] += bool(after)
         letter = find_letter(key, options, where)
         if self.stage == "dift" and response is not None:
-            tagged = add_answer_tags(str(response), None if answer is None else str(answer), letter, options)
+            tagged = add_answer_tags(response, answer, letter, options)
             self.tagged += tagged != response
             response = tagged
-        unmatched = "" if key is None or (self.stage == "dift" and not options) else str(key)
+        unmatched = "" if key is None or (self.stage == "dift" and not options) else key
         return question, options, letter or unmatched, response
 
     def _options(self, fields: Mapping[str, tuple[str, Any]], where: str) -> list[Any]:
         """The texts of the options that have columns, without letters of their own."""
         value = parse_structure(self._take(fields, "options"))
-        if isinstance(value, Mapping):  # by letter
-            value = [value[letter] for letter in sorted(value)]
+        if isinstance(value, Mapping):  # by letter or number
+            value = [value[name] for name in sorted(value, key=lambda name: (len(str(name)), str(name)))]
         if isinstance(value, str):
             return split_options(value)[1] or [value]
         if value is not None:
-            return strip_letters(_as_list(value))
+            return strip_letters(_as_list(value), where)
         columns = {name: match for name in fields if (match := _OPTION_COLUMN.fullmatch(name))}
         first = min((int(match[2]) for match in columns.values() if match[2]), default=1)
         if first > 1:
@@ -284,7 +284,7 @@ class _RowReader:
             if not _is_empty(text):
                 found[OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - first] = text
                 self._note_source("options", column)
-        return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)])
+        return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)], where)
 
 
 def _is_empty(value: Any) -> bool:

@@ -87,6 +87,12 @@ def test_numbers_are_texts(read):
     assert (row["options"], row["answer"]) == (["1", "2", "3"], "C")
 
 
+def test_options_by_number_keep_the_order_of_the_numbers(read):
+    texts = [f"text {number}" for number in range(10)]
+    by_number = {str(number): text for number, text in enumerate(texts, start=1)}
+    assert only_row(read([{**ROW, "options": dict(sorted(by_number.items()))}]))["options"] == texts
+
+
 def test_an_answer_that_names_two_options_is_an_error(read):
     with pytest.raises(InputError, match=r"line 1: answer 'a' is the letter of one option and the text of another"):
         read([{**ROW, "options": ["B", "A"], "answer": "a"}])
@@ -260,6 +266,27 @@ def test_reading_hostile_text_takes_linear_time():
         ([{**ROW, "video": ["a.mp4", "b.mp4"]}], "own.jsonl", "line 1: there are 2 videos: give one a row"),
         ([{**ROW, "video": "../a.mp4"}], "own.jsonl", "line 1: video names '../a.mp4', which has `..` in it"),
         ([{**ROW, "video": "/etc/a.mp4"}], "own.jsonl", "which lies outside: only files in"),
+        (
+            [{**ROW, "options": [{"text": "left"}, {"text": "up"}]}],
+            "own.jsonl",
+            "line 1: options 1 is {'text': 'left'}, no",
+        ),
+        (
+            [{**ROW, "choices": {"label": ["A"], "text": ["up"]}, "options": None}],
+            "own.jsonl",
+            "options 1 is ['up'], no",
+        ),
+        (
+            [{**ROW, "options": None, "A": "left", "B": {"text": "up"}}],
+            "own.json",
+            "options 2 is {'text': 'up'}, no text",
+        ),
+        (
+            [{**ROW, "question": {"en": "Which?"}}],
+            "own.jsonl",
+            "line 1: question is {'en': 'Which?'}, no text: write the",
+        ),
+        ([{**ROW, "answer": ["B"]}], "own.jsonl", "line 1: answer is ['B'], no text"),
         ([{**ROW, "video": 3}], "own.jsonl", "video has 3, no file name"),
         ([{"video": "a.mp4", "messages": "hello"}], "own.jsonl", "the conversation is 'hello', no list"),
         ([{"video": "a.mp4", "messages": ["hello"]}], "own.jsonl", "the conversation has 'hello', no message"),
