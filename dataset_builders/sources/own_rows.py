@@ -17,7 +17,7 @@ from .answer_texts import add_answer_tags, find_letter, split_options, strip_let
 from .chat_messages import Exchange, first_exchange, strip_media_tags
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
-from .records import RECORD_SUFFIXES, parse_structure, read_records
+from .records import RECORD_SUFFIXES, as_list, is_empty, parse_structure, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class _RowReader:
             VIDEO_COLUMN: video,
         }
         if self.stage == "dift":
-            imagery = _as_list(self._take(fields, "imagery"))
+            imagery = as_list(self._take(fields, "imagery"))
             row |= {"response": response, "imagery": self.files.images(imagery, "imagery", where)}
         return row
 
@@ -198,7 +198,7 @@ class _RowReader:
             return None
         for alias in _NAMES[name]:
             column, value = fields.get(alias, (alias, None))
-            if not _is_empty(value):
+            if not is_empty(value):
                 self._note_source(name, column)
                 return value
         return None
@@ -216,7 +216,7 @@ class _RowReader:
 
     def _from_chat(self, name: str, value: Any) -> Any:
         """A value that a conversation gave."""
-        if not _is_empty(value):
+        if not is_empty(value):
             for column in self.sources["conversation"]:
                 self._note_source(name, column)
         return value
@@ -225,12 +225,12 @@ class _RowReader:
         self, fields: Mapping[str, tuple[str, Any]], exchange: Exchange, where: str
     ) -> tuple[list[dict], list[float], str | None]:
         """Frames and their times, or else the file of a video; frames win, as in the published files."""
-        frames = _as_list(self._take(fields, "frames")) or self._from_chat("frames", exchange.images)
+        frames = as_list(self._take(fields, "frames")) or self._from_chat("frames", exchange.images)
         if frames:
-            times = _as_list(self._take(fields, "timestamps"))
+            times = as_list(self._take(fields, "timestamps"))
             timestamps = _as_seconds(times, where) or default_timestamps(len(frames))
             return self.files.images(frames, "frames", where), timestamps, None
-        videos = _as_list(self._take(fields, "video")) or self._from_chat("video", exchange.videos)
+        videos = as_list(self._take(fields, "video")) or self._from_chat("video", exchange.videos)
         if not videos:
             return [], [], None
         if len(videos) > 1:
@@ -261,7 +261,9 @@ class _RowReader:
             tagged = add_answer_tags(response, answer, letter, options)
             self.tagged += tagged != response
             response = tagged
-        unmatched = "" if key is None or (self.stage == "dift" and not options) else key
+        # What a response says is no answer of its own: if it names no option, the response is at fault.
+        stated = answer if self.stage == "dift" else key
+        unmatched = "" if stated is None or (self.stage == "dift" and not options) else stated
         return question, options, letter or unmatched, response
 
     def _options(self, fields: Mapping[str, tuple[str, Any]], where: str) -> list[Any]:
@@ -272,7 +274,7 @@ class _RowReader:
         if isinstance(value, str):
             return split_options(value)[1] or [value]
         if value is not None:
-            return strip_letters(_as_list(value), where)
+            return strip_letters(as_list(value), where)
         columns = {name: match for name in fields if (match := _OPTION_COLUMN.fullmatch(name))}
         first = min((int(match[2]) for match in columns.values() if match[2]), default=1)
         if first > 1:
@@ -281,25 +283,10 @@ class _RowReader:
         found = {}
         for name, match in columns.items():
             column, text = fields[name]
-            if not _is_empty(text):
+            if not is_empty(text):
                 found[OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - first] = text
                 self._note_source("options", column)
         return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)], where)
-
-
-def _is_empty(value: Any) -> bool:
-    """Whether a cell holds nothing: null, NaN, a blank text, an empty list."""
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or value != value or (hasattr(value, "__len__") and len(value) == 0)
-
-
-def _as_list(value: Any) -> list[Any]:
-    """The entries of a list, also of one in a CSV cell; a lone value is a list of one."""
-    value = parse_structure(value)
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _as_seconds(times: Sequence[Any], where: str) -> list[float]:

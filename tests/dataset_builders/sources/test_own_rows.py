@@ -11,6 +11,7 @@ import pytest
 from fourdthinker.dataset_builders.sources.answer_texts import add_answer_tags, split_options
 from fourdthinker.dataset_builders.sources.own_rows import find_row_file, read_row_file
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.offered_options import choice_fault
 from fourdthinker.modeling.row_rules import row_fault
 
 ROW = {"video": "clips/a.mp4", "question": "Which way?", "options": ["left", "right", "up"], "answer": "B"}
@@ -204,6 +205,14 @@ def test_a_response_that_names_no_option_leaves_the_question_as_written(read):
     chat = [{"from": "human", "value": HUMAN}, {"from": "gpt", "value": "It pans, since the wall goes left."}]
     row = only_row(read([{"video": "a.mp4", "conversations": chat}], "dift"), "dift")
     assert row["question"] == HUMAN.removeprefix("<video>\n") and row["options"] == []
+
+
+def test_a_response_that_names_none_of_the_options_is_what_is_wrong(read):
+    without = {name: value for name, value in ROW.items() if name != "answer"}
+    (row,) = read([{**without, "response": "It pans."}], "dift")
+    assert row["answer"] == "" and choice_fault(row) == "the response names none of the options: add `answer`"
+    (named,) = read([{**without, "response": "<think>It pans.</think>right"}], "dift")
+    assert named["answer"] == "B" and choice_fault(named) is None
 
 
 def test_imagery_goes_with_its_marks(read, tmp_path):
