@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dataset_builders.sources.records import RECORD_KINDS
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     questions.add_argument(
         "--dataset",
         metavar="PATH",
-        help="questions of your own instead: a .jsonl, .json, .csv or .parquet file, or a folder made by build-data",
+        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
     )
     parser.add_argument(
         "--image-root",

@@ -17,7 +17,7 @@ from .answer_texts import add_answer_tags, find_letter, split_options, strip_let
 from .chat_messages import Exchange, first_exchange, strip_media_tags
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
-from .records import RECORD_SUFFIXES, as_list, is_empty, parse_structure, read_records
+from .records import as_list, is_empty, is_row_file, parse_structure, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +43,6 @@ _PUBLISHED = (
     {"Question", "Correct", "A", "B", "frame_paths"},
     {"Question", "Correct", "A", "B", "video_path"},
 )
-
-
-def is_row_file(name: str) -> bool:
-    """Whether a data set's name is that of a file that [`read_row_file`] takes."""
-    return Path(name).suffix.lower() in RECORD_SUFFIXES
 
 
 def find_row_file(folder: Path, split: str) -> Path | None:

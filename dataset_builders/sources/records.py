@@ -135,4 +135,10 @@ _READERS = {
     ".tsv": _separated,
     ".parquet": _parquet,
 }
-RECORD_SUFFIXES = frozenset(_READERS)
+RECORD_SUFFIXES = tuple(_READERS)
+RECORD_KINDS = f"{', '.join(RECORD_SUFFIXES[:-1])} or {RECORD_SUFFIXES[-1]}"  # in words, for help and messages
+
+
+def is_row_file(name: str) -> bool:
+    """Whether a data set's name is that of a file of rows, by its suffix."""
+    return Path(name).suffix.lower() in RECORD_SUFFIXES
