@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..dataset_builders.sources.records import is_row_file
+from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file, read_records
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
 from ..modeling.hub_names import may_be_hub_name
@@ -153,8 +153,10 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
     """See that a folder or file of rows is there, or that the Hub or a cache has a dataset of this name.
 
     Raises:
-        InputError: If not.
+        InputError: If not, or if a file is of another kind or holds nothing.
     """
+    if Path(name).is_file():
+        _check_row_file(Path(name))
     if Path(name).exists():
         return
     start = f"cannot read {split} rows for {configuration!r} from {name}"
@@ -164,6 +166,13 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
         _check_hub(name, "dataset")
     except InputError as error:
         raise InputError(f"{start}: {error}") from error
+
+
+def _check_row_file(path: Path) -> None:
+    if not is_row_file(path.name):
+        raise InputError(f"{path} is of no known kind: give a {RECORD_KINDS} file, or a folder of rows")
+    if next(read_records(path), None) is None:
+        raise InputError(f"{path} has no rows")
 
 
 def _check_hub(name: str, kind: str) -> None:

@@ -133,17 +133,26 @@ def _is_installed(module):
 def test_other_wrong_commands_end_at_once(places, make_video):
     video = make_video(places / "clip.mp4", 1)
     model, data, file = places / "model", places / "data", places / "file"
-    gone = places / "gone"
+    gone, rows, notes = places / "gone", places / "rows.csv", places / "notes.txt"
+    rows.write_text("video,question,answer\n\n")
+    notes.touch()
+    (places / "broken.mp4").write_bytes(b"<html>")
     assert_one_line_without_torch(
         [
             (["ask", gone, "Where?", "--model", model], "cannot read the video"),
             (["ask", video, "Where?", "--model", gone], "there is no model folder"),
             (["ask", video, "Where?", "--model", model, "--imagery", file / "a.png"], "Not a directory"),
+            (["ask", places / "broken.mp4", "Where?", "--model", model], "is no video that can be read"),
+            (["eval", "--model", model, "--dataset", places / "gone.jsonl"], "there is no such file or folder"),
+            (["eval", "--model", model, "--dataset", rows], "rows.csv has no rows"),
+            (["eval", "--model", model, "--dataset", notes], "give a .jsonl, .json, .csv, .tsv or .parquet file"),
+            (["dift", "--model", model, "--dataset", rows, "--output", places / "out"], "rows.csv has no rows"),
             (["eval", "--model", gone], "there is no model folder"),
             (["eval", "--model", model, "--output", file / "scores.json"], "Not a directory"),
             (["init", "--tiny", "--output", file / "model"], "Not a directory"),
             (["init", "--backbone", gone, "--output", places / "out"], "there is no model folder"),
             (["build-data", "--source", gone, "--output", places / "out"], "does not exist"),
+            (["build-data", "--source", data, "--output", places / "out"], "holds no video; it takes files named"),
             (["build-data", "--source", "world", "--output", file / "out"], "Not a directory"),
             (
                 ["best-of-n", "--model", gone, "--dataset", data, "--output", places / "out"],
