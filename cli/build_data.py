@@ -137,6 +137,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
     if args.questions != "motion" and args.source != WORLD:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
+    from ..dataset_builders.sources.video_files import find_videos
+
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
         for name, default in (("stage", STAGES[-1]), ("objects", OBJECT_SOURCES[0]), ("names", None)):
@@ -149,8 +151,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"a row of {args.frames} frames shows no motion; ask for at least 2")
     if args.held_out is not None and args.held_out > 99:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
-    if not Path(args.source).exists():
-        raise InputError(f"{args.source} does not exist; name a folder of video files")
+    find_videos(Path(args.source))
 
 
 def _video_output(path: str) -> Path:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dataset_builders.sources.records import RECORD_KINDS
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
@@ -13,7 +14,7 @@ from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
-from .input_checks import check_model
+from .input_checks import check_dataset, check_model
 from .training_run import load_rows
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     questions.add_argument(
         "--dataset",
         metavar="PATH",
-        help="questions of your own instead: a .jsonl, .json, .csv or .parquet file, or a folder made by build-data",
+        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
     )
     parser.add_argument(
         "--image-root",
@@ -66,9 +67,11 @@ def run(args: argparse.Namespace) -> None:
         check_writable(args.output)
         remove_leftovers(Path(args.output).parent)
     tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    if args.dataset:
+        check_dataset(args.dataset, "grpo", "test")
+    check_model(args.model)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
-    check_model(args.model)
 
     from ..modeling import load_model
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file, read_records
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError
 from ..modeling.hub_names import may_be_hub_name
@@ -51,7 +52,6 @@ _OPTIMIZERS = (
 _SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "use_liger_kernel": "liger_kernel"}
 _PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
 HTTP_CLIENTS = ("httpx", "httpx2")  # of huggingface_hub: the first until 2.0, then the second
-_DATA_FILES = (".jsonl", ".json", ".csv", ".parquet")
 
 
 def check_run(run: "Run", stage: str) -> None:
@@ -153,12 +153,14 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
     """See that a folder or file of rows is there, or that the Hub or a cache has a dataset of this name.
 
     Raises:
-        InputError: If not.
+        InputError: If not, or if a file is of another kind or holds nothing.
     """
+    if Path(name).is_file():
+        _check_row_file(Path(name))
     if Path(name).exists():
         return
     start = f"cannot read {split} rows for {configuration!r} from {name}"
-    if not may_be_hub_name(name) or name.endswith(_DATA_FILES):
+    if not may_be_hub_name(name) or is_row_file(name):
         raise InputError(f"{start}: there is no such file or folder; make one with `fourdthinker build-data`")
     try:
         _check_hub(name, "dataset")
@@ -166,10 +168,17 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
         raise InputError(f"{start}: {error}") from error
 
 
+def _check_row_file(path: Path) -> None:
+    if not is_row_file(path.name):
+        raise InputError(f"{path} is of no known kind: give a {RECORD_KINDS} file, or a folder of rows")
+    if next(read_records(path), None) is None:
+        raise InputError(f"{path} has no rows")
+
+
 def _check_hub(name: str, kind: str) -> None:
     """See that the Hub has a repository, unless a part of it is in the cache."""
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
     in_hub_cache = Path(constants.HF_HUB_CACHE, f"{kind}s--{name.replace('/', '--')}")
     caches = os.environ.get("HF_DATASETS_CACHE", os.path.join(constants.HF_HOME, "datasets"))
@@ -188,6 +197,10 @@ def _check_hub(name: str, kind: str) -> None:
     except OfflineModeIsEnabled as error:
         raise InputError(
             f"{name} is no folder here and not in the Hub's cache, and HF_HUB_OFFLINE is set: check the path"
+        ) from error
+    except HFValidationError as error:
+        raise InputError(
+            f"there is no {kind} folder {name}, and no repository of the Hub can have this name: check the path"
         ) from error
     except unreachable as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file
 from ..modeling.errors import InputError
 from ..modeling.row_rules import ON_BAD_ROW
 from .config_file import read_config_file
@@ -93,7 +94,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, stage: "Stage") -> None:
         "--dataset",
         *reversed(_spellings("dataset_name")),
         metavar="D",
-        help="folder or Hub id of rows, or a .jsonl, .json, .csv or .parquet file",
+        help=f"folder or Hub id of rows, or a {RECORD_KINDS} file",
     )
     parser.add_argument(
         "--output",
@@ -243,7 +244,7 @@ def load_rows(
         image_root (`str`, *optional*): What relative file names in a file start from.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): What a line of a file does that holds no such row.
     """
-    from ..dataset_builders.sources.own_rows import find_row_file, is_row_file
+    from ..dataset_builders.sources.own_rows import find_row_file
     from ..modeling.dataset_files import load_split
     from ..trainers.common.images import keep_images_encoded
 
@@ -256,7 +257,7 @@ def load_rows(
         if file is not None:
             return _file_rows(file, configuration, image_root, on_bad_row)
         reason = str(error).splitlines()[0]
-        remedy = "make them with `fourdthinker build-data`, or name a .jsonl, .json, .csv or .parquet file of your own"
+        remedy = f"make them with `fourdthinker build-data`, or name a {RECORD_KINDS} file of your own"
         if split == "test":
             remedy = "name held-out rows with --eval-dataset, or do without by --set eval_strategy=no"
         raise InputError(

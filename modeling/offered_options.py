@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from .row_rules import comparable_text, offered_letters
+from .row_rules import ANSWER_TAG, answer_fault, comparable_text, offered_letters, options_fault
 
 # Every pattern has bounded or disjoint repeats, so that no text costs more than linear time.
 _LETTER = re.compile(r"[(\[{]?([A-Za-z])[)\]}]?[.:,;。!]?")
@@ -75,3 +76,24 @@ class OfferedOptions:
     def _names_another(self, letter: str, rest: str) -> bool:
         others = set(self.letters) - {letter}
         return "\n" in rest or any(word.strip("()[]{}.:,;") in others for word in _PRONOUN.sub(" ", rest).split())
+
+
+def choice_fault(row: Mapping[str, Any]) -> str | None:
+    """Find out whether a response's `<answer>` contradicts the row's `answer`, or names no option where there is none.
+
+    Rows whose `response` has not exactly one `<answer>`, or whose options are invalid, are left to
+    [`~modeling.row_rules.row_fault`].
+
+    Args:
+        row (`Mapping`): `response` and `options`; `answer`, the letter of the correct option, may be absent.
+    """
+    response, options, answer = row["response"], row["options"], row.get("answer")
+    said = ANSWER_TAG.findall(response) if isinstance(response, str) else []
+    if len(said) != 1 or options_fault(options):
+        return None
+    choice = OfferedOptions(options).choice(said[0], trust_letter=True)
+    if answer in (None, ""):
+        return "the response names none of the options: add `answer`" if options and choice is None else None
+    if choice in (None, answer) or answer_fault(answer, options):
+        return None
+    return f"the response answers {choice}, but `answer` is {answer}: correct one of them"

@@ -22,7 +22,7 @@ MIN_OPTIONS, MAX_OPTIONS = 2, len(OPTION_LETTERS)
 _UNLISTED_LETTERS = OPTION_LETTERS[:4]
 # Any token that Qwen's tokenizers and the latent ones write this way: in a text it would count as that token.
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\s]{1,64}\|>")
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def text_fault(name: str, value: Any, marks: bool = False) -> str | None:
@@ -179,7 +179,7 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
 
 
 def _ending_fault(response: str) -> str | None:
-    answers = _ANSWER.findall(response)
+    answers = ANSWER_TAG.findall(response)
     if len(answers) == 1 and answers[0].strip() and response.rstrip().endswith("</answer>"):
         return None
     return "response does not end in exactly one <answer>…</answer>: write the answer last, once"

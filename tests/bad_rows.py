@@ -78,6 +78,22 @@ OF_DIFT = {
     ),
     "empty tag": ({"response": "<output_image><output_image><answer> </answer>"}, "exactly one <answer>"),
     "more after it": ({"response": "<output_image><output_image><answer>B</answer> or so"}, "exactly one <answer>"),
+    "another letter": (
+        {"response": "<output_image><output_image><answer>A</answer>", "answer": "B"},
+        "the response answers A, but `answer` is B: correct one of them",
+    ),
+    "another text": (
+        {"response": "<output_image><output_image><answer>Right.</answer>", "options": OPTIONS, "answer": "A"},
+        "the response answers B, but `answer` is A",
+    ),
+    "another paraphrase": (
+        {"response": "<output_image><output_image><answer>A. somewhere else</answer>", "answer": "B"},
+        "the response answers A, but `answer` is B",
+    ),
+    "no option named": (
+        {"response": "<output_image><output_image><answer>It goes.</answer>", "answer": ""},
+        "the response names none of the options: add `answer`",
+    ),
     "imagery gone": ({"imagery": [PICTURE, FILE]}, "imagery 2 is not there: /nowhere/frame.png"),
     "no image": ({"imagery": [PICTURE, {"bytes": b"<html>", "path": None}]}, "imagery 2 is no image, or damaged"),
     "a mask too few": ({"imagery_masks": [PICTURE]}, "imagery_masks has 1, imagery 2: write one mask for each"),

@@ -1,17 +1,16 @@
 """Parse options, answers and responses written by people: in the question, in words. Pure Python."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...modeling.errors import InputError
 from ...modeling.offered_options import OfferedOptions
-from ...modeling.row_rules import options_fault
+from ...modeling.row_rules import ANSWER_TAG, options_fault
 from ...modeling.tokens import OPTION_LETTERS, format_answer
 
 _OPTION_LINE = re.compile(r"[(\[]?([A-J])[)\].:]{1,2}[ \t]*(\S.*)")
 _OPTIONS_HEADING = re.compile(r"(?:answer )?(?:options|choices)\s?:?", re.IGNORECASE)
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def split_options(text: str) -> tuple[str, list[str], str]:
@@ -51,9 +50,29 @@ def split_options(text: str) -> tuple[str, list[str], str]:
     return (question, options, after) if question else (after, options, "")
 
 
-def strip_letters(options: Sequence[Any]) -> list[Any]:
-    """Remove the letters of options if each has that of its place: `A. left`, `B. right`."""
-    texts = [option if option is None else str(option) for option in options]
+def text_of(value: Any, name: str, where: str) -> str | None:
+    """A cell as text; nothing stays nothing.
+
+    Args:
+        value: A text, number or bool.
+        name (`str`): What to call it.
+        where (`str`): File and place, for the error.
+
+    Raises:
+        InputError: If it is an object or a list, of which the wrong part could be taken.
+    """
+    if isinstance(value, (Mapping, list, tuple, bytes)):
+        raise InputError(f"{where}: {name} is {value!r:.80}, no text: write the text itself")
+    return None if value is None else str(value)
+
+
+def strip_letters(options: Sequence[Any], where: str) -> list[str | None]:
+    """Remove the letters of options if each has that of its place: `A. left`, `B. right`.
+
+    Raises:
+        InputError: If an option is an object or a list.
+    """
+    texts = [text_of(option, f"options {number}", where) for number, option in enumerate(options, start=1)]
     matches = [_OPTION_LINE.fullmatch((text or "").strip()) for text in texts]
     if all(match and match[1] == letter for match, letter in zip(matches, OPTION_LETTERS, strict=False)):
         return [match[2] for match in matches if match]
@@ -74,7 +93,7 @@ def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:
     if answer is None or options_fault(options):
         return None
     text = str(answer)
-    tagged = _ANSWER_TAG.findall(text)
+    tagged = ANSWER_TAG.findall(text)
     text = tagged[-1] if tagged else text.rpartition("</think>")[2]
     offer = OfferedOptions(options)
     letter, by_text = offer.choice(text), offer.by_text(text)

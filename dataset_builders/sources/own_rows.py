@@ -13,11 +13,11 @@ from datasets import Dataset
 from ...modeling.errors import InputError
 from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, decode_frames_when_read
-from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters
+from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters, text_of
 from .chat_messages import Exchange, first_exchange, strip_media_tags
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
-from .records import RECORD_SUFFIXES, parse_structure, read_records
+from .records import as_list, is_empty, is_row_file, parse_structure, read_records
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,13 @@ _NAMES = {
     "imagery": ("imagery",),
 }
 _DIFT_ALONE = ("response", "imagery")
-_OPTION_COLUMN = re.compile(r"(?:(?:option|choice)[ _-]?)?([a-j])|(?:option|choice)[ _-]?([1-9]|10)")
-# By which columns 4DThinker's own files are known.
-_PUBLISHED = ({"text_input", "text_output"}, {"Question", "Correct", "A", "B"})
-
-
-def is_row_file(name: str) -> bool:
-    """Whether a data set's name is that of a file that [`read_row_file`] takes."""
-    return Path(name).suffix.lower() in RECORD_SUFFIXES
+_OPTION_COLUMN = re.compile(r"(?:(?:option|choice)[ _-]?)?([a-j])|(?:option|choice)[ _-]?(10|[0-9])")
+# By which columns 4DThinker's own files are known; its names of questions and answers alone are other people's too.
+_PUBLISHED = (
+    {"text_input", "text_output", "image_input"},
+    {"Question", "Correct", "A", "B", "frame_paths"},
+    {"Question", "Correct", "A", "B", "video_path"},
+)
 
 
 def find_row_file(folder: Path, split: str) -> Path | None:
@@ -66,11 +65,12 @@ def read_row_file(
     """Read rows from a JSONL, JSON, CSV, TSV or Parquet file.
 
     A row has a video (`video`, a file name) or `frames` (a list of image files, one a second unless `timestamps` says
-    otherwise), and a `question`. Options are a list `options`, one column each (`A`, `B`, …; `option_a`; `option_1`),
-    or lines `A. …` of the question; `answer` is a letter or an option's text, in any case. For `"dift"` there is
-    a `response`, with a list `imagery` of one image for each `<output_image>` in it. In the place of question and
-    response there may be a conversation, `conversations` or `messages`, of which the first question and its response
-    are taken. A response without `<answer>` gets the tags: around it, or, where `answer` says the answer, behind it.
+    otherwise), and a `question`. Options are a list `options`, one column each (`A`, `B`, …; `option_a`; `option_1` or
+    from `option_0` on), or lines `A. …` of the question; `answer` is a letter or an option's text, in
+    any case. For `"dift"` there is a `response`, with a list `imagery` of one image for each `<output_image>` in it.
+    In the place of question and response there may be a conversation, `conversations` or `messages`, of which the
+    first question and its response are taken. A response without `<answer>` gets the tags: around it, or, where
+    `answer` says the answer, behind it.
 
     Args:
         path (`str` or `Path`): The file; 4DThinker's own JSONL files are read by [`read_published`].
@@ -153,7 +153,7 @@ class _RowReader:
             VIDEO_COLUMN: video,
         }
         if self.stage == "dift":
-            imagery = _as_list(self._take(fields, "imagery"))
+            imagery = as_list(self._take(fields, "imagery"))
             row |= {"response": response, "imagery": self.files.images(imagery, "imagery", where)}
         return row
 
@@ -193,7 +193,7 @@ class _RowReader:
             return None
         for alias in _NAMES[name]:
             column, value = fields.get(alias, (alias, None))
-            if not _is_empty(value):
+            if not is_empty(value):
                 self._note_source(name, column)
                 return value
         return None
@@ -211,7 +211,7 @@ class _RowReader:
 
     def _from_chat(self, name: str, value: Any) -> Any:
         """A value that a conversation gave."""
-        if not _is_empty(value):
+        if not is_empty(value):
             for column in self.sources["conversation"]:
                 self._note_source(name, column)
         return value
@@ -220,12 +220,12 @@ class _RowReader:
         self, fields: Mapping[str, tuple[str, Any]], exchange: Exchange, where: str
     ) -> tuple[list[dict], list[float], str | None]:
         """Frames and their times, or else the file of a video; frames win, as in the published files."""
-        frames = _as_list(self._take(fields, "frames")) or self._from_chat("frames", exchange.images)
+        frames = as_list(self._take(fields, "frames")) or self._from_chat("frames", exchange.images)
         if frames:
-            times = _as_list(self._take(fields, "timestamps"))
+            times = as_list(self._take(fields, "timestamps"))
             timestamps = _as_seconds(times, where) or default_timestamps(len(frames))
             return self.files.images(frames, "frames", where), timestamps, None
-        videos = _as_list(self._take(fields, "video")) or self._from_chat("video", exchange.videos)
+        videos = as_list(self._take(fields, "video")) or self._from_chat("video", exchange.videos)
         if not videos:
             return [], [], None
         if len(videos) > 1:
@@ -238,12 +238,12 @@ class _RowReader:
     ) -> tuple[str | None, list[Any], str, str | None]:
         """Question, options, answer (its letter, or the text if none fits) and response."""
         question = self._take(fields, "question") or self._from_chat("question", exchange.question)
-        question = None if question is None else strip_media_tags(str(question))
-        answer, response = self._take(fields, "answer"), self._take(fields, "response")
+        question = None if question is None else strip_media_tags(text_of(question, "question", where) or "")
+        answer, response = (text_of(self._take(fields, name), name, where) for name in ("answer", "response"))
         if response is None and exchange.response is not None and (self.stage == "dift" or answer is None):
             response = self._from_chat("response" if self.stage == "dift" else "answer", exchange.response)
         key = response if answer is None else answer
-        options = self._options(fields)
+        options = self._options(fields, where)
         if not options and question:
             without, listed, after = split_options(question)
             # A response that names no option is no choice between them: the question then stays as it is written.
@@ -253,44 +253,35 @@ class _RowReader:
                 self.notes["texts after the options"] += bool(after)
         letter = find_letter(key, options, where)
         if self.stage == "dift" and response is not None:
-            tagged = add_answer_tags(str(response), None if answer is None else str(answer), letter, options)
+            tagged = add_answer_tags(response, answer, letter, options)
             self.tagged += tagged != response
             response = tagged
-        unmatched = "" if key is None or (self.stage == "dift" and not options) else str(key)
+        # What a response says is no answer of its own: if it names no option, the response is at fault.
+        stated = answer if self.stage == "dift" else key
+        unmatched = "" if stated is None or (self.stage == "dift" and not options) else stated
         return question, options, letter or unmatched, response
 
-    def _options(self, fields: Mapping[str, tuple[str, Any]]) -> list[Any]:
+    def _options(self, fields: Mapping[str, tuple[str, Any]], where: str) -> list[Any]:
         """The texts of the options that have columns, without letters of their own."""
         value = parse_structure(self._take(fields, "options"))
-        if isinstance(value, Mapping):  # by letter
-            value = [value[letter] for letter in sorted(value)]
+        if isinstance(value, Mapping):  # by letter or number
+            value = [value[name] for name in sorted(value, key=lambda name: (len(str(name)), str(name)))]
         if isinstance(value, str):
             return split_options(value)[1] or [value]
         if value is not None:
-            return strip_letters(_as_list(value))
+            return strip_letters(as_list(value), where)
+        columns = {name: match for name in fields if (match := _OPTION_COLUMN.fullmatch(name))}
+        first = min((int(match[2]) for match in columns.values() if match[2]), default=1)
+        if first > 1:
+            named = ", ".join(fields[name][0] for name in columns)
+            raise InputError(f"{where}: the columns of options are {named}: number them from 0 or 1")
         found = {}
-        for name, (column, text) in fields.items():
-            match = _OPTION_COLUMN.fullmatch(name)
-            if match and not _is_empty(text):
-                place = OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - 1
-                found[place] = text
+        for name, match in columns.items():
+            column, text = fields[name]
+            if not is_empty(text):
+                found[OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - first] = text
                 self._note_source("options", column)
-        return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)])
-
-
-def _is_empty(value: Any) -> bool:
-    """Whether a cell holds nothing: null, NaN, a blank text, an empty list."""
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or value != value or (hasattr(value, "__len__") and len(value) == 0)
-
-
-def _as_list(value: Any) -> list[Any]:
-    """The entries of a list, also of one in a CSV cell; a lone value is a list of one."""
-    value = parse_structure(value)
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)], where)
 
 
 def _as_seconds(times: Sequence[Any], where: str) -> list[float]:

@@ -55,6 +55,21 @@ def parse_structure(value: Any) -> Any:
     return value
 
 
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing: null, NaN, a blank text, an empty list."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value != value or (hasattr(value, "__len__") and len(value) == 0)
+
+
+def as_list(value: Any) -> list[Any]:
+    """The entries of a list, also of one in a CSV cell; a lone value is a list of one."""
+    value = parse_structure(value)
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
     for number, line in text_lines(path):
         where = f"{path}, line {number}"
@@ -120,4 +135,10 @@ _READERS = {
     ".tsv": _separated,
     ".parquet": _parquet,
 }
-RECORD_SUFFIXES = frozenset(_READERS)
+RECORD_SUFFIXES = tuple(_READERS)
+RECORD_KINDS = f"{', '.join(RECORD_SUFFIXES[:-1])} or {RECORD_SUFFIXES[-1]}"  # in words, for help and messages
+
+
+def is_row_file(name: str) -> bool:
+    """Whether a data set's name is that of a file of rows, by its suffix."""
+    return Path(name).suffix.lower() in RECORD_SUFFIXES

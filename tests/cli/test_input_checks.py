@@ -108,6 +108,7 @@ def test_wrong_training_commands_end_at_once(places):
         (["dift", *start, "--model", data], "has no config.json"),
         (["dift", *start, "--model", "someone/model"], "not in the Hub's cache, and HF_HUB_OFFLINE is set"),
         (["dift", *start, "--dataset", places / "rows.jsonl"], "cannot read train rows for 'dift'"),
+        (["dift", *start, "--dataset", "rows.tsv"], "there is no such file or folder"),
         (["dift", *start, "--dataset", "someone/data"], "HF_HUB_OFFLINE is set"),
         (["dift", *start, "--eval_dataset", places / "gone", "--eval_strategy", "steps"], "cannot read test rows"),
         (["dift", *start, "--output", places / "file"], "exists already and holds no model"),
@@ -132,17 +133,26 @@ def _is_installed(module):
 def test_other_wrong_commands_end_at_once(places, make_video):
     video = make_video(places / "clip.mp4", 1)
     model, data, file = places / "model", places / "data", places / "file"
-    gone = places / "gone"
+    gone, rows, notes = places / "gone", places / "rows.csv", places / "notes.txt"
+    rows.write_text("video,question,answer\n\n")
+    notes.touch()
+    (places / "broken.mp4").write_bytes(b"<html>")
     assert_one_line_without_torch(
         [
             (["ask", gone, "Where?", "--model", model], "cannot read the video"),
             (["ask", video, "Where?", "--model", gone], "there is no model folder"),
             (["ask", video, "Where?", "--model", model, "--imagery", file / "a.png"], "Not a directory"),
+            (["ask", places / "broken.mp4", "Where?", "--model", model], "is no video that can be read"),
+            (["eval", "--model", model, "--dataset", places / "gone.jsonl"], "there is no such file or folder"),
+            (["eval", "--model", model, "--dataset", rows], "rows.csv has no rows"),
+            (["eval", "--model", model, "--dataset", notes], "give a .jsonl, .json, .csv, .tsv or .parquet file"),
+            (["dift", "--model", model, "--dataset", rows, "--output", places / "out"], "rows.csv has no rows"),
             (["eval", "--model", gone], "there is no model folder"),
             (["eval", "--model", model, "--output", file / "scores.json"], "Not a directory"),
             (["init", "--tiny", "--output", file / "model"], "Not a directory"),
             (["init", "--backbone", gone, "--output", places / "out"], "there is no model folder"),
             (["build-data", "--source", gone, "--output", places / "out"], "does not exist"),
+            (["build-data", "--source", data, "--output", places / "out"], "holds no video; it takes files named"),
             (["build-data", "--source", "world", "--output", file / "out"], "Not a directory"),
             (
                 ["best-of-n", "--model", gone, "--dataset", data, "--output", places / "out"],
@@ -161,6 +171,11 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line(places):
         [
             (["dift", "--model", "someone/model", *start], "the Hub cannot be reached"),
             (["init", "--backbone", "someone/model", "--output", places / "out"], "the Hub cannot be reached"),
+            (["eval", "--model", "a--b"], "there is no model folder a--b, and no repository of the Hub can have this"),
+            (
+                ["dift", "--model", places / "model", *start[2:], "--dataset", "some..one/data"],
+                "there is no dataset folder some..one/data, and no repository",
+            ),
             (
                 ["grpo", "--model", places / "model", *start, "--push_to_hub"],
                 "push_to_hub needs a login: run `hf auth",
@@ -263,6 +278,13 @@ for name, request in requests.items():
         lines[name] = [type(error).__name__, describe_user_error(error)]
 print(json.dumps(lines))
 """
+
+
+@pytest.mark.parametrize("command", ["dift", "grpo", "eval"])
+def test_help_names_every_kind_of_file_that_is_read(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert ".jsonl, .json, .csv, .tsv or .parquet file" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ...modeling.errors import InputError
+from ...modeling.offered_options import choice_fault
 from ...modeling.row_rules import ON_BAD_ROW, Stage, row_fault
 from ..rewards.spatiotemporal import CENTER_COLUMNS, read_centers
 
@@ -134,7 +135,11 @@ def _wrong_values(table: "pyarrow.Table", stage: Stage) -> Check:
 
     def check(number: int) -> str | None:
         row = rows[number]
-        if fault := row_fault(row, stage, frames[number] or None, imagery[number]):
+        faults = [row_fault(row, stage, frames[number] or None, imagery[number])]
+        if stage == "dift":
+            # Without an answer of its own a row has the one of its response, so the response is to blame first.
+            faults.insert(bool(row.get("answer")), choice_fault(row))
+        if fault := next(filter(None, faults), None):
             return fault
         if stage in ("grpo", "best-of-n"):
             try:

@@ -11,6 +11,7 @@ import pytest
 from fourdthinker.dataset_builders.sources.answer_texts import add_answer_tags, split_options
 from fourdthinker.dataset_builders.sources.own_rows import find_row_file, read_row_file
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.offered_options import choice_fault
 from fourdthinker.modeling.row_rules import row_fault
 
 ROW = {"video": "clips/a.mp4", "question": "Which way?", "options": ["left", "right", "up"], "answer": "B"}
@@ -87,6 +88,12 @@ def test_numbers_are_texts(read):
     assert (row["options"], row["answer"]) == (["1", "2", "3"], "C")
 
 
+def test_options_by_number_keep_the_order_of_the_numbers(read):
+    texts = [f"text {number}" for number in range(10)]
+    by_number = {str(number): text for number, text in enumerate(texts, start=1)}
+    assert only_row(read([{**ROW, "options": dict(sorted(by_number.items()))}]))["options"] == texts
+
+
 def test_an_answer_that_names_two_options_is_an_error(read):
     with pytest.raises(InputError, match=r"line 1: answer 'a' is the letter of one option and the text of another"):
         read([{**ROW, "options": ["B", "A"], "answer": "a"}])
@@ -100,6 +107,8 @@ def test_an_answer_that_names_two_options_is_an_error(read):
         {"a": "left", "b": "right", "c": "up", "d": None},
         {"option_a": "left", "option_b": "right", "option_c": "up"},
         {"Option 1": "left", "Option 2": "right", "Option 3": "up", "Option 4": " "},
+        {"option_0": "left", "option_1": "right", "option_2": "up"},
+        {"Choice 0": "left", "Choice 1": "right", "Choice 2": "up", "Choice 3": None},
         {"choices": ["A. left", "B. right", "C. up"]},
         {"options": {"A": "left", "B": "right", "C": "up"}},
         {"options": "A. left\nB. right\nC. up"},
@@ -111,6 +120,16 @@ def test_an_answer_that_names_two_options_is_an_error(read):
 def test_options_may_stand_in_many_places(read, options):
     plain = {name: value for name, value in ROW.items() if name != "options"}
     assert has_words(only_row(read([plain | options])))
+
+
+def test_options_counted_from_zero_keep_their_places(read):
+    plain = {"video": "a.mp4", "question": "Which?", "answer": "B"}
+    many = {f"option_{number}": f"text {number}" for number in range(10)}
+    assert only_row(read([plain | many]))["options"] == list(many.values())
+    row = read([plain | {"option_0": None, "option_1": "left", "option_2": "right"}])[0]
+    assert row["options"] == [None, "left", "right"]
+    with pytest.raises(InputError, match="the columns of options are option_2, option_3: number them from 0 or 1"):
+        read([plain | {"option_2": "left", "option_3": "right"}])
 
 
 def test_csv_and_tsv(read, tmp_path):
@@ -188,6 +207,14 @@ def test_a_response_that_names_no_option_leaves_the_question_as_written(read):
     assert row["question"] == HUMAN.removeprefix("<video>\n") and row["options"] == []
 
 
+def test_a_response_that_names_none_of_the_options_is_what_is_wrong(read):
+    without = {name: value for name, value in ROW.items() if name != "answer"}
+    (row,) = read([{**without, "response": "It pans."}], "dift")
+    assert row["answer"] == "" and choice_fault(row) == "the response names none of the options: add `answer`"
+    (named,) = read([{**without, "response": "<think>It pans.</think>right"}], "dift")
+    assert named["answer"] == "B" and choice_fault(named) is None
+
+
 def test_imagery_goes_with_its_marks(read, tmp_path):
     response = "<think>I see <output_image>.</think><answer>B</answer>"
     row = only_row(read([{**ROW, "response": response, "imagery": ["there.png"]}], "dift"), "dift")
@@ -248,6 +275,27 @@ def test_reading_hostile_text_takes_linear_time():
         ([{**ROW, "video": ["a.mp4", "b.mp4"]}], "own.jsonl", "line 1: there are 2 videos: give one a row"),
         ([{**ROW, "video": "../a.mp4"}], "own.jsonl", "line 1: video names '../a.mp4', which has `..` in it"),
         ([{**ROW, "video": "/etc/a.mp4"}], "own.jsonl", "which lies outside: only files in"),
+        (
+            [{**ROW, "options": [{"text": "left"}, {"text": "up"}]}],
+            "own.jsonl",
+            "line 1: options 1 is {'text': 'left'}, no",
+        ),
+        (
+            [{**ROW, "choices": {"label": ["A"], "text": ["up"]}, "options": None}],
+            "own.jsonl",
+            "options 1 is ['up'], no",
+        ),
+        (
+            [{**ROW, "options": None, "A": "left", "B": {"text": "up"}}],
+            "own.json",
+            "options 2 is {'text': 'up'}, no text",
+        ),
+        (
+            [{**ROW, "question": {"en": "Which?"}}],
+            "own.jsonl",
+            "line 1: question is {'en': 'Which?'}, no text: write the",
+        ),
+        ([{**ROW, "answer": ["B"]}], "own.jsonl", "line 1: answer is ['B'], no text"),
         ([{**ROW, "video": 3}], "own.jsonl", "video has 3, no file name"),
         ([{"video": "a.mp4", "messages": "hello"}], "own.jsonl", "the conversation is 'hello', no list"),
         ([{"video": "a.mp4", "messages": ["hello"]}], "own.jsonl", "the conversation has 'hello', no message"),
@@ -288,6 +336,14 @@ def test_files_of_4dthinker_keep_their_reader(read):
     assert read([published], "dift")[0]["timestamps"] == [0.0]
     with pytest.raises(InputError, match="'text_input' is missing"):
         read([published, ROW], "dift")
+
+
+def test_names_of_4dthinker_in_an_own_file_do_not_make_it_published(read, tmp_path):
+    own = {"video": "clips/a.mp4", "Question": "Which way?", "Correct": "right", "A": "left", "B": "right", "C": "up"}
+    row = only_row(read([own]))
+    assert has_words(row) and row["video"] == str(tmp_path / "clips/a.mp4")
+    with pytest.raises(InputError, match="no row has a question: name a column one of question"):
+        read([{"video": "a.mp4", "text_input": "?", "text_output": "<answer>A</answer>"}], "dift")
 
 
 def test_a_folder_of_files_has_one_for_each_split(tmp_path):

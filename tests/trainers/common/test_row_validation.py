@@ -64,15 +64,17 @@ def test_a_bad_row_is_named_or_left_out(rows, caplog, stages, change, words):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_options_to_ten_will_do(rows, stage):
-    counts = range(2, 11)
-    data = rows({n: {"options": ELEVEN[:n], "answer": "ABCDEFGHIJ"[n - 1]} for n in counts}, count=11)
+    last = {n: "ABCDEFGHIJ"[n - 1] for n in range(2, 11)}
+    said = {n: "<output_image>" * (n % 3) + f"<answer>{letter}</answer>" for n, letter in last.items()}
+    data = rows({n: {"options": ELEVEN[:n], "answer": last[n], "response": said[n]} for n in last}, count=11)
     assert validate_rows(data, stage) is data
 
 
 def test_rows_without_options_have_them_in_the_question(rows):
     """As the published rows do, of which those of `dift` have their answer in the response alone."""
     unlisted = {"options": [], "answer": ""}
-    assert len(validate_rows(rows({1: unlisted, 2: {**unlisted, "answer": "D"}}), "dift")) == 4
+    answered = {"answer": "D", "response": "<output_image><output_image><answer>D</answer>"}
+    assert len(validate_rows(rows({1: unlisted, 2: unlisted | answered}), "dift")) == 4
     for answer in ("", "E", None):
         with pytest.raises(InputError, match="row-1: answer .* an option: write one of A, B, C, D"):
             validate_rows(rows({1: {**unlisted, "answer": answer}}), "grpo")
