@@ -2,8 +2,10 @@
 
 import importlib
 import importlib.util
+import netrc
 import os
 import sys
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,7 @@ _OPTIMIZERS = (
     *((name, "bitsandbytes") for name in ("adamw_bnb", "adamw_8bit", "ademamix", "lion", "paged", "rmsprop_bnb")),
 )
 _SWITCHES = {"load_in_4bit": "bitsandbytes", "load_in_8bit": "bitsandbytes", "use_liger_kernel": "liger_kernel"}
+_FLASH_ATTENTION = ("flash_attn", "kernels")
 _PACKAGES = {"optimi": "torch-optimi"}  # of modules whose package has another name than `module` with dashes
 HTTP_CLIENTS = ("httpx", "httpx2")  # of huggingface_hub: the first until 2.0, then the second
 
@@ -99,6 +102,8 @@ def check_packages(settings: Mapping[str, Any]) -> None:
         modules = TRACKERS[tracker]
         if modules and not any(map(_is_installed, modules)):
             raise _not_installed(f"report_to: {tracker}", modules[0])
+        if tracker == "wandb":
+            _check_wandb_login()
     for name, module in _SWITCHES.items():
         if to_bool(settings.get(name, False)) and not _is_installed(module):
             raise _not_installed(name, module)
@@ -106,6 +111,9 @@ def check_packages(settings: Mapping[str, Any]) -> None:
     needed = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
     if needed and not _is_installed(needed):
         raise _not_installed(f"optim: {optimizer}", needed)
+    # transformers takes a kernel of the Hub in the place of the package.
+    if settings.get("attn_implementation") == "flash_attention_2" and not any(map(_is_installed, _FLASH_ATTENTION)):
+        raise _not_installed("attn_implementation: flash_attention_2", _FLASH_ATTENTION[0])
     if settings.get("deepspeed") and not _is_installed("deepspeed"):
         raise _not_installed("deepspeed", "deepspeed")
 
@@ -217,6 +225,27 @@ def _check_login(token: str | None) -> None:
         raise InputError("push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one of them")
     if not (token or get_token()):
         raise InputError("push_to_hub needs a login: run `hf auth login`, set HF_TOKEN or give hub_token")
+
+
+def _check_wandb_login() -> None:
+    """See that wandb has a key or needs none. At a terminal it asks for one; its settings files may say anything."""
+    offline = os.environ.get("WANDB_MODE", "online") not in ("online", "run", "shared")
+    if offline or any(map(os.environ.get, ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"))) or sys.stdin.isatty():
+        return
+    home = Path.home()
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR", home / ".config" / "wandb"))
+    if any(path.is_file() for path in (folder / "settings", Path("wandb", "settings"))):
+        return
+    host = urllib.parse.urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    for file in (os.environ.get("NETRC"), home / ".netrc", home / "_netrc"):
+        try:
+            if file and netrc.netrc(str(file)).authenticators(host):
+                return
+        except FileNotFoundError:
+            continue
+        except (OSError, netrc.NetrcParseError):  # wandb may read it otherwise
+            return
+    raise InputError("report_to: wandb needs a login: run `wandb login`, or set WANDB_API_KEY or WANDB_MODE=offline")
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -40,28 +40,40 @@ def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
 
 
 def _check_together(stage: str, settings: SimpleNamespace) -> None:
-    from ..trainers.common.setting_rules import check_adapter_rules, check_common_rules
+    from ..trainers.common.setting_rules import (
+        check_adapter_rules,
+        check_best_model_rules,
+        check_common_rules,
+        check_precision_rules,
+    )
 
-    check_common_rules(settings)
-    check_adapter_rules(settings)
+    for check in (check_common_rules, check_adapter_rules, check_precision_rules, check_best_model_rules):
+        check(settings)
     if stage == "dift":
         from ..trainers.dift.setting_rules import check_dift_rules
 
         check_dift_rules(settings)
     else:
-        from ..trainers.grpo.setting_rules import check_grpo_rules
+        from ..trainers.grpo.setting_rules import (
+            check_group_rules,
+            check_grpo_rules,
+            check_reward_rules,
+            check_sampling_rules,
+        )
 
-        check_grpo_rules(settings)
+        for check in (check_grpo_rules, check_sampling_rules, check_group_rules, check_reward_rules):
+            check(settings)
 
 
 def _convert(field: SettingField, value: Any) -> Any:
-    """A checked value as its field takes it, where that is a number or a bool."""
+    """A checked value as its field takes it, where that is a number, a bool or a word."""
     if "bool" in field.kinds and "text" not in field.kinds:
         switched = to_bool(value)
         return to_text(value).lower() in _TRUE_WORDS if switched is None else switched
     if field.kinds in (("int",), ("float",)):
         return {"int": int, "float": float}[field.kinds[0]](to_text(value))
-    return value
+    # YAML reads some words, such as `no`, as a bool.
+    return to_text(value) if "bool" not in field.kinds and isinstance(value, bool) else value
 
 
 def find_value_fault(field: SettingField, value: Any) -> str | None:

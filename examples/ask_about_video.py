@@ -21,9 +21,14 @@ def main(folder: str, video: str, question: str, *options: str) -> None:
     row = {"question": question, "options": options, "frames": clip.frames, "timestamps": clip.timestamps}
     (response,) = predict(model, processor, [row], progress=False)
     print(show_latent_blocks(response))
-    letter = extract_answer(response, options)
-    if letter is not None:
-        print("chosen:", options["ABCDEFGHIJ".index(letter)])
+    if chosen := find_chosen_option(response, options):
+        print("chosen:", chosen)
+
+
+def find_chosen_option(response: str, options: tuple[str, ...]) -> str | None:
+    """The text of the option that a response chooses; none without options, where a letter names nothing."""
+    letter = extract_answer(response, options) if options else None
+    return letter and options["ABCDEFGHIJ".index(letter)]
 
 
 if __name__ == "__main__":

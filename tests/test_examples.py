@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,12 @@ def test_examples_are_four_and_short():
 def test_ask_about_video(run):
     printed = run("ask_about_video.py", str(TINY_TRAINED), str(TINY_TRAINED / EXAMPLE), QUESTION, *OPTIONS)
     assert "[imagery 1: 4 latents]" in printed and printed.endswith("chosen: Truck Right\n")
+
+
+def test_a_letter_chooses_nothing_where_no_options_were_given():
+    find_chosen_option = runpy.run_path(str(EXAMPLES / "ask_about_video.py"))["find_chosen_option"]
+    assert find_chosen_option("<answer>B</answer>", ()) is None
+    assert find_chosen_option("<answer>B</answer>", ("left", "right")) == "right"
 
 
 @pytest.mark.slow

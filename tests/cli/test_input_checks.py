@@ -1,6 +1,7 @@
 """Mistakes are found before torch is imported, and what a user can cause ends in one line."""
 
 import errno
+import io
 import json
 import os
 import socket
@@ -102,6 +103,31 @@ def test_wrong_training_commands_end_at_once(places):
         (["dift", *start, "--load_in_4bit"], "load_in_4bit needs bitsandbytes, which is not installed"),
         (["dift", *start, "--optim", "paged_adamw_8bit"], "optim: paged_adamw_8bit needs bitsandbytes"),
         (["dift", *start, "--optim", "schedule_free_sgd"], "needs schedulefree"),
+        (["dift", *start, "--bf16", "--fp16"], "bf16 and fp16 are both true: set one of them"),
+        (["dift", *start, "--load_best_model_at_end"], "eval_strategy and save_strategy to be the same, which are no"),
+        (
+            ["grpo", *start, "--load_best_model_at_end", "--eval_strategy", "steps", "--eval_steps", "3"],
+            "save_steps is 500, which is no multiple of 3",
+        ),
+        (["dift", *start, "--attn_implementation", "flash_attention_2"], "needs flash-attn, which is not installed"),
+        (["grpo", *start, "--temperature", "0"], "temperature is 0.0: give a positive number"),
+        (["grpo", *start, "--num_generations", "1"], "num_generations is 1: give 2 or more"),
+        (
+            ["grpo", *start, "--num_generations", "3", "--per_device_train_batch_size", "4"],
+            "num_generations is 3, which does not divide the 4 completions of a rollout",
+        ),
+        (["grpo", *start, "--generation_batch_size", "12"], "generation_batch_size is 12, no multiple of 8"),
+        (
+            ["grpo", *start, "--generation_batch_size", "16", "--steps_per_generation", "2"],
+            "generation_batch_size and steps_per_generation say the same",
+        ),
+        (
+            ["grpo", *start, "--eval_strategy", "steps", "--per_device_eval_batch_size", "4"],
+            "per_device_eval_batch_size is 4, which with 1 processes holds no whole groups of 8",
+        ),
+        (["grpo", *start, "--reward_funcs", "nope"], "reward_funcs has 'nope': choose from accuracy_reward, "),
+        (["grpo", *start, "--reward_funcs", "nopkg.mod.fn"], "nopkg.mod cannot be imported (ModuleNotFoundError"),
+        (["grpo", *start, "--reward_weights", "1.0"], "reward_weights [1.0] do not fit the rewards accuracy_reward"),
         (["dift", *start, "--fsdp_config", places / "no.json"], "cannot read fsdp_config"),
         (["dift", *start[2:]], "no model given"),
         (["dift", *start, "--model", places / "gone"], "there is no model folder"),
@@ -118,8 +144,11 @@ def test_wrong_training_commands_end_at_once(places):
         (["grpo", *start, "--reward_weights", "1", "much"], "reward_weights: invalid float value: 'much'"),
         (["grpo", *start, "--rewards", "[a, b]", "--center_scale", "inches"], "center_scale: invalid choice"),
     ]
-    missing = [words for words in ("clearml", "bitsandbytes", "schedulefree") if _is_installed(words)]
-    cases = [(command, words) for command, words in cases if not any(module in words for module in missing)]
+    installed = [name for name in ("clearml", "bitsandbytes", "schedulefree", "flash_attn") if _is_installed(name)]
+    if _is_installed("kernels"):  # which stand in for the package
+        installed.append("flash_attn")
+    missed = [name.replace("_", "-") for name in installed]
+    cases = [(command, words) for command, words in cases if not any(name in words for name in missed)]
     assert_one_line_without_torch(cases, HF_HUB_OFFLINE="1")
     assert sorted(path.name for path in places.iterdir()) == ["data", "file", "model"]
 
@@ -198,6 +227,23 @@ def test_what_is_in_a_cache_needs_no_hub(places, monkeypatch):
         (places / "hub" / name).mkdir(parents=True)
     check_model("someone/model")
     check_dataset("someone/data", "dift", "train")
+
+
+@pytest.mark.parametrize("settings", [{"WANDB_API_KEY": "k"}, {"WANDB_MODE": "offline"}, {"NETRC": "netrc"}, {}])
+def test_wandb_needs_a_key(tmp_path, monkeypatch, settings):
+    pytest.importorskip("wandb")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password key\n")
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "WANDB_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": str(tmp_path), "NETRC": "", **settings}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    if settings:
+        check_packages({"report_to": "wandb"})
+        return
+    with pytest.raises(InputError, match="report_to: wandb needs a login: run `wandb login`, or set WANDB_API_KEY"):
+        check_packages({"report_to": ["none", "wandb"]})
 
 
 def test_every_tracker_of_transformers_is_known():

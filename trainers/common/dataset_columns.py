@@ -7,9 +7,11 @@ from datasets import Dataset, Image, List, Value
 
 from ...dataset_builders.loading import VIDEO_COLUMN, decode_frames_when_read
 from ...modeling.errors import InputError
+from .images import IMAGE_COLUMNS
 
 _SECONDS_A_FRAME = 1.0  # where nothing says when frames were taken
 _TEXTS = List(Value("string"))
+_PATHS = (_TEXTS, List(Value("large_string")))
 
 
 def adopt_trl_columns(rows: Dataset, stage: str) -> Dataset:
@@ -22,6 +24,8 @@ def adopt_trl_columns(rows: Dataset, stage: str) -> Dataset:
     | `videos`, one a row: a file, or a list of frames | `frames` and `timestamps` |
     | `completion`, for DIFT | `response`; `imagery` is empty |
 
+    Images may be file names, in our columns too.
+
     Args:
         rows (`datasets.Dataset`): Rows; those in our columns stay as they are.
         stage (`str`): `"dift"` or `"grpo"`.
@@ -29,6 +33,9 @@ def adopt_trl_columns(rows: Dataset, stage: str) -> Dataset:
     Raises:
         InputError: If a prompt has several turns, or a row several videos.
     """
+    for name in ("images", *IMAGE_COLUMNS):
+        if rows.features.get(name) in _PATHS:
+            rows = rows.cast_column(name, List(Image()))
     if "prompt" not in rows.column_names or "question" in rows.column_names:
         return rows
     count = len(rows)

@@ -55,3 +55,45 @@ def check_adapter_rules(settings: Any) -> None:
         raise InputError(f"lora_r is {settings.lora_r}: give 1 or more")
     if not 0 <= settings.lora_dropout < 1:
         raise InputError(f"lora_dropout is {settings.lora_dropout}: give a share of 0 or more and below 1")
+
+
+def check_precision_rules(settings: Any) -> None:
+    """See that training, and evaluation, has one half precision at most.
+
+    Args:
+        settings: An object with the fields of transformers' `TrainingArguments` as attributes.
+
+    Raises:
+        InputError: If two are asked for.
+    """
+    for first, second in (("bf16", "fp16"), ("bf16_full_eval", "fp16_full_eval")):
+        if getattr(settings, first) and getattr(settings, second):
+            raise InputError(f"{first} and {second} are both true: set one of them")
+
+
+def check_best_model_rules(settings: Any) -> None:
+    """See that every checkpoint has an evaluation by which `load_best_model_at_end` can choose.
+
+    Args:
+        settings: An object with the fields of transformers' `TrainingArguments` as attributes, strategies as text.
+
+    Raises:
+        InputError: If checkpoints are saved at other steps than evaluations are made.
+    """
+    evaluate, save = settings.eval_strategy, settings.save_strategy
+    if not settings.load_best_model_at_end or save == "best" or None in (evaluate, save):
+        return
+    if evaluate != save:
+        raise InputError(
+            f"load_best_model_at_end needs eval_strategy and save_strategy to be the same, which are {evaluate} and "
+            f"{save}: set both to steps or epoch"
+        )
+    every, saved = settings.eval_steps or settings.logging_steps, settings.save_steps
+    if evaluate != "steps" or not every or not saved:
+        return
+    # Below 1 they are shares of the run, which no number of steps can be compared with.
+    if (every < 1) != (saved < 1) or round(saved * 10**6) % round(every * 10**6):
+        raise InputError(
+            f"load_best_model_at_end needs an evaluation at every checkpoint: save_steps is {saved:g}, which is no "
+            f"multiple of {every:g}, the steps between evaluations"
+        )

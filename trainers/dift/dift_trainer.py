@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import send_to_device
 from datasets import Dataset
 from peft import PeftConfig
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import DataCollator, PreTrainedModel, ProcessorMixin
 from trl import SFTTrainer
 from trl.models import unwrap_model_for_generation
 
@@ -50,13 +50,14 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
     Args:
         model ([`FourDThinkerForConditionalGeneration`] or `str`): The model to train, or its folder or Hub id.
         args ([`DIFTConfig`], *optional*): Settings; by default those of a run named after the model.
-        processing_class (*optional*): The model's processor; by default the one that was saved with it.
+        data_collator (`Callable`, *optional*): Makes a batch of rows; by default a [`DIFTCollator`].
         train_dataset (`datasets.Dataset`, *optional*):
             Rows of `dift`, or in TRL's columns, see [`adopt_trl_columns`].
         eval_dataset (`datasets.Dataset`, *optional*): Held-out rows.
+        processing_class (*optional*): The model's processor; by default the one that was saved with it.
         peft_config (`peft.PeftConfig`, *optional*):
             Train an adapter (LoRA, rsLoRA, DoRA or IA3), see [`complete_lora_config`] and [`validate_adapters`].
-        kwargs: As in TRL; `data_collator` defaults to [`DIFTCollator`].
+        kwargs: As in TRL, whose order the arguments before `peft_config` have.
 
     Raises:
         InputError: If rows do not fit the settings, either does not fit sharded weights, see [`check_sharding`], or
@@ -76,9 +77,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         self,
         model: ModelOrPath,
         args: DIFTConfig | None = None,
-        processing_class: ProcessorMixin | None = None,
+        data_collator: DataCollator | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
+        processing_class: ProcessorMixin | None = None,
         peft_config: PeftConfig | None = None,
         **kwargs,
     ):
@@ -99,7 +101,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         for name in ("ce_loss_weight", "sim_loss_weight", "latent_loss", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
                 setattr(model.config, name, getattr(args, name))
-        kwargs.setdefault("data_collator", _collator(model, args, processing_class))
+        data_collator = data_collator or _collator(model, args, processing_class)
         _start_target_norm(model, processing_class, train_dataset)
         train_dataset = _prepare_rows(train_dataset, model, args, processing_class)
         if isinstance(eval_dataset, dict):
@@ -111,9 +113,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         super().__init__(
             model,
             args=args,
-            processing_class=processing_class,
+            data_collator=data_collator,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
+            processing_class=processing_class,
             peft_config=peft_config,
             **kwargs,
         )

@@ -13,7 +13,7 @@ from ..common.activation_checkpointing import settle_activation_checkpointing
 from ..common.setting_rules import check_common_rules
 from ..rewards.registry import check_rewards
 from ..rewards.spatiotemporal import CENTER_SCALES
-from .setting_rules import check_grpo_rules
+from .setting_rules import check_grpo_rules, check_sampling_rules
 
 LATENT_MASKS = ("pads_and_end", "all")
 
@@ -163,14 +163,7 @@ class LatentGRPOConfig(GRPOConfig):
         if self.bf16 is None and not self.fp16:
             # TRL asks for bf16 wherever it runs, and ends with an error on a machine that cannot.
             self.bf16 = not self.use_cpu and is_torch_bf16_gpu_available()
-        for name in ("num_iterations", "max_completion_length"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: give 1 or more")
-        if not 0 < self.temperature < math.inf:
-            raise InputError(f"temperature is {self.temperature}: give a positive number")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p is {self.top_p}: give a share above 0 and up to 1")
+        check_sampling_rules(self)
         super().__post_init__()
         if self.latent_mask not in LATENT_MASKS:
             raise InputError(f"latent_mask is {self.latent_mask!r}: choose one of {', '.join(LATENT_MASKS)}")

@@ -3,15 +3,19 @@
 import subprocess
 import sys
 import time
+from inspect import signature
 
 import pytest
 import torch
 from datasets import Dataset
 from PIL import Image
+from trl import GRPOTrainer, SFTTrainer
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
+from fourdthinker.trainers import DIFTCollator, DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
+from fourdthinker.trainers.common.dataset_columns import adopt_trl_columns
+from fourdthinker.trainers.common.row_validation import validate_rows
 
 FIXED = {"use_cpu": True, "bf16": False, "report_to": "none", "disable_tqdm": True}
 SCRIPT = """
@@ -106,6 +110,34 @@ def test_settings_and_processor_come_with_the_models_path(tiny_model_folder, row
     model, _ = load_model(tiny_model_folder)
     again = DIFTTrainer(model, args=DIFTConfig("out", **FIXED), train_dataset=rows)
     assert type(again.processing_class) is type(trainer.processing_class)
+
+
+def test_arguments_may_be_given_in_trls_order(tiny_model_folder, rows, tmp_path):
+    model, processor = load_model(tiny_model_folder)
+    collator = DIFTCollator(processor, latent_size=4)
+    trainer = DIFTTrainer(model, DIFTConfig(str(tmp_path), **FIXED), collator, rows, rows, processor)
+    assert trainer.data_collator is collator and trainer.processing_class is processor
+    assert len(trainer.train_dataset) == len(trainer.eval_dataset) == 3
+    for ours, theirs, count in ((DIFTTrainer, SFTTrainer, 7), (LatentGRPOTrainer, GRPOTrainer, 7)):
+        first, expected = (list(signature(one.__init__).parameters)[:count] for one in (ours, theirs))
+        assert first == expected
+
+
+@pytest.mark.parametrize("column", ["images", "frames"])
+def test_images_may_be_file_names(tmp_path, column):
+    names = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for name in names:
+        Image.new("RGB", (56, 56), (80, 0, 0)).save(name)
+    texts = {"prompt": "Which way?", "completion": "<answer>Left.</answer>"}
+    if column == "frames":
+        texts = {"id": "a", "question": "Which way?", "options": [], "timestamps": [0.0, 1.0], "imagery": names[:1]}
+        texts["response"] = "<output_image><answer>Left.</answer>"
+    rows = Dataset.from_list([{**texts, column: names}])
+    adopted = validate_rows(adopt_trl_columns(rows, "dift"), "dift")
+    assert [image.getpixel((0, 0)) for image in adopted[0]["frames"]] == [(80, 0, 0)] * 2
+    gone = Dataset.from_list([{**texts, column: [*names[:1], str(tmp_path / "gone.png")]}])
+    with pytest.raises(InputError, match="frames 2 is not there"):
+        validate_rows(adopt_trl_columns(gone, "dift"), "dift")
 
 
 def test_rows_in_trls_columns_train_with_a_reward_that_reads_no_answer(tiny_model_folder, plain_rows, tmp_path):
