@@ -100,7 +100,7 @@ def _checkpoints(output: Path) -> Path:
 
 def _copy_shipped(shipped: Path, folder: Path) -> None:
     from ..modeling import load_model
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     # Loaded and saved, not copied: the folder gets today's code files, which do not ship twice.
     model, processor = load_model(shipped, dtype="auto")
@@ -131,7 +131,7 @@ def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
 def _write_backbone_card(folder: Path, place: Path) -> None:
     """Describe the tiny backbone in `folder`, which will be found at `place`."""
     from ..hub_cards import model_card
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     config = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))["config"]
     data = "clips of the rendered world with dense captions, and options read from text"
@@ -143,7 +143,7 @@ def _write_backbone_card(folder: Path, place: Path) -> None:
 def write_trained_card(folder: Path, place: Path) -> None:
     """Describe the trained tiny model in `folder`, which will be found at `place`, from its log and its scores."""
     from ..hub_cards import model_card
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     recipe = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
     del recipe["log_history"]

@@ -67,8 +67,6 @@ def check_run(run: "Run", stage: str) -> None:
     """
     check_settings(stage, run.settings)
     check_packages(run.settings)
-    if to_bool(run.settings.get("push_to_hub", False)):
-        _check_login(run.settings.get("hub_token"))
     for name in JSON_FILES:
         value = run.settings.get(name)
         if isinstance(value, str) and not value.startswith("{"):
@@ -194,16 +192,6 @@ def _check_hub(name: str, kind: str) -> None:
         raise InputError(
             f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
         ) from error
-
-
-def _check_login(token: str | None) -> None:
-    """See that `push_to_hub` may use the Hub and has a token."""
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
-        raise InputError("push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one of them")
-    if not (token or get_token()):
-        raise InputError("push_to_hub needs a login: run `hf auth login`, set HF_TOKEN or give hub_token")
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

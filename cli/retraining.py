@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..modeling.atomic import atomic_dir, scratch_dir
 from ..modeling.errors import InputError
+from ..modeling.file_names import TRAINING_LOG
 from ..trainers.common.differences import describe_differences
-from ..trainers.common.runs import TRAINING_LOG
 
 if TYPE_CHECKING:
     from ..trainers.pretraining.pretraining import PretrainingConfig

@@ -223,7 +223,7 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
 
 def logged_recipe(folder: Path) -> dict[str, Any]:
     """The recipe of a model that `save_run` wrote, see [`Run.recipe`]."""
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     log = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
     fields = {field.name: log[field.name] for field in dataclasses.fields(Run)}
