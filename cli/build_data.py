@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, count_noun
 from .input_checks import check_seed
 from .new_folder import new_folder
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
     from ..dataset_builders.pipeline.video_dataset import BuildReport
 
-SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
 WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
@@ -103,13 +102,13 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     if args.source == WORLD:
         output = new_folder(args.output)
-        written = _build_world(args, output)
+        written: Written | None = _build_world(args, output)
     else:
         output = _video_output(args.output)
         written = _build_videos(args, output)
     for config, splits in (written.counts if written else {}).items():
         for split, rows in splits.items():
-            print(f"{config}, {split}: {rows} rows")
+            print(f"{config}, {split}: {count_noun(rows, 'row')}")
     print(f"written to {output}")
     if args.preview is not None:
         from ..dataset_builders.preview.page import write_preview
