@@ -253,7 +253,7 @@ class Demo:
             raise KeyboardInterrupt
         if done.returncode:
             raise InputError(
-                f"the step above ended with code {done.returncode}: mend it and run the demo again to go on"
+                f"the step above ended with code {done.returncode}: fix it and run the demo again to continue"
             )
         print(f"took {format_seconds(time.monotonic() - started)}", flush=True)
 
