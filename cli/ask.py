@@ -12,7 +12,6 @@ from .device import choose_device
 from .imagery_picture import check_picture_path, draw_imagery, find_words_around
 from .input_checks import check_file, check_model
 
-SUMMARY = "ask a model one question about a video"
 DEFAULT_FRAMES = 8
 
 

@@ -13,7 +13,6 @@ _SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny"
 TINY_BACKBONE = _SHIPPED / "backbone"  # sees and describes the rendered world; knows no latent block yet
 TINY_TRAINED = _SHIPPED / "trained"  # the same after DIFT: answers with imagery
 EVAL_RESULTS, EXAMPLE = "eval_results.json", "example.mp4"  # beside the trained one: its scores, a held-out clip
-SUMMARY = "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..modeling.atomic import check_writable
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, first_line
 from ..modeling.hub_names import may_be_hub_name
 from .new_folder import check_model_folder
 from .trainer_settings import JSON_FILES, check_settings
@@ -188,7 +188,7 @@ def _check_hub(name: str, kind: str) -> None:
             f"{name} is no folder here and not in the Hub's cache, and HF_HUB_OFFLINE is set: check the path"
         ) from error
     except unreachable as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
         ) from error

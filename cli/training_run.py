@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, first_line
 from ..modeling.row_rules import ON_BAD_ROW
 from .config_file import read_config_file
 from .input_checks import check_run
@@ -255,7 +255,7 @@ def load_rows(
         file = find_row_file(Path(dataset), split) if Path(dataset).is_dir() else None
         if file is not None:
             return _file_rows(file, configuration, image_root, on_bad_row)
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         remedy = "make them with `fourdthinker build-data`, or name a .jsonl, .json, .csv or .parquet file of your own"
         if split == "test":
             remedy = "name held-out rows with --eval-dataset, or do without by --set eval_strategy=no"

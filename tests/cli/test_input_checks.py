@@ -208,7 +208,6 @@ def failing(monkeypatch):
 
     def install(error):
         module = type(sys)("fourdthinker.cli.fails")
-        module.SUMMARY = "fail"
         module.add_arguments = lambda parser: None
 
         def run(args):

@@ -13,7 +13,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
 
 from ...modeling.atomic import remove_leftovers
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, first_line
 from ...modeling.saving import share_weights_like_config
 from .checkpoints import COMPLETE, find_checkpoint, mark_complete
 from .training_plot import TRAINING_PLOT, write_training_plot
@@ -121,7 +121,7 @@ def _name_settings(names: str, value: Any) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"{names}: {getattr(value, 'value', value)} cannot be made with them: {reason}") from error
 
 
