@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from ..modeling.errors import InputError
+from ..modeling.registration import defer_registration
 from .setting_fields import CLASSES, UNKNOWN, SettingField, read_fields
 from .yaml_values import to_bool, to_text
 
@@ -43,7 +44,8 @@ def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
     if fields:
         values = {name: None if field.default is UNKNOWN else field.default for name, field in fields.items()}
         values |= {name: _convert(fields[name], value) for name, value in settings.items() if value is not None}
-        _check_together(stage, SimpleNamespace(**values))
+        with defer_registration():
+            _check_together(stage, SimpleNamespace(**values))
 
 
 def _check_together(stage: str, settings: SimpleNamespace) -> None:
