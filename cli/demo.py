@@ -144,8 +144,8 @@ class Demo:
 
     def first_answer(self) -> None:
         """Ask the shipped model about a clip rendered now: question, answer, right answer and a picture."""
+        from ..dataset_builders.sources.held_out_clip import render_held_out_clip
         from ..modeling.prompts import format_options
-        from .first_answer import render_held_out_clip
 
         if not self._begin("first_answer"):
             return

@@ -119,8 +119,8 @@ def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
 
 
 def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
+    from ..trainers.pretraining.phases import retrain
     from ..trainers.pretraining.pretraining import PretrainingConfig
-    from .retraining import retrain
 
     settings = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
     config = PretrainingConfig(**{name: value for name, value in settings.items() if value is not None})
