@@ -100,8 +100,8 @@ def make_row(processor: ProcessorMixin, length: int, latent_size: int) -> dict[s
         return f"<think>{''.join(parts)}{WORD * (words % IMAGERY)}</think><answer>B. Pan Right</answer>"
 
     def words(question: str) -> int:
-        said = expand_imagery_marks(row["response"], latent_size)
-        return tokens(conversation_text(processor, question, OPTIONS, said)) - 1  # one stands for the video
+        text = expand_imagery_marks(row["response"], latent_size)
+        return tokens(conversation_text(processor, question, OPTIONS, text)) - 1  # one stands for the video
 
     draw = np.random.default_rng(length)
 
@@ -140,8 +140,8 @@ class PlainCollator:
         imagery = [decode_image(image) for row in rows for image in row["imagery"]]
         rates = [(len(row["frames"]) - 1) / (row["timestamps"][-1] - row["timestamps"][0]) for row in rows]
         picture = f"{LATENT_START}{self.processor.image_token}{LATENT_END}"
-        said = [f"{row['response'].replace(IMAGERY_MARK, picture)}<|im_end|>\n" for row in rows]
-        asked = [
+        responses = [f"{row['response'].replace(IMAGERY_MARK, picture)}<|im_end|>\n" for row in rows]
+        questions = [
             self.processor.apply_chat_template(
                 video_message(row["question"], row["options"]), tokenize=False, add_generation_prompt=True
             )
@@ -158,9 +158,9 @@ class PlainCollator:
             },
         }
         settings = {"padding": True, "padding_side": "right", "return_tensors": "pt"}
-        user = self.processor(text=asked, **film, **settings)
-        assistant = self.processor(text=said, images=imagery, **settings)
-        both = [question + answer for question, answer in zip(asked, said, strict=True)]
+        user = self.processor(text=questions, **film, **settings)
+        assistant = self.processor(text=responses, images=imagery, **settings)
+        both = [question + answer for question, answer in zip(questions, responses, strict=True)]
         full = self.processor(text=both, images=imagery, **film, **settings)
         batch = self._with_pads(full["input_ids"], full["attention_mask"])
         return {

@@ -44,7 +44,7 @@ EARNED = {
     "format": "rewards/format_reward/mean",
     "equal groups": "frac_reward_zero_std",
 }
-ENDS = 10  # steps at either end of a training whose rewards are told
+ENDS = 10  # steps at either end of a training whose rewards are reported
 NORMAL = statistics.NormalDist().inv_cdf(0.975)
 # Student's t at 97.5 %, by degrees of freedom.
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -64,9 +64,9 @@ def train(model, processor, rows, args: argparse.Namespace, seed: int) -> list[d
 
 def right_answers(model, processor, rows, args: argparse.Namespace) -> list[int]:
     """1 or 0 for each row."""
-    told = rows.remove_columns("frames")
+    answers = rows.remove_columns("frames")
     responses = predict(model, processor, rows, args.batch_size, args.max_new_tokens)
-    return [int(is_correct({**row, "response": response})) for row, response in zip(told, responses, strict=True)]
+    return [int(is_correct({**row, "response": response})) for row, response in zip(answers, responses, strict=True)]
 
 
 def gain(before: Sequence[int], after: Sequence[Sequence[int]]) -> dict[str, tuple[float, float] | float]:
@@ -174,7 +174,7 @@ def arguments() -> argparse.Namespace:
 
 
 def kept_results(path: Path, asked: Mapping) -> dict:
-    """The results so far, or none yet; those of other settings are refused."""
+    """The results so far, or none yet; raises on those of other settings."""
     if not path.exists():
         return {"asked": dict(asked), "runs": {}}
     results = json.loads(path.read_text(encoding="utf-8"))

@@ -44,6 +44,7 @@ import trl
 from measuring import machine
 
 from fourdthinker.modeling.atomic import atomic_path
+from fourdthinker.modeling.errors import first_line
 
 ROOT = Path(__file__).resolve().parents[1]
 # Parts of each section, and its share of the time. What compiles for minutes comes last, and gets what others leave.
@@ -81,7 +82,7 @@ class Report:
     def write(self, part: str, body: str) -> None:
         """Add or replace a part, in the file as well, which is whole at any time."""
         self.parts[part] = body
-        text = "\n\n".join([self.heading.strip(), *(f"## {name}\n\n{said}" for name, said in self.parts.items())])
+        text = "\n\n".join([self.heading.strip(), *(f"## {name}\n\n{body}" for name, body in self.parts.items())])
         with atomic_path(self.path) as temporary:
             temporary.write_text(f"{text}\n", encoding="utf-8")
 
@@ -127,10 +128,9 @@ def measure_section(section: str, args: argparse.Namespace, report: Report) -> N
         try:
             body = measure(part, args)
         except torch.OutOfMemoryError as error:
-            body = f"{NOT_MEASURED}out of memory ({str(error).splitlines()[0]})"
+            body = f"{NOT_MEASURED}out of memory ({first_line(error)})"
         except Exception as error:  # noqa: BLE001 -- one part that fails leaves the others their turn
-            said = str(error).strip().splitlines()
-            body = f"{NOT_MEASURED}{type(error).__name__}: {said[0] if said else ''}"
+            body = f"{NOT_MEASURED}{type(error).__name__}: {first_line(error)}"
         report.write(part, body)
         print(f"{section}, {part} ({time.monotonic() - started:.0f} s):\n{body}\n", flush=True)
         gpu_sections.free(args)

@@ -205,6 +205,6 @@ def _outcome(case: ElementTree.Element) -> str:
     """Passed, or how it ended and the first line of why."""
     for kind in ("failure", "error", "skipped"):
         if (found := case.find(kind)) is not None:
-            said = (found.get("message") or "").strip().splitlines()
-            return f"{kind}: {said[0] if said else ''}".replace("|", "/")
+            lines = (found.get("message") or "").strip().splitlines()
+            return f"{kind}: {lines[0] if lines else ''}".replace("|", "/")
     return "passed"

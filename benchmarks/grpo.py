@@ -202,7 +202,7 @@ def check_the_same(trainers: dict[str, OurTrainer], clip: tuple[int, int, int], 
             encoded = encode_prompts(trainer.processing_class, rows[:1]).to(args.device)
             batch["videos"] = encode_videos(trainer._base_model, encoded, frozen=False) * len(rows)
         with torch.no_grad():
-            trainer._compute_loss(trainer.model, batch)  # itself nought where policy and reference are one
+            trainer._compute_loss(trainer.model, batch)  # itself zero where policy and reference are one
         scores[side] = torch.stack(trainer.scores[:2])
     torch.testing.assert_close(scores["plain"], scores["ours"], atol=args.tolerance, rtol=args.tolerance)
 
@@ -234,8 +234,8 @@ def print_shape(shape: str, args: argparse.Namespace) -> None:
             speed = args.prompts * args.completions * args.length / taken[side]["step"]
             print(f"| {' | '.join([side, *seconds, f'{speed:.0f}', str(repeats[side])])} |", flush=True)
         ratios = {part: taken["plain"][part] / taken["ours"][part] for part in ("rollout", "scoring", "step")}
-        told = ", ".join(f"{part} {ratio:.2f}" for part, ratio in ratios.items())
-        print(f"\nplain : ours: {told}\n", flush=True)
+        summary = ", ".join(f"{part} {ratio:.2f}" for part, ratio in ratios.items())
+        print(f"\nplain : ours: {summary}\n", flush=True)
 
 
 def describe(shape: str, trainer: OurTrainer, args: argparse.Namespace) -> None:

@@ -66,8 +66,8 @@ class Rows:
             chunk = [dict(zip(some, values, strict=True)) for values in zip(*some.values(), strict=True)]
             self._add(model, processor, chunk, imagery)
             if imagery:
-                pictures = [picture for row in chunk for picture in row["imagery"]]
-                targets.append(model.imagery_targets(**encode_imagery(processor, pictures)))
+                images = [image for row in chunk for image in row["imagery"]]
+                targets.append(model.imagery_targets(**encode_imagery(processor, images)))
         self.targets = torch.cat(targets).unflatten(0, (len(self), -1)) if imagery else None
 
     def __len__(self) -> int:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ..modeling.errors import InputError
 from ..modeling.row_rules import prompt_fault
+from ..modeling.visualization.imagery_picture import check_picture_path, draw_imagery, find_words_around
 from .device import choose_device
-from .imagery_picture import check_picture_path, draw_imagery, find_words_around
 from .input_checks import check_file, check_model
 
-SUMMARY = "ask a model one question about a video"
 DEFAULT_FRAMES = 8
 
 

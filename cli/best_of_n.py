@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, count_noun
 from ..modeling.row_rules import ON_BAD_ROW
 from .build_data import write_card
 from .device import choose_device
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from ..trainers.best_of_n.selection import ScoredRow
 
-SUMMARY = "sample reasoning paths, score them by the ST-reward, keep the best as rows"
 CONFIGURATION = "mllm4d_cold_start"  # of the rows that are written
 _SAMPLING = {"n": 3, "temperature": 1.0, "max_new_tokens": 1024, "batch_size": 8, "seed": 0}
 
@@ -99,12 +98,12 @@ def run(args: argparse.Namespace) -> None:
     thresholds = resolve_thresholds(list(scored.values()), overrides)
     print(format_choice(list(scored.values()), thresholds))
     if len(scored) < len(rows):
-        print(f"{len(rows) - len(scored)} rows have no path")
+        print(f"without a path: {count_noun(len(rows) - len(scored), 'row')}")
     kept = {number: row for number, row in scored.items() if row.reaches(thresholds[row.task])}
     if not kept:
         raise InputError(explain_empty_choice(list(scored.values()), bool(args.model)))
     _write(output, rows, kept, args.model or args.paths)
-    print(f"{len(kept)} rows written to {output}")
+    print(f"{count_noun(len(kept), 'row')} written to {output}")
 
 
 def progress(args: argparse.Namespace) -> str | None:

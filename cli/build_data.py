@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .input_checks import check_seed
 from .new_folder import new_folder
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
     from ..dataset_builders.pipeline.video_dataset import BuildReport
 
-SUMMARY = "turn videos or the rendered world into 4D chain-of-thought rows"
 WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
@@ -106,13 +105,13 @@ def run(args: argparse.Namespace) -> int:
     check_gate_packages()
     if args.source == WORLD:
         output = new_folder(args.output)
-        written = _build_world(args, output)
+        written: Written | None = _build_world(args, output)
     else:
         output = _video_output(args.output)
         written = _build_videos(args, output)
     for config, splits in (written.counts if written else {}).items():
         for split, rows in splits.items():
-            print(f"{config}, {split}: {rows} rows")
+            print(f"{config}, {split}: {count_noun(rows, 'row')}")
     print(f"written to {output}")
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:

@@ -145,8 +145,8 @@ class Demo:
 
     def first_answer(self) -> None:
         """Ask the shipped model about a clip rendered now: question, answer, right answer and a picture."""
+        from ..dataset_builders.sources.held_out_clip import render_held_out_clip
         from ..modeling.prompts import format_options
-        from .first_answer import render_held_out_clip
 
         if not self._begin("first_answer"):
             return
@@ -254,7 +254,7 @@ class Demo:
             raise KeyboardInterrupt
         if done.returncode:
             raise InputError(
-                f"the step above ended with code {done.returncode}: mend it and run the demo again to go on"
+                f"the step above ended with code {done.returncode}: fix it and run the demo again to continue"
             )
         print(f"took {format_seconds(time.monotonic() - started)}", flush=True)
 

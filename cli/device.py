@@ -1,6 +1,6 @@
 """Choose the device of a command."""
 
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, first_line
 
 
 def choose_device(name: str | None) -> str:
@@ -16,7 +16,7 @@ def choose_device(name: str | None) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"--device {name} cannot be used here ({reason}): leave it out, or say cpu") from error
     if torch.device(name).type == "meta":
         raise InputError("--device meta holds no values and cannot answer: leave it out, or say cpu")

@@ -5,9 +5,8 @@ import platform
 import sys
 from importlib.metadata import version
 
+from ..modeling.errors import first_line
 from ..modeling.versions import installed_version, is_tested, read_requirements
-
-SUMMARY = "print versions and devices for a bug report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +45,7 @@ def describe_devices() -> dict[str, str]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return {"devices": f"torch cannot be imported: {str(error).splitlines()[0]}"}
+        return {"devices": f"torch cannot be imported: {first_line(error)}"}
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return {"devices": ", ".join(names), "CUDA": str(torch.version.cuda)}

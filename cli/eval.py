@@ -20,8 +20,6 @@ from .training_run import load_rows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SUMMARY = "score a model on a benchmark, or on questions of your own"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

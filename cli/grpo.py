@@ -4,7 +4,6 @@ import argparse
 
 from .training_run import add_run_arguments, describe_progress, run_training
 
-SUMMARY = "Train with 4DRL: TRL's GRPO on completions with latent blocks."
 PARSES_CONFIG = True  # the file also fills `LatentGRPOConfig`
 
 

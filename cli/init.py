@@ -13,7 +13,6 @@ _SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny"
 TINY_BACKBONE = _SHIPPED / "backbone"  # sees and describes the rendered world; knows no latent block yet
 TINY_TRAINED = _SHIPPED / "trained"  # the same after DIFT: answers with imagery
 EVAL_RESULTS, EXAMPLE = "eval_results.json", "example.mp4"  # beside the trained one: its scores, a held-out clip
-SUMMARY = "make a model: one of the tiny ones that ship with the package, or a checkpoint of yours"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +99,7 @@ def _checkpoints(output: Path) -> Path:
 
 def _copy_shipped(shipped: Path, folder: Path) -> None:
     from ..modeling import load_model
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     # Loaded and saved, not copied: the folder gets today's code files, which do not ship twice.
     model, processor = load_model(shipped, dtype="auto")
@@ -120,8 +119,8 @@ def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
 
 
 def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
+    from ..trainers.pretraining.phases import retrain
     from ..trainers.pretraining.pretraining import PretrainingConfig
-    from .retraining import retrain
 
     settings = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
     config = PretrainingConfig(**{name: value for name, value in settings.items() if value is not None})
@@ -131,7 +130,7 @@ def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
 def _write_backbone_card(folder: Path, place: Path) -> None:
     """Describe the tiny backbone in `folder`, which will be found at `place`."""
     from ..hub_cards import model_card
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     config = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))["config"]
     data = "clips of the rendered world with dense captions, and options read from text"
@@ -143,7 +142,7 @@ def _write_backbone_card(folder: Path, place: Path) -> None:
 def write_trained_card(folder: Path, place: Path) -> None:
     """Describe the trained tiny model in `folder`, which will be found at `place`, from its log and its scores."""
     from ..hub_cards import model_card
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     recipe = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
     del recipe["log_history"]

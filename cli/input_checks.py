@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file, read_records
 from ..modeling.atomic import check_writable
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, first_line
 from ..modeling.hub_names import may_be_hub_name
 from .new_folder import check_model_folder
 from .trainer_settings import JSON_FILES, check_settings
@@ -70,8 +70,6 @@ def check_run(run: "Run", stage: str) -> None:
     """
     check_settings(stage, run.settings)
     check_packages(run.settings)
-    if to_bool(run.settings.get("push_to_hub", False)):
-        _check_login(run.settings.get("hub_token"))
     for name in JSON_FILES:
         value = run.settings.get(name)
         if isinstance(value, str) and not value.startswith("{"):
@@ -211,20 +209,10 @@ def _check_hub(name: str, kind: str) -> None:
             f"there is no {kind} folder {name}, and no repository of the Hub can have this name: check the path"
         ) from error
     except unreachable as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"{name} is no folder here, and the Hub cannot be reached ({reason}): check the path or the connection"
         ) from error
-
-
-def _check_login(token: str | None) -> None:
-    """See that `push_to_hub` may use the Hub and has a token."""
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
-        raise InputError("push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one of them")
-    if not (token or get_token()):
-        raise InputError("push_to_hub needs a login: run `hf auth login`, set HF_TOKEN or give hub_token")
 
 
 def _check_wandb_login() -> None:

@@ -13,7 +13,7 @@ from importlib.metadata import requires, version
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, to_one_line
 from .config_file import apply_config_file
 from .terminal import quiet_libraries
 from .user_errors import describe_user_error
@@ -59,7 +59,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` in one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {_one_line(message)} (see `{self.prog} --help`)\n")
+        self.exit(2, f"{self.prog}: error: {to_one_line(message)} (see `{self.prog} --help`)\n")
 
     def parse_args(self, args=None, namespace=None):
         """Parse as `argparse` does, but name an unknown option, and the closest known one, before anything else.
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.parse_args(argv)
         parser.error("no command given")
     except InputError as error:
-        print(f"fourdthinker: error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"fourdthinker: error: {to_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = describe_user_error(error)
         if line is None:
             raise
-        print(f"fourdthinker: error: {_one_line(line)}", file=sys.stderr)
+        print(f"fourdthinker: error: {to_one_line(line)}", file=sys.stderr)
         return 2
 
 
@@ -158,7 +158,7 @@ def format_resume_hint(kept: str | None, argv: Sequence[str]) -> str:
         return f"{state}. To {again}, launch the same command again"
     as_module = os.path.basename(sys.argv[0]) == "__main__.py"
     program = ["python", "-m", "fourdthinker.cli"] if as_module else ["fourdthinker"]
-    return _one_line(f"{state}. To {again}: {shlex.join([*program, *argv])}")
+    return to_one_line(f"{state}. To {again}: {shlex.join([*program, *argv])}")
 
 
 def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argparse.Namespace:
@@ -166,11 +166,11 @@ def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argpars
 
     Args:
         name (`str`): Name of the command.
-        module (`ModuleType`): Its module, with `SUMMARY` and `add_arguments`. One that sets `PARSES_CONFIG = True`
+        module (`ModuleType`): Its module, with `add_arguments`. One that sets `PARSES_CONFIG = True`
             adds `--config` itself, e.g. because its file fills a trainer's dataclass.
         argv (`Sequence[str]`): Arguments after the command's name.
     """
-    parser = OneLineParser(prog=f"fourdthinker {name}", description=module.SUMMARY, allow_abbrev=False)
+    parser = OneLineParser(prog=f"fourdthinker {name}", description=COMMANDS[name].summary, allow_abbrev=False)
     module.add_arguments(parser)
     parser.add_argument(
         "--verbose",
@@ -200,10 +200,6 @@ def overview_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('fourdthinker')}")
     parser.add_argument("command", metavar="COMMAND", nargs="?", choices=list(COMMANDS), help=argparse.SUPPRESS)
     return parser
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.splitlines())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..modeling.atomic import check_writable, remove_leftovers
 from ..modeling.errors import InputError
+from ..modeling.file_names import TRAINING_LOG
 
 
 def new_folder(path: str) -> Path:
@@ -31,15 +32,18 @@ def check_model_folder(folder: Path, inputs: Iterable[str]) -> None:
         inputs (`Iterable[str]`): What the run reads: folders, files or Hub ids.
 
     Raises:
-        InputError: If something other than a model is in its place, if the run reads it, or if nothing can be written
-            there.
+        InputError: If something other than a trained model is in its place, if the run reads it, or if nothing can be
+            written there.
     """
     _remove_leftovers_beside(folder)
     check_writable(folder)
     if not folder.exists():
         return
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file()):
-        raise InputError(f"{folder} exists already and holds no model; name another folder for --output")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / TRAINING_LOG).is_file()):
+        raise InputError(
+            f"{folder} exists already and holds no model of an earlier training (no {TRAINING_LOG}); name another "
+            "folder for --output"
+        )
     if any(os.path.exists(one) and os.path.samefile(one, folder) for one in inputs):
         raise InputError(f"--output {folder} would replace what the run reads; name another folder")
 

@@ -4,8 +4,6 @@ import argparse
 
 from .packaged_recipes import RECIPES_DIR
 
-SUMMARY = "print the folder of the packaged recipes, e.g. for `accelerate launch --config_file`"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """None."""

@@ -4,8 +4,6 @@ import argparse
 
 from ..eval_tasks.lmms import TASKS_DIR
 
-SUMMARY = "print the folder of lmms-eval tasks, for --include_path"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """None."""

@@ -8,11 +8,17 @@ from types import SimpleNamespace
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from ..modeling.errors import InputError
+from ..modeling.registration import defer_registration
 from .setting_fields import CLASSES, UNKNOWN, SettingField, read_fields
 from .yaml_values import to_bool, to_text
 
 # Fields whose mapping may stand in a JSON file.
 JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
+# Fields that belong to a trainer used from Python, with what a command offers instead.
+_WITHOUT_EFFECT = {
+    "resume_from_checkpoint": "the same command resumes an interrupted run by itself; leave it out",
+    "push_to_hub": "leave it out, and upload the output folder by `hf upload NAME FOLDER` after training",
+}
 # What `HfArgumentParser` takes for a bool beside YAML's words.
 _TRUE_WORDS, _FALSE_WORDS = ("y", "t", "1"), ("n", "f", "0")
 
@@ -33,10 +39,13 @@ def check_settings(stage: str, settings: Mapping[str, Any]) -> None:
             raise _unknown_setting(name, fields.keys() - {"output_dir"}, CLASSES[stage][0])
         if fault := find_value_fault(fields[name], value):
             raise InputError(f"{name}: {fault}")
+        if name in _WITHOUT_EFFECT and value is not None and to_bool(value) is not False:
+            raise InputError(f"{name} has no effect here: {_WITHOUT_EFFECT[name]}")
     if fields:
         values = {name: None if field.default is UNKNOWN else field.default for name, field in fields.items()}
         values |= {name: _convert(fields[name], value) for name, value in settings.items() if value is not None}
-        _check_together(stage, SimpleNamespace(**values))
+        with defer_registration():
+            _check_together(stage, SimpleNamespace(**values))
 
 
 def _check_together(stage: str, settings: SimpleNamespace) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, first_line
 from ..modeling.row_rules import ON_BAD_ROW
 from .config_file import read_config_file
 from .input_checks import check_run
@@ -224,7 +224,7 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
 
 def logged_recipe(folder: Path) -> dict[str, Any]:
     """The recipe of a model that `save_run` wrote, see [`Run.recipe`]."""
-    from ..trainers.common.runs import TRAINING_LOG
+    from ..modeling.file_names import TRAINING_LOG
 
     log = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
     fields = {field.name: log[field.name] for field in dataclasses.fields(Run)}
@@ -256,7 +256,7 @@ def load_rows(
         file = find_row_file(Path(dataset), split) if Path(dataset).is_dir() else None
         if file is not None:
             return _file_rows(file, configuration, image_root, on_bad_row)
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         remedy = f"make them with `fourdthinker build-data`, or name a {RECORD_KINDS} file of your own"
         if split == "test":
             remedy = "name held-out rows with --eval-dataset, or do without by --set eval_strategy=no"

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..modeling.errors import InputError
+from ..modeling.errors import InputError, first_line
 from .input_checks import HTTP_CLIENTS, TRACKERS
 
 _HUB_ERRORS = ("HfHubHTTPError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
@@ -21,7 +21,7 @@ def describe_user_error(error: BaseException) -> str | None:
     Args:
         error (`BaseException`): What a command raised.
     """
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = first_line(error)
     library = type(error).__module__.partition(".")[0]
     if isinstance(error, ImportError) and error.name is None:  # a library asks for a package that it can do without
         return line

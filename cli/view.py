@@ -7,7 +7,6 @@ from pathlib import Path
 from ..modeling.atomic import remove_leftovers
 from ..modeling.errors import InputError
 
-SUMMARY = "look at a clip of a build: frames, camera path, masks, curves and texts in rerun's viewer"
 RECORDINGS = "recordings"
 _PORT = 9090
 

@@ -11,7 +11,7 @@ from transformers.utils import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from .configuration_latent import LATENT_FIELDS
-from .errors import InputError
+from .errors import InputError, first_line
 from .hub_names import may_be_hub_name
 from .modeling_fourdthinker import FourDThinkerForConditionalGeneration
 from .modeling_fourdthinker_qwen3_vl import FourDThinkerQwen3VLForConditionalGeneration
@@ -205,7 +205,7 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
     try:
         fields, _ = PreTrainedConfig.get_config_dict(path, **hub)
     except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"no model can be read from {path} ({_first_line(error)}): check the path or name") from error
+        raise InputError(f"no model can be read from {path} ({first_line(error)}): check the path or name") from error
     except TypeError:  # older transformers write into what they have read before anything checks it
         fields = None
     if not isinstance(fields, dict):
@@ -225,7 +225,7 @@ def _load_weights(path, model_class: type[LatentCausalLMMixin], **kwargs) -> tup
     except ValueError as error:
         if "attn_implementation" not in str(error):
             raise
-        raise InputError(f"this model has no such attention: {_first_line(error)}") from error
+        raise InputError(f"this model has no such attention: {first_line(error)}") from error
 
 
 def _usable_generation_config(path: str | os.PathLike, hub: dict) -> GenerationConfig | None:
@@ -271,7 +271,7 @@ def _unreadable_weights(path: str | os.PathLike, error: Exception) -> InputError
             f"{path} has pickled weights{named}, and opening a pickle runs code from it: where its source is trusted, "
             "load it with transformers and save it with `save_pretrained`, which writes safetensors"
         )
-    return InputError(f"{path} has no readable weights ({_first_line(error)}): save the model there")
+    return InputError(f"{path} has no readable weights ({first_line(error)}): save the model there")
 
 
 def _load_processor(path: str | os.PathLike, model_class: type[LatentCausalLMMixin], hub: dict) -> ProcessorMixin:
@@ -280,7 +280,7 @@ def _load_processor(path: str | os.PathLike, model_class: type[LatentCausalLMMix
         processor = _PROCESSORS[model_class].from_pretrained(path, **hub)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} has no readable processor ({_first_line(error)}): save the processor there"
+            f"{path} has no readable processor ({first_line(error)}): save the processor there"
         ) from error
     tokenizer = getattr(processor, "tokenizer", processor)  # transformers 5.2 gives a tokenizer for a name on the Hub
     if VIDEO_TOKEN not in tokenizer.get_vocab():  # transformers makes an empty one where its file is missing
@@ -334,7 +334,3 @@ def _give_rows(model: LatentCausalLMMixin, new_ids: list[int], known_tokens: int
     }
     for weight in tables.values():
         weight[new_ids] = weight[:known_tokens].float().mean(0).to(weight.dtype)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -101,7 +101,7 @@ class OwnLatents:
     ):
         self.pads = pads
         self.rows, self.columns = pads.nonzero().T
-        # The how manieth latent of its row each is.
+        # Index of each latent within its row, from 1.
         self.numbers = (pads.cumsum(1) * pads)[pads]
         self.own = torch.ones_like(self.columns, dtype=torch.bool)
         if teacher_forced is not None:

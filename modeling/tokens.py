@@ -80,7 +80,7 @@ def format_spatial_state(frame: int, camera: Sequence[float] | None, object_cent
     Args:
         frame (`int`): Number of the frame.
         camera (`Sequence[float]`, *optional*): x, y and z of the camera's centre; without it the text says `null`.
-        thing (`Sequence[float]`, *optional*): The same of the object.
+        object_center (`Sequence[float]`, *optional*): The same of the object.
     """
     centers = [
         "null" if center is None else f"[{', '.join(f'{axis:z.2f}' for axis in center)}]"

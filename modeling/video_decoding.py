@@ -49,10 +49,10 @@ def read_frames(
 
     Returns:
         [`Clip`]: Upright RGB frames with square pixels, as the ffmpeg command shows them, and their own times in
-            seconds from the first frame (never the asked times).
+            seconds from the first frame (never the requested times).
 
     Raises:
-        FrameTimestampError: If no frame lies near an asked time.
+        FrameTimestampError: If no frame lies near a requested time.
         InputError: If the file is missing, no video, damaged or cut short ([`VideoError`]), the sampling makes no
             sense, or PyAV is not installed.
     """
@@ -112,8 +112,8 @@ def _nearest(decoded: Iterator[TimedFrame], wanted: list[float]) -> Iterator[Tim
     pending, before = deque(wanted), None
     for current in decoded:
         while pending and pending[0] <= current[0]:
-            asked = pending.popleft()
-            yield before if before is not None and asked - before[0] < current[0] - asked else current
+            time = pending.popleft()
+            yield before if before is not None and time - before[0] < current[0] - time else current
         if not pending:
             return
         before = current
@@ -132,7 +132,9 @@ def _check_times(
                 f" times between 0 and {seconds:.2f} s or allow a larger tolerance."
             )
     if len(timestamps) < len(times):
-        raise FrameTimestampError(f"{path}: two of the asked times fall on one frame; ask for times further apart.")
+        raise FrameTimestampError(
+            f"{path}: two of the requested times fall on one frame; ask for times further apart."
+        )
 
 
 def _check_sampling(fps: float | None, max_frames: int | None, times: Sequence[float] | None) -> None:

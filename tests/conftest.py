@@ -1,3 +1,5 @@
+"""Settings and fixtures of the whole suite: tiny models, rows, small videos."""
+
 import os
 from functools import cache
 

@@ -54,7 +54,6 @@ def truck(wall_clip, metres):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_python_blocks_print_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for line in console_lines("Ask about a video"):

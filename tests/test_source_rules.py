@@ -33,8 +33,9 @@ ROW_MODELING = {
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}
-# And of the builders: what tells a damaged video from a sound one, and what decodes the videos that rows name.
-VIDEO_FILES = {"sources.video_reader", "loading"}
+# And of the builders: what tells a damaged video from a sound one, what decodes the videos that rows name, and what
+# the tiny backbone learns to describe.
+BUILDERS = {"sources.video_reader", "loading", "sources.world_descriptions"}
 # The one documented exception (CONTRIBUTING.md): the benchmark of the rendered world renders its own questions.
 LAZY_EXCEPTIONS = {("eval_tasks/fourd_world.py", "dataset_builders")}
 
@@ -174,7 +175,7 @@ def allowed(package: str, target: str, module: str) -> bool:
     if target == package or package in ("hub_cards", "cli", "benchmarks", "examples"):
         return True
     if package == "trainers":
-        shared = {"eval_tasks": ANSWERING, "dataset_builders": VIDEO_FILES}
+        shared = {"eval_tasks": ANSWERING, "dataset_builders": BUILDERS}
         return target == "modeling" or module in shared.get(target, ())
     if package == "dataset_builders":
         return target == "modeling" and module in ROW_MODELING

@@ -4,8 +4,9 @@ The names themselves load on first use.
 """
 
 import importlib
-import sys
 from typing import Any
+
+from ..modeling.registration import register_models, register_models_on_import
 
 _MODULES = {
     "DIFTCollator": ".dift.dift_collator",
@@ -19,20 +20,13 @@ _MODULES = {
 __all__ = sorted(_MODULES)
 
 
-def _register_models() -> None:
-    for family in ("modeling_fourdthinker", "modeling_fourdthinker_qwen3_vl"):
-        importlib.import_module(f"..modeling.{family}", __name__)  # which registers itself
-
-
-# Commands check settings before torch is imported; they register the models when they come to a trainer.
-if "fourdthinker.cli.main" not in sys.modules:
-    _register_models()
+register_models_on_import()
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _register_models()
+    register_models()
     value = getattr(importlib.import_module(_MODULES[name], __name__), name)
     globals()[name] = value
     return value

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from ...modeling.errors import first_line
 from ..clip_error import ClipError
 
 MIN_REGISTERED = 0.8  # share of the frames that a path must place
@@ -65,7 +66,7 @@ def solve_paths(folder: Path, count: int, seed: int = 0, num_threads: int = 1) -
             if model is not None and model.num_points3D() > 0:
                 paths.append(_path(mapper, model, count))
     except (RuntimeError, ValueError) as error:  # what exceptions of its C++ become
-        reason = f"the pose solver failed ({str(error).strip().splitlines()[0]})"
+        reason = f"the pose solver failed ({first_line(error)})"
         raise ClipError("crashed", reason, "pick another seed or clip") from error
     return [path for path in paths if _is_plausible(path)]
 

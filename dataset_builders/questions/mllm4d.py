@@ -32,7 +32,7 @@ class TwoFrames:
         numbers (`tuple[int, int]`): Their places in the clip, the earlier one first.
         seconds (`tuple[float, float]`): Their times.
         camera (`np.ndarray` of shape `(2, 3)`): The camera's centres, of which the first is the origin.
-        thing (`np.ndarray` of shape `(2, 3)`): The object's centres.
+        object_centers (`np.ndarray` of shape `(2, 3)`): The object's centres.
         nearest (`np.ndarray` of shape `(2, 2)`): How near the object's visible points come in each frame (rows) to
             where the camera is in each frame (columns).
     """
@@ -40,7 +40,7 @@ class TwoFrames:
     numbers: tuple[int, int]
     seconds: tuple[float, float]
     camera: np.ndarray
-    object: np.ndarray
+    object_centers: np.ndarray
     nearest: np.ndarray
 
 
@@ -52,7 +52,7 @@ class Kind:
         question (`str`): With `{name}`, `{start}` and `{end}`.
         labels (`tuple[str, ...]`): What can be right.
         measure (`Callable`): The right answer, a number of metres or a label, or nothing where it is not clear.
-        camera, thing (`tuple[bool, bool]`): In which of the two frames the answer needs to know where they are.
+        camera, object (`tuple[bool, bool]`): In which of the two frames the answer needs to know where they are.
     """
 
     question: str
@@ -85,7 +85,7 @@ def pick_two_frames(
         numbers=numbers,
         seconds=(timestamps[numbers[0]], timestamps[numbers[1]]),
         camera=_to_camera_axes(start, cameras),
-        object=_to_camera_axes(start, centres[chosen]),
+        object_centers=_to_camera_axes(start, centres[chosen]),
         nearest=np.array(nearest),
     )
 
@@ -166,7 +166,7 @@ def camera_direction(frames: TwoFrames) -> str | None:
 
 def object_distance(frames: TwoFrames) -> float | None:
     """Distance that the object's centre moved."""
-    return _moved_metres(frames.object)
+    return _moved_metres(frames.object_centers)
 
 
 def object_camera_distance(frames: TwoFrames) -> float:
@@ -181,14 +181,14 @@ def object_camera_change(frames: TwoFrames) -> str | None:
 
 def object_camera_sideways(frames: TwoFrames) -> str | None:
     """Whether the object's centre goes left or right, in the axes of the camera at the start."""
-    shift = frames.object[1] - frames.object[0]
-    return _label_change(float(shift[0]), np.linalg.norm(frames.object, axis=1), SIDEWAYS)
+    shift = frames.object_centers[1] - frames.object_centers[0]
+    return _label_change(float(shift[0]), np.linalg.norm(frames.object_centers, axis=1), SIDEWAYS)
 
 
 def object_camera_forward(frames: TwoFrames) -> str | None:
     """Whether the object's centre comes nearer along the line of sight of the camera at the start."""
-    shift = frames.object[1] - frames.object[0]
-    return _label_change(float(shift[2]), np.linalg.norm(frames.object, axis=1), NEARER)
+    shift = frames.object_centers[1] - frames.object_centers[0]
+    return _label_change(float(shift[2]), np.linalg.norm(frames.object_centers, axis=1), NEARER)
 
 
 def _label_change(change: float, distances: np.ndarray, labels: tuple[str, str, str]) -> str | None:

@@ -15,7 +15,7 @@ def spatial_states(kind: Kind, frames: TwoFrames) -> tuple[list, list]:
     Returns:
         `tuple[list, list]`: For each a pair of `[x, y, z]` in metres, for the first and the second frame.
     """
-    return _select_needed(frames.camera, kind.camera), _select_needed(frames.object, kind.object)
+    return _select_needed(frames.camera, kind.camera), _select_needed(frames.object_centers, kind.object)
 
 
 def write_five_steps(

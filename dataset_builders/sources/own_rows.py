@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, count_noun
 from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, decode_frames_when_read
 from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters, text_of
@@ -181,8 +181,8 @@ class _RowReader:
         used = {column for columns in self.sources.values() for column in columns}
         left = [column for column in self.columns if column not in used]
         left += [f"{count} {note}" for note, count in self.notes.items() if count]
-        tagged = f"; {self.tagged} responses got <answer> tags" if self.tagged else ""
-        return f"{self.path}: {rows} rows with {taken}{tagged}; left out: {', '.join(left) or 'nothing'}"
+        tagged = f"; {count_noun(self.tagged, 'response')} got <answer> tags" if self.tagged else ""
+        return f"{self.path}: {count_noun(rows, 'row')} with {taken}{tagged}; left out: {', '.join(left) or 'nothing'}"
 
     def _goal(self) -> str:
         return "a response to learn from, as `dift` needs" if self.stage == "dift" else "an answer to compare with"

@@ -1,3 +1,5 @@
+"""Rows for the commands, and training commands in two processes."""
+
 import os
 import subprocess
 import sys

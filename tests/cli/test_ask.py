@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fourdthinker.cli.imagery_picture import find_words_around
 from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.sources.video_reader import read_frames
 from fourdthinker.modeling.processing import conversation_text, encode
 from fourdthinker.modeling.readable_response import ResponseStreamer, format_response_text, parse_response_text
 from fourdthinker.modeling.tokens import latent_block
+from fourdthinker.modeling.visualization.imagery_picture import find_words_around
 
 
 @pytest.fixture(scope="module")

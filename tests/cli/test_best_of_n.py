@@ -80,7 +80,7 @@ def test_paths_of_a_file_are_filtered_into_rows(best_of_n, paths, tmp_path, data
         "camera_distance": ["2", "1", "0.700", "0.450", "0.700"],
         "all": ["5", "4", "0.686", "0.880"],
     }
-    assert "1 rows have no path" in printed and f"4 rows written to {tmp_path / 'best'}" in printed
+    assert "without a path: 1 row\n" in printed and f"4 rows written to {tmp_path / 'best'}" in printed
     kept, rows = ids(tmp_path / "best", tmp_path)
     assert kept == ["row-0", "row-1", "row-3", "row-5"]
     assert set(rows["response"]) == {path()} and rows["imagery"] == [[]] * 4

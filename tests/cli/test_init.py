@@ -12,12 +12,12 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from fourdthinker.cli import init
 from fourdthinker.cli.main import main, parse_command
-from fourdthinker.cli.retraining import retrain
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.configuration_latent import LATENT_FIELDS
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tiny.qwen2_5_vl import build_processor, build_tokenizer, tiny_config
 from fourdthinker.modeling.tokens import LATENT_TOKENS
+from fourdthinker.trainers.pretraining.phases import retrain
 from fourdthinker.trainers.pretraining.pretraining import PretrainingConfig
 
 SHIPPED = Path(__file__).parents[2] / "modeling" / "tiny" / "backbone"

@@ -92,7 +92,17 @@ def test_wrong_training_commands_end_at_once(places):
         ),
         (["grpo", *start, "--adam_beta2", "1"], "adam_beta2 is 1.0: give a number of 0 or more and below 1"),
         (["dift", *start, "--use_peft", "--lora_dropout", "1"], "lora_dropout is 1.0: give a share"),
-        (["dift", *start, "--push_to_hub", "true"], "push_to_hub needs the Hub, and HF_HUB_OFFLINE is set: unset one"),
+        (["dift", *start, "--num_train_epochs", "-1"], "num_train_epochs is -1.0: give a positive number, or set max"),
+        (["grpo", *start, "--max_grad_norm", "-1"], "max_grad_norm is -1.0: give a number of 0 or more"),
+        (["dift", *start, "--warmup_steps", "-5"], "warmup_steps is -5.0: give a number of 0 or more"),
+        (["dift", *start, "--save_steps", "0"], "save_steps is 0.0: give a positive number, or set save_strategy to"),
+        (["dift", *start, "--logging_steps", "-1"], "logging_steps is -1.0: give a positive number"),
+        (["dift", *start, "--push_to_hub", "true"], "push_to_hub has no effect here: leave it out, and upload the"),
+        (["grpo", *start, "--resume_from_checkpoint", "last"], "resume_from_checkpoint has no effect here: the same"),
+        (["grpo", *start, "--loss_type", "foo"], "loss_type is 'foo': choose one of grpo, dr_grpo, dapo, "),
+        (["grpo", *start, "--scale_rewards", "foo"], "scale_rewards is 'foo': choose one of group, batch, none"),
+        (["grpo", *start, "--multi_objective_aggregation", "sum"], "multi_objective_aggregation is 'sum': choose one"),
+        (["grpo", *start, "--importance_sampling_level", "word"], "importance_sampling_level is 'word': choose one"),
         (["dift", *start, "--dtype", "half"], "dtype: invalid choice: 'half'"),
         (["dift", *start, "--lr_scheduler_kwargs", "{a"], "neither a word nor a list or mapping in YAML"),
         (["dift", *start, "--report_to", "notepad"], "report_to: unknown tracker 'notepad': choose from none, all, "),
@@ -138,11 +148,12 @@ def test_wrong_training_commands_end_at_once(places):
         (["dift", *start, "--dataset", "someone/data"], "HF_HUB_OFFLINE is set"),
         (["dift", *start, "--eval_dataset", places / "gone", "--eval_strategy", "steps"], "cannot read test rows"),
         (["dift", *start, "--output", places / "file"], "exists already and holds no model"),
+        (["dift", *start, "--output", model], "holds no model of an earlier training (no training_log.json)"),
         (["dift", *start, "--output", places / "file" / "deeper" / "out"], "Not a directory"),
         (["dift", *start, "--config", places / "no.yaml"], "cannot read"),
         (["grpo", *start, "--latent_mask", "none"], "latent_mask: invalid choice: 'none'"),
         (["grpo", *start, "--reward_weights", "1", "much"], "reward_weights: invalid float value: 'much'"),
-        (["grpo", *start, "--rewards", "[a, b]", "--center_scale", "inches"], "center_scale: invalid choice"),
+        (["grpo", *start, "--reward_funcs", "[a, b]", "--center_scale", "inches"], "center_scale: invalid choice"),
     ]
     installed = [name for name in ("clearml", "bitsandbytes", "schedulefree", "flash_attn") if _is_installed(name)]
     if _is_installed("kernels"):  # which stand in for the package
@@ -205,10 +216,6 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line(places):
                 ["dift", "--model", places / "model", *start[2:], "--dataset", "some..one/data"],
                 "there is no dataset folder some..one/data, and no repository",
             ),
-            (
-                ["grpo", "--model", places / "model", *start, "--push_to_hub"],
-                "push_to_hub needs a login: run `hf auth",
-            ),
         ],
         HF_HUB_OFFLINE="0",
         HF_ENDPOINT="http://127.0.0.1:9",
@@ -262,7 +269,6 @@ def failing(monkeypatch):
 
     def install(error):
         module = type(sys)("fourdthinker.cli.fails")
-        module.SUMMARY = "fail"
         module.add_arguments = lambda parser: None
 
         def run(args):

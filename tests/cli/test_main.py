@@ -21,7 +21,6 @@ HEAVY = ("torch", "transformers", "datasets", "trl", "pybullet", "pycolmap", "lm
 def make_command(**overrides) -> types.ModuleType:
     """A real command module in miniature."""
     module = types.ModuleType("fourdthinker.cli.paint")
-    module.SUMMARY = "paint a frame"
 
     def add_arguments(parser):
         parser.add_argument("video")
@@ -63,7 +62,9 @@ def config(tmp_path):
 
 
 def parse(*argv, **overrides) -> argparse.Namespace:
-    return parse_command("paint", make_command(**overrides), argv)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(COMMANDS, "paint", Command("paint", "paint a frame"))
+        return parse_command("paint", make_command(**overrides), argv)
 
 
 def test_overview_lists_every_command(capsys):
@@ -313,7 +314,7 @@ def test_commands_may_read_their_own_config(config):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_module_keeps_the_contract(name):
     module = importlib.import_module(f"fourdthinker.cli.{COMMANDS[name].module}")
-    assert module.SUMMARY.strip() and "\n" not in module.SUMMARY
+    assert COMMANDS[name].summary.strip() and "\n" not in COMMANDS[name].summary
     module.add_arguments(argparse.ArgumentParser())
     assert callable(module.run)
 

@@ -48,19 +48,22 @@ def test_a_place_that_takes_no_files_is_rejected_before_the_work(command, output
 
 @pytest.mark.parametrize("command", ["dift", "grpo"])
 def test_training_replaces_models_only_and_none_that_it_reads(command, place, capsys):
+    (place / "backbone").mkdir()
+    (place / "backbone" / "config.json").write_text("{}")
     for name in ("rows", "model"):
         (place / name).mkdir()
-        (place / name / {"rows": "README.md", "model": "config.json"}[name]).write_text("{}")
+        (place / name / {"rows": "README.md", "model": "training_log.json"}[name]).write_text("{}")
     for output, words in [
         ("notes.txt", "exists already and holds no model"),
         ("rows", "exists already and holds no model"),
+        ("backbone", "exists already and holds no model of an earlier training"),
         ("model", "--output model would replace what the run reads"),
         ("../work/model/", "would replace what the run reads"),
     ]:
         assert words in read_error(capsys, [*COMMANDS[command], "--output", output])
     assert (place / "notes.txt").read_text() == "mine"
-    assert (place / "rows" / "README.md").exists() and (place / "model" / "config.json").exists()
-    assert sorted(path.name for path in place.iterdir()) == ["model", "notes.txt", "rows"]
+    assert (place / "rows" / "README.md").exists() and (place / "model" / "training_log.json").exists()
+    assert sorted(path.name for path in place.iterdir()) == ["backbone", "model", "notes.txt", "rows"]
 
 
 def test_a_check_of_the_place_leaves_nothing(place):

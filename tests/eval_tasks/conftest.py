@@ -1,3 +1,5 @@
+"""A benchmark folder, and models whose answers depend on the clip."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The chosen option is read from responses, strictly for rewards and tolerantly for benchmarks."""
+
 import time
 
 import pytest

@@ -1,3 +1,5 @@
+"""The benchmark of the rendered world: its rows, its folder, and what is validated before answering."""
+
 import pytest
 from datasets import Dataset, load_dataset
 

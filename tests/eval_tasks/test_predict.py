@@ -1,3 +1,5 @@
+"""Batched answers equal those of each row alone, and stay in the order of the rows."""
+
 import io
 import sys
 

@@ -1,3 +1,5 @@
+"""Accuracies, their intervals, and the table that prints them."""
+
 import pytest
 
 from fourdthinker.eval_tasks.scores import format_scores, is_correct, score, wilson_interval

@@ -1,3 +1,5 @@
+"""Prompts, imagery and training batches for both model families, and decoding with blocks at chosen tokens."""
+
 import numpy as np
 import pytest
 import torch

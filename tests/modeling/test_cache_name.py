@@ -1,3 +1,5 @@
+"""Forward and generate take the cache under either of its argument names."""
+
 import inspect
 import warnings
 

@@ -1,3 +1,5 @@
+"""Rows are loaded again when the files of a folder change."""
+
 import pytest
 from datasets import Dataset
 

@@ -1,3 +1,5 @@
+"""Decoding with latent blocks: batches, replay, and settings that are rejected."""
+
 import inspect
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The DIFT loss equals its formula written out."""
+
 import pytest
 import torch
 

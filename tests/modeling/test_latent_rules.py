@@ -1,3 +1,5 @@
+"""The grammar of latent blocks: which token is forced after which ids."""
+
 import pytest
 import torch
 

@@ -1,3 +1,5 @@
+"""Stock and published checkpoints are converted with every weight, and invalid ones are rejected."""
+
 import json
 import shutil
 

@@ -1,3 +1,5 @@
+"""Rotary positions of text, images and videos."""
+
 import inspect
 
 import pytest

@@ -1,3 +1,5 @@
+"""Library versions outside the tested range are named once."""
+
 import os
 import subprocess
 import sys

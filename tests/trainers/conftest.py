@@ -1,3 +1,5 @@
+"""Rows and trainers of tiny models, and scripts in two processes."""
+
 import os
 import subprocess
 import sys

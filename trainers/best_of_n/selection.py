@@ -52,8 +52,8 @@ def score_paths(row: Mapping, paths: Sequence[str], center_scale: str = "metric"
         InputError: If the row has no answer to compare with.
     """
     columns = {name: [row[name]] * len(paths) for name in SCORED_COLUMNS}
-    overrides = spatiotemporal_reward(paths, **columns, center_scale=center_scale)
-    rewards = [reward for reward in overrides if reward is not None]
+    scores = spatiotemporal_reward(paths, **columns, center_scale=center_scale)
+    rewards = [reward for reward in scores if reward is not None]
     if len(rewards) < len(paths):
         raise InputError(f"row {row.get('id', '?')} has no answer to score its paths by")
     usable = [(reward, path) for reward, path in zip(rewards, paths, strict=True) if is_trainable(path)]

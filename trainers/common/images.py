@@ -2,8 +2,9 @@
 
 from datasets import Dataset, Image, List
 
+from ...dataset_builders.loading import VIDEO_COLUMN
+
 IMAGE_COLUMNS = ("frames", "imagery", "imagery_masks")
-VIDEO_FILE_COLUMN = "video"
 
 
 def clip_columns(rows: Dataset) -> list[str]:
@@ -11,7 +12,7 @@ def clip_columns(rows: Dataset) -> list[str]:
 
     Without all of them, a row that names a video is not decoded when it is read.
     """
-    return ["frames", "timestamps", *(["id", VIDEO_FILE_COLUMN] if VIDEO_FILE_COLUMN in rows.column_names else [])]
+    return ["frames", "timestamps", *(["id", VIDEO_COLUMN] if VIDEO_COLUMN in rows.column_names else [])]
 
 
 def keep_images_encoded(rows: Dataset) -> Dataset:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import ProgressCallback
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
 
 from ...modeling.atomic import remove_leftovers
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, first_line
 from ...modeling.saving import share_weights_like_config
 from .checkpoints import COMPLETE, find_checkpoint, mark_complete
 from .training_plot import TRAINING_PLOT, write_training_plot
@@ -57,6 +59,24 @@ class ReliableTrainerMixin:
         self._write_plot()
         return output
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
+        """transformers' own.
+
+        Raises:
+            InputError: For arguments (`optim_args`) that the optimizer does not take.
+        """
+        with _name_settings("optim, optim_args", self.args.optim):
+            return super().create_optimizer(*args, **kwargs)
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> LRScheduler:
+        """transformers' own.
+
+        Raises:
+            InputError: For arguments (`lr_scheduler_kwargs`) that the schedule does not take.
+        """
+        with _name_settings("lr_scheduler_type, lr_scheduler_kwargs", self.args.lr_scheduler_type):
+            return super().create_scheduler(*args, **kwargs)
+
     def create_model_card(self, *args, **kwargs) -> None:
         """Do nothing: TRL's card would replace ours, which the commands write."""
 
@@ -93,6 +113,16 @@ class ReliableTrainerMixin:
             if (folder / "adapter_config.json").is_file():
                 unwrap_model(self.accelerator, self.model).save_configuration(folder)
                 share_weights_like_config(folder)
+
+
+@contextmanager
+def _name_settings(names: str, value: Any) -> Iterator[None]:
+    """Name the settings that an optimizer or schedule rejects as it is built."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        reason = first_line(error)
+        raise InputError(f"{names}: {getattr(value, 'value', value)} cannot be made with them: {reason}") from error
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ...dataset_builders.loading import VIDEO_COLUMN
 from ...modeling.errors import InputError
 from ...modeling.offered_options import choice_fault
 from ...modeling.row_rules import ON_BAD_ROW, Stage, row_fault
 from ..rewards.spatiotemporal import CENTER_COLUMNS, read_centers
+from .images import IMAGE_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 1000
-_IMAGE_COLUMNS = ("frames", "imagery", "imagery_masks")
-_VIDEO = "video"
 _PROMPT = ("question", "options", "frames", "timestamps")
 # What each stage reads of a row. What is there besides is checked as well where something would read it.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -30,7 +30,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "best-of-n": ("id", *_PROMPT, "answer", "task", *CENTER_COLUMNS),
     "eval": (*_PROMPT, "answer", "task"),
 }
-_VALUES = ("id", "question", "options", "timestamps", "answer", "task", "response", _VIDEO, *CENTER_COLUMNS)
+_VALUES = ("id", "question", "options", "timestamps", "answer", "task", "response", VIDEO_COLUMN, *CENTER_COLUMNS)
 
 Check = Callable[[int], str | None]
 
@@ -112,7 +112,7 @@ def _name(names: Any, number: int) -> str:
 
 def _faults(rows: "Dataset", stage: Stage, masks: bool, letters: bool) -> Iterator[tuple[int, str]]:
     """Number and reason of each bad row."""
-    images = [name for name in _IMAGE_COLUMNS if name in rows.column_names and (name == "frames" or stage == "dift")]
+    images = [name for name in IMAGE_COLUMNS if name in rows.column_names and (name == "frames" or stage == "dift")]
     values = [name for name in _VALUES if name in rows.column_names and (letters or name != "answer")]
     columns = [*values, *images]
     start = 0
@@ -166,7 +166,7 @@ def _wrong_masks(table: "pyarrow.Table", needed: bool) -> Check:
 
 def _missing_frames(table: "pyarrow.Table") -> Check:
     frames = _lengths(table, "frames")
-    videos = table[_VIDEO].to_pylist() if _VIDEO in table.column_names else [None] * table.num_rows
+    videos = table[VIDEO_COLUMN].to_pylist() if VIDEO_COLUMN in table.column_names else [None] * table.num_rows
 
     def check(number: int) -> str | None:
         if frames[number]:

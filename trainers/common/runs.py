@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from peft import PeftModel
 
 from ...modeling.atomic import atomic_dir, atomic_path, remove_leftovers
+from ...modeling.file_names import TRAINING_LOG
 from ...modeling.saving import share_weights_like_config
 from .checkpoints import last_complete_checkpoint, remove_torn_checkpoints
 from .resuming import ResolveSettings, check_same_run
@@ -19,7 +20,6 @@ from .unwrapping import unwrap_model
 if TYPE_CHECKING:
     from transformers import Trainer
 
-TRAINING_LOG = "training_log.json"
 RUN_RECORD = "run.json"  # beside the checkpoints: whose they are
 
 

@@ -10,6 +10,8 @@ _LEAST = {
     "learning_rate": 0,
     "weight_decay": 0,
     "adam_epsilon": 0,
+    "max_grad_norm": 0,
+    "warmup_steps": 0,
     "dataloader_num_workers": 0,
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
@@ -30,6 +32,12 @@ def check_common_rules(settings: Any) -> None:
         value = getattr(settings, name)
         if value is not None and not least <= value < math.inf:
             raise InputError(f"{name} is {value}: give {'a number of ' if least == 0 else ''}{least} or more")
+    if settings.max_steps <= 0 and not 0 < settings.num_train_epochs < math.inf:
+        raise InputError(f"num_train_epochs is {settings.num_train_epochs}: give a positive number, or set max_steps")
+    for name in ("save", "logging"):
+        steps = getattr(settings, f"{name}_steps")
+        if getattr(settings, f"{name}_strategy") == "steps" and not 0 < steps < math.inf:
+            raise InputError(f"{name}_steps is {steps}: give a positive number, or set {name}_strategy to no")
     for name in ("adam_beta1", "adam_beta2"):
         value = getattr(settings, name)
         if value is not None and not 0 <= value < 1:

@@ -6,14 +6,13 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from ...modeling.errors import InputError
+from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.processing import encode, row_clip, row_prompt
 from ...modeling.row_rules import marks_fault, name_row
 from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from ..common.video_inputs import video_inputs, video_seconds
-from .feature_cache import TARGETS_COLUMN, VIDEO_COLUMN, read_targets, read_video
+from .feature_cache import TARGETS_COLUMN, VIDEO_FEATURES_COLUMN, read_targets, read_video
 from .imagery_inputs import encode_row_imagery
-
-IGNORED_LABEL = -100
 
 
 class DIFTCollator:
@@ -65,8 +64,8 @@ class DIFTCollator:
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
         if not self.drop_imagery:
             batch.update(self._imagery(rows))
-        if VIDEO_COLUMN in rows[0]:
-            batch = _add_cached_videos(batch, [row[VIDEO_COLUMN] for row in rows])
+        if VIDEO_FEATURES_COLUMN in rows[0]:
+            batch = _add_cached_videos(batch, [row[VIDEO_FEATURES_COLUMN] for row in rows])
         if self.ids:
             batch["ids"] = [str(row["id"]) for row in rows]
         return batch

@@ -15,15 +15,16 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
+from ...dataset_builders.loading import VIDEO_COLUMN
 from ...modeling.atomic import atomic_path
 from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
-from ..common.images import VIDEO_FILE_COLUMN, clip_columns
+from ..common.images import clip_columns
 from ..common.video_inputs import EncodedVideo, encode_videos
 from .imagery_inputs import encode_row_imagery
 
-TARGETS_COLUMN, VIDEO_COLUMN = "latent_targets_file", "video_features_file"
+TARGETS_COLUMN, VIDEO_FEATURES_COLUMN = "latent_targets_file", "video_features_file"
 _ROWS_AT_ONCE = 16
 
 
@@ -89,7 +90,7 @@ class FeatureCache:
                 for video in videos
             ]
 
-        return self._add_column(rows, VIDEO_COLUMN, clip_columns(rows), settings, compute)
+        return self._add_column(rows, VIDEO_FEATURES_COLUMN, clip_columns(rows), settings, compute)
 
     def _add_column(
         self,
@@ -157,7 +158,7 @@ def _names(rows: Dataset, known: str) -> list[str]:
     names, video_content = [], cache(_file_content)  # a video may have several rows
     for row in keep_videos_encoded(rows):
         digest = hashlib.sha256(known.encode())
-        if video := row.pop(VIDEO_FILE_COLUMN, None):
+        if video := row.pop(VIDEO_COLUMN, None):
             digest.update(f"{FRAMES_PER_SECOND} {MAX_FRAMES}".encode() + video_content(video))
         for column, values in row.items():
             digest.update(f"{column} {len(values or ())}".encode())

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from accelerate.utils import parse_flag_from_env
 from datasets import Dataset
 
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, count_noun
 from ...modeling.tokens import IMAGERY_MARK
 from .dift_config import DIFTConfig
 
@@ -41,4 +41,6 @@ def check_sharding(args: DIFTConfig, datasets: Iterable[Dataset]) -> None:
     without = sum(IMAGERY_MARK not in response for rows in datasets for response in rows["response"])
     if without:
         remedy = "leave them out" if self_fed else "set precompute_targets, or leave them out"
-        raise InputError(f"{sharded} {without} rows without imagery would take fewer passes than others: {remedy}")
+        raise InputError(
+            f"{sharded} {count_noun(without, 'row')} without imagery would take fewer passes than others: {remedy}"
+        )

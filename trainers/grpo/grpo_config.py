@@ -55,8 +55,6 @@ class LatentGRPOConfig(GRPOConfig):
             Reward functions: names of ours, or dotted import paths of your own (`package.module.function`). By
             default `accuracy_reward` and `format_reward`, as published. Functions that are handed to the trainer
             itself take their place.
-        rewards (`list[str]`, *optional*):
-            An earlier name of `reward_funcs`.
         center_scale (`str`, *optional*, defaults to `"metric"`):
             How [`spatiotemporal_reward`] measures distances: `"metric"`, as published, or `"relative"`.
 
@@ -119,7 +117,6 @@ class LatentGRPOConfig(GRPOConfig):
             "of your own, e.g. package.module.function; by default the first two."
         },
     )
-    rewards: list[str] | None = field(default=None, metadata={"help": "An earlier name of reward_funcs."})
     center_scale: str = field(
         default="metric",
         metadata={
@@ -171,10 +168,6 @@ class LatentGRPOConfig(GRPOConfig):
             raise InputError(f"center_scale is {self.center_scale!r}: choose one of {', '.join(CENTER_SCALES)}")
         if self.on_bad_row not in ON_BAD_ROW:
             raise InputError(f"on_bad_row is {self.on_bad_row!r}: choose one of {', '.join(ON_BAD_ROW)}")
-        if self.rewards is not None:
-            if self.reward_funcs not in (None, self.rewards):
-                raise InputError("reward_funcs and rewards name other functions: leave out rewards, its earlier name")
-            self.reward_funcs = self.rewards
         if self.reward_funcs is not None:
             check_rewards(self.reward_funcs, self.reward_weights)
         self._check_saving()

@@ -54,7 +54,12 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
     - `_get_per_token_logps_and_entropies`: hands TRL a stand-in for `model`, see [`LatentScorer`].
     - `_get_train_sampler`: prompts by seed and epoch, see [`EpochSampler`].
     - `log` and `_metrics`: our numbers beside TRL's.
+    - `generation_config`: TRL's is replaced once it is made, see [`configure_sampling`].
+    - `_CHUNKED_LOGPROB_CHUNK_SIZE` of `trl.trainer.utils`: narrower on a CPU while its head runs, see
+      [`narrow_head_tiles`].
     - `train` and `training_step`: memory of tied embeddings, and the stop on a NaN or infinite loss.
+    - `_save`, `_save_checkpoint`, `create_optimizer`, `create_scheduler` and `create_model_card`, of
+      [`ReliableTrainerMixin`]: complete checkpoints without pickles, settings named in errors, no card of TRL's.
 
     Args:
         model ([`FourDThinkerForConditionalGeneration`], `PeftModel` or `str`):
@@ -136,7 +141,6 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         self.generation_config = configure_sampling(self, self._base_model)
         rules = LatentRules.from_config(self._base_model.config)
         self._measured = {mode: GRPOMetrics(self.accelerator, rules) for mode in ("train", "eval")}
-        # As many as TRL keeps to log.
 
     @property
     def _base_model(self) -> PreTrainedModel:

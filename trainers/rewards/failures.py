@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from trl.trainer.utils import get_callable_name, is_async_callable
 
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, to_one_line
 from ...modeling.tokens import show_latent_blocks
 
 Reward = Callable[..., Sequence[float | None]]
@@ -44,7 +44,7 @@ def name_failing_row(reward: Reward | nn.Module | str) -> Reward | nn.Module | s
             reason = f"it gave {rewards[row]!r}, which is no finite number"
         name = get_callable_name(reward)
         raise InputError(
-            f"reward {name} failed on {_describe_failure(row, completions, columns)}: {_one_line(reason)}"
+            f"reward {name} failed on {_describe_failure(row, completions, columns)}: {to_one_line(reason)}"
         ) from cause
 
     call_reward.__name__ = get_callable_name(reward)
@@ -85,13 +85,9 @@ def _describe_failure(row: int | None, completions: Sequence[Any], columns: dict
         return f"{len(completions)} completions at once, though on none alone"
     texts = columns.get("rollout_text", completions)
     text = texts[row] if isinstance(texts[row], str) else str(texts[row])
-    shown = _one_line(show_latent_blocks(text))
+    shown = to_one_line(show_latent_blocks(text))
     if len(shown) > _LONGEST_EXCERPT:
         shown = f"{shown[:_LONGEST_EXCERPT]} …"
     identity = columns.get("id") or columns.get("question")
     row_name = f"row {identity[row]}" if identity else f"row {row + 1} of the batch"
     return f"completion {row + 1} of {len(completions)}, of {row_name}, “{shown}”"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

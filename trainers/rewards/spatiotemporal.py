@@ -58,8 +58,8 @@ def spatiotemporal_reward(
     object are exp(-mean ‖said - true‖) over the frames in which the true centre is known.
 
     Kept as published: weights and parts, metres without tolerance, and blocks looked for in the whole completion, so
-    that a third one forfeits camera, object and its part of the format. Mended, since each of these paid for something
-    else than being right:
+    that a third one forfeits camera, object and its part of the format. Changed, since each of these paid for
+    something else than being right:
 
     - Untagged text was compared with the letter; both tag pairs had only to occur, wherever; spaces made reasoning
       long. See the rewards named above.

@@ -52,7 +52,7 @@ def test_plain_columns(read, tmp_path):
     assert has_words(row) and (row["id"], row["task"]) == ("7", "motion")
     assert row["video"] == str(tmp_path / "clips/a.mp4") and row["frames"] == row["timestamps"] == []
     assert read.line == (
-        f"{tmp_path / 'own.jsonl'}: 1 rows with id from id, video from video, question from question, answer from "
+        f"{tmp_path / 'own.jsonl'}: 1 row with id from id, video from video, question from question, answer from "
         "answer, options from options, task from task; left out: source, fps"
     )
 
@@ -195,7 +195,7 @@ def test_an_open_question_is_for_dift(read):
     chat = [{"from": "human", "value": "<video>\nWhat moves?"}, {"from": "gpt", "value": "A cat."}]
     row = only_row(read([{"video": "a.mp4", "conversations": chat}], "dift"), "dift")
     assert (row["question"], row["options"], row["answer"]) == ("What moves?", [], "")
-    assert row["response"] == "<answer>A cat.</answer>" and "1 responses got <answer> tags" in read.line
+    assert row["response"] == "<answer>A cat.</answer>" and "1 response got <answer> tags" in read.line
     (question,) = read([{"video": "a.mp4", "conversations": chat}])
     assert "'A cat.' is not the letter of an option" in row_fault(question, "grpo", None)
     assert "options is empty: give the texts" in row_fault({**question, "answer": "A"}, "eval", None)

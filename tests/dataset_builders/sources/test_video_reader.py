@@ -69,7 +69,7 @@ def test_sampling_by_rate_count_and_times(video):
 def test_asked_time_without_a_frame(video):
     with pytest.raises(FrameTimestampError, match="steps.mp4: no frame within 0.1 s of 5 s"):
         read_frames(video, times=[0, 5])
-    with pytest.raises(FrameTimestampError, match="two of the asked times"):
+    with pytest.raises(FrameTimestampError, match="two of the requested times"):
         read_frames(video, times=[0.1, 0.101])
 
 

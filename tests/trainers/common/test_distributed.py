@@ -43,7 +43,7 @@ def rows(dift_dataset, make_dift_row):
         (
             {**PARALLEL, **PRECOMPUTED},
             (2, 0),
-            "1 rows without imagery would take fewer passes.*: leave them out",
+            "1 row without imagery would take fewer passes.*: leave them out",
         ),
         ({}, (2, 0, 0), "2 rows without imagery would take fewer passes.*: set precompute_targets"),
         ({**HELD_OUT}, (2, 2), "eval_generations"),
@@ -56,7 +56,7 @@ def test_what_would_leave_processes_waiting_is_rejected(settings, rows, changes,
 
 
 def test_held_out_rows_count_too(settings, rows):
-    with pytest.raises(InputError, match="1 rows without imagery"):
+    with pytest.raises(InputError, match="1 row without imagery"):
         check_sharding(settings(**HELD_OUT, eval_generations=0), [rows(2, 1), rows(0)])
 
 
@@ -94,7 +94,7 @@ def test_weights_are_sharded_under_fsdp_and_the_third_stage_of_zero(settings, mo
 def test_a_trainer_rejects_before_the_first_step(settings, rows, tiny_model_folder, monkeypatch):
     model, processor = load_model(tiny_model_folder)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(InputError, match="1 rows without imagery"):
+    with pytest.raises(InputError, match="1 row without imagery"):
         DIFTTrainer(model, args=settings(), train_dataset=rows(1, 0), processing_class=processor)
 
 

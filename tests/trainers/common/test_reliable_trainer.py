@@ -6,6 +6,7 @@ import pytest
 from peft import LoraConfig
 
 from fourdthinker.modeling import load_model
+from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
 
 SETTINGS = {"use_cpu": True, "bf16": False, "report_to": "none", "disable_tqdm": True, "max_steps": 1, "save_steps": 1}
@@ -65,3 +66,19 @@ def test_a_card_that_is_there_stays(make_trainer, tmp_path):
     assert not (folder / "training_args.bin").exists()
     auto_map = json.loads((folder / "config.json").read_text())["auto_map"]
     assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in auto_map.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lr_scheduler_kwargs": {"foo": 1}}, "lr_scheduler_type, lr_scheduler_kwargs: linear cannot be made with"),
+        ({"optim": "adamw_torch", "optim_args": "fast"}, "optim, optim_args: adamw_torch cannot be made with"),
+    ],
+)
+def test_arguments_that_optimizer_or_schedule_reject_are_named(
+    settings, words, tiny_model_folder, dift_dataset, make_dift_row, tmp_path
+):
+    rows = dift_dataset([make_dift_row(number, 1) for number in range(2)])
+    args = DIFTConfig(str(tmp_path / "out"), **SETTINGS, **settings)
+    with pytest.raises(InputError, match=words):
+        DIFTTrainer(str(tiny_model_folder), args=args, train_dataset=rows).train()

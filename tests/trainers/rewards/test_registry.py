@@ -50,10 +50,3 @@ def test_columns_are_the_arguments_without_a_default():
         "object_centers",
     )
     assert reward_columns([spatiotemporal_reward, accuracy_reward]) == ("answer", "camera_centers", "object_centers")
-
-
-def test_the_earlier_name_of_the_setting_is_taken(tmp_path):
-    fixed = {"use_cpu": True, "bf16": False}
-    assert LatentGRPOConfig(str(tmp_path), rewards=["format_reward"], **fixed).reward_funcs == ["format_reward"]
-    with pytest.raises(InputError, match="reward_funcs and rewards name other functions"):
-        LatentGRPOConfig(str(tmp_path), rewards=["format_reward"], reward_funcs=["accuracy_reward"], **fixed)

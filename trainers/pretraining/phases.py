@@ -3,18 +3,33 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..modeling.atomic import atomic_dir, scratch_dir
-from ..modeling.errors import InputError
-from ..trainers.common.differences import describe_differences
-from ..trainers.common.runs import TRAINING_LOG
+import torch
+from transformers import set_seed
 
-if TYPE_CHECKING:
-    from ..trainers.pretraining.pretraining import PretrainingConfig
+from ...dataset_builders.sources.world_descriptions import (
+    described_clips,
+    make_option_text,
+    make_scene_text,
+    world_texts,
+)
+from ...modeling import FourDThinkerForConditionalGeneration, load_model
+from ...modeling.atomic import atomic_dir, scratch_dir
+from ...modeling.errors import InputError
+from ...modeling.file_names import TRAINING_LOG
+from ...modeling.tiny.qwen2_5_vl import (
+    TINY_MAX_PIXELS,
+    TINY_VOCAB_SIZE,
+    build_processor,
+    build_tokenizer,
+    tiny_backbone_config,
+)
+from ..common.differences import describe_differences
+from .batches import PretrainingBatches
+from .pretraining import PretrainingConfig, pretrain
 
 
-def retrain(config: "PretrainingConfig", checkpoints: Path) -> Path:
+def retrain(config: PretrainingConfig, checkpoints: Path) -> Path:
     """Train every leg that `checkpoints` does not hold yet.
 
     Args:
@@ -44,27 +59,7 @@ def retrain(config: "PretrainingConfig", checkpoints: Path) -> Path:
     return folder
 
 
-def _train_leg(config: "PretrainingConfig", leg: int, before: Path | None, folder: Path) -> None:
-    import torch
-    from transformers import set_seed
-
-    from ..dataset_builders.sources.world_descriptions import (
-        described_clips,
-        make_option_text,
-        make_scene_text,
-        world_texts,
-    )
-    from ..modeling import FourDThinkerForConditionalGeneration, load_model
-    from ..modeling.tiny.qwen2_5_vl import (
-        TINY_MAX_PIXELS,
-        TINY_VOCAB_SIZE,
-        build_processor,
-        build_tokenizer,
-        tiny_backbone_config,
-    )
-    from ..trainers.pretraining.batches import PretrainingBatches
-    from ..trainers.pretraining.pretraining import pretrain
-
+def _train_leg(config: PretrainingConfig, leg: int, before: Path | None, folder: Path) -> None:
     seed, steps = config.seed + leg, config.steps[leg]
     set_seed(seed)
     clips = described_clips(config.clips, seed, config.workers)
@@ -90,7 +85,7 @@ def _result(config: dict) -> dict:
     return {name: value for name, value in config.items() if name != "workers"}
 
 
-def _plain(config: "PretrainingConfig") -> dict:
+def _plain(config: PretrainingConfig) -> dict:
     """As JSON gives it back."""
     return {**dataclasses.asdict(config), "steps": list(config.steps)}
 

@@ -1,7 +1,11 @@
-"""The first minute of `fourdthinker demo`: a rendered clip, a question about it, and the shipped model's answer."""
+"""Render one held-out clip of the world to a video file, with a question about it."""
 
 from itertools import count
 from pathlib import Path
+
+from ..world import World
+from ..world.clip_file import write_clip
+from .world_motion import SEED_RANGES, motion_questions
 
 _SIDE = 224  # pixels; the model sees 56, a picture of that size would show little
 
@@ -15,10 +19,6 @@ def render_held_out_clip(path: Path) -> dict:
     Returns:
         `dict`: Its row, with `question`, `options` and `answer` (letter).
     """
-    from ..dataset_builders.sources.world_motion import SEED_RANGES, motion_questions
-    from ..dataset_builders.world import World
-    from ..dataset_builders.world.clip_file import write_clip
-
     with World(side=_SIDE) as world:
         for seed in count(SEED_RANGES["test"]):
             clip = world.clip(seed)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..modeling.atomic import atomic_path, check_writable
-from ..modeling.errors import InputError
+from ..atomic import atomic_path, check_writable
+from ..errors import InputError
 
 if TYPE_CHECKING:
     import torch
