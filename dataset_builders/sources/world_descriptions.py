@@ -75,14 +75,14 @@ def _describe_batch(seeds: Sequence[int]) -> list[DescribedClip]:
         for seed in seeds:
             clip = world.clip(seed)
             facts = clip_facts(clip)
-            described = [item for item in facts.objects if item.seen and item.label]
+            seen = [item for item in facts.objects if item.seen and item.label]
             chosen = facts.objects[seed % len(facts.objects)]
             end = seed // 7 % 2
             described.append(
                 DescribedClip(
                     rgb=clip.rgb,
                     camera=describe_camera(facts.camera),
-                    objects=[(item.name, item.describe()) for item in described],
+                    objects=[(item.name, item.describe()) for item in seen],
                     painted=np.asarray(paint_object(clip.rgb[-end], clip.masks[-end] == chosen.index)),
                     painted_caption=f"The {chosen.name} at {chosen.end if end else chosen.start}.",
                     fps=world.fps,
