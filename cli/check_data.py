@@ -7,9 +7,6 @@ from pathlib import Path
 
 from ..modeling.errors import InputError
 
-SUMMARY = "test rows for give-aways, balance and what splits share"
-FAILED_GATES = 3  # exit code: the rows are there, but a gate failed
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

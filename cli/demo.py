@@ -19,8 +19,6 @@ from .packaged_recipes import find_recipe
 from .training_progress import format_seconds
 from .training_run import logged_recipe
 
-SUMMARY = "run data, training and evaluation once on the rendered world and print the table"
-
 _CLI = [sys.executable, "-m", "fourdthinker.cli"]
 _MAX_NEW_TOKENS = 176
 _DEFAULT_SIZES = {"questions": 2400, "held_out": 400, "steps_scale": 1.0}

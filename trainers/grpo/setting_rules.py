@@ -102,11 +102,11 @@ def check_reward_rules(settings: Any) -> None:
     """See that the rewards of a command are there and have a weight each; by default they are the published ones.
 
     Args:
-        settings: An object with `reward_funcs`, `rewards` and `reward_weights`, each a list, one value, or nothing.
+        settings: An object with `reward_funcs` and `reward_weights`, each a list, one value, or nothing.
 
     Raises:
         InputError: As [`check_rewards`] does.
     """
-    names, weights = settings.reward_funcs or settings.rewards or list(PUBLISHED_REWARDS), settings.reward_weights
+    names, weights = settings.reward_funcs or list(PUBLISHED_REWARDS), settings.reward_weights
     one_name, one_weight = not isinstance(names, list), weights is not None and not isinstance(weights, list)
     check_rewards([names] if one_name else names, [weights] if one_weight else weights)
