@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..modeling.errors import InputError
 
+FAILED_GATES = 3  # exit code
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
