@@ -307,7 +307,7 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"learning_rate": "fast"}, "invalid float value: 'fast'"),
         ({"output_dir": "x"}, "output and output_dir are two names of one setting"),
         ({"latent_mask": "none"}, "invalid choice: 'none'"),
-        ({"num_generations": 3}, "must be divisible by num_generations"),
+        ({"num_generations": 3}, "num_generations is 3, which does not divide the 4 completions"),
         ({"use_vllm": True}, "set use_vllm"),
         (
             {"reward_funcs": ["speed_reward"]},
