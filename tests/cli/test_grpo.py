@@ -307,7 +307,7 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"learning_rate": "fast"}, "invalid float value: 'fast'"),
         ({"output_dir": "x"}, "output and output_dir are two names of one setting"),
         ({"latent_mask": "none"}, "invalid choice: 'none'"),
-        ({"num_generations": 3}, "must be divisible by num_generations"),
+        ({"num_generations": 3}, "num_generations is 3, which does not divide the 4 completions"),
         ({"use_vllm": True}, "set use_vllm"),
         (
             {"reward_funcs": ["speed_reward"]},
@@ -316,7 +316,7 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"reward_funcs": ["format_reward"] * 2}, "name at least one, and each once"),
         (
             {"reward_funcs": ["format_reward"], "reward_weights": [1, 2]},
-            "reward_weights [1.0, 2.0] do not fit the rewards",
+            "reward_weights [1, 2] do not fit the rewards",
         ),
         ({"reward_weights": [1, 2, 3]}, "do not fit the rewards accuracy_reward, format_reward: give one weight"),
         ({"reward_funcs": ["spatiotemporal_reward"]}, "train_dataset has no column camera_centers, object_centers"),
