@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..modeling.errors import InputError
 
-FAILED_GATES = 3  # exit code
+FAILED_GATES = 3  # exit code: the rows are there, but a gate failed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
