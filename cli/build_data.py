@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
-_CODES, _REASON = 6, 160  # codes that are printed with an example, and letters of its reason
+_CODES, _REASON = 6, 260  # codes that are printed with an example, and letters of its reason
 # What a folder of either kind of question holds.
 CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
@@ -202,8 +202,8 @@ def _print_report(report: "BuildReport", where: Path) -> None:
     """Counts by code with one example each, in at most nine lines."""
     unclear = report.counts.get("unclear", 0)
     print(
-        f"{report.giving} of {report.clips} clips gave questions; {len(report.faults) - unclear} could not be used, "
-        f"{unclear} show nothing clear enough to ask"
+        f"{report.giving} of {report.clips} clips (windows of the videos) gave questions; "
+        f"{len(report.faults) - unclear} could not be used, {unclear} show nothing clear enough to ask"
     )
     codes = list(report.counts.items())
     for code, count in codes[:_CODES]:

@@ -253,13 +253,18 @@ def load_rows(
     try:
         rows = load_split(dataset, configuration, split)
     except (FileNotFoundError, ValueError, ConnectionError) as error:
-        file = find_row_file(Path(dataset), split) if Path(dataset).is_dir() else None
+        # What `build-data` has written holds no rows but those that its card names.
+        is_own = Path(dataset).is_dir() and not Path(dataset, configuration).is_dir()
+        file = find_row_file(Path(dataset), split) if is_own else None
         if file is not None:
             return _file_rows(file, configuration, image_root, on_bad_row)
         reason = first_line(error)
         remedy = f"make them with `fourdthinker build-data`, or name a {RECORD_KINDS} file of your own"
         if split == "test":
-            remedy = "name held-out rows with --eval-dataset, or do without by --set eval_strategy=no"
+            remedy = (
+                "build some with `fourdthinker build-data --held-out N`, or name another dataset; training goes on "
+                "without them by --set eval_strategy=no"
+            )
         raise InputError(
             f"cannot read {split} rows for {configuration!r} from {dataset}: {reason}; {remedy}"
         ) from error

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
     output = Path(args.output)
     built = open_clip(output, args.clip, None if args.source is None else Path(args.source))
     recording = Path(args.rrd or output / RECORDINGS / f"{built.record.clip}.rrd")
-    if recording.is_dir():
-        raise InputError(f"{recording} is a folder: name a file with --rrd")
+    if recording.suffix != ".rrd" or recording.is_dir():
+        raise InputError(f"{recording} is no name of a recording: name a file that ends in .rrd with --rrd")
     remove_leftovers(recording.parent)
     write_recording(recording, built)
     print(f"{built.record.clip} (clip {built.number} of {built.count}): {recording}")

@@ -20,7 +20,7 @@ WORDINGS = tuple(
         "I compare the frames between {start} and {end}. {Thing}: I see it {marks}.",
         "Let me look at {thing} from {start} to {end}. It appears {marks}.",
         "What matters happens from {start} to {end}. I keep an eye on {thing}, imagined {marks}.",
-        "Between {start} and {end}, I take {thing} as my guide and imagine it {marks}.",
+        "Between {start} and {end}, my guide is {thing}. I imagine it {marks}.",
         "For the span from {start} to {end} I think of {thing} {marks}.",
         "To answer, I track {thing} over the span from {start} to {end}: I imagine it {marks}.",
         "In the span from {start} to {end}, I watch {thing}. I imagine it {marks}.",

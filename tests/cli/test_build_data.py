@@ -26,7 +26,7 @@ def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys
     output = tmp_path / "data"
     assert main(["build-data", "--source", str(source), "--output", str(output)]) == 0
     told = capsys.readouterr().out
-    assert "1 of 2 clips gave questions; 1 could not be used, 0 show nothing" in told
+    assert "1 of 2 clips (windows of the videos) gave questions; 1 could not be used, 0 show nothing" in told
     assert "1 damaged, for example cut: " in told and f"listed in {output / 'quarantine.jsonl'}" in told
 
     dift = load_dataset(str(output), "dift", split="train", cache_dir=tmp_path / "cache")

@@ -102,7 +102,7 @@ def test_a_folder_of_own_files_needs_no_card(run, plain_csv, tmp_path, capsys):
     root = ["--image-root", str(tmp_path)]
     assert run("grpo", folder, *root, settings=[*GRPO, "eval_strategy=steps"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "cannot read test rows" in error and "name held-out rows with --eval-dataset" in error
+    assert "cannot read test rows" in error and "--held-out N" in error
     assert run("grpo", folder, *root, settings=GRPO) == 0
 
 
@@ -112,3 +112,10 @@ def test_columns_that_nothing_here_knows_are_listed(run, stage, tmp_path, capsys
     assert run(stage, tmp_path / "own.jsonl") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.endswith("there are clip, question") and "no row has a video or frames" in error
+
+
+def test_other_files_of_a_built_dataset_are_not_taken_for_own_rows(run, dift_dataset, capsys):
+    (dift_dataset / "quarantine.jsonl").write_text('{"clip": "walk-000", "code": "unclear"}\n')
+    assert run("dift", dift_dataset, settings=["eval_strategy=steps"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "cannot read test rows for 'dift'" in error and "quarantine" not in error

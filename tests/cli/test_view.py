@@ -212,7 +212,7 @@ def test_bad_input_takes_one_line(built, tmp_path, capsys):
     fails(capsys, [data, "wal"], f"has no clip 'wal'; did you mean {clip}-000? (1 in all)")
     fails(capsys, [data, "--port", "70000"], "--port must be between 0 and 65535")
     fails(capsys, [data, "--source", tmp_path], "say with --source where the videos are now")
-    fails(capsys, [data, "--rrd", tmp_path], "is a folder: name a file with --rrd")
+    fails(capsys, [data, "--rrd", tmp_path], "name a file that ends in .rrd with --rrd")
     assert os.listdir(tmp_path) == []
 
 
