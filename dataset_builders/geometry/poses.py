@@ -49,8 +49,8 @@ def estimate_camera(
         masks (`Sequence[np.ndarray | None]`, *optional*): For each frame a boolean array `(height, width)`, true on
             moving objects, which are then left out. Small ones do no harm.
         num_threads (`int`, *optional*, defaults to 1): Threads of COLMAP.
-        solve (`Callable`, *optional*): What runs COLMAP: by default [`solve_paths`], whose crash ends this process;
-            [`PoseProcess.solve`] runs it in a child process.
+        solve (`Callable`, *optional*): What runs COLMAP: by default [`solve_paths`]. A crash of COLMAP ends this
+            process, so builds run it in [`~pipeline.worker_pool.WorkerPool`].
 
     Returns:
         [`CameraPoses`]: `still`, `turn_only` or `up_to_scale`, with its errors and what made it.

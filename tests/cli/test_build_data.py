@@ -95,8 +95,10 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--names", names], "must hold one object")
     fails(capsys, ["--source", bad, "--output", output, "--names", tmp_path / "no.json"], "no.json cannot be read")
     fails(capsys, ["--source", "world", "--output", output, "--stage", "poses"], "--stage goes with videos")
-    fails(capsys, ["--source", empty, "--output", bad], "exists already")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty", "names.json"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.txt").touch()
+    fails(capsys, ["--source", bad, "--output", tmp_path / "own"], "exists already")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty", "names.json", "own"]
 
 
 def test_a_source_that_gives_no_row_ends_in_few_lines_that_say_where_the_list_is(tmp_path, capsys):

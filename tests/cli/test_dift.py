@@ -224,7 +224,7 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
         ({"use_peft": True, "lora_r": 0}, "lora_r is 0: give 1 or more"),
         ({"report_to": "notebook"}, "report_to: unknown tracker 'notebook'"),
         ({"report_to": "dvclive"}, "report_to: dvclive needs dvclive, which is not installed"),
-        ({"attn_implementation": "flash_attention_2"}, "a setting needs what is not installed: FlashAttention2"),
+        ({"attn_implementation": "flash_attention_2"}, "flash_attention_2 needs flash-attn, which is not installed"),
         ({"attn_implementation": "foo"}, "attn_implementation is 'foo': choose one of eager, "),
         ({"attn_implementation": "paged|foo"}, "attn_implementation is 'paged|foo': choose one of eager, "),
     ],

@@ -286,7 +286,9 @@ def test_packed_rows_are_one_without_padding(make_trainer, uneven_rows):
     trainer.compute_loss(trainer.model, dict(batch))
     assert seen == [(1, int(batch["attention_mask"].sum()), trainer.model.config.text_config.hidden_size)]
     # A row behind another one is blind to it: another first row changes nothing in its own loss.
-    first, second = ({**uneven_rows[0], "response": words} for words in ("<answer>A</answer>", "<answer>B</answer>"))
+    first, second = (
+        {**uneven_rows[0], "answer": letter, "response": f"<answer>{letter}</answer>"} for letter in ("A", "B")
+    )
     states = []
     for row in (first, second):
         seen = []
