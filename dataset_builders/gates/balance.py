@@ -58,17 +58,17 @@ def measure_balance(rows: Sequence[Row], names: Callable[[Row], list[str]]) -> B
 
     offered = [names(row) for row in rows]
     expected: Counter[str] = Counter()
-    for given in offered:
-        for name in given:
-            expected[name] += 1 / len(given)
+    for row_names in offered:
+        for name in row_names:
+            expected[name] += 1 / len(row_names)
     places = {name: place for place, name in enumerate(sorted(n for n in expected if expected[n] >= _FEW))}
     size = len(places) + 1  # the last is all the rare ones together
     deviation, covariance, times = np.zeros(size), np.zeros((size, size)), np.zeros(size)
-    for row, given in zip(rows, offered, strict=True):
+    for row, row_names in zip(rows, offered, strict=True):
         share = np.zeros(size)
-        for place, name in enumerate(given):
+        for place, name in enumerate(row_names):
             column = places.get(name, size - 1)
-            share[column] += 1 / len(given)
+            share[column] += 1 / len(row_names)
             times[column] += 1
             deviation[column] += place == row.right
         deviation -= share

@@ -35,12 +35,12 @@ def option_names(rows: Sequence[Row]) -> "csr_array":
 
 def question_words(rows: Sequence[Row]) -> np.ndarray:
     """Which words and pairs of words a question has, one line a question: floats of shape `(rows, words)`."""
-    told = [_phrases(row.question) for row in rows]
-    counts = Counter(phrase for phrases in told for phrase in phrases)
+    phrase_lists = [_phrases(row.question) for row in rows]
+    counts = Counter(phrase for phrases in phrase_lists for phrase in phrases)
     some = [phrase for phrase, count in counts.most_common() if _RARE <= count < len(rows)]
     kept = {phrase: place for place, phrase in enumerate(sorted(some[:_QUESTION_WORDS]))}
     table = np.zeros((len(rows), len(kept)))
-    for line, phrases in zip(table, told, strict=True):
+    for line, phrases in zip(table, phrase_lists, strict=True):
         line[[kept[phrase] for phrase in phrases if phrase in kept]] = 1
     return table
 

@@ -50,9 +50,9 @@ def make_guesses(rows: Sequence[Row], seed: int) -> Iterator[tuple[str, Guess]]:
 
     beside, alone = features.option_texts(rows), features.option_names(rows)
     yield "options alone", _judge(rows, _linear(rows, beside, _STRENGTH["options"], seed), seed)
-    asked = features.products(alone, features.question_words(rows), rows)
-    told = csr_array(hstack([beside, asked]))
-    yield "question, options", _judge(rows, _linear(rows, told, _STRENGTH["question"], seed), seed)
+    question_features = features.products(alone, features.question_words(rows), rows)
+    all_features = csr_array(hstack([beside, question_features]))
+    yield "question, options", _judge(rows, _linear(rows, all_features, _STRENGTH["question"], seed), seed)
     if not all(row.pictures for row in rows):
         return
     for number, name in enumerate(FRAMES):
@@ -123,7 +123,7 @@ def _judge(rows: Sequence[Row], scores: Sequence[np.ndarray], seed: int) -> Gues
     from scipy.stats import binomtest, t
 
     ties = np.random.default_rng(seed)
-    picked = [int(np.argmax(given + 1e-9 * ties.random(len(given)))) for given in scores]
+    picked = [int(np.argmax(row_scores + 1e-9 * ties.random(len(row_scores)))) for row_scores in scores]
     right = np.array([choice == row.right for choice, row in zip(picked, rows, strict=True)], dtype=float)
     accuracy, n = float(right.mean()), len(rows)
     _, clip = np.unique([row.clip for row in rows], return_inverse=True)

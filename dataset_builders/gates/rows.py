@@ -75,18 +75,18 @@ def read_rows(folder: Path, seed: int) -> tuple[list[Row], list[Row]]:
         InputError: If the folder holds no such dataset, or a row has a wrong answer letter.
     """
     rows: dict[tuple, Row] = {}
-    for split, given in _stream(folder, _WORDS):
-        if given["options"]:
-            row = _row(split, given)
-            rows.setdefault(_key(split, given), row)
+    for split, record in _stream(folder, _WORDS):
+        if record["options"]:
+            row = _row(split, record)
+            rows.setdefault(_key(split, record), row)
     sample = _sample(list(rows.values()), seed)
     chosen = {id(row) for row in sample}
     pictures: dict[bytes, Picture] = {}
-    for split, given in _stream(folder, [*_WORDS, "frames"]):
-        row = rows.get(_key(split, given))
-        if row is not None and not row.frames and given["frames"]:
+    for split, record in _stream(folder, [*_WORDS, "frames"]):
+        row = rows.get(_key(split, record))
+        if row is not None and not row.frames and record["frames"]:
             with _naming_row(row):
-                _look(row, [frame["bytes"] for frame in given["frames"]], pictures if id(row) in chosen else None)
+                _look(row, [frame["bytes"] for frame in record["frames"]], pictures if id(row) in chosen else None)
     _number_clips(list(rows.values()))
     return list(rows.values()), sample
 
@@ -105,20 +105,20 @@ def _stream(folder: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, A
                 for row in rows:
                     yield str(split), row
     except (OSError, ValueError, KeyError, TypeError) as error:  # what a damaged, missing or foreign file raises
-        told = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"the Parquet files of {folder} cannot be read ({told}): build it again") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"the Parquet files of {folder} cannot be read ({reason}): build it again") from error
 
 
-def _key(split: str, given: dict[str, Any]) -> tuple:
-    return split, given["id"], given["question"]
+def _key(split: str, record: dict[str, Any]) -> tuple:
+    return split, record["id"], record["question"]
 
 
-def _row(split: str, given: dict[str, Any]) -> Row:
-    fault = options_fault(given["options"]) or answer_fault(given["answer"], given["options"])
+def _row(split: str, record: dict[str, Any]) -> Row:
+    fault = options_fault(record["options"]) or answer_fault(record["answer"], record["options"])
     if fault:
-        raise InputError(f"row {given['id']!r}: {fault}")
-    texts = (str(given[name]) for name in ("source", "task", "question"))
-    return Row(given["id"], split, *texts, tuple(given["options"]), OPTION_LETTERS.index(given["answer"]))
+        raise InputError(f"row {record['id']!r}: {fault}")
+    texts = (str(record[name]) for name in ("source", "task", "question"))
+    return Row(record["id"], split, *texts, tuple(record["options"]), OPTION_LETTERS.index(record["answer"]))
 
 
 def _sample(rows: Sequence[Row], seed: int) -> list[Row]:

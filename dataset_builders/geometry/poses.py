@@ -148,8 +148,8 @@ def _key_frames(tracks: PointTracks) -> list[int]:
         before, after = tracks.pair(index, index + 1)
         steps.append(np.median(np.linalg.norm(after - before, axis=1)))
     way = np.concatenate([[0], np.cumsum(steps)])
-    wanted = np.linspace(0, way[-1], min(_MAX_SOLVED_FRAMES, len(way)))
-    nearest = {int(np.argmin(np.abs(way - distance))) for distance in wanted}
+    targets = np.linspace(0, way[-1], min(_MAX_SOLVED_FRAMES, len(way)))
+    nearest = {int(np.argmin(np.abs(way - distance))) for distance in targets}
     return sorted(nearest | {0, len(way) - 1})
 
 

@@ -61,8 +61,8 @@ def _ask(
         shots = files.load(outcome.video.name, "shots")
         window = window_from_json(shots["windows"][number])
         record = build_record(clip.clip, clip.source, shots["licence"], window, stages)
-        asked = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name)
-        stored = StageResult(key, {"questions": asked})
+        questions = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name)
+        stored = StageResult(key, {"questions": questions})
         files.write(folder, "questions", stored)
     return len(stored.value["questions"])
 

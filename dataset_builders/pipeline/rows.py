@@ -90,9 +90,9 @@ def stream_rows(tasks: Iterator[tuple[str, RowTask]], pool: WorkerPool, faults: 
     due = 0  # the task whose rows come next
 
     def next_task() -> tuple[int, Any] | None:
-        if len(names) >= due + _AHEAD * pool.size + 1 or (given := next(tasks, None)) is None:
+        if len(names) >= due + _AHEAD * pool.size + 1 or (item := next(tasks, None)) is None:
             return None
-        name, task = given
+        name, task = item
         names[len(names)] = name
         return len(names) - 1, task
 

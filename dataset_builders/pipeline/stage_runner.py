@@ -138,13 +138,13 @@ class StageRunner:
 
     def _wanted(self, videos: Sequence[Video]) -> list[VideoOutcome]:
         """Outcomes up to the last video that was asked for: workers may have gone on to later ones."""
-        wanted, askable = [], 0
+        kept, askable = [], 0
         for video in videos:
             if video.name not in self._outcomes or (self._clips is not None and askable == self._clips):
                 break
-            wanted.append(self._outcomes[video.name])
-            askable += wanted[-1].is_askable
-        return wanted
+            kept.append(self._outcomes[video.name])
+            askable += kept[-1].is_askable
+        return kept
 
     def _load(self, folder: str, stage: str) -> StageResult | None:
         """A stored result; nothing if it failed in a way that another try may mend."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
 _FATAL = ("timeout", "memory", "damaged")
-_TOLD_DEGREES = 1.0
+_SHOWN_DEGREES = 1.0
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
 
@@ -258,8 +258,8 @@ def _describe_camera(task: WindowTask) -> str:
     if camera is None or camera.registered.sum() < 2:
         return "no poses"
     strengths = camera_strengths(camera.camera_to_world[camera.registered], scene_depth=camera.scene_depth or 1.0)
-    said = ", ".join(f"{label} {degrees:.1f}" for label, degrees in strengths.items() if degrees >= _TOLD_DEGREES)
-    return f"{camera.kind}, in degrees {said or 'all weak'}"
+    strong = ", ".join(f"{label} {degrees:.1f}" for label, degrees in strengths.items() if degrees >= _SHOWN_DEGREES)
+    return f"{camera.kind}, in degrees {strong or 'all weak'}"
 
 
 def _describe_objects(task: WindowTask) -> str:

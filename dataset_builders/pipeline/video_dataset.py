@@ -146,8 +146,8 @@ def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[l
     """What the rows of each clip depend on."""
     for outcome in outcomes:
         for number, clip in outcome.asked:
-            asked = files.read(clip_folder(outcome.video.name, number), "questions")
-            yield [clip.clip, outcome.video.file, asked and asked.digest]
+            stored_questions = files.read(clip_folder(outcome.video.name, number), "questions")
+            yield [clip.clip, outcome.video.file, stored_questions and stored_questions.digest]
 
 
 def _place(made: Path, output: Path, written: Written, card: Callable[[Written], str]) -> None:

@@ -120,12 +120,12 @@ class WorkerPool:
         for place, worker in enumerate(self._workers):
             if worker is not None and worker.task is not None:
                 continue
-            given = next_task()
-            if given is None:
+            item = next_task()
+            if item is None:
                 return
             if worker is None:
                 worker = self._workers[place] = _Worker()
-            worker.give(*given)
+            worker.give(*item)
 
 
 class _Worker:
