@@ -48,7 +48,7 @@ def truck(wall_clip, metres):
     poses = np.tile(np.eye(4), (8, 1, 1))
     poses[:, 0, 3] = np.linspace(0, metres, 8)
     poses[:, 1, 3] = 0.05 * np.sin(np.arange(8))
-    for pose, angle in zip(poses, np.radians(4) * np.sin(np.arange(8)), strict=True):
+    for pose, angle in zip(poses, np.radians(1) * np.sin(np.arange(8)), strict=True):
         pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
     return wall_clip(poses, size=(480, 270))
 
@@ -98,7 +98,7 @@ def test_commands_work_as_printed(tmp_path, monkeypatch, capsys, wall_clip):
     assert re.search(r"^all +4 ", printed["eval"], re.MULTILINE)
     rows = load_dataset("data", "dift", split="train", cache_dir="cache")
     assert {row["options"]["ABCD".index(row["answer"])] for row in rows} == {"Truck Right", "Truck Left"}
-    assert all(frame.size == (480, 270) for row in rows for frame in row["frames"])
+    assert all(frame.size == (476, 280) for row in rows for frame in row["frames"])
     for stage in ("dift", "grpo"):
         assert load_model(Path("models") / stage)[0].config.latent_size == 4
         log = json.loads((Path("models") / stage / "training_log.json").read_text())["log_history"]
