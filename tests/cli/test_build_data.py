@@ -53,6 +53,7 @@ def test_world_becomes_a_dataset(tmp_path, capsys):
     assert all(response.endswith(ending) for response, ending in zip(rows["response"], endings, strict=True))
 
 
+@pytest.mark.slow
 def test_world_becomes_a_dataset_for_each_stage_of_mllm4d(tmp_path, capsys):
     pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
     output = tmp_path / "data"

@@ -40,6 +40,7 @@ def write_rows(folder, count, letters):
     return folder
 
 
+@pytest.mark.slow
 def test_a_failed_gate_is_printed_marked_in_the_card_and_gives_code_3(tmp_path):
     folder = write_rows(tmp_path / "data", 120, "AAAB")
     before = sorted(path.name for path in folder.rglob("*"))

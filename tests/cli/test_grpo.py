@@ -91,6 +91,7 @@ def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_p
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp_path, last):
     """An epoch is two steps: the interruption falls within the first, between them, and within the second."""
     path = str(recipe(save_strategy="steps", save_steps=1, max_steps=4, **MOVING))

@@ -106,6 +106,7 @@ def test_records_are_read_back(built):
     assert record.size == (256, 192) and record.resting and record.facts["camera"][0]["parts"] == [["Stay"]]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bytes(clips, built, tmp_path):
     assert build_again(clips, tmp_path / "data", "--workers", "2")
     assert contents(tmp_path / "data") == contents(built)
@@ -154,6 +155,7 @@ def test_one_stage_alone_ends_there_and_the_next_command_goes_on(clips, built, t
     assert contents(output) == contents(built)
 
 
+@pytest.mark.slow
 def test_copies_of_a_video_are_in_one_split(clips, tmp_path):
     source, output = tmp_path / "clips", tmp_path / "data"
     source.mkdir()
@@ -199,6 +201,7 @@ def test_killed_builds_end_in_the_same_bytes(clips, built, tmp_path, times):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_line_and_leaves_the_earlier_dataset_whole(clips, built, tmp_path):
     output = tmp_path / "data"
     shutil.copytree(built, output)

@@ -41,6 +41,7 @@ def test_kinds_and_labels_are_spread_evenly(rows):
                 assert counts == dict.fromkeys(kind.labels, PER_KIND // len(kind.labels))
 
 
+@pytest.mark.slow
 def test_stages_share_no_clip_and_no_row_of_the_test(rows):
     seeds = [{clip_seed(row) for row in of_stage} for of_stage in rows.values()]
     seeds += [

@@ -208,6 +208,7 @@ def uneven_rows(make_dift_row):
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, settings):
     logs, weights = [], []
     for size in (8, 1, 2):

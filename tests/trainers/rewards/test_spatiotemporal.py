@@ -268,6 +268,7 @@ def test_a_million_characters_are_read(completion):
     assert 0 <= total <= 1
 
 
+@pytest.mark.slow
 def test_the_trainer_takes_it_with_a_scale_and_logs_its_parts(tiny_model_folder, tmp_path):
     model, processor = load_model(tiny_model_folder)
     args = LatentGRPOConfig(
