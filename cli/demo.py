@@ -53,16 +53,16 @@ class _Stage(NamedTuple):
 _STAGES = {
     "first_answer": _Stage("first answer: the shipped model about a clip rendered now", 25, 25),
     "backbone": _Stage("backbone: the untrained model", 10, 10),
-    "data": _Stage("data: clips, questions and reasoning", 95, 10, "questions"),
-    "text_only": _Stage("training without imagery, to compare", 125, 12, "steps_scale"),
+    "data": _Stage("data: clips, questions and reasoning", 115, 20, "questions"),
+    "text_only": _Stage("training without imagery, to compare", 160, 12, "steps_scale"),
     "dift": _Stage("training with imagery (DIFT)", 250, 12, "steps_scale"),
-    "grpo": _Stage("reinforcement learning (4DRL)", 65, 15, "steps_scale"),
-    "backbone-own": _Stage("score before training", 30, 8, "held_out"),
-    "text_only-own": _Stage("score without imagery", 20, 8, "held_out"),
-    "dift-own": _Stage("score after DIFT", 20, 8, "held_out"),
-    "dift-zero": _Stage("score after DIFT with latents zeroed", 20, 8, "held_out"),
-    "grpo-own": _Stage("score after 4DRL", 20, 8, "held_out"),
-    "lmms_eval": _Stage("the same score by lmms-eval", 30, 18, "held_out"),
+    "grpo": _Stage("reinforcement learning (4DRL)", 73, 15, "steps_scale"),
+    "backbone-own": _Stage("score before training", 42, 8, "held_out"),
+    "text_only-own": _Stage("score without imagery", 29, 8, "held_out"),
+    "dift-own": _Stage("score after DIFT", 29, 8, "held_out"),
+    "dift-zero": _Stage("score after DIFT with latents zeroed", 29, 8, "held_out"),
+    "grpo-own": _Stage("score after 4DRL", 29, 8, "held_out"),
+    "lmms_eval": _Stage("the same score by lmms-eval", 34, 18, "held_out"),
 }
 
 
