@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from pathlib import Path
 
 # Before any library reads them: no network, no telemetry, no warning about forked tokenizers.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -10,6 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
+SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 SENTENCES = (
     "The camera pans left while the red ball moves right.",
     "Which way does the blue cube move? It stays where it is.",
@@ -39,6 +41,19 @@ def sharded(self, *args, fsdp_plugin=None, **kwargs):
 
 AcceleratorState.__init__ = sharded
 """
+
+
+@pytest.fixture
+def shared_file():
+    """Finds a file of real data beside the project by its path below `data`, and skips where there is none."""
+
+    def find(name):
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f"{path.name} is not here: it is handed out beside the project, not with it")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from datasets import load_dataset
@@ -12,17 +11,13 @@ from fourdthinker.dataset_builders.questions.mllm4d import KINDS
 from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.modeling.tokens import IMAGERY_MARK
 
-VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
 
-
-def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys):
+def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys, shared_file):
     pytest.importorskip("pycolmap", reason="poses need the data extra")
-    if not VIDEOS.exists():
-        pytest.skip("the phone clips are not here: they are handed out beside the project, not with it")
     source = tmp_path / "clips"
     source.mkdir()
-    shutil.copy(VIDEOS / "paragliding-launch.mp4", source)
-    (source / "cut.mp4").write_bytes((VIDEOS / "cat.mp4").read_bytes()[:90_000])
+    shutil.copy(shared_file("videos/paragliding-launch.mp4"), source)
+    (source / "cut.mp4").write_bytes(shared_file("videos/cat.mp4").read_bytes()[:90_000])
     output = tmp_path / "data"
     assert main(["build-data", "--source", str(source), "--output", str(output)]) == 0
     told = capsys.readouterr().out

@@ -1,7 +1,5 @@
 """What is asked about cameras: random paths with the noise of estimated poses, and measured trajectories."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -10,7 +8,6 @@ from fourdthinker.dataset_builders.clip_record import CameraPoses
 from fourdthinker.dataset_builders.geometry.camera_facts import ARC_LABELS, ASKED_LABELS, STAY, camera_facts
 from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, OPPOSITE, camera_strengths
 
-TRAJECTORIES = Path(__file__).parents[3] / "../shared/data/trajectories"
 SECONDS = np.arange(24) / 6
 DEPTH = 5.0  # metres
 AXES = {
@@ -241,10 +238,8 @@ def windows(poses, seconds, depth, length, every):
             yield fact, shown
 
 
-def test_hand_held_camera_moved_along_its_own_axes():
-    file = TRAJECTORIES / "tum_freiburg1_xyz.txt"
-    if not file.exists():
-        pytest.skip(f"{file.name} is not here: it is handed out beside the project, not with it")
+def test_hand_held_camera_moved_along_its_own_axes(shared_file):
+    file = shared_file("trajectories/tum_freiburg1_xyz.txt")
     rows = np.loadtxt(file)
     poses = np.tile(np.eye(4), (len(rows), 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = Rotation.from_quat(rows[:, 4:]).as_matrix(), rows[:, 1:4]
@@ -263,10 +258,8 @@ def test_hand_held_camera_moved_along_its_own_axes():
     assert moves <= seen, sorted(moves - seen)
 
 
-def test_car_drives_forward_and_pans_where_it_turns():
-    file = TRAJECTORIES / "kitti_00_first400.txt"
-    if not file.exists():
-        pytest.skip(f"{file.name} is not here: it is handed out beside the project, not with it")
+def test_car_drives_forward_and_pans_where_it_turns(shared_file):
+    file = shared_file("trajectories/kitti_00_first400.txt")
     poses = np.tile(np.eye(4), (400, 1, 1))
     poses[:, :3] = np.loadtxt(file).reshape(-1, 3, 4)
     found = list(windows(poses, np.arange(400) / 10, 10.0, 4.0, 1))

@@ -13,8 +13,6 @@ from fourdthinker.dataset_builders.geometry.camera_motion import (
 )
 from fourdthinker.modeling.errors import InputError
 
-TRAJECTORIES = Path(__file__).parents[3] / "../shared/data/trajectories"
-
 
 def rotation(vector) -> np.ndarray:
     """Rodrigues' formula, for a rotation vector in degrees."""
@@ -209,10 +207,7 @@ def test_strengths_are_degrees():
     assert camera_strengths(path(shift=(0, 0, 0.4)))["Dolly In"] == pytest.approx(np.degrees(0.1))
 
 
-def tum_trajectory() -> tuple[np.ndarray, np.ndarray]:
-    file = TRAJECTORIES / "tum_freiburg1_xyz.txt"
-    if not file.exists():
-        pytest.skip(f"{file.name} is not here: it is handed out beside the project, not with it")
+def tum_trajectory(file: Path) -> tuple[np.ndarray, np.ndarray]:
     rows = np.loadtxt(file)
     x, y, z, w = rows[:, 4:].T
     rotations = np.array(
@@ -228,8 +223,8 @@ def tum_trajectory() -> tuple[np.ndarray, np.ndarray]:
     return rows[:, 0], poses
 
 
-def test_hand_held_camera_moved_along_its_own_axes():
-    seconds, poses = tum_trajectory()
+def test_hand_held_camera_moved_along_its_own_axes(shared_file):
+    seconds, poses = tum_trajectory(shared_file("trajectories/tum_freiburg1_xyz.txt"))
     seconds = seconds - seconds[0]
     seen = set()
     for start in np.arange(0, seconds[-1] - 1, 0.5):
@@ -247,10 +242,8 @@ def test_hand_held_camera_moved_along_its_own_axes():
     assert {"Truck Left", "Truck Right", "Pedestal Up", "Pedestal Down", "Dolly In", "Dolly Out"} <= seen
 
 
-def test_car_drives_forward_and_turns():
-    file = TRAJECTORIES / "kitti_00_first400.txt"
-    if not file.exists():
-        pytest.skip(f"{file.name} is not here: it is handed out beside the project, not with it")
+def test_car_drives_forward_and_turns(shared_file):
+    file = shared_file("trajectories/kitti_00_first400.txt")
     poses = np.tile(np.eye(4), (400, 1, 1))
     poses[:, :3] = np.loadtxt(file).reshape(-1, 3, 4)
     windows = [camera_labels(poses[start : start + 30], scene_depth=15.0) for start in range(0, 370, 10)]

@@ -16,7 +16,6 @@ from fourdthinker.dataset_builders.geometry.object_tracks import find_objects
 from fourdthinker.modeling.processing import Clip
 
 SIZE = (320, 192)  # width, height
-VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
 
 
 def noise_texture(seed, height, width, tint=(1.0, 1.0, 1.0)):
@@ -155,13 +154,11 @@ def test_exact_masks_of_the_rendered_world():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [6, 10, 15])
-def test_hand_drawn_masks_of_a_real_clip(rate):
+def test_hand_drawn_masks_of_a_real_clip(shared_file, rate):
     """A man who runs before a panning camera, drawn by hand in five frames."""
     from fourdthinker.modeling.video_decoding import read_frames
 
-    path = VIDEOS / "paragliding-launch.mp4"
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not here")
+    path = shared_file("videos/paragliding-launch.mp4")
     drawn = json.loads((Path(__file__).parent / "paragliding_masks.json").read_text())
     every = read_frames(path)
     moments = {int(np.abs(np.array(every.timestamps) - float(second)).argmin()): rle for second, rle in drawn.items()}
@@ -175,10 +172,8 @@ def test_hand_drawn_masks_of_a_real_clip(rate):
 
 
 @pytest.mark.slow
-def test_small_walkers_before_a_still_camera_are_no_object():
+def test_small_walkers_before_a_still_camera_are_no_object(shared_file):
     from fourdthinker.modeling.video_decoding import read_frames
 
-    path = VIDEOS / "street.mp4"
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not here")
+    path = shared_file("videos/street.mp4")
     assert find_objects(read_frames(path)) == []

@@ -1,7 +1,5 @@
 """Poses by structure from motion, on a scene whose camera path is known, and on clips where there is none to find."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +18,6 @@ from fourdthinker.dataset_builders.geometry.structure_from_motion import SolvedP
 from .textured_scene import one_wall, path, render, scene_with_depth  # noqa: E402
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 300.0  # of `wall_clip`
-VIDEOS = Path(__file__).parents[3] / "../shared/data/videos"
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +76,8 @@ def test_too_few_frames(truck):
         estimate_camera(Clip(clip.frames[:3], clip.timestamps[:3]))
 
 
-def test_phone_clip_is_placed_whole():
-    if not VIDEOS.exists():
-        pytest.skip("the phone clips are not here: they are handed out beside the project, not with it")
-    poses = estimate_camera(read_frames(VIDEOS / "backpack.mp4", fps=4))
+def test_phone_clip_is_placed_whole(shared_file):
+    poses = estimate_camera(read_frames(shared_file("videos/backpack.mp4"), fps=4))
     assert poses.registered.all()
     assert np.isfinite(poses.camera_to_world).all() and poses.scene_depth > 0
     assert np.linalg.det(poses.camera_to_world[:, :3, :3]) == pytest.approx(1)
@@ -156,10 +151,8 @@ def test_a_move_is_named_right_or_refused(label, amount, scene):
         ("backpack", "up_to_scale", ("Arc Right",)),
     ],
 )
-def test_what_the_camera_does_in_real_clips(name, kind, parts):
-    if not VIDEOS.exists():
-        pytest.skip("the clips are not here: they are handed out beside the project, not with it")
-    clip = read_frames(VIDEOS / f"{name}.mp4", fps=8, max_frames=32)
+def test_what_the_camera_does_in_real_clips(shared_file, name, kind, parts):
+    clip = read_frames(shared_file(f"videos/{name}.mp4"), fps=8, max_frames=32)
     poses = estimate_camera(clip)
     assert poses.kind == kind
     facts = camera_facts(poses, clip.timestamps)

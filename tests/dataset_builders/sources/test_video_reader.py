@@ -14,8 +14,6 @@ from fourdthinker.modeling.errors import InputError
 
 from ...made_videos import cut, record_sound
 
-VIDEOS = Path(__file__).parents[2] / "../shared/data/videos"
-
 
 def write_video(path, seconds, size=(64, 48), codec="libx264", pixels="yuv420p", options=None, container_options=None):
     """Encode one frame for each of `seconds`, its brightness telling its number (10 a step)."""
@@ -236,10 +234,8 @@ def test_huge_frames_are_rejected_before_decoding(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["backpack.mp4", "cat.mp4", "teddy.mp4"])
-def test_phone_clips(name):
-    if not (VIDEOS / name).exists():
-        pytest.skip(f"{name} is not here: it is handed out beside the project, not with it")
-    clip = read_frames(VIDEOS / name, max_frames=24)
+def test_phone_clips(shared_file, name):
+    clip = read_frames(shared_file(f"videos/{name}"), max_frames=24)
     assert len(clip.frames) == 24
     assert {frame.size for frame in clip.frames} == {(368, 480)}
     assert clip.timestamps[0] == 0 and 4 < clip.timestamps[-1] < 8
