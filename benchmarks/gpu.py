@@ -6,7 +6,7 @@
 
 Results go to `benchmarks/results/gpu_<section>.md`, headed by the card, the versions and the sources. A second run
 keeps the parts that were measured with the same heading and the same settings and measures the others, so a run that
-was stopped loses one part. Each section runs in a process of its own with a share of the time; a part that found too
+was stopped loses one part. Each section runs in its own process with a share of the time; a part that found too
 little time or memory, or failed, says so in its place.
 
 What the numbers are, with random bfloat16 weights of the 3B shape (36 layers of 2048, vocabulary 151936) and, unless
@@ -119,7 +119,7 @@ def digest() -> str:
 
 
 def measure_section(section: str, args: argparse.Namespace, report: Report) -> None:
-    """In a process of its own: measure and write the parts that are missing."""
+    """Measure and write the missing parts; runs in its own process."""
     import gpu_sections
 
     measure = getattr(gpu_sections, section)
@@ -139,7 +139,7 @@ def measure_section(section: str, args: argparse.Namespace, report: Report) -> N
 def run_section(section: str, args: argparse.Namespace, seconds: float) -> None:
     """Start a section's process, stop it when its time is over, and write down what it did not reach."""
     command = [sys.executable, __file__, *args.argv, "--section", section]
-    # In a group of its own, so that what it has started ends with it.
+    # In its own process group, so that what it has started ends with it.
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
             failed = f"{NOT_MEASURED}its process ended with code {process.wait(max(seconds, 1))}"

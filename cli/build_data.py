@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips",
         type=int,
-        help="videos: stop after so many that gave questions (default: all); world: training questions of each task"
+        help="videos: stop after this many with questions (default: all); world: training questions of each task"
         f" (default: {WORLD_QUESTIONS})",
     )
     parser.add_argument(

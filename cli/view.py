@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _serve(recording: Path, port: int) -> None:
-    """Serve the viewer until the process is told to end."""
+    """Serve the viewer until the process is interrupted or terminated."""
     from ..dataset_builders.viewing.web_viewer import ViewerServer, viewer_files
 
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
