@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f" (default: {WORLD_QUESTIONS})",
     )
     parser.add_argument(
+        "--grpo-clips", type=int, help="world: training questions of each task for 4DRL (default: as many as --clips)"
+    )
+    parser.add_argument(
         "--held-out",
         type=int,
         help="videos: how many of each hundred videos, with all their rows, are the split `test` (default: 0); world: "
@@ -127,13 +130,15 @@ def progress(args: argparse.Namespace) -> str | None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("clips", "held_out", "workers", "preview"):
+    for name in ("clips", "grpo_clips", "held_out", "workers", "preview"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     if not 0 < args.time_limit <= _A_DAY:
         raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
+    if args.grpo_clips is not None and (args.source != WORLD or args.questions != "motion"):
+        raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
     if args.questions != "motion" and args.source != WORLD:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     from ..dataset_builders.sources.video_files import find_videos
@@ -170,7 +175,7 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
         card = partial(write_card, "the rendered world", "apache-2.0")
         names = CONFIGURATIONS[args.questions]
-        return build_world(folder, sizes, args.seed, args.workers, args.answer, card, names)
+        return build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips)
 
 
 def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":

@@ -21,6 +21,8 @@ from .training_run import logged_recipe
 
 _CLI = [sys.executable, "-m", "fourdthinker.cli"]
 _MAX_NEW_TOKENS = 176
+# 20 steps of 4DRL use 160 rows; of each task this many are rendered.
+_GRPO_QUESTIONS = 240
 _DEFAULT_SIZES = {"questions": 2400, "held_out": 400, "steps_scale": 1.0}
 _RETRAIN_SECONDS = 3600.0
 # A row of the table: what it says, which model, which latents.
@@ -97,7 +99,8 @@ def run(args: argparse.Namespace) -> None:
     demo.first_answer()
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]
     demo.stage("backbone", ["init", *origin])
-    sizes = ["--clips", str(args.questions), "--held-out", str(args.held_out)]
+    grpo_questions = min(args.questions, _GRPO_QUESTIONS)
+    sizes = ["--clips", str(args.questions), "--grpo-clips", str(grpo_questions), "--held-out", str(args.held_out)]
     # Two million parameters bind an option to its letter hardly better than chance; its text they can say.
     world = ["--source", "world", "--answer", "text", *sizes]
     # The demo shows how the parts work together, whatever the gates find in the world.

@@ -157,6 +157,7 @@ def build_world(
     answer_form: AnswerForm = "letter",
     card: Callable[[Written], str] | None = None,
     configurations: Sequence[str] = ("dift", "grpo"),
+    grpo_clips: int | None = None,
 ) -> Written:
     """Render the world and write it as a dataset, by default of the configurations `dift` and `grpo`.
 
@@ -168,11 +169,14 @@ def build_world(
         answer_form (`str`, *optional*, defaults to `"letter"`): As in [`FourDCoTConfig`].
         card (`Callable`, *optional*): As in [`write_dataset`].
         configurations (`Sequence[str]`, *optional*): Names of [`FourDCoT`]'s.
+        grpo_clips (`int`, *optional*): Training questions of each task of `grpo`, if other than those of `dift`.
     """
     rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form)
     rows: dict[str, dict[str, Rows]] = {
         name: {split: rendered(name, split, count) for split, count in clips.items()} for name in configurations
     }
+    if grpo_clips is not None and "grpo" in rows:
+        rows["grpo"]["train"] = rendered("grpo", "train", grpo_clips)
     # The held-out rows of all but MLLM-4D's are the same, so they are rendered once.
     motion_splits = [splits for name, splits in rows.items() if name not in MLLM4D_FEATURES and "test" in splits]
     held_out = list(motion_splits[0]["test"]) if motion_splits else []
