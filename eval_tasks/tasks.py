@@ -7,8 +7,9 @@ from ..modeling.errors import InputError
 from ..modeling.row_rules import name_row, row_fault
 from .benchmark import Benchmark
 from .benchmarks import dsr_bench
-from .data_folder import find_data
+from .data_folder import data_remedy, find_data
 from .fourd_world import FOURD_WORLD
+from .videos import has_video
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,15 +54,22 @@ def benchmark_rows(benchmark: Benchmark) -> "Dataset":
         `Dataset`: The columns that `Benchmark.read` describes.
 
     Raises:
-        InputError: If its data cannot be found or read, or a row of a video cannot be asked or scored.
+        InputError: If its data cannot be found or read, none of its videos is there, or a row about a video cannot be
+            asked or scored.
     """
     from datasets import Dataset
 
-    rows = benchmark.read(find_data(benchmark))
-    if not isinstance(rows, Dataset):
-        benchmark.check_rows(rows)
-        return Dataset.from_list([dict(row) for row in rows])
-    return rows
+    folder = find_data(benchmark)
+    rows = benchmark.read(folder)
+    if not benchmark.has_videos:
+        return rows
+    benchmark.check_rows(rows)
+    if not any(map(has_video, rows)):
+        raise InputError(
+            f"{folder} holds none of the videos of {benchmark.name}, such as {rows[0]['video']}; "
+            f"{data_remedy(benchmark)}"
+        )
+    return Dataset.from_list([dict(row) for row in rows])
 
 
 def check_rows(rows: Sequence) -> None:

@@ -1,4 +1,4 @@
-"""The part of a row's video that a benchmark shows, and its frames. Imports torch inside functions."""
+"""The part of a row's video that a benchmark shows, and its frames. Imports PyAV and torch inside functions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ def has_video(row: Mapping[str, Any]) -> bool:
     return bool(row["video"]) and Path(row["video"]).is_file()
 
 
-def shown_window(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def shown_part(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """First and last second of a row's video that are shown, counted from its first frame; `None` is its own end.
 
     Raises:
-        InputError: If the row hides a tail of its video and the video cannot be opened, or is no longer than it.
+        InputError: If the row hides a tail of its video, and the video cannot be opened or is no longer than that.
     """
     start, end, tail = row.get("start"), row.get("end"), row.get("hidden_tail")
     if not tail:
@@ -28,7 +28,7 @@ def shown_window(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
     from ..modeling.video_source import open_source
 
     end = open_source(Path(row["video"])).seconds - tail
-    if end <= (start or 0):
+    if end <= (start or 0.0):
         raise InputError(f"{row['video']} is not longer than the {tail:g} s at its end that are hidden")
     return start, end
 
@@ -41,8 +41,12 @@ def read_row_clip(row: Mapping[str, Any], policy: FramePolicy) -> "Clip":
     """
     from ..modeling.video_decoding import read_frames
 
-    start, end = shown_window(row)
-    path, limit = row["video"], policy.max_pixels
-    if start is None and end is None:
-        return read_frames(path, fps=policy.fps, max_frames=policy.max_frames, max_pixels=limit)
-    raise NotImplementedError
+    start, end = shown_part(row)
+    return read_frames(
+        row["video"],
+        fps=policy.fps,
+        max_frames=policy.max_frames,
+        max_pixels=policy.max_pixels,
+        start=start,
+        end=end,
+    )

@@ -52,7 +52,7 @@ def _names(benchmark: Benchmark) -> Iterator[str]:
 def _group_file(name: str, members: list[str]) -> str:
     metrics = "".join(
         f"  - metric: {metric}\n    aggregation: mean\n    weight_by_size: true\n"
-        for metric in ("accuracy", "strict_accuracy", "unparsed", "missing")
+        for metric in ("accuracy", "strict_accuracy", "unparsed", "missing", "unreadable")
     )
     tasks = "".join(f"  - {member}\n" for member in members)
     return f"group: {name}\ntask:\n{tasks}aggregate_metric_list:\n{metrics}metadata:\n  version: 1\n"
