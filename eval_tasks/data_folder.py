@@ -17,9 +17,8 @@ logger = logging.getLogger(__name__)
 def find_data(benchmark: Benchmark) -> Path:
     """The data folder of a benchmark.
 
-    It is the folder named by the benchmark's environment variable, else `$HF_HOME/<cache_name>`, where lmms-eval keeps
-    media. Where there is neither, that one is made: rendered by the benchmark, or downloaded from the Hub, its archives
-    unpacked.
+    It is the folder that the benchmark's environment variable names, else `$HF_HOME/<cache_name>`, where lmms-eval
+    keeps media. Where there is neither, the latter is made: rendered, or downloaded from the Hub and unpacked.
 
     Raises:
         InputError: If there is none and none can be made; the line says which variable, which dataset and what the
@@ -75,14 +74,17 @@ def _unpack(snapshot: Path, folder: Path) -> None:
     for path in sorted(path for path in snapshot.rglob("*") if path.is_file()):
         target = folder / path.relative_to(snapshot)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(target.parent)
-        elif path.suffix in (".tar", ".tgz") or path.name.endswith(".tar.gz"):
-            with tarfile.open(path) as archive:
-                archive.extractall(target.parent, filter="data")
-        else:
-            _link(path.resolve(), target)
+        try:
+            if path.suffix == ".zip":
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(target.parent)
+            elif path.suffix in (".tar", ".tgz") or path.name.endswith(".tar.gz"):
+                with tarfile.open(path) as archive:
+                    archive.extractall(target.parent, filter="data")
+            else:
+                _link(path.resolve(), target)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+            raise InputError(f"{path} cannot be unpacked ({error}): delete it and download it again") from error
 
 
 def _link(source: Path, target: Path) -> None:

@@ -42,11 +42,7 @@ def read_row_clip(row: Mapping[str, Any], policy: FramePolicy) -> "Clip":
     from ..modeling.video_decoding import read_frames
 
     start, end = shown_part(row)
+    part = {} if start is None and end is None else {"start": start, "end": end}
     return read_frames(
-        row["video"],
-        fps=policy.fps,
-        max_frames=policy.max_frames,
-        max_pixels=policy.max_pixels,
-        start=start,
-        end=end,
+        row["video"], fps=policy.fps, max_frames=policy.max_frames, max_pixels=policy.max_pixels, **part
     )
