@@ -126,6 +126,8 @@ _DIRECT = tuple(
         frames=FramePolicy(max_frames=32),
         rule="vlm4d",
         max_new_tokens=1024,
+        # lmms-eval would pool every summary with `accuracy` in its name over the group as it pools the accuracies.
+        summaries={},
         group="vlm4d",
     )
     for part, types in TYPES.items()
