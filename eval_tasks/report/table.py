@@ -6,7 +6,7 @@ from ..scores import align_table, format_scores
 
 
 def format_report(report: Mapping, title: str = "") -> str:
-    """A report as plain text: the table of `format_scores`, and what must stand beside its numbers.
+    """A report as plain text: the table of `format_scores`, and what belongs beside its numbers.
 
     Args:
         report (`Mapping`): What `build_report` returned, with `controls` and `settings` if there are any.
@@ -16,12 +16,7 @@ def format_report(report: Mapping, title: str = "") -> str:
     lines += [
         f"{name}: {_percent(value)}" for name, value in report.get("summaries", {}).items() if name != "macro_accuracy"
     ]
-    if report.get("ask_again"):
-        again = report["ask_again"]
-        lines.append(
-            f"{again['rows']} unparsed rows were asked again, up to {again['times']} times, sampled (--ask-again): "
-            "not comparable with one answer a row"
-        )
+    lines += describe_marks({**report, "skip_missing": False})  # of which the table speaks itself
     if report.get("controls"):
         lines += ["", *_control_lines(report)]
     lines += [f"{name}: {_one_line(value)}" for name, value in report.get("settings", {}).items()]
@@ -74,6 +69,29 @@ def _control_lines(report: Mapping) -> list[str]:
     return [*align_table(table), describe_worth(report)]
 
 
+def describe_marks(report: Mapping) -> list[str]:
+    """Sentences on what makes a score another one than that of one greedy answer to every question as it is.
+
+    Args:
+        report (`Mapping`): A report.
+    """
+    marks = []
+    if report.get("skip_missing"):
+        left_out = report["missing"] + report["unreadable"]
+        marks.append(f"{left_out} rows whose video is missing or unreadable are left out of n (--skip-missing)")
+    if again := report.get("ask_again"):
+        marks.append(
+            f"{again['rows']} rows without an answer were asked again, up to {again['times']} times, by sampling "
+            "(--ask-again)"
+        )
+    shown = report.get("input") or {}
+    if shown.get("video", "own") != "own":
+        marks.append(f"the input was controlled: --video {shown['video']}")
+    if shown.get("options", "own") != "own":
+        marks.append(f"the input was controlled: --options {shown['options']} --seed {shown['seed']}")
+    return marks
+
+
 def describe_worth(report: Mapping) -> str:
     """A sentence on how many points the video is worth, by the blind control; or that there is none.
 
@@ -82,7 +100,7 @@ def describe_worth(report: Mapping) -> str:
     """
     blind = (report.get("controls") or {}).get("video none")
     if blind is None:
-        return "No blind control: nothing here shows that the answers need the video (`fourdthinker eval --controls`)."
+        return "No blind control was run: nothing here shows that the answers need the video."
     paired = blind["own_minus_control"]
     low, high = paired["interval"]
     unclear = " The questions do not show that it is worth anything." if low <= 0 <= high else ""
