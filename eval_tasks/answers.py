@@ -29,7 +29,9 @@ _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n")
 _TAIL = 20_000
 
 
-def extract_answer(text: str | None, options: Sequence[str] | None = None, policy: Policy = "tolerant") -> str | None:
+def extract_answer(
+    text: str | None, options: Sequence[str] | None = None, policy: Policy = "tolerant", rule: str | None = None
+) -> str | None:
     """Read the letter of the chosen option from a response.
 
     `"strict"` is for rewards: the response must end in its only `<answer>…</answer>`, outside the reasoning, and that
