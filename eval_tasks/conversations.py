@@ -9,10 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..modeling.prompts import question_text
+from ..modeling.row_rules import name_row
+from .benchmark import FramePolicy
+from .videos import shown_part
+
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..modeling.processing import Clip
+    from ..modeling.clip import Clip
+    from .benchmark import Benchmark
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -51,6 +57,43 @@ class Conversation:
     clips: list["Clip"] = field(default_factory=list)
     images: list["Image.Image"] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
+
+
+def row_prompt(row: Mapping[str, Any], benchmark: "Benchmark | None" = None) -> Prompt:
+    """The prompt of a row: one user turn with its video, not decoded yet, and its text.
+
+    Args:
+        row (`Mapping`): With `question`, `options`, and either `frames` with `timestamps` (seconds), a `video` file
+            with the part that is shown, or nothing to see.
+        benchmark (`Benchmark`, *optional*): Whose row it is, for wording and frame policy; by default both are those
+            of training.
+
+    Raises:
+        InputError: If its question or options are no texts for a prompt; the line names the row.
+    """
+    with name_row(row):
+        text = benchmark.text(row) if benchmark else question_text(row["question"], row["options"])
+    policy = benchmark.frames if benchmark else FramePolicy()
+    words = {"type": "text", "text": text}
+
+    def messages() -> list[dict]:
+        media = _row_video(row, policy)
+        content = [words, *media] if benchmark and benchmark.text_first else [*media, words]
+        return [{"role": "user", "content": content}]
+
+    scope = f"{benchmark.name} {benchmark.version}" if benchmark else ""
+    return Prompt(messages, (len(row.get("frames") or ()), len(text)), str(row.get("id", "")), scope)
+
+
+def _row_video(row: Mapping[str, Any], policy: FramePolicy) -> list[dict]:
+    if row.get("video"):
+        start, end = shown_part(row)
+        part = {"start_time": start, "end_time": end}
+        return [{"type": "video", "video": row["video"], "fps": policy.fps, "num_frames": policy.max_frames, **part}]
+    if not row.get("frames"):
+        return []
+    times = row["timestamps"]
+    return [{"type": "video", "video": list(row["frames"]), "timestamps": [] if times is None else list(times)}]
 
 
 def decode(processor, messages: Messages, cache: dict[str, "Clip"]) -> Conversation:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ..modeling.errors import InputError
-from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages
+from .controls import repeat_first_frame
+from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages, row_prompt
 from .sampling import RowSampler, Sampling
 
 if TYPE_CHECKING:
+    from .benchmark import Benchmark
     from .journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ def predict(
     max_new_tokens: int = MAX_NEW_TOKENS,
     latent_transform: Callable | None = None,
     progress: bool = True,
+    benchmark: "Benchmark | None" = None,
     **settings: Any,
 ) -> list[str | None]:
     """Answer rows by greedy decoding.
@@ -36,47 +39,29 @@ def predict(
     Args:
         model (`FourDThinkerForConditionalGeneration`): The model.
         processor: Its processor.
-        rows (`Sequence[Mapping]`): Rows with `question`, `options`, `frames` and `timestamps` (seconds).
+        rows (`Sequence[Mapping]`): Rows with `question`, `options`, and `frames` with `timestamps` (seconds), or a
+            `video` file; a row with neither is asked without a video.
         batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; the answers do not depend on it. It is
             halved where memory does not suffice.
         max_new_tokens (`int`, *optional*, defaults to 512): Longest response, latents included.
         latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
+        benchmark (`Benchmark`, *optional*): Whose rows they are, for their wording and how videos are sampled.
         settings: Further ones of [`Answering`], such as `journal`.
 
     Returns:
         `list[str | None]`: A response for each row, in the order of the rows, its latent tokens kept; `None` where
-        the row's frames cannot be decoded, or do not fit their times.
+        the row's video is missing or cannot be decoded, or its frames do not fit their times.
 
     Raises:
         InputError: If a row's question or options are no texts for a prompt; the line names the row.
     """
     from ..modeling.dataset_files import keep_videos_encoded
 
-    prompts = [row_prompt(row) for row in keep_videos_encoded(rows)]
+    prompts = [row_prompt(row, benchmark) for row in keep_videos_encoded(rows)]
+    if benchmark:
+        settings = {"max_pixels": benchmark.frames.max_pixels, **settings}
     return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress, **settings)
-
-
-def row_prompt(row: Mapping, scope: str = "") -> Prompt:
-    """The prompt of a dataset row, its frames still encoded.
-
-    Args:
-        row (`Mapping`): With `question`, `options`, `frames` and `timestamps` (seconds).
-        scope (`str`, *optional*): Of the [`Prompt`].
-
-    Raises:
-        InputError: If its question or options are no texts for a prompt; the line names the row.
-    """
-    from ..modeling.prompts import video_message
-    from ..modeling.row_rules import name_row
-
-    with name_row(row):
-        (message,) = video_message(row["question"], row["options"])
-    placeholder, text = message["content"]
-    frames, times = row["frames"] or [], row["timestamps"]
-    video = {**placeholder, "video": frames, "timestamps": [] if times is None else list(times)}
-    name = str(row["id"]) if "id" in row else ""
-    return Prompt(lambda: [{**message, "content": [video, text]}], (len(frames), len(text["text"])), name, scope)
 
 
 def respond(
@@ -126,6 +111,7 @@ class Answering:
         model, processor, max_new_tokens, latent_transform: As in `predict`.
         batch_size (`int`): Conversations decoded at once; halved where memory does not suffice.
         max_pixels (`int`, *optional*): Pixels of a frame or image at most, see `processing.encode`.
+        standing_still (`bool`): Show the first frame of each video at all of its times.
         sampling ([`Sampling`], *optional*): Draw the answers in place of taking the likeliest token.
         journal ([`Journal`], *optional*): Where finished answers are kept, and found again.
         describe_failure (`Callable[[Exception], str | None]`): The response where media cannot be decoded.
@@ -137,6 +123,7 @@ class Answering:
     max_new_tokens: int = MAX_NEW_TOKENS
     latent_transform: Callable | None = None
     max_pixels: int | None = None
+    standing_still: bool = False
     sampling: Sampling | None = None
     journal: "Journal | None" = None
     describe_failure: Callable[[Exception], str | None] = lambda error: None
@@ -164,7 +151,7 @@ class Answering:
 
     def _key(self, prompt: Prompt, messages: Messages) -> str:
         sampling = self.sampling and [self.sampling.to_dict(), prompt.sample]
-        settings = [prompt.scope, self.max_new_tokens, self.max_pixels, sampling]
+        settings = [prompt.scope, self.max_new_tokens, self.max_pixels, self.standing_still, sampling]
         return digest([digest_messages(messages), *settings])
 
     def _recall(self, key: str) -> bool:
@@ -207,6 +194,7 @@ class Answering:
 
         conversations = list(part.values())
         clips = [clip for one in conversations for clip in one.clips]
+        clips = [repeat_first_frame(clip) for clip in clips] if self.standing_still else clips
         images = [image for one in conversations for image in one.images]
         texts = [one.text for one in conversations]
         inputs = encode(self.processor, texts, clips, "left", images, self.max_pixels).to(self.model.device)

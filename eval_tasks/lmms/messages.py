@@ -1,48 +1,26 @@
 """Messages of lmms-eval as the processor takes them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ...modeling.errors import InputError
+from ..benchmark import FramePolicy
 
 _SECONDS = {"start_time": ("start_time", "video_start"), "end_time": ("end_time", "video_end")}
 
 
-@dataclass(frozen=True)
-class FrameSettings:
-    """How the videos of a task are sampled; with nothing said one frame a second, 50 at most.
-
-    Attributes:
-        fps (`float`, *optional*): Frames a second; none spreads `max_frames` evenly.
-        max_frames (`int`, *optional*): At most so many.
-        max_pixels (`int`, *optional*): Pixels of a frame or image at most.
-    """
-
-    fps: float | None = None
-    max_frames: int | None = None
-    max_pixels: int | None = None
-
-    def over(self, other: Mapping[str, Any]) -> "FrameSettings":
-        """These settings, and what they leave open from `other`."""
-        names = ("fps", "max_frames", "max_pixels")
-        own = {name: getattr(self, name) for name in names}
-        return FrameSettings(**{name: other.get(name) if value is None else value for name, value in own.items()})
-
-
 def convert_messages(
-    messages: Sequence[Mapping], frames: FrameSettings, timestamps: Sequence[float] | None = None
+    messages: Sequence[Mapping], frames: FramePolicy, timestamps: Sequence[float] | None = None
 ) -> list[dict]:
     """Messages as the processor takes them: each medium in its place among the text.
 
     Args:
         messages (`Sequence[Mapping]`): As `doc_to_messages` of a task gives them.
-        frames ([`FrameSettings`]): How videos are sampled.
+        frames ([`FramePolicy`]): How videos are sampled.
         timestamps (`Sequence[float]`, *optional*): Seconds of the row's frames. As many images in succession are then
             the frames of one video.
 
     Raises:
-        InputError: If there is a medium of another kind, such as sound.
+        NotImplementedError: If there is a medium of another kind, such as sound.
     """
     converted = []
     for message in messages:
@@ -53,7 +31,7 @@ def convert_messages(
     return converted
 
 
-def _convert_part(part: Mapping[str, Any], frames: FrameSettings) -> dict[str, Any]:
+def _convert_part(part: Mapping[str, Any], frames: FramePolicy) -> dict[str, Any]:
     kind = part.get("type")
     if kind == "text":
         return {"type": "text", "text": part["text"]}
@@ -84,12 +62,3 @@ def _join_frames(content: list[dict], timestamps: Sequence[float] | None) -> lis
     images = [content[place]["image"] for place in places]
     video = {"type": "video", "video": images, "timestamps": list(timestamps)}
     return [*content[:first], video, *content[last + 1 :]]
-
-
-def has_media(messages: Sequence[Mapping]) -> bool:
-    """Whether messages show anything."""
-    return any(part["type"] != "text" for message in messages for part in _parts(message))
-
-
-def _parts(message: Mapping) -> Sequence[Mapping]:
-    return () if isinstance(message["content"], str) else message["content"]
