@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..modeling.errors import InputError
 from ..modeling.row_rules import name_row, row_fault
 from .benchmark import Benchmark
-from .benchmarks import dsr_bench
+from .benchmarks import dsr_bench, dyn_bench
 from .data_folder import data_remedy, find_data
 from .fourd_world import FOURD_WORLD
 from .videos import has_video
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         FOURD_WORLD,
         *dsr_bench.BENCHMARKS,
+        *dyn_bench.BENCHMARKS,
     )
 }
 

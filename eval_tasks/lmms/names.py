@@ -10,6 +10,7 @@ from ..benchmark import Benchmark
 from ..tasks import BENCHMARKS
 
 _OURS, _FRAMES = "fourd_", "_frames"
+_MACRO = "macro_accuracy"
 _CLASS = "!function fourdthinker.eval_tasks.lmms.task.BenchmarkTask"
 
 
@@ -50,9 +51,10 @@ def _names(benchmark: Benchmark) -> Iterator[str]:
 
 
 def _group_file(name: str, members: list[str]) -> str:
+    # Of the members' accuracies over types the plain mean, of everything else the mean over questions.
     metrics = "".join(
-        f"  - metric: {metric}\n    aggregation: mean\n    weight_by_size: true\n"
-        for metric in ("accuracy", "strict_accuracy", "unparsed", "missing", "unreadable")
+        f"  - metric: {metric}\n    aggregation: mean\n    weight_by_size: {str(metric != _MACRO).lower()}\n"
+        for metric in ("accuracy", _MACRO, "strict_accuracy", "unparsed", "missing", "unreadable")
     )
     tasks = "".join(f"  - {member}\n" for member in members)
     return f"group: {name}\ntask:\n{tasks}aggregate_metric_list:\n{metrics}metadata:\n  version: 1\n"
