@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..modeling.errors import InputError
 from ..modeling.row_rules import name_row, row_fault
 from .benchmark import Benchmark
-from .benchmarks import dsr_bench, dyn_bench
+from .benchmarks import dsi_bench, dsr_bench, dyn_bench, mllm4d_bench, sti_bench, vlm4d
 from .data_folder import data_remedy, find_data
 from .fourd_world import FOURD_WORLD
 from .videos import has_video
@@ -21,6 +21,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         FOURD_WORLD,
         *dsr_bench.BENCHMARKS,
         *dyn_bench.BENCHMARKS,
+        *vlm4d.BENCHMARKS,
+        *sti_bench.BENCHMARKS,
+        *dsi_bench.BENCHMARKS,
+        *mllm4d_bench.BENCHMARKS,
     )
 }
 

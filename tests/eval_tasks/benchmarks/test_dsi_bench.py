@@ -59,7 +59,7 @@ def test_a_row_in_full(write, make_video):
             "video": made,
             "variant": "std",
             "group": 0,
-            "name": "CameraBench/a walk.mp4",
+            "video_id": "CameraBench/a walk.mp4",
             "source": "CameraBench",
         }
     ]
