@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
-from ..eval_tasks.tasks import BENCHMARKS, check_task, task_rows
+from ..eval_tasks.tasks import BENCHMARKS, expand_tasks, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    parser.add_argument("--model", metavar="DIR", help="folder of a saved model; required but for --masks")
     questions = parser.add_mutually_exclusive_group()
     known = ", ".join(BENCHMARKS)
     questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         metavar="PATH",
         help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
+    )
+    questions.add_argument(
+        "--masks",
+        metavar="DIR",
+        help="masks that a model has written, to be scored against Dyn-Bench's: "
+        "<category>/<dataset>/<scene>/frame_<0000>_obj<N>.png, category being camera, inter or scene",
     )
     parser.add_argument(
         "--image-root",
@@ -65,7 +71,12 @@ def run(args: argparse.Namespace) -> None:
     if args.output:
         check_writable(args.output)
         remove_leftovers(Path(args.output).parent)
-    tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    if args.masks:
+        _score_masks(args)
+        return
+    if not args.model:
+        raise InputError("--model is missing: name the folder of a saved model")
+    tasks = [] if args.dataset else expand_tasks(args.tasks)
     if args.dataset:
         check_dataset(args.dataset, "grpo", "test")
     check_model(args.model)
@@ -101,6 +112,17 @@ def _select_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
 
     rows = rows.select(range(min(args.limit or len(rows), len(rows))))
     return validate_rows(rows, "eval", args.on_bad_row)
+
+
+def _score_masks(args: argparse.Namespace) -> None:
+    from ..eval_tasks.masks.dyn_bench import format_mask_scores, score_mask_folder
+
+    scores = score_mask_folder(Path(args.masks))
+    print(format_mask_scores(scores, title=f"dyn_bench, masks of {args.masks}"))
+    if args.output:
+        with atomic_path(args.output) as temporary:
+            content = {"masks": args.masks, "tasks": {"dyn_bench_masks": scores}}
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, args: argparse.Namespace, scores: dict) -> None:

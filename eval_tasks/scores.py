@@ -72,7 +72,11 @@ def is_correct(row: Mapping, policy: Policy = "tolerant", rule: str | None = Non
 
 
 def score(
-    rows: Sequence[Mapping], policy: Policy = "tolerant", rule: str | None = None, skip_missing: bool = False
+    rows: Sequence[Mapping],
+    policy: Policy = "tolerant",
+    rule: str | None = None,
+    skip_missing: bool = False,
+    verdicts: Sequence[Verdict] | None = None,
 ) -> dict:
     """Score responses, over all rows and by task.
 
@@ -88,6 +92,7 @@ def score(
         rule (`str`, *optional*): The benchmark's own rule, for the policy `"strict"`.
         skip_missing (`bool`, *optional*, defaults to `False`): Leave rows that could not be asked out of the
             denominator, as some published scripts do; the result says so.
+        verdicts (`Sequence[Verdict]`, *optional*): What `judge` gave for the rows, where that is known.
 
     Returns:
         `dict`: `policy`, `rule`, `skip_missing`; `n`, `correct`, `accuracy`, `interval` (95 %) and its
@@ -100,7 +105,8 @@ def score(
     """
     if not rows:
         raise InputError("no rows to score: check the split and --limit")
-    judged = [_Judged(judge(row, policy, rule), row["task"], row_video(row)) for row in rows]
+    verdicts = [judge(row, policy, rule) for row in rows] if verdicts is None else verdicts
+    judged = [_Judged(verdict, row["task"], row_video(row)) for verdict, row in zip(verdicts, rows, strict=True)]
     if skip_missing and all(row.verdict.not_asked for row in judged):
         raise InputError("--skip-missing leaves no row to score: none of the videos could be shown")
     tasks = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..benchmark import Benchmark
 from ..scores import judge
-from ..videos import read_row_clip, shown_part
+from ..videos import read_row_clip, shown_part, video_path
 
 Row = Mapping[str, Any]
 # Columns that no score of a whole benchmark looks at.
@@ -32,7 +32,7 @@ def row_media(benchmark: Benchmark, row: Row, as_frames: bool = False) -> list[d
         return _images(read_row_clip(row, benchmark.frames).frames)
     start, end = shown_part(row)
     part = {key: second for key, second in (("start_time", start), ("end_time", end)) if second is not None}
-    return [{"type": "video", "url": row["video"], **part}]
+    return [{"type": "video", "url": video_path(row), **part}]
 
 
 def user_turn(benchmark: Benchmark, row: Row, media: Sequence[Mapping]) -> list[dict]:
