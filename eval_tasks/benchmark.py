@@ -12,8 +12,8 @@ from ..modeling.row_rules import answer_fault, name_row, text_fault
 from ..modeling.tokens import OPTION_LETTERS
 
 Row = Mapping[str, Any]
-# Takes judged rows (`task`, `score` 0 or 1, and the row's other columns) and gives one number.
-Summary = Callable[[Sequence[Row]], float]
+# Takes judged rows (`task`, `score` 0 or 1, and the row's other columns) and gives one number, or none of no rows.
+Summary = Callable[[Sequence[Row]], float | None]
 
 
 @dataclass(frozen=True)
