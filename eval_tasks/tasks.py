@@ -47,8 +47,12 @@ def task_rows(task: str) -> "Dataset":
     return benchmark_rows(find_benchmark(task))
 
 
-def benchmark_rows(benchmark: Benchmark) -> "Dataset":
+def benchmark_rows(benchmark: Benchmark, need_videos: bool = True) -> "Dataset":
     """Find, read and check the rows of a benchmark.
+
+    Args:
+        benchmark (`Benchmark`): The benchmark.
+        need_videos (`bool`, *optional*, defaults to `True`): Whether its videos are going to be shown.
 
     Returns:
         `Dataset`: The columns that `Benchmark.read` describes.
@@ -64,7 +68,7 @@ def benchmark_rows(benchmark: Benchmark) -> "Dataset":
     if not benchmark.has_videos:
         return rows
     benchmark.check_rows(rows)
-    if not any(map(has_video, rows)):
+    if need_videos and not any(map(has_video, rows)):
         raise InputError(
             f"{folder} holds none of the videos of {benchmark.name}, such as {rows[0]['video']}; "
             f"{data_remedy(benchmark)}"

@@ -16,7 +16,8 @@ _SEPARATOR = re.compile(r"[;；\n]")
 
 
 def split_options(text: str) -> tuple[str, list[str], str]:
-    r"""Take a question apart whose options are listed in it, one a line: `A. left`, `(B) right`.
+    r"""Take a question apart whose options are listed in it: `A. left` and `(B) right` on lines of their own, or
+    `A: left; B: right` on one.
 
     Returns:
         `tuple[str, list[str], str]`: The question; the options, none if there are not two lines from A on; and the
@@ -44,6 +45,10 @@ def split_options(text: str) -> tuple[str, list[str], str]:
             break
         elif line:
             first, last, options = number, number, [option] if letter == "A" else []
+    if len(options) < 2:
+        in_one_line = ((number, split_option_string(line)) for number, line in enumerate(lines))
+        first, options = next((found for found in in_one_line if len(found[1]) >= 2), (0, []))
+        last = first
     if len(options) < 2:
         return whole, [], ""
     before = text.splitlines()[:first]

@@ -3,21 +3,23 @@
 Nothing read here is ever executed: lists that were stored as text are read by `ast.literal_eval`.
 """
 
-import ast
-import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from ...modeling.errors import InputError
+from ...modeling.listed_options import drop_letters, split_option_string
+from ...modeling.records import is_empty, parse_structure, read_records
 from ...modeling.row_rules import comparable_text
-from ...modeling.text_files import read_text
 from ...modeling.tokens import OPTION_LETTERS
 
-_OWN_LETTER = re.compile(r"\s*[(\[]?([A-Ja-j])[)\].:、]\s*")
-_NEXT_OPTION = re.compile(r"[;\n]\s*(?=[(\[]?[A-Ja-j][)\].:]\s)|[;\n]\s*(?=[(\[]?[A-Ja-j][)\].:])")
+_LETTER = re.compile(r"[(\[]?([A-Ja-j])[)\].:]?")
+_LETTER_AND_TEXT = re.compile(r"[(\[]?([A-Ja-j])[)\].:、]\s*")
+_HUB_FILE = re.compile(r"/(?:resolve|blob|raw)/[^/]+/(.+)")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+_VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ts webm".split())
 
 
 def find_file(folder: Path, names: Iterable[str]) -> Path:
@@ -39,55 +41,24 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: If the file cannot be read as what its name says, or holds no rows.
     """
-    try:
-        rows = _READERS[path.suffix.lower()](path)
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise InputError(f"cannot read {path} ({error})") from error
-    if not rows or not all(isinstance(row, dict) for row in rows):
+    rows = []
+    for _, record in read_records(path):
+        if isinstance(record, InputError):
+            raise record
+        rows.append(record)
+    if not rows:
         raise InputError(f"{path} holds no rows")
     return rows
 
 
-def _parquet_rows(path: Path) -> list[dict]:
-    import pyarrow.parquet
-
-    return pyarrow.parquet.read_table(path).to_pylist()
-
-
-def _delimited_rows(path: Path) -> list[dict]:
-    csv.field_size_limit(10**9)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    return list(csv.DictReader(read_text(path).splitlines(keepends=True), delimiter=delimiter))
-
-
-def _json_rows(path: Path) -> list[dict]:
-    content = json.loads(read_text(path))
-    if isinstance(content, dict):  # the list may stand under a name of its own
-        content = next((value for value in content.values() if isinstance(value, list)), [])
-    return content
-
-
-def _json_lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
-
-
-_READERS = {
-    ".parquet": _parquet_rows,
-    ".csv": _delimited_rows,
-    ".tsv": _delimited_rows,
-    ".json": _json_rows,
-    ".jsonl": _json_lines,
-}
-
-
 def pick(row: Mapping[str, Any], *names: str, default: Any = ...) -> Any:
-    """The value of the first of several columns that a row has and that is not null.
+    """The value of the first of several columns that a row has and that is filled.
 
     Raises:
         InputError: If it has none, and there is no `default`.
     """
     for name in names:
-        if row.get(name) is not None:
+        if not is_empty(row.get(name)):
             return row[name]
     if default is ...:
         raise InputError(f"no column {' or '.join(names)}")
@@ -104,57 +75,43 @@ def option_texts(value: Any) -> list[str]:
     Raises:
         InputError: If it is none of these.
     """
-    if isinstance(value, str):
-        value = _parse_options(value)
-    if isinstance(value, Mapping):
-        value = [value[letter] for letter in sorted(value) if value[letter] is not None]
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    found = parse_structure(value)
+    if isinstance(found, str):
+        found = split_option_string(found)
+    elif isinstance(found, Mapping):
+        found = _in_order(found)
+    if isinstance(found, bytes) or not hasattr(found, "__iter__") or not (options := list(found)):
         raise InputError(f"options is {value!r:.80}, no list of texts")
-    return _without_letters([as_text(option) for option in value])
+    return [option.strip() for option in drop_letters([as_text(option) for option in options])]
 
 
 def as_text(value: Any) -> str:
-    """An option or an answer as text: published data hold numbers too."""
-    return value.strip() if isinstance(value, str) else str(value)
-
-
-def _parse_options(text: str) -> Any:
-    try:
-        parsed = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        parsed = None
-    if isinstance(parsed, (list, tuple, dict)):
-        return parsed
-    parts = [part for part in _NEXT_OPTION.split(text) if part.strip(" ;\n")]
-    if len(parts) < 2 or not all(map(_OWN_LETTER.match, parts)):
-        raise InputError(f"options is {text!r:.80}, no list of texts")
-    return [part.strip().rstrip(";").rstrip() for part in parts]
-
-
-def _without_letters(options: Sequence[str]) -> list[str]:
-    """Take the letters A, B, … off options that all have their own."""
-    found = [_OWN_LETTER.match(option) for option in options]
-    letters = "".join(match[1].upper() if match else "?" for match in found)
-    if not options or letters != OPTION_LETTERS[: len(options)]:
-        return list(options)
-    return [option[match.end() :].strip() for option, match in zip(options, found, strict=True) if match]
+    """An option or an answer as text: published data hold numbers too, whole ones as 2 or, from a table, as 2.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def answer_letter(value: Any, options: Sequence[str]) -> str:
     """The letter of the right option, from a letter (`B`, `(b)`, `B. left`) or from its text.
 
+    A text that several options have gives the first of them.
+
     Raises:
         InputError: If it is neither.
     """
     text = as_text(value)
-    if letter := re.fullmatch(r"[(\[]?([A-Ja-j])[)\].:]?", text):
+    if letter := _LETTER.fullmatch(text):
         return letter[1].upper()
     texts = [comparable_text(option) for option in options]
     if comparable_text(text) in texts:
         return OPTION_LETTERS[texts.index(comparable_text(text))]
-    if lettered := _OWN_LETTER.match(text):
+    if lettered := _LETTER_AND_TEXT.match(text):
         return lettered[1].upper()
     raise InputError(f"answer {text!r:.80} is neither a letter nor one of the options")
+
+
+def list_options(form: str, options: Sequence[str], separator: str = "\n") -> str:
+    """Options with their letters in the form of a benchmark, such as `"({}) {}"`."""
+    return separator.join(map(form.format, OPTION_LETTERS, options))
 
 
 def video_file(folder: Path, name: Any, places: Iterable[str] = ("videos", "")) -> str:
@@ -168,10 +125,7 @@ def video_file(folder: Path, name: Any, places: Iterable[str] = ("videos", "")) 
     Returns:
         `str`: Where it is, or where it should be if it is nowhere.
     """
-    relative = str(name)
-    if "://" in relative:
-        relative = re.sub(r"^.*?/(?:resolve|blob|raw)/[^/]+/", "", relative)
-    relative = relative.lstrip("/")
+    relative = hub_path(str(name)).lstrip("/")
     if ".." in Path(relative).parts:
         raise InputError(f"video {relative!r:.80} leaves the data folder")
     suffixes = ("",) if Path(relative).suffix.lower() in _VIDEO_SUFFIXES else (".mp4", ".webm", ".mkv", ".mov", ".avi")
@@ -179,4 +133,24 @@ def video_file(folder: Path, name: Any, places: Iterable[str] = ("videos", "")) 
     return str(next((path for path in candidates if path.is_file()), candidates[0]).absolute())
 
 
-_VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ts webm".split())
+def hub_path(url: str) -> str:
+    """The path that a URL of the Hub has in its repository; any other name as it is."""
+    if "://" not in url:
+        return url
+    path = unquote(urlsplit(url).path)
+    match = _HUB_FILE.search(path)
+    return match[1] if match else path
+
+
+def type_name(title: str) -> str:
+    """The name of a type of question in one word: `Displacement & Path Length` is `displacement_path_length`."""
+    return _NOT_IN_NAMES.sub("_", title.casefold()).strip("_")
+
+
+def _in_order(options: Mapping[str, Any]) -> list[Any]:
+    """The texts by letter."""
+    # A table gives every row the letters of the row with most options, null where it has fewer.
+    filled = {str(letter).strip().upper(): text for letter, text in options.items() if text is not None}
+    if "".join(sorted(filled)) != OPTION_LETTERS[: len(filled)]:
+        raise InputError(f"the options have the letters {', '.join(sorted(filled))}: letter them from A")
+    return [filled[letter] for letter in sorted(filled)]

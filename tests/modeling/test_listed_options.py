@@ -28,6 +28,11 @@ def test_a_heading_may_stand_on_the_line_of_the_first_option(heading):
     assert split_options(text) == ("Which way?", ["left", "right"], "Think first.")
 
 
+def test_options_may_stand_in_one_line():
+    text = "Which way?\nOptions: A: left; B: right; C: up;\nAnswer with the letter."
+    assert split_options(text) == ("Which way?", ["left", "right", "up"], "Answer with the letter.")
+
+
 @pytest.mark.parametrize(
     ("text", "options"),
     [
