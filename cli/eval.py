@@ -174,7 +174,7 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
     if args.models:
         check_models(args.models)
         if args.eval_results:
-            raise InputError("--eval-results writes into the folder of one model: give --model")
+            raise InputError("--eval-results belongs to one model: give --model in place of --models")
     return tasks
 
 

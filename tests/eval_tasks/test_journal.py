@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,8 +97,6 @@ def test_only_what_is_new_is_asked(talking, world_folder, tmp_path, monkeypatch)
     assert ask(rows, max_new_tokens=5)[1] == 8
     assert ask(rows, standing_still=True)[1] == 8
     assert ask(rows, max_pixels=784)[1] == 8
-    from dataclasses import replace
-
     assert ask(rows, benchmark=replace(fourd_world.FOURD_WORLD, version=2))[1] == 8
 
 
@@ -151,7 +150,6 @@ print(json.dumps(outcome))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
 def test_killed_at_any_point_it_goes_on_where_it_was(talking_model_folder, world_folder, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-c", KILLED, str(talking_model_folder), str(world_folder), str(tmp_path)]
