@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.controls import OPTION_ORDERS, VIDEO_CONTROLS
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
-from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, find_benchmark
+from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
 from ..modeling.atomic import atomic_path, check_writable
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
+from .eval_masks import add_masks_argument, score_masks
 from .eval_models import check_models, choose_devices, compare_models, run_models
 from .input_checks import check_dataset, check_model, check_seed
 from .report_arguments import add_report_arguments, check_report_arguments, write_reports
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="several, which are compared in pairs; one on each GPU if there are any",
     )
+    add_masks_argument(models)
     questions = parser.add_mutually_exclusive_group()
     known = ", ".join(BENCHMARKS)
     questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
@@ -115,6 +117,9 @@ def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answer the tasks' rows, print a report for each task, and write what the options ask for."""
+    if args.masks:
+        score_masks(args)
+        return
     tasks = _check(args)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
@@ -147,7 +152,7 @@ def _evaluate_model(
     model, processor = load_model(name)
     model.to(device)
     journal = open_journal(model, processor, {"latents": args.latents})
-    for task in own or args.tasks.split(","):
+    for task in own or expand_tasks(args.tasks):
         benchmark = None if own else find_benchmark(task)
         rows = own[task] if own else _benchmark_rows(benchmark, args)
         yield task, _evaluate(model, processor, rows, benchmark, args, journal)
@@ -166,7 +171,7 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
     check_report_arguments(args)
     if args.answers:
         check_writable(args.answers)
-    tasks = {} if args.dataset else {task: find_benchmark(task) for task in args.tasks.split(",")}
+    tasks = {} if args.dataset else {task: find_benchmark(task) for task in expand_tasks(args.tasks)}
     if args.dataset:
         check_dataset(args.dataset, "grpo", "test")
     for model in args.models or [args.model]:
