@@ -25,7 +25,8 @@ _VERBS = (
 _VERBS += ("making", "makes", "leaving", "leaves")
 _LINK = re.compile(
     r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?"
-    r"(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s))\s{0,8}",
+    r"(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
+    r"\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s))\s{0,8}",
     re.IGNORECASE,
 )
 _LATER_LINK = re.compile(r"(\b(?:is|was|be)\b\s{0,4}[:=]?|[:=])\s{0,8}|[.!?](?:\s|\Z)|\n", re.IGNORECASE)
