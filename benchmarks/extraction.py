@@ -17,7 +17,7 @@ from fourdthinker.eval_tasks.scores import align_table
 OPTIONS = ["moving to the left", "moving to the right", "not moving", "towards the camera"]
 REASONING = """Let's go through the video step by step.
 
-1. **First frames**: the car stands at the side of the road and faces away from the camera; its speed is $3\\,\\text{m/s}$.
+1. **First frames**: the car stands at the side of the road and faces away from us; its speed is $3\\,\\text{m/s}$.
 2. **Later frames**: it advances, its wheels rotate, and the background shifts the other way.
 3. **Comparison**:
    - A: moving to the left: its place in the image does not change so.
