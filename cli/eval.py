@@ -18,6 +18,7 @@ from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
 from .eval_masks import add_masks_argument, score_masks
 from .eval_models import check_models, choose_devices, compare_models, run_models
+from .eval_overlap import add_overlap_arguments, check_overlap_arguments, report_overlap
 from .input_checks import check_dataset, check_model, check_seed
 from .report_arguments import add_report_arguments, check_report_arguments, write_reports
 from .training_run import load_rows
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         help="where to run (default: the first GPU if there is one, else cpu); with --models several, comma-separated",
     )
+    add_overlap_arguments(parser)
     add_report_arguments(parser)
     parser.add_argument(
         "--answers",
@@ -155,7 +157,11 @@ def _evaluate_model(
     for task in own or expand_tasks(args.tasks):
         benchmark = None if own else find_benchmark(task)
         rows = own[task] if own else _benchmark_rows(benchmark, args)
-        yield task, _evaluate(model, processor, rows, benchmark, args, journal)
+        rows, overlap = report_overlap(rows, task, benchmark, args)
+        evaluation = _evaluate(model, processor, rows, benchmark, args, journal)
+        if overlap:
+            evaluation.report["overlap"] = overlap
+        yield task, evaluation
 
 
 def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
@@ -169,6 +175,7 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
     check_seed(args.seed)
     check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
     check_report_arguments(args)
+    check_overlap_arguments(args)
     if args.answers:
         check_writable(args.answers)
     tasks = {} if args.dataset else {task: find_benchmark(task) for task in expand_tasks(args.tasks)}
