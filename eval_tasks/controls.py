@@ -38,8 +38,8 @@ class ControlledRows(Sequence):
         rows (`Sequence[Mapping]`): Rows with `id`, `task`, `question`, `options`, `answer`, and `frames` with
             `timestamps` or a `video` file.
         video (`str`, *optional*, defaults to `"own"`): `"none"` leaves the video out, `"shuffled"` shows another
-            row's video of the same task. For `"first"` the rows stay as they are: their messages go through
-            `control_messages`, or their clips through `repeat_first_frame`.
+            row's video of the same task. For `"first"` the rows stay as they are: their clips go through
+            `repeat_first_frame` when they are decoded.
         options (`str`, *optional*, defaults to `"own"`): `"shuffled"` offers the options in another order.
         seed (`int`, *optional*, defaults to 0): Of the orders and of the other videos.
 
@@ -114,20 +114,17 @@ def control_messages(messages: Sequence[Mapping], video: str, other: Sequence[Ma
         messages (`Sequence[Mapping]`): Turns with `role` and `content`, a list of parts; media are the parts of type
             `"video"` or `"image"`, with their source under the type's name, `path` or `url`. A text in place of the
             list stays.
-        video (`str`): As in `ControlledRows`. For `"first"` all images become the first one, and each video is
-            decoded, as [`~modeling.video_messages.read_clip`] does it, to a [`Clip`] that stands still.
+        video (`str`): As in `ControlledRows`. For `"first"` all images become the first one; a video stays as it is,
+            and its clip goes through `repeat_first_frame` when it is decoded.
         other (`Sequence[Mapping]`, *optional*): The messages whose media are shown in place of the own ones, for
             `"shuffled"`. As many media as here take their places; otherwise all stand where the first of them stood.
-
-    Raises:
-        InputError: If a video cannot be decoded.
     """
     if check_video_control(video) == "own":
         return [dict(message) for message in messages]
     own, shown = _media(messages), _media(other)
     if video == "first":
         images = [part for part in own if part["type"] == "image"]
-        places = [[images[0] if part["type"] == "image" else _stand_still(part)] for part in own]
+        places = [[images[0] if part["type"] == "image" else part] for part in own]
     elif video == "none" or not shown:
         places = [[] for _ in own]
     elif len(own) == len(shown):
@@ -192,12 +189,6 @@ def _source(part: Mapping) -> Any:
 
 def _replaced(part: Mapping, places: Any) -> list:
     return next(places) if part["type"] in _MEDIA else [part]
-
-
-def _stand_still(part: Mapping) -> dict:
-    from ..modeling.video_messages import read_clip
-
-    return {"type": "video", "video": repeat_first_frame(read_clip(part))}
 
 
 def _content_key(content: Any) -> Hashable:

@@ -170,9 +170,13 @@ def _identify(source: Any) -> Any:
     if isinstance(source, (list, tuple)):
         return [_identify(one) for one in source]
     import numpy as np
+    from PIL import Image
 
-    pixels = np.ascontiguousarray(source)
-    return [list(pixels.shape), str(pixels.dtype), getattr(source, "mode", None), _hash(pixels.tobytes())]
+    from ..modeling.images import decode_image
+
+    # An image as it is shown: the pixels of one with a palette or lying on its side say little by themselves.
+    pixels = np.ascontiguousarray(decode_image(source) if isinstance(source, Image.Image) else source)
+    return [list(pixels.shape), str(pixels.dtype), _hash(pixels.tobytes())]
 
 
 @lru_cache(maxsize=4096)

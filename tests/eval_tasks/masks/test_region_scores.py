@@ -34,7 +34,7 @@ EMPTY = np.zeros((20, 20))
         # Three columns further: one column of each is more than two pixels from the other.
         (square(4, 7, 4), square(4, 4, 4), 4 / 28, 3 / 4),
         (square(0, 0, 4), square(12, 12, 4), 0, 0),
-        # A frame of 9 with an edge of 2 (56 pixels) around a square of 5, whose boundary leaves its centre (24 pixels):
+        # A frame of 9 with an edge of 2 (56 pixels) around a square of 5, whose boundary leaves its centre (24):
         # each pixel of the inner one lies within two steps of the outer one; of the outermost 32, three at each corner
         # take more than two steps to the inner one.
         (square(6, 6, 5), square(4, 4, 9), 25 / 81, 2 * 1 * (44 / 56) / (1 + 44 / 56)),
