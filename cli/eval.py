@@ -126,6 +126,7 @@ def run(args: argparse.Namespace) -> None:
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
+    from ..eval_tasks.evaluation import pool_groups
     from ..eval_tasks.report.table import format_report
 
     models = args.models or [args.model]
@@ -138,6 +139,10 @@ def run(args: argparse.Namespace) -> None:
         if args.answers:
             parts = (names[model], task if len(own or tasks) > 1 else "")
             _write_answers(args.answers, parts, evaluation)
+    for group, pooled in pool_groups(runs, args.skip_missing).items():
+        runs[group] = pooled
+        for model, evaluation in pooled.items():
+            print(format_report(evaluation.report, title=f"{group}: {model}, {args.latents} latents"), end="\n\n")
     for line in compare_models(runs, args.skip_missing):
         print(line)
     reports = {task: {model: one.report for model, one in by_model.items()} for task, by_model in runs.items()}
