@@ -107,7 +107,9 @@ def run(args: argparse.Namespace) -> None:
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
+    from ..eval_tasks.journal import open_journal
     from ..eval_tasks.report.table import format_report
+    from ..eval_tasks.unanswered import response_for
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
@@ -115,11 +117,19 @@ def run(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
+    answer = partial(
+        predict,
+        model,
+        processor,
+        batch_size=args.batch_size,
+        latent_transform=latent_transform(args.latents),
+        describe_failure=response_for,
+        journal=open_journal(model, processor, {"latents": args.latents}),
+    )
     reports: dict[str, dict[str, dict]] = {}
     for task in own or tasks:
-        benchmark = None if own else tasks[task]
-        rows = own[task] if own else _benchmark_rows(benchmark, args)
-        evaluation = _evaluate(model, processor, rows, benchmark, args)
+        rows = own[task] if own else _benchmark_rows(tasks[task], args)
+        evaluation = _evaluate(answer, processor, rows, tasks.get(task), args)
         reports[task] = {str(args.model): evaluation.report}
         print(format_report(evaluation.report, title=f"{task}: {args.model}, {args.latents} latents"), end="\n\n")
         if args.answers:
@@ -148,24 +158,16 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
 
 
 def _evaluate(
-    model, processor, rows: "Dataset", benchmark: "Benchmark | None", args: argparse.Namespace
+    answer: Callable[..., list[str | None]],
+    processor,
+    rows: "Dataset",
+    benchmark: "Benchmark | None",
+    args: argparse.Namespace,
 ) -> "Evaluation":
     from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
-    from ..eval_tasks.journal import open_journal
-    from ..eval_tasks.unanswered import response_for
 
     length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
-    ask: Callable = partial(
-        predict,
-        model,
-        processor,
-        batch_size=args.batch_size,
-        max_new_tokens=length,
-        latent_transform=latent_transform(args.latents),
-        benchmark=benchmark,
-        describe_failure=response_for,
-        journal=open_journal(model, processor, {"latents": args.latents}),
-    )
+    ask = partial(answer, benchmark=benchmark, max_new_tokens=length)
     shown = Shown(args.video, args.options, args.seed)
     controls = all_controls(args.seed) if args.controls else []
     evaluation = evaluate(ask, rows, benchmark, shown, controls, args.ask_again, args.skip_missing)
