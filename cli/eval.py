@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from ..eval_tasks.benchmark import Benchmark
     from ..eval_tasks.evaluation import Evaluation
-    from ..eval_tasks.journal import Journal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,17 +152,26 @@ def _evaluate_model(
     args: argparse.Namespace, own: Mapping[str, "Dataset"], name: str, device: str
 ) -> Iterator[tuple[str, "Evaluation"]]:
     from ..eval_tasks.journal import open_journal
+    from ..eval_tasks.unanswered import response_for
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
     model, processor = load_model(name)
     model.to(device)
-    journal = open_journal(model, processor, {"latents": args.latents})
+    answer = partial(
+        predict,
+        model,
+        processor,
+        batch_size=args.batch_size,
+        latent_transform=latent_transform(args.latents),
+        describe_failure=response_for,
+        journal=open_journal(model, processor, {"latents": args.latents}),
+    )
     for task in own or expand_tasks(args.tasks):
         benchmark = None if own else find_benchmark(task)
         rows = own[task] if own else _benchmark_rows(benchmark, args)
         rows, overlap = report_overlap(rows, task, benchmark, args)
-        evaluation = _evaluate(model, processor, rows, benchmark, args, journal)
+        evaluation = _evaluate(answer, processor, rows, benchmark, args)
         if overlap:
             evaluation.report["overlap"] = overlap
         yield task, evaluation
@@ -196,28 +204,16 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
 
 
 def _evaluate(
-    model,
+    answer: Callable[..., list[str | None]],
     processor,
     rows: "Dataset",
     benchmark: "Benchmark | None",
     args: argparse.Namespace,
-    journal: "Journal | None",
 ) -> "Evaluation":
     from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
-    from ..eval_tasks.unanswered import response_for
 
     length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
-    ask: Callable = partial(
-        predict,
-        model,
-        processor,
-        batch_size=args.batch_size,
-        max_new_tokens=length,
-        latent_transform=latent_transform(args.latents),
-        benchmark=benchmark,
-        describe_failure=response_for,
-        journal=journal,
-    )
+    ask = partial(answer, benchmark=benchmark, max_new_tokens=length)
     shown = Shown(args.video, args.options, args.seed)
     controls = all_controls(args.seed) if args.controls else []
     evaluation = evaluate(ask, rows, benchmark, shown, controls, args.ask_again, args.skip_missing)

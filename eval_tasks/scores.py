@@ -7,7 +7,7 @@ from typing import Any
 from ..modeling.errors import InputError
 from ..modeling.row_rules import answer_fault, comparable_text, name_row, options_fault
 from ..modeling.tokens import OPTION_LETTERS
-from .answers import Policy, extract_answer
+from .answers import Policy, Rule, extract_answer
 from .statistics import accuracy_interval, macro_interval, shares_videos, wilson_interval
 from .unanswered import Reason, reason_not_asked
 
@@ -37,7 +37,7 @@ class Verdict:
         return self.letter is None and self.not_asked is None
 
 
-def judge(row: Mapping, policy: Policy = "tolerant", rule: str | None = None) -> Verdict:
+def judge(row: Mapping, policy: Policy = "tolerant", rule: Rule | None = None) -> Verdict:
     """Judge the response of one row.
 
     Args:
@@ -66,7 +66,7 @@ def judge(row: Mapping, policy: Policy = "tolerant", rule: str | None = None) ->
     )
 
 
-def is_correct(row: Mapping, policy: Policy = "tolerant", rule: str | None = None) -> bool:
+def is_correct(row: Mapping, policy: Policy = "tolerant", rule: Rule | None = None) -> bool:
     """Whether a row's `response` chooses its `answer` among its `options`; see `judge`."""
     return judge(row, policy, rule).correct
 
@@ -74,7 +74,7 @@ def is_correct(row: Mapping, policy: Policy = "tolerant", rule: str | None = Non
 def score(
     rows: Sequence[Mapping],
     policy: Policy = "tolerant",
-    rule: str | None = None,
+    rule: Rule | None = None,
     skip_missing: bool = False,
     verdicts: Sequence[Verdict] | None = None,
 ) -> dict:
