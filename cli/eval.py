@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.controls import OPTION_ORDERS, VIDEO_CONTROLS
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
-from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, find_benchmark
+from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
 from ..modeling.atomic import atomic_path, check_writable
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
+from .eval_masks import add_masks_argument, score_masks
+from .eval_models import check_models, choose_devices, compare_models, run_models
 from .input_checks import check_dataset, check_model, check_seed
 from .report_arguments import add_report_arguments, check_report_arguments, write_reports
 from .training_run import load_rows
@@ -25,11 +27,20 @@ if TYPE_CHECKING:
 
     from ..eval_tasks.benchmark import Benchmark
     from ..eval_tasks.evaluation import Evaluation
+    from ..eval_tasks.journal import Journal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    models = parser.add_mutually_exclusive_group(required=True)
+    models.add_argument("--model", metavar="DIR", help="folder of a saved model")
+    models.add_argument(
+        "--models",
+        nargs="+",
+        metavar="DIR",
+        help="several, which are compared in pairs; one on each GPU if there are any",
+    )
+    add_masks_argument(models)
     questions = parser.add_mutually_exclusive_group()
     known = ", ".join(BENCHMARKS)
     questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
@@ -60,7 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="stop",
         help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
     )
-    parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
+    parser.add_argument(
+        "--device",
+        help="where to run (default: the first GPU if there is one, else cpu); with --models several, comma-separated",
+    )
     add_report_arguments(parser)
     parser.add_argument(
         "--answers",
@@ -103,38 +117,45 @@ def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answer the tasks' rows, print a report for each task, and write what the options ask for."""
+    if args.masks:
+        score_masks(args)
+        return
     tasks = _check(args)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
-    from ..eval_tasks.journal import open_journal
     from ..eval_tasks.report.table import format_report
-    from ..eval_tasks.unanswered import response_for
+
+    models = args.models or [args.model]
+    devices = choose_devices(args.device, len(models)) if args.models else [choose_device(args.device)]
+    names = _distinct_names(models)
+    runs: dict[str, dict[str, Evaluation]] = {}
+    for model, task, evaluation in run_models(partial(_evaluate_model, args, own), models, devices):
+        runs.setdefault(task, {})[model] = evaluation
+        print(format_report(evaluation.report, title=f"{task}: {model}, {args.latents} latents"), end="\n\n")
+        if args.answers:
+            parts = (names[model], task if len(own or tasks) > 1 else "")
+            _write_answers(args.answers, parts, evaluation)
+    for line in compare_models(runs, args.skip_missing):
+        print(line)
+    reports = {task: {model: one.report for model, one in by_model.items()} for task, by_model in runs.items()}
+    write_reports(args, reports, _head(args, reports))
+
+
+def _evaluate_model(
+    args: argparse.Namespace, own: Mapping[str, "Dataset"], name: str, device: str
+) -> Iterator[tuple[str, "Evaluation"]]:
+    from ..eval_tasks.journal import open_journal
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-
-    device = choose_device(args.device)
-    model, processor = load_model(args.model)
+    model, processor = load_model(name)
     model.to(device)
-    answer = partial(
-        predict,
-        model,
-        processor,
-        batch_size=args.batch_size,
-        latent_transform=latent_transform(args.latents),
-        describe_failure=response_for,
-        journal=open_journal(model, processor, {"latents": args.latents}),
-    )
-    reports: dict[str, dict[str, dict]] = {}
-    for task in own or tasks:
-        rows = own[task] if own else _benchmark_rows(tasks[task], args)
-        evaluation = _evaluate(answer, processor, rows, tasks.get(task), args)
-        reports[task] = {str(args.model): evaluation.report}
-        print(format_report(evaluation.report, title=f"{task}: {args.model}, {args.latents} latents"), end="\n\n")
-        if args.answers:
-            _write_answers(args.answers, task if len(own or tasks) > 1 else "", evaluation)
-    write_reports(args, reports, _head(args))
+    journal = open_journal(model, processor, {"latents": args.latents})
+    for task in own or expand_tasks(args.tasks):
+        benchmark = None if own else find_benchmark(task)
+        rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
+        yield task, _evaluate(model, processor, rows, benchmark, args, journal)
 
 
 def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
@@ -150,24 +171,41 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
     check_report_arguments(args)
     if args.answers:
         check_writable(args.answers)
-    tasks = {} if args.dataset else {task: find_benchmark(task) for task in args.tasks.split(",")}
+    tasks = {} if args.dataset else {task: find_benchmark(task) for task in expand_tasks(args.tasks)}
     if args.dataset:
         check_dataset(args.dataset, "grpo", "test")
-    check_model(args.model)
+    for model in args.models or [args.model]:
+        check_model(model)
+    if args.models:
+        check_models(args.models)
+        if args.eval_results:
+            raise InputError("--eval-results belongs to one model: give --model in place of --models")
     return tasks
 
 
 def _evaluate(
-    answer: Callable[..., list[str | None]],
+    model,
     processor,
     rows: "Dataset",
     benchmark: "Benchmark | None",
     args: argparse.Namespace,
+    journal: "Journal | None",
 ) -> "Evaluation":
     from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
+    from ..eval_tasks.unanswered import response_for
 
     length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
-    ask = partial(answer, benchmark=benchmark, max_new_tokens=length)
+    ask: Callable = partial(
+        predict,
+        model,
+        processor,
+        batch_size=args.batch_size,
+        max_new_tokens=length,
+        latent_transform=latent_transform(args.latents),
+        benchmark=benchmark,
+        describe_failure=response_for,
+        journal=journal,
+    )
     shown = Shown(args.video, args.options, args.seed)
     controls = all_controls(args.seed) if args.controls else []
     evaluation = evaluate(ask, rows, benchmark, shown, controls, args.ask_again, args.skip_missing)
@@ -198,7 +236,7 @@ def _checked(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
     return validate_rows(_limited(rows, args), "eval", args.on_bad_row)
 
 
-def _head(args: argparse.Namespace) -> Mapping[str, object]:
+def _head(args: argparse.Namespace, reports: Mapping[str, Mapping[str, dict]]) -> Mapping[str, object]:
     from ..eval_tasks.report.build import library_versions
 
     settings = {
@@ -209,13 +247,29 @@ def _head(args: argparse.Namespace) -> Mapping[str, object]:
         "limit": args.limit,
         "on_bad_row": args.on_bad_row,
     }
-    return {"model": str(args.model), "settings": settings, "versions": library_versions()}
+    head = {"model": str((args.models or [args.model])[0]), "settings": settings, "versions": library_versions()}
+    if not args.models:
+        return head
+    # Beside the first one's scores under `tasks` those of all.
+    by_model = {model: {task: runs[model] for task, runs in reports.items()} for model in args.models}
+    return {**head, "models": by_model}
 
 
-def _write_answers(place: str, task: str, evaluation: "Evaluation") -> None:
+def _distinct_names(models: Sequence[str]) -> dict[str, str]:
+    """For each of several models a name for its files: its folder's, with its place where two have the same."""
+    if len(models) == 1:
+        return {models[0]: ""}
+    short = [Path(model).name for model in models]
+    return {
+        model: name if short.count(name) == 1 else f"{number}-{name}"
+        for number, (model, name) in enumerate(zip(models, short, strict=True), start=1)
+    }
+
+
+def _write_answers(place: str, names: Sequence[str], evaluation: "Evaluation") -> None:
     path = Path(place)
     for control, answers in evaluation.answers.items():
-        parts = [path.stem, task, "" if len(evaluation.answers) == 1 or control == "own" else control]
+        parts = [path.stem, *names, "" if len(evaluation.answers) == 1 or control == "own" else control]
         name = "-".join(part.replace(" ", "-").replace("/", "-") for part in parts if part)
         with atomic_path(path.with_name(name + path.suffix)) as temporary:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in answers)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VIDEO_CONTROLS = ("own", "none", "first", "shuffled")
 OPTION_ORDERS = ("own", "shuffled")
 # What a row shows: frames, or a file and the part of it that is shown.
-_SHOWN = ("frames", "timestamps", "video", "start", "end", "hidden_tail")
+_SHOWN = ("frames", "timestamps", "video", "frame_folder", "start", "end", "hidden_tail")
 _MEDIA = ("video", "image")
 
 

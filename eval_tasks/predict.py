@@ -88,8 +88,9 @@ def respond(
         with tqdm(
             total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
         ) as bar:
-            while bar.n < len(order):
-                chosen = order[bar.n : bar.n + answering.batch_size]
+            waiting = order
+            while waiting:
+                chosen, waiting = waiting[: answering.batch_size], waiting[answering.batch_size :]
                 answers = answering.answer([prompts[index] for index in chosen])
                 for index, answer in zip(chosen, answers, strict=True):
                     responses[index] = answer

@@ -25,7 +25,7 @@ def build_report(
     rows: Sequence[Mapping],
     rule: str | None = None,
     skip_missing: bool = False,
-    summaries: Mapping[str, Callable[[Sequence[Mapping]], float]] | None = None,
+    summaries: Mapping[str, Callable[[Sequence[Mapping]], float | None]] | None = None,
 ) -> dict:
     """Score responses by both readings.
 
@@ -51,7 +51,11 @@ def build_report(
         **score(rows, "tolerant", skip_missing=skip_missing, verdicts=careful),
         "strict": {key: value for key, value in other.items() if key != "tasks"},
         "readings_differ": sum(a.correct != b.correct for a, b in zip(careful, strict, strict=True)),
-        "summaries": {name: float(summary(judged)) for name, summary in (summaries or {}).items()},
+        "summaries": {
+            name: float(value)
+            for name, summary in (summaries or {}).items()
+            if (value := summary(judged)) is not None  # no row of this kind
+        },
     }
 
 
