@@ -50,6 +50,8 @@ def judge(row: Mapping, policy: Policy = "tolerant", rule: Rule | None = None) -
         InputError: If the row has no key among its options; the line names the row.
     """
     options, answer = row["options"], row["answer"]
+    if isinstance(options, (list, tuple)):  # published files have options that are numbers
+        options = [str(option) if isinstance(option, (int, float)) else option for option in options]
     with name_row(row):
         fault = options_fault(options, unique=False) or answer_fault(answer, options)
         if fault or not len(options):

@@ -81,6 +81,11 @@ def test_equal_options_are_right_alike():
     assert judge(row(answer="A", options=twice)).chance == 0.5
 
 
+def test_options_that_are_numbers_are_read():
+    assert is_correct(row(answer="B", response="It turns 3 times. The answer is (B).", options=(1, 3, 5, 7)))
+    assert not is_correct(row(answer="B", response="The answer is (C).", options=(1, 3, 5, 7)))
+
+
 def test_macro_is_the_mean_of_the_tasks():
     rows = [row()] * 9 + [row(response="<answer>A</answer>")] + [row(task="few", response="<answer>A</answer>")] * 2
     scores = score(rows)
