@@ -13,6 +13,7 @@ import yaml
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, ModelCard
 
+from fourdthinker.eval_tasks.report.build import build_report, report_controls
 from fourdthinker.eval_tasks.scores import score
 from fourdthinker.hub_cards import dataset_card, model_card
 from fourdthinker.hub_cards.rendering import fence, inline
@@ -98,6 +99,24 @@ def test_scores_in_header_and_table_are_the_result(folder, scores):
 
 def test_one_result_alone(folder, scores):
     assert "| evaluation | all | 8 |" in str(model_card(folder, scores=scores["fourd_world"]))
+
+
+def test_a_card_says_what_the_video_is_worth_or_that_nothing_shows_it(folder, scores):
+    assert "- fourd_world: No blind control was run: nothing here shows that" in str(model_card(folder, scores=scores))
+    rows = [{"id": str(n), "task": "t", "options": ["a", "b"], "answer": "A", "response": "A"} for n in range(20)]
+    blind = [{**row, "response": "B"} for row in rows]
+    report = {**build_report(rows, skip_missing=True), "controls": report_controls(rows, {"video none": blind})}
+    card = str(model_card(folder, scores={"bench": report}))
+    assert "- bench: The video is worth +100.0 points" in card and "No blind control" not in card
+    assert "- bench: 0 rows whose video is missing or unreadable are left out of n" in card
+
+
+def test_scores_of_earlier_versions_still_make_a_card(folder, scores):
+    old = json.loads(json.dumps(scores["fourd_world"]))
+    for numbers in (old, *old["tasks"].values()):
+        for name in ("unreadable", "macro", "macro_interval", "rule", "skip_missing", "interval_method", "videos"):
+            numbers.pop(name, None)
+    assert "| fourd_world | all | 8 |" in str(model_card(folder, scores={"fourd_world": old}))
 
 
 def test_bare_model_card(folder):
