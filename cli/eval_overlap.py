@@ -20,7 +20,7 @@ def add_overlap_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check-overlap",
         metavar="DATA",
-        help="training rows (a file or a folder, as for `fourdthinker dift`): name the questions whose video or "
+        help="training rows (a file or a folder, as for `dift` and `grpo`): name the questions whose video or "
         "wording is among them, copies that were re-encoded, resized, cropped by up to 10 %% or mirrored included",
     )
     parser.add_argument("--drop-overlap", action="store_true", help="score the other questions only")
@@ -62,9 +62,17 @@ def report_overlap(
     def training_frames(row: Mapping[str, Any]) -> "list[Image.Image] | None":
         return row_clip(row).frames if row["frames"] else None
 
-    training_rows = load_rows(args.check_overlap, "dift", "train")
+    training_rows = _training_rows(args.check_overlap)
     overlaps = find_overlap(rows, training_rows, row_frames, training_frames)
     print(format_overlap(overlaps, len(rows), task, args.check_overlap), end="\n\n")
     kept = rows.select(clean_rows(rows, overlaps)) if args.drop_overlap else rows
     entries = [asdict(overlap) for overlap in overlaps]
     return kept, {"data": args.check_overlap, "overlapping": entries, "dropped": len(rows) - len(kept)}
+
+
+def _training_rows(data: str) -> "Dataset":
+    """Rows of either stage: those of 4DRL need no response."""
+    try:
+        return load_rows(data, "dift", "train")
+    except InputError:
+        return load_rows(data, "grpo", "train")

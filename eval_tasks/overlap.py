@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a clip's length, at which frames are compared
-_THUMBNAIL, _SIDE, _KEPT = 128, 32, 8  # pixels of what is cropped, of what is hashed, and frequencies kept a side
+_THUMBNAIL, _SIDE, _KEPT = 128, 32, 12  # pixels of what is cropped, of what is hashed, and frequencies kept a side
 _BITS = _KEPT * _KEPT * len(_FRACTIONS)
-# Of all bits, the share up to which two clips count as one: copies measured 1 to 12 %, different clips 20 % and more.
+# Of all bits, the share up to which two clips count as one. Copies, cropped and mirrored, measured up to 11 %,
+# different clips of one rendered world, which are more alike than real videos, 26 % and more.
 _ALIKE = 0.16
 _PLAIN = 2.0  # deviation of grey values, of 255: a frame that shows nothing has a hash of noise
-_CHUNK = 256
+_PLACES = (0, 0.25, 0.5, 0.75, 1)  # of a window, from one end of the frame to the other
+_CHUNK = 128  # clips whose hashes are unpacked at once
 _WORD = re.compile(r"[^\W_]+(?:\.\d+)?")
 _GRAM = 8  # words of a stretch that two questions must share
 _TEMPLATE = 5  # a stretch that more questions use is a template's
@@ -99,7 +101,9 @@ def clean_rows(rows: Sequence[Mapping[str, Any]], overlaps: Iterable[Overlap]) -
 def video_hashes(
     rows: Sequence[Mapping[str, Any]], frames: Callable[[Mapping[str, Any]], Sequence["Image.Image"] | None]
 ) -> list["np.ndarray | None"]:
-    """Hashes of each row's video: booleans of shape `(windows, _BITS)`, the whole frame first; `None` for no video.
+    """Hashes of each row's video, packed: bytes of shape `(2, windows, _BITS / 8)`; `None` for no video.
+
+    The second half is of the mirrored video; the first window is the whole frame.
 
     Rows that name the same `video` share one array.
     """
@@ -132,7 +136,8 @@ def _hash_clip(frames: Sequence["Image.Image"]) -> "np.ndarray | None":
     pixels = np.concatenate([pixels, pixels[..., ::-1]])  # and mirrored
     basis = _cosines()
     waves = (basis @ pixels @ basis.T).reshape(*pixels.shape[:2], -1)
-    return (waves > np.median(waves, axis=-1, keepdims=True)).reshape(len(pixels), _BITS)
+    bits = (waves > np.median(waves, axis=-1, keepdims=True)).reshape(2, -1, _BITS)
+    return np.packbits(bits, axis=-1)
 
 
 @cache
@@ -141,7 +146,7 @@ def _windows() -> list[tuple[float, float, float, float]]:
     boxes = [(0.0, 0.0, float(_THUMBNAIL), float(_THUMBNAIL))]
     for width, height in ((0.95, 0.95), (0.9, 0.9), (0.9, 1.0), (1.0, 0.9)):
         spans = [
-            sorted({round(place * (1 - share) * _THUMBNAIL, 3) for place in (0, 0.5, 1)}) for share in (width, height)
+            sorted({round(place * (1 - share) * _THUMBNAIL, 3) for place in _PLACES}) for share in (width, height)
         ]
         for left, top in product(*spans):
             boxes.append((left, top, left + width * _THUMBNAIL, top + height * _THUMBNAIL))
@@ -166,28 +171,34 @@ def _alike_videos(
     import numpy as np
 
     others = [number for number, known in enumerate(training_hashes) if known is not None]
-    if not others:
-        return
-    # The whole frames of one side against all windows of the other, both ways.
-    wholes = np.stack([training_hashes[number][0] for number in others]).astype(np.float32)
-    for row, known in zip(rows, hashes, strict=True):
-        if known is None:
-            continue
-        distances = _differing(known.astype(np.float32), wholes).min(axis=0)
-        for start in range(0, len(others), _CHUNK):
-            some = np.stack([training_hashes[number] for number in others[start : start + _CHUNK]]).astype(np.float32)
-            reverse = _differing(known[:1].astype(np.float32), some.reshape(-1, _BITS)).reshape(len(some), -1)
-            end = start + len(some)
-            distances[start:end] = np.minimum(distances[start:end], reverse.min(axis=1))
-        best = int(distances.argmin())
-        if distances[best] <= _ALIKE * _BITS:
-            likeness = 1 - float(distances[best]) / _BITS
-            yield Overlap(str(row["id"]), str(training_rows[others[best]]["id"]), "video", likeness)
+    best: dict[int, tuple[float, int]] = {}
+    for start in range(0, len(others), _CHUNK):
+        some = others[start : start + _CHUNK]
+        windows = _unpack(np.stack([training_hashes[number][0] for number in some]))
+        wholes = windows.reshape(len(some), -1, _BITS)[:, 0]
+        for place, known in enumerate(hashes):
+            if known is None:
+                continue
+            # Either may be cut out of the other: all windows of one against the whole frames of the other.
+            likeness = np.maximum(
+                (_unpack(known) @ wholes.T).max(axis=0),
+                (_unpack(known[:, 0]) @ windows.T).max(axis=0).reshape(len(some), -1).max(axis=1),
+            )
+            closest = int(likeness.argmax())
+            best[place] = max(
+                best.get(place, (-1.0, 0)), (float(likeness[closest]) / _BITS, -some[closest])
+            )  # first of equals
+    for place, (likeness, other) in sorted(best.items()):
+        share = (1 + likeness) / 2
+        if share >= 1 - _ALIKE:
+            yield Overlap(str(rows[place]["id"]), str(training_rows[-other]["id"]), "video", share)
 
 
-def _differing(left: "np.ndarray", right: "np.ndarray") -> "np.ndarray":
-    """How many bits differ, for all pairs of two lists of hashes."""
-    return left.sum(axis=1)[:, None] + right.sum(axis=1)[None] - 2 * (left @ right.T)
+def _unpack(packed: "np.ndarray") -> "np.ndarray":
+    """Bits as 1 and -1, one hash a line, so that a product of two counts equal bits less different ones."""
+    import numpy as np
+
+    return 2 * np.unpackbits(packed, axis=-1).reshape(-1, _BITS).astype(np.float32) - 1
 
 
 def _alike_questions(

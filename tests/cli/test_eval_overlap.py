@@ -1,0 +1,62 @@
+"""`fourdthinker eval --check-overlap` names the questions that a training set holds, before anything is scored."""
+
+import argparse
+import json
+
+import pytest
+from datasets import Dataset
+from PIL import Image
+
+from fourdthinker.cli.eval_overlap import check_overlap_arguments, report_overlap
+from fourdthinker.modeling.errors import InputError
+
+from ..eval_tasks.test_overlap import make_clip
+
+
+def save_frames(folder, seed: int) -> list[str]:
+    paths = [folder / f"{seed}_{number}.png" for number in range(3)]
+    for path, frame in zip(paths, make_clip(seed, 3), strict=True):
+        frame.save(path)
+    return [str(path) for path in paths]
+
+
+def question(name: str, frames: list) -> dict:
+    times = {"timestamps": [0.0, 1.0, 2.0]}
+    return {
+        "id": name,
+        "task": "x",
+        "question": f"Which way, {name}?",
+        "options": ["up", "down"],
+        "frames": frames,
+        **times,
+    }
+
+
+def arguments(**values) -> argparse.Namespace:
+    return argparse.Namespace(**{"check_overlap": None, "drop_overlap": False, **values})
+
+
+def test_overlapping_rows_are_named_and_dropped(tmp_path, capsys):
+    training = tmp_path / "training.jsonl"
+    rows = [{**question(f"train {seed}", save_frames(tmp_path, seed)), "answer": "A"} for seed in (1, 2)]
+    training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    mirrored = [frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for frame in make_clip(2, 3)]
+    benchmark = Dataset.from_list([question("held out", make_clip(3, 3)), question("leaked", mirrored)])
+    kept, overlap = report_overlap(benchmark, "x", None, arguments(check_overlap=str(training), drop_overlap=True))
+    assert kept["id"][:] == ["held out"]
+    assert overlap["dropped"] == 1
+    assert [(entry["row"], entry["other"], entry["kind"]) for entry in overlap["overlapping"]] == [
+        ("leaked", "train 2", "video")
+    ]
+    assert "1 of 2 rows overlap" in capsys.readouterr().out
+
+
+def test_rows_stay_where_nothing_is_asked_for(tmp_path):
+    assert report_overlap("rows", "x", None, arguments()) == ("rows", None)
+
+
+def test_wrong_arguments_end_in_one_line(tmp_path):
+    with pytest.raises(InputError, match="--drop-overlap needs --check-overlap"):
+        check_overlap_arguments(arguments(drop_overlap=True))
+    with pytest.raises(InputError, match="no such file or folder"):
+        check_overlap_arguments(arguments(check_overlap=str(tmp_path / "none.jsonl")))
