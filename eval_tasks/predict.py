@@ -179,7 +179,7 @@ class Answering:
                         "memory does not suffice for one conversation: give fewer max_frames, max_pixels or "
                         "max_new_tokens"
                     ) from error
-                self.batch_size = len(part) // 2
+                self.batch_size = (len(part) + 1) // 2
                 logger.warning("out of memory: going on with %d rows at once", self.batch_size)
                 answers = {}
             if not answers:
