@@ -18,6 +18,7 @@ from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
 from .eval_masks import add_masks_argument, score_masks
 from .eval_models import check_models, choose_devices, compare_models, run_models
+from .eval_overlap import add_overlap_arguments, check_overlap_arguments, report_overlap
 from .input_checks import check_dataset, check_model, check_seed
 from .report_arguments import add_report_arguments, check_report_arguments, write_reports
 from .training_run import load_rows
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from ..eval_tasks.benchmark import Benchmark
     from ..eval_tasks.evaluation import Evaluation
-    from ..eval_tasks.journal import Journal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         help="where to run (default: the first GPU if there is one, else cpu); with --models several, comma-separated",
     )
+    add_overlap_arguments(parser)
     add_report_arguments(parser)
     parser.add_argument(
         "--answers",
@@ -124,6 +125,7 @@ def run(args: argparse.Namespace) -> None:
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
+    from ..eval_tasks.evaluation import pool_groups
     from ..eval_tasks.report.table import format_report
 
     models = args.models or [args.model]
@@ -136,6 +138,10 @@ def run(args: argparse.Namespace) -> None:
         if args.answers:
             parts = (names[model], task if len(own or tasks) > 1 else "")
             _write_answers(args.answers, parts, evaluation)
+    for group, pooled in pool_groups(runs, args.skip_missing).items():
+        runs[group] = pooled
+        for model, evaluation in pooled.items():
+            print(format_report(evaluation.report, title=f"{group}: {model}, {args.latents} latents"), end="\n\n")
     for line in compare_models(runs, args.skip_missing):
         print(line)
     reports = {task: {model: one.report for model, one in by_model.items()} for task, by_model in runs.items()}
@@ -146,16 +152,29 @@ def _evaluate_model(
     args: argparse.Namespace, own: Mapping[str, "Dataset"], name: str, device: str
 ) -> Iterator[tuple[str, "Evaluation"]]:
     from ..eval_tasks.journal import open_journal
+    from ..eval_tasks.unanswered import response_for
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
     model, processor = load_model(name)
     model.to(device)
-    journal = open_journal(model, processor, {"latents": args.latents})
+    answer = partial(
+        predict,
+        model,
+        processor,
+        batch_size=args.batch_size,
+        latent_transform=latent_transform(args.latents),
+        describe_failure=response_for,
+        journal=open_journal(model, processor, {"latents": args.latents}),
+    )
     for task in own or expand_tasks(args.tasks):
         benchmark = None if own else find_benchmark(task)
         rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
-        yield task, _evaluate(model, processor, rows, benchmark, args, journal)
+        rows, overlap = report_overlap(rows, task, benchmark, args)
+        evaluation = _evaluate(answer, processor, rows, benchmark, args)
+        if overlap:
+            evaluation.report["overlap"] = overlap
+        yield task, evaluation
 
 
 def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
@@ -169,6 +188,7 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
     check_seed(args.seed)
     check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
     check_report_arguments(args)
+    check_overlap_arguments(args)
     if args.answers:
         check_writable(args.answers)
     tasks = {} if args.dataset else {task: find_benchmark(task) for task in expand_tasks(args.tasks)}
@@ -184,28 +204,16 @@ def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
 
 
 def _evaluate(
-    model,
+    answer: Callable[..., list[str | None]],
     processor,
     rows: "Dataset",
     benchmark: "Benchmark | None",
     args: argparse.Namespace,
-    journal: "Journal | None",
 ) -> "Evaluation":
     from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
-    from ..eval_tasks.unanswered import response_for
 
     length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
-    ask: Callable = partial(
-        predict,
-        model,
-        processor,
-        batch_size=args.batch_size,
-        max_new_tokens=length,
-        latent_transform=latent_transform(args.latents),
-        benchmark=benchmark,
-        describe_failure=response_for,
-        journal=journal,
-    )
+    ask = partial(answer, benchmark=benchmark, max_new_tokens=length)
     shown = Shown(args.video, args.options, args.seed)
     controls = all_controls(args.seed) if args.controls else []
     evaluation = evaluate(ask, rows, benchmark, shown, controls, args.ask_again, args.skip_missing)

@@ -117,10 +117,8 @@ def decode(processor, messages: Messages, cache: dict[str, "Clip"]) -> Conversat
     for video, block in zip(videos, blocks, strict=True):
         if video not in cache:
             cache[video] = read_clip(block)
-    # Tasks word their prompts themselves, those of this package with the suffix of training.
-    text = processor.apply_chat_template(
-        drop_videos(messages), tokenize=False, add_generation_prompt=True, add_prompt_suffix=False
-    )
+    # Without videos of their own the messages get no prompt suffix: tasks word their prompts themselves.
+    text = processor.apply_chat_template(drop_videos(messages), tokenize=False, add_generation_prompt=True)
     return Conversation(text, [cache[video] for video in videos], read_images(messages), videos)
 
 

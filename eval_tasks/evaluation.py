@@ -10,6 +10,7 @@ from .controls import ControlledRows
 from .report.build import build_report, data_hash, question_rows, report_controls
 from .sampling import Sampling
 from .scores import judge
+from .tasks import BENCHMARKS
 from .unanswered import reason_not_asked
 
 if TYPE_CHECKING:
@@ -108,6 +109,52 @@ def evaluate(
     if controls:
         others = {control.name: answers[control.name] for control in controls}
         report["controls"] = report_controls(own, others, skip_missing)
+    return Evaluation(report, answers)
+
+
+def pool_groups(
+    runs: Mapping[str, Mapping[str, Evaluation]], skip_missing: bool = False
+) -> dict[str, dict[str, Evaluation]]:
+    """The outcome on all questions of a group of benchmarks together, each question counted once.
+
+    Args:
+        runs (`Mapping[str, Mapping[str, Evaluation]]`): The outcome by benchmark and model.
+        skip_missing (`bool`, *optional*, defaults to `False`): As for `score`.
+
+    Returns:
+        `dict[str, dict[str, Evaluation]]`: The outcome by group and model, for the groups of which all benchmarks were
+        run. Ids begin with the benchmark's name, since they are unique in a benchmark alone.
+    """
+    members: dict[str, list[Benchmark]] = {}
+    for benchmark in BENCHMARKS.values():
+        if benchmark.group:
+            members.setdefault(benchmark.group, []).append(benchmark)
+    whole = {group: parts for group, parts in members.items() if all(part.name in runs for part in parts)}
+    return {
+        group: {
+            model: _pool({part.name: runs[part.name][model] for part in parts}, parts[0].rule, skip_missing)
+            for model in runs[parts[0].name]
+        }
+        for group, parts in whole.items()
+    }
+
+
+def _pool(evaluations: Mapping[str, Evaluation], rule: str | None, skip_missing: bool) -> Evaluation:
+    first = next(iter(evaluations.values()))
+    answers = {
+        shown: [
+            {**row, "id": f"{name}/{row['id']}"}
+            for name, evaluation in evaluations.items()
+            for row in evaluation.answers[shown]
+        ]
+        for shown in first.answers
+    }
+    own, *others = answers
+    report = build_report(answers[own], rule, skip_missing)
+    report |= {key: first.report[key] for key in ("input", "settings") if key in first.report}
+    report["data"] = {"rows": len(answers[own]), "sha256": data_hash(answers[own])}
+    if others:
+        report["controls"] = report_controls(answers[own], {other: answers[other] for other in others}, skip_missing)
     return Evaluation(report, answers)
 
 

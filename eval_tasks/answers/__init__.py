@@ -4,10 +4,12 @@ Pure Python.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 from ...modeling.offered_options import OfferedOptions
 from .benchmark_rules import RULES, Rule, read_by_rule, read_plain_letter
+from .plain_options import PlainOptions
 from .reward import read_reward_answer
 from .tolerant import read_tolerantly
 
@@ -43,14 +45,14 @@ def extract_answer(
             were offered, two to ten. Without them the letters A to D count as offered, and an option's text cannot be
             recognised. Of options that are equal the first is read.
         policy (`str`, *optional*, defaults to `"tolerant"`): `"reward"`, `"strict"` or `"tolerant"`.
-        rule (`str`, *optional*): For the policy `"strict"`, the benchmark: one of `RULES`.
+        rule (`str`, *optional*): The benchmark, one of `RULES`; only the policy `"strict"` reads it.
 
     Returns:
         `str` or `None`: An offered letter in upper case, or nothing.
 
     Raises:
         InputError: If there is one option only, or more than ten.
-        ValueError: If policy or rule are unknown, or a rule is given for another policy than `"strict"`.
+        ValueError: If policy or rule are unknown.
     """
     if isinstance(options, str):
         raise TypeError(f"options must be a sequence of texts, got the string {options[:80]!r}")
@@ -58,12 +60,19 @@ def extract_answer(
         raise ValueError(f"unknown policy {policy!r}: choose one of {', '.join(POLICIES)}")
     if rule is not None and rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}: choose one of {', '.join(RULES)}")
-    offer = OfferedOptions(options)
+    offer, plain = _read_options(None if options is None else tuple(map(str, options)))
     if not text:
         return None
     if policy == "reward":
         return read_reward_answer(text, offer)
     if policy == "tolerant":
-        return read_tolerantly(text, offer)
+        return read_tolerantly(text, plain)
     letter = read_by_rule(text, rule) if rule else read_plain_letter(text)
     return offer.letter(letter) if letter else None
+
+
+# Several models answer each question, and a model answers it many times in a rollout.
+@lru_cache(maxsize=4096)
+def _read_options(options: tuple[str, ...] | None) -> tuple[OfferedOptions, PlainOptions]:
+    offer = OfferedOptions(options)
+    return offer, PlainOptions(offer)

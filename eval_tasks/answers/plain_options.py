@@ -15,8 +15,10 @@ _LETTER_AND_REST = re.compile(
     re.DOTALL,
 )
 _MENTION = re.compile(
-    r"(?:\b([Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)\s{1,3})?(?<![A-Za-z0-9'])([(\[<]?)([A-J])(?![A-Za-z0-9'])(\s{0,2}[)\].:,;!?/>]|\Z)?"
+    r"(?:\b([Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)\s{1,3})?(?<![A-Za-z0-9'])(?<!\d\s)([(\[<]?)([A-J])(?![A-Za-z0-9'])(\s{0,2}[)\].:,;!?/>]|\Z)?"
 )
+_REASON = re.compile(r"(?:because|since|as|due to|given|based on)\b")
+_SHORT = 16  # room for brackets and spaces around a choice
 _OUTER = ' \t\n.:;,()[]<>-–—="' + BOX_OPEN + BOX_CLOSE
 _COUNTER = re.compile(r"\b(?:counter|anti)[- ]?clockwise\b")
 _NUMBERS = {word: str(n) for n, word in enumerate("zero one two three four five six seven eight nine ten".split())}
@@ -60,18 +62,22 @@ class PlainOptions:
         text = self._comparable(text)
         return self.letters[self.texts.index(text)] if text and text in self.texts else None
 
-    def choice(self, text: str) -> str | None:
+    def choice(self, text: str, trust_letter: bool = True) -> str | None:
         """The letter if the whole text is one choice: a letter, a letter with a text, or an option's text.
 
         A letter with a text that is no option's is trusted where a stop, colon or bracket marks it as one: people and
         models paraphrase. A letter with the text of another option is `UNCLEAR`.
+
+        Args:
+            text (`str`): A candidate.
+            trust_letter (`bool`, *optional*, defaults to `True`): Accept a letter with such a text.
         """
         if len(text) > self.longest:
             return None
         text = text.strip(" \t\n" + BOX_OPEN + BOX_CLOSE)
-        if match := _LETTER.fullmatch(text):
+        if len(text) < _SHORT and (match := _LETTER.fullmatch(text)):
             return self.letter(match[1])
-        if letter := self.by_text(text):
+        if len(text) < 2 * self.longest_text + _SHORT and (letter := self.by_text(text)):
             return letter
         match = _LETTER_AND_REST.fullmatch(text)
         letter = self.letter(match[1] or match[2] or match[4]) if match else None
@@ -80,21 +86,26 @@ class PlainOptions:
         rest = match[3] or match[5]
         if "\n" in rest or self.mentions(rest) - {letter}:
             return None
-        if self.contradicts(letter, rest):
+        if self._contradicts(letter, rest):
             return UNCLEAR
-        return letter if match[3] or self.starts_with_own(letter, rest) else None
+        trusted = trust_letter and (match[3] or _REASON.match(rest))
+        return letter if trusted or self.starts_with_own(letter, rest) else None
+
+    def agreed(self, letter: str, before: str, after: str) -> str:
+        """The letter, or `UNCLEAR` if the words right before it or after it are the text of another option."""
+        return UNCLEAR if self._contradicts(letter, after) or self._contradicted_by(letter, before) else letter
 
     def starts_with_own(self, letter: str, rest: str) -> bool:
         """Whether what follows a letter begins with the text of its option."""
         own = self._own(letter)
-        head = self._comparable(rest[: 2 * len(own) + 16].strip(_OUTER)) if own else ""
+        head = self._comparable(rest[: 2 * len(own) + _SHORT].strip(_OUTER)) if own else ""
         return bool(own) and head.startswith(own) and not head[len(own) : len(own) + 1].isalnum()
 
-    def contradicts(self, letter: str, rest: str) -> bool:
+    def _contradicts(self, letter: str, rest: str) -> bool:
         """Whether what follows a letter, up to the end of its sentence, is the text of another option."""
         if not self.texts or self.starts_with_own(letter, rest):
             return False
-        head = self._comparable(rest[: 2 * self.longest_text + 16].lstrip(_OUTER).partition("\n")[0])
+        head = self._comparable(rest[: 2 * self.longest_text + _SHORT].lstrip(_OUTER).partition("\n")[0])
         own = self._own(letter)
         for text in self.texts:
             if (
@@ -105,6 +116,12 @@ class PlainOptions:
             ):
                 return True
         return False
+
+    def _contradicted_by(self, letter: str, before: str) -> bool:
+        """Whether the words before a letter, as in `left (D)`, are the text of another option."""
+        tail = self._comparable(before[-2 * self.longest_text - 16 :].rstrip(_OUTER)) if self.texts else ""
+        ends = [text for text in self.texts if text and tail.endswith(text) and not tail[: -len(text)][-1:].isalnum()]
+        return bool(ends) and max(ends, key=len) != self._own(letter)
 
     def mentions(self, text: str) -> set[str]:
         """The letters that a text names as letters, offered or not; not the article "a" and the pronoun "I"."""

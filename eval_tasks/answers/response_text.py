@@ -15,12 +15,14 @@ _REASONING_TAGS = (
     ("[think]", "[/think]"),
     ("◁think▷", "◁/think▷"),
 )
-_SPECIAL = re.compile(r"<\|[A-Za-z_]{1,32}\|>")
+_SPECIAL = re.compile(r"<\|[A-Za-z_]{1,32}\|>|</?s>|<eos>|<end_of_turn>")
 _BOXED = re.compile(r"\\f?boxed\s{0,4}\{")
 _LATEX_COMMAND = re.compile(r"\\[A-Za-z]{1,32}")
 _LATEX_SYMBOL = re.compile(r"\\([%#&])|\\[^A-Za-z%#&]")
+_SPACES = re.compile(r"[ ~]{2,}")
 _MARKUP = str.maketrans({**dict.fromkeys('*_`$"“”„«»「」『』{}#'), "~": " ", "‘": "'", "’": "'"})
-_QUOTE = re.compile(r"(?<![^\W_])'|'(?![^\W_])")
+# An apostrophe inside a word stays.
+_QUOTES = (*(before + "'" for before in " \n(:"), *("'" + after for after in " \n.,:;)!?"))
 # A statement of the answer comes at the end; reading further back only costs time.
 _TAIL = 20_000
 _MOST_BOXES, _LONGEST_BOX = 64, 512
@@ -47,7 +49,7 @@ def drop_reasoning(text: str) -> str:
         ends = [lowered.find(opening, start) for opening, _ in _REASONING_TAGS]
     end = min((end for end in ends if end >= 0), default=len(text))
     spoken = text[start:end]
-    return _SPECIAL.sub("", spoken) if "<|" in spoken else spoken
+    return _SPECIAL.sub("", spoken) if "<" in spoken else spoken
 
 
 def to_plain_text(text: str) -> str:
@@ -56,13 +58,18 @@ def to_plain_text(text: str) -> str:
     `\boxed{…}` is kept as `BOX_OPEN…BOX_CLOSE`. Every other command goes and its argument stays, so that
     `\textbf{(B)}` and `\( B \)` read as what they show.
     """
-    text = text[-_TAIL:]
+    text = text[-_TAIL:].replace(BOX_OPEN, " ").replace(BOX_CLOSE, " ")
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)[-_TAIL:]
     if "\\" in text:
         text = _LATEX_SYMBOL.sub(lambda match: match[1] or " ", _LATEX_COMMAND.sub(" ", _mark_boxes(text)))
-    text = text.translate(_MARKUP)
-    return (_QUOTE.sub("", text) if "'" in text else text).strip()
+        text = _SPACES.sub(" ", text)
+    text = text.translate(_MARKUP).strip()
+    if "'" in text:
+        text = text.strip("'")
+        for quote in _QUOTES:
+            text = text.replace(quote, quote.strip("'"))
+    return text.strip()
 
 
 def _mark_boxes(text: str) -> str:

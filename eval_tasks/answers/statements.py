@@ -1,7 +1,9 @@
 """Find where a plain text states its answer: "the answer is B", "B is correct", "I choose B", a box, 答案是：B."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice, pairwise
 
 from .plain_options import UNCLEAR, PlainOptions
 from .response_text import BOX_CLOSE, BOX_OPEN
@@ -20,8 +22,10 @@ _VERBS = (
     "going with",
     "opt for",
 )
+_VERBS += ("making", "makes", "leaving", "leaves")
 _LINK = re.compile(
-    r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
+    r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?"
+    r"(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
     r"\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s))\s{0,8}",
     re.IGNORECASE,
 )
@@ -35,27 +39,40 @@ _FILLERS = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    rf"[(\[<{BOX_OPEN}]\s{{0,2}}([A-Za-z])\s{{0,2}}[)\]>{BOX_CLOSE}]|[(\[<{BOX_OPEN}]?\s{{0,2}}([A-J])(?![A-Za-z0-9'])"
+    rf"[(\[<{BOX_OPEN}]\s{{0,2}}([A-Za-z])\s{{0,2}}[)\]>{BOX_CLOSE}]|[(\[<{BOX_OPEN}]?\s{{0,2}}([A-J])(?![A-Za-z0-9']|-[a-z])"
     r"|([a-j])(?=\s{0,2}(?:[.):;,!\n]|\Z))"
 )
 _ALTERNATIVE = re.compile(
     r"\s{0,4}(?:,?\s{0,2}(?:or|and|nor|或|和)\b|/|&|,)\s{0,4}(?:(?:option|choice)\s)?(?:[(\[]([A-Za-z])[)\]]|([A-J])(?![A-Za-z0-9'])(?!\s[a-z]))",
 )
+# A quantity or a function of that name: `E = 5 V`, `H(s)`.
+_QUANTITY = re.compile(r"\(|\s{0,3}[=≈<≥≤^+]")
+# What follows a letter that ends a statement, where the words before it may introduce other things than answers.
+_CLOSED = re.compile(rf"\s*\Z|\s{{0,3}}[.,;:!)\](\n{BOX_CLOSE}]|\s{{1,4}}(?:because|since|as|for|which|due|the)\b")
 # What may follow the letters A and I, which are words too. "The answer is A cat" names no option.
 _AFTER_LETTER = re.compile(
-    rf"\s*\Z|\s{{0,4}}[^\w\s'’]|\s{{0,4}}\n|\s{{1,4}}(?:because|since|as|for|given|based|which|and|but|with|due|is|was|or)\b|{BOX_CLOSE}"
+    r"\s*\Z|\s{0,4}[^\w\s'’]|\s{0,4}\n|"
+    r"\s{1,4}(?:because|since|as|for|given|based|which|and|but|with|due|is|was|or|the)\b"
 )
-_SENTENCE_END = re.compile(r"(?<!\b[A-J])[.!?。！？]+(?:\s|\Z)|\n")
+# A single letter before a stop ends no sentence (`B. right`), nor do several stops.
+_SENTENCE_END = re.compile(r"(?:[!?。！？]+|(?<!\.)\.)(?<!\b[A-J]\.)(?:\s|\Z)|\n")
+_WORD = re.compile(r"[^\W_]")
 _PREDICATE = re.compile(
-    r"\b(?:is|was|as|be|seems|appears)\s+(?:to be\s+)?(?:(?:[a-z]+ly|thus|also|indeed|hence)\s+){0,2}(?:(?:the|my|our|a|an)\s+)?"
+    r"\b(?:is|was|as|(?:(?:would|should|must|will|could|has to)\s+)?be|seems|appears)\s+(?:to be\s+)?"
+    r"(?:(?:[a-z]+ly|thus|also|indeed|hence)\s+){0,2}(?:(?:the|my|our|a|an)\s+)?"
     r"(?:(?:most|best|only|single|final|correct|right|accurate|appropriate|suitable|plausible|likely|logical|fitting|"
     r"reasonable|closest|matching|[a-z]+ly)\s+){0,3}\Z",
     re.IGNORECASE,
+)
+_AFTER_PREDICATE = re.compile(
+    r"\s{0,4}(?:[^\w\s]|\Z|(?:answer|option|choice|one|response|because|since|as|and|here|in|for|to|among|based|is|"
+    r"which|that)\b)"
 )
 _PARENTHESIS = re.compile(r"\([^()\n]{2,160}\)")
 _SUBJECT_START = re.compile(r"[,;]\s|\b(?:so|thus|therefore|hence|but|because|since|and|while|that)\b", re.IGNORECASE)
 _CHINESE = re.compile(r"(?:答案|选项|选择|选)\s{0,2}(?:应该|应)?(?:是|为|選)?\s{0,2}[:]?\s{0,2}(?:选项|选)?\s{0,4}")
 _GAP, _REACH = 90, 200
+_MOST_CUES = 200  # looked at of each kind, from the last one back
 
 
 def read_statements(text: str, options: PlainOptions) -> str | None:
@@ -70,10 +87,13 @@ def read_statements(text: str, options: PlainOptions) -> str | None:
 
 
 def last_sentence(text: str) -> str:
-    """The last sentence that holds a word. A single letter before a stop does not end one: `B. right`."""
-    tail = text[-2 * _REACH - 600 :]
-    pieces = [piece for piece in _SENTENCE_END.split(tail) if any(map(str.isalnum, piece))]
-    return pieces[-1].strip() if pieces else ""
+    """The last sentence that holds a word."""
+    tail = text[-4 * _REACH :]
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(tail)), len(tail)]
+    for start, end in reversed(list(pairwise(ends))):
+        if _WORD.search(tail, start, end):
+            return tail[start:end].strip()
+    return ""
 
 
 def first_sentence(text: str) -> str:
@@ -84,43 +104,54 @@ def first_sentence(text: str) -> str:
 
 
 def _find_statements(text: str, options: PlainOptions) -> Iterator[tuple[int, str]]:
-    """Positions and choices of all statements."""
+    """Positions and choices of the last statement of each kind."""
     lowered = text.lower()
-    if len(lowered) != len(text):
+    if len(lowered) != len(text):  # of a few letters, such as İ
         lowered = text
-    for noun in _NOUNS:
-        for start in _find_words(lowered, noun):
-            if letter := _read_after_noun(text, start, start + len(noun), options):
-                yield start, letter
-            if letter := _read_subject(text, start, options):
-                yield start, letter
-    for start in _find_words(lowered, "correct"):
-        if letter := _read_subject(text, start, options):
-            yield start, letter
-    for verb in _VERBS:
-        for start in _find_words(lowered, verb):
-            letter = _read_choice(text, start + len(verb), options, firm=False)
-            if letter and not _NEGATION.search(text, max(0, start - 16), start):
-                yield start, letter
-    start = text.find(BOX_OPEN)
-    while start >= 0:
-        end = text.find(BOX_CLOSE, start)
-        if letter := options.choice(text[start + 1 : end]):
-            yield start, UNCLEAR if options.contradicts(letter, text[end + 1 : end + _REACH]) else letter
-        start = text.find(BOX_OPEN, end)
+    readers = [
+        *((noun, _read_noun) for noun in _NOUNS),
+        ("correct", _read_subject),
+        *((verb, _read_verb) for verb in _VERBS),
+    ]
+    for word, reader in readers:
+        places = _find_words(lowered, word)
+        yield from islice(((at, letter) for at in places if (letter := reader(text, at, at + len(word), options))), 1)
+    end = len(text)
+    for _ in range(_MOST_CUES):
+        start = text.rfind(BOX_OPEN, 0, end)
+        if start < 0:
+            break
+        end, box_end = start, text.find(BOX_CLOSE, start)
+        if letter := options.choice(text[start + 1 : box_end]):
+            yield start, options.agreed(letter, "", text[box_end + 1 : box_end + _REACH])
+            break
     if not text.isascii():
-        for cue in _CHINESE.finditer(text):
+        for cue in deque(_CHINESE.finditer(text), maxlen=_MOST_CUES):
             if letter := _read_choice(text, cue.end(), options, firm=True):
                 yield cue.start(), letter
 
 
 def _find_words(lowered: str, word: str) -> Iterator[int]:
-    start = lowered.find(word)
-    while start >= 0:
-        end = start + len(word)
-        if not lowered[start - 1 : start].isalnum() and not lowered[end : end + 1].isalpha():
+    """The places of a word, from the last one back."""
+    end = len(lowered)
+    for _ in range(_MOST_CUES):
+        start = lowered.rfind(word, 0, end)
+        if start < 0:
+            return
+        after = start + len(word)
+        if not lowered[max(0, start - 1) : start].isalnum() and not lowered[after : after + 1].isalpha():
             yield start
-        start = lowered.find(word, end)
+        end = start
+
+
+def _read_noun(text: str, start: int, end: int, options: PlainOptions) -> str | None:
+    return _read_after_noun(text, start, end, options) or _read_subject(text, start, end, options)
+
+
+def _read_verb(text: str, start: int, end: int, options: PlainOptions) -> str | None:
+    """Read "I choose B"."""
+    letter = _read_choice(text, end, options, firm=False)
+    return letter if letter and not _NEGATION.search(text, max(0, start - 16), start) else None
 
 
 def _read_after_noun(text: str, start: int, end: int, options: PlainOptions) -> str | None:
@@ -152,19 +183,22 @@ def _read_choice(text: str, start: int, options: PlainOptions, firm: bool) -> st
         rest = rest[filler.end() :].lstrip()
     named = _NAMED.match(rest)
     letter = options.letter(named[1] or named[2] or named[3]) if named else None
-    if named and letter:
+    if named and letter and _stands_for_option(letter, named, rest[named.end() :], options, firm):
         following = rest[named.end() :]
-        if (
-            letter not in "AI"
-            or named[1]
-            or _AFTER_LETTER.match(following)
-            or options.starts_with_own(letter, following)
-        ):
-            other = _ALTERNATIVE.match(following)
-            if other and options.letter(other[1] or other[2]) not in (None, letter):
-                return UNCLEAR
-            return UNCLEAR if options.contradicts(letter, following) else letter
+        other = _ALTERNATIVE.match(following)
+        if other and options.letter(other[1] or other[2]) not in (None, letter):
+            return UNCLEAR
+        return options.agreed(letter, "", following)
     return _read_text(rest, options) if firm else None
+
+
+def _stands_for_option(letter: str, named: re.Match, following: str, options: PlainOptions, firm: bool) -> bool:
+    """Whether a letter is one of an option, not an article, a pronoun or a quantity."""
+    if named[1] or options.starts_with_own(letter, following):
+        return True
+    if _QUANTITY.match(following) or not (firm or _CLOSED.match(following)):
+        return False
+    return letter not in "AI" or bool(_AFTER_LETTER.match(following))
 
 
 def _read_text(rest: str, options: PlainOptions) -> str | None:
@@ -180,11 +214,11 @@ def _read_text(rest: str, options: PlainOptions) -> str | None:
     return letter if not mentions else None
 
 
-def _read_subject(text: str, start: int, options: PlainOptions) -> str | None:
+def _read_subject(text: str, start: int, end: int, options: PlainOptions) -> str | None:
     """Read what is said to be the answer by the word at `start`: "B is correct", "B (right) is the best option"."""
     before = text[max(0, start - _REACH) : start]
     predicate = _PREDICATE.search(before) if before[-1:].isspace() else None
-    if predicate is None:
+    if predicate is None or not _AFTER_PREDICATE.match(text, end):
         return None
     subject = before[: predicate.start()]
     ends = list(_SENTENCE_END.finditer(subject))
@@ -196,11 +230,12 @@ def _read_subject(text: str, start: int, options: PlainOptions) -> str | None:
         letters = {letter for found in _subject_letters(part) if (letter := options.letter(found))}
         if len(letters) == 1:
             letter = letters.pop()
-            return UNCLEAR if options.contradicts(letter, subject[subject.rfind(letter) + 1 :]) else letter
+            place = subject.rfind(letter)
+            return options.agreed(letter, subject[:place], subject[place + 1 :])
         if letters:
             return None
     return options.named_by_text(subject) if not options.mentions(subject) else None
 
 
 def _subject_letters(part: str) -> list[str]:
-    return re.findall(r"(?<![A-Za-z0-9'])([A-J])(?![A-Za-z0-9'])(?!\s[a-z])", part)
+    return re.findall(r"(?<![A-Za-z0-9'])([B-HJ](?![A-Za-z0-9'])|[AI](?![A-Za-z0-9']|\s[a-z]))", part)

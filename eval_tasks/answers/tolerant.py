@@ -5,14 +5,13 @@ Every pattern has bounded or disjoint repeats, so that no text costs more than l
 
 import re
 
-from ...modeling.offered_options import OfferedOptions
 from .plain_options import UNCLEAR, PlainOptions
 from .response_text import drop_reasoning, to_plain_text
 from .statements import first_sentence, last_sentence, read_statements
 
 _LEAD = re.compile(
-    r"(?:(?:so|therefore|thus|hence|finally|overall|consequently|accordingly|then|in conclusion|in summary|conclusion|result)\b"
-    r"[,:]?\s{1,4}|[-•>→⇒]\s{0,4}|(?:the\s)?(?:option|choice|answer|letter)\s{1,4}(?:is\s{1,4})?){1,3}",
+    r"(?:(?:so|therefore|thus|hence|finally|overall|consequently|accordingly|then|in conclusion|in summary|conclusion|"
+    r"result)\b[,:]?\s{1,4}|[-•>→⇒]\s{0,4}|(?:the\s)?(?:option|choice|answer|letter)\s{1,4}(?:is\s{1,4})?){1,3}",
     re.IGNORECASE,
 )
 # A letter that opens an item of a list or a sentence: the options, or a discussion of each.
@@ -21,16 +20,19 @@ _REJECTION = re.compile(
     r"\b(?:not|no|cannot|never|wrong|incorrect|neither|nor|eliminate|eliminated|rule|ruled|exclude|unlikely|unclear|if|whether)\b|n't\b",
     re.IGNORECASE,
 )
+_ENDING = re.compile(
+    r"\b(?:it is|it's|that is|that's|(?:would|must|should) be|[→⇒:])\s{1,4}([A-J])\s{0,4}[.!]?\Z", re.IGNORECASE
+)
 # A longer response without an end to its last sentence was cut off before it answered.
 _LONG = 2_500
 _ENDED = re.compile(r"[.!?。！？)\]:;]\s*\Z")
 
 
-def read_tolerantly(text: str, offer: OfferedOptions) -> str | None:
+def read_tolerantly(text: str, options: PlainOptions) -> str | None:
     """The letter that the response means, or nothing."""
-    options = PlainOptions(offer)
     answer = to_plain_text(drop_reasoning(text))
-    letter = options.choice(answer) or read_statements(answer, options) or _read_lines(answer, options)
+    letter = options.choice(answer, trust_letter=False) or read_statements(answer, options)
+    letter = letter or _read_lines(answer, options)
     letter = letter or _read_conclusion(answer, options)
     return letter if letter != UNCLEAR else None
 
@@ -38,10 +40,10 @@ def read_tolerantly(text: str, offer: OfferedOptions) -> str | None:
 def _read_lines(text: str, options: PlainOptions) -> str | None:
     """The one choice that stands on a line of its own, the list of all options aside."""
     lines = [line.strip() for line in text.splitlines()]
-    read = [(line, letter) for line in lines if line and (letter := options.choice(_LEAD.sub("", line, count=1)))]
+    read = [(line, letter) for line in lines if line and (letter := options.choice(_drop_lead(line)))]
     letters = [letter for _, letter in read]
     if letters[: len(options.letters)] == list(options.letters):
-        letters = letters[len(options.letters) :] or [UNCLEAR]
+        letters = letters[len(options.letters) :]
     if len(set(letters)) == 1:
         return letters[0]
     # Several, and the last line is one of them: the options once more, or each of them discussed.
@@ -53,9 +55,12 @@ def _read_conclusion(text: str, options: PlainOptions) -> str | None:
     if len(text) > _LONG and not _ENDED.search(text):
         return None
     sentence = last_sentence(text)
-    discussed = len(set(_ITEM.findall(text))) > 1
-    lead = _LEAD.match(sentence)
-    if (lead or not discussed) and (letter := options.choice(sentence[lead.end() :] if lead else sentence)):
+    if sentence.endswith("?"):
+        return None
+    stated = _drop_lead(sentence)
+    if (letter := options.choice(stated)) and (stated != sentence or not _discusses_options(text)):
+        return letter
+    if letter := (ending := _ENDING.search(sentence)) and options.letter(ending[1]):
         return letter
     mentions = options.mentions(sentence)
     if not mentions:
@@ -64,5 +69,17 @@ def _read_conclusion(text: str, options: PlainOptions) -> str | None:
     letters = {match[3] for match in marked}
     if len(mentions) == 1 == len(letters) and marked[0].start() and not _REJECTION.search(sentence):
         letter = options.letter(letters.pop())
-        return UNCLEAR if letter and options.contradicts(letter, sentence[marked[-1].end() :]) else letter
-    return None if discussed else options.choice(first_sentence(text))
+        return letter and options.agreed(letter, sentence[: marked[0].start()], sentence[marked[-1].end() :])
+    letter = options.choice(first_sentence(text))
+    return letter if letter and not _discusses_options(text) else None
+
+
+def _discusses_options(text: str) -> bool:
+    """Whether several options are listed or gone through one by one."""
+    return len(set(_ITEM.findall(text))) > 1
+
+
+def _drop_lead(sentence: str) -> str:
+    """Remove "So," and the like, bullets, and "the answer is"."""
+    lead = _LEAD.match(sentence)
+    return sentence[lead.end() :] if lead else sentence

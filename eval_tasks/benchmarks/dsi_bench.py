@@ -10,7 +10,7 @@ from typing import Any
 
 from ...modeling.errors import InputError
 from ...modeling.row_rules import name_row
-from ..benchmark import Benchmark, FramePolicy, macro_accuracy
+from ..benchmark import Benchmark, FramePolicy, Summary, macro_accuracy
 from .published import answer_letter, as_text, find_file, list_options, option_texts, pick, read_table, video_file
 
 VARIANTS = ("std", "hflip", "reverse", "reverse_hflip")
@@ -98,7 +98,7 @@ def group_accuracy(rows: Sequence[Mapping[str, Any]], task: str | None = None) -
     return right / len(whole) if whole else None
 
 
-GROUP_SUMMARIES = {
+GROUP_SUMMARIES: dict[str, Summary] = {
     "group_accuracy": group_accuracy,
     **{f"group_{task}": partial(group_accuracy, task=task) for task in TYPES},
 }

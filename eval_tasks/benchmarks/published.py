@@ -82,7 +82,7 @@ def option_texts(value: Any) -> list[str]:
         found = _in_order(found)
     if isinstance(found, bytes) or not hasattr(found, "__iter__") or not (options := list(found)):
         raise InputError(f"options is {value!r:.80}, no list of texts")
-    return [option.strip() for option in drop_letters([as_text(option) for option in options])]
+    return [(option or "").strip() for option in drop_letters([as_text(option) for option in options])]
 
 
 def as_text(value: Any) -> str:

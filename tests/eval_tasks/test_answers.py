@@ -1,129 +1,174 @@
-"""The chosen option is read from responses, strictly for rewards and tolerantly for benchmarks."""
+"""The chosen option is read from responses: for rewards, by benchmarks' own rules, and as a careful reader would."""
 
+import random
 import time
 
 import pytest
 
-from fourdthinker.eval_tasks.answers import extract_answer
+from fourdthinker.eval_tasks.answers import RULES, extract_answer
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.tokens import format_options, latent_block
+from fourdthinker.modeling.tokens import format_options
 
-OPTIONS = ["left", "right", "up", "towards the camera"]
-LATENTS = latent_block(4)
-
-# response, what the policy `reward` reads, what the tolerant policy reads; all with OPTIONS offered.
-TABLE = [
-    # well formed
-    ("<answer>B</answer>", "B", "B"),
-    ("<answer>b.</answer>", "B", "B"),
-    ("<answer>(B)</answer>", "B", "B"),
-    ("<answer>[b]</answer>", "B", "B"),
-    ("<answer>B)</answer>", "B", "B"),
-    ("<answer>B:</answer>", "B", "B"),
-    ("<answer> B \n</answer>\n", "B", "B"),
-    ("<answer>B. right</answer>", "B", "B"),
-    ("<answer>(B) Right.</answer>", "B", "B"),
-    ("<answer>B: RIGHT</answer>", "B", "B"),
-    ("<answer>B right</answer>", "B", "B"),
-    ("<answer>Ｂ</answer>", "B", "B"),
-    ("<answer>（Ｂ） right</answer>", "B", "B"),
-    ("<answer>right</answer>", "B", "B"),
-    ("<answer>Towards  the\ncamera.</answer>", "D", "D"),
-    ("<answer>D. towards the camera</answer>", "D", "D"),
-    ("<think>It goes right.</think><answer>B. right</answer>", "B", "B"),
-    ("<think></think><answer>B</answer>", "B", "B"),
-    ("It goes right. <answer>B</answer>", "B", "B"),
-    ("right</think><answer>B</answer>", "B", "B"),
-    (f"<think>See {LATENTS} so A or C?</think><answer>B</answer>", "B", "B"),
-    (f"<think>{LATENTS * 50}</think>\n<answer>B</answer>", "B", "B"),
-    (f"<think>x</think>{LATENTS}<answer>B</answer>", "B", "B"),
-    ("<think>x</think><answer>B</answer><|im_end|>\n<|endoftext|>", "B", "B"),
-    # not one clear choice
-    ("<answer>Because it moves away, D</answer>", None, None),
-    ("<answer>Camera pans; option B</answer>", None, "B"),
-    ("<answer>A B C D</answer>", None, None),
-    ("<answer>ABCD</answer>", None, None),
-    ("<answer>A or B</answer>", None, None),
-    ("<answer>A, B</answer>", None, None),
-    ("<answer>A/B</answer>", None, None),
-    ("<answer>A. left or B. right</answer>", None, None),
-    ("<answer>A. left\nB. right</answer>", None, None),
-    ("<answer>A. right</answer>", None, None),
-    ("<answer>East</answer>", None, None),
-    ("<answer>Away</answer>", None, None),
-    ("<answer>a cat</answer>", None, None),
-    ("<answer></answer>", None, None),
-    ("<answer>   </answer>", None, None),
-    ("<answer>.</answer>", None, None),
-    ("<answer>E</answer>", None, None),
-    ("<answer>E. back</answer>", None, None),
-    ("<answer>left or right</answer>", None, None),
-    ("<answer>B. rightwards</answer>", None, "B"),
-    ("<answer>B. rightwards : past the AB sign</answer>", None, "B"),
-    ("<answer>The answer is B</answer>", None, "B"),
-    ("<answer>Option C</answer>", None, "C"),
-    ("<answer>**B**</answer>", None, "B"),
-    ("<answer>\\boxed{B}</answer>", None, "B"),
-    ("<answer>not B</answer>", None, None),
-    (f"<answer>{LATENTS}B</answer>", None, "B"),
-    ("<answer>B<|latent_pad|></answer>", None, "B"),
-    ("<answer><|im_start|>B</answer>", None, "B"),
-    ("<answer>" + "B " * 5000 + "</answer>", None, None),
-    # not one block at the end
-    ("", None, None),
-    ("   ", None, None),
-    ("B", None, "B"),
-    ("b.", None, "B"),
-    ("right", None, "B"),
-    ("<answer>B", None, "B"),
-    ("B</answer>", None, None),
-    ("</answer>B<answer>", None, None),
-    ("<answer>A</answer><answer>B</answer>", None, "B"),
-    ("<answer>B</answer><answer>B</answer>", None, "B"),
-    ("<answer><answer>B</answer></answer>", None, "B"),
-    ("<Answer>B</Answer>", None, "B"),
-    ("<answer>B</answer> so it goes", None, "B"),
-    ("<answer>B</answer>.", None, "B"),
-    ("<answer>B</answer><think>really?</think>", None, None),
-    ("<think>maybe <answer>B</answer></think>", None, None),
-    ("<think>maybe <answer>B</answer></think>It goes on.", None, None),
-    ("<think>maybe <answer>A</answer></think><answer>B</answer>", None, "B"),
-    ("<think>never closed <answer>B</answer>", None, "B"),
-    ("<think>The answer is B, I think", None, None),
-    ("<think>The answer is A</think>The answer is B", None, "B"),
-    # plain statements
-    ("The answer is (B).", None, "B"),
-    ("the correct option is: B", None, "B"),
-    ("The answer is b", None, "B"),
-    ("Answer: B", None, "B"),
-    ("Answer: (c) up", None, "C"),
-    ("The answer is right.", None, "B"),
-    ("The answer is A or B.", None, None),
-    ("The answer is A/B", None, None),
-    ("The answer is A. No, the answer is B.", None, "B"),
-    ("The answer is A cat on the left.", None, "A"),
-    ("The answer is a cat.", None, None),
-    ("The answer is A because it drifts.", None, "A"),
-    ("The answer is A left", None, "A"),
-    ("The answer is B since it drifts.", None, "B"),
-    ("The answer is not B", None, None),
-    ("The answer is Definitely up there", None, "C"),
-    ("Option A is wrong, I cannot tell.", None, None),
-    ("It goes there.\n\nB", None, "B"),
-    ("It goes there.\n(B) right\n", None, "B"),
-    ("So the final answer is $\\boxed{\\text{B}}$.", None, "B"),
-    (format_options(OPTIONS), None, None),
-    ("Which way? " + format_options(OPTIONS) + "\nAnswer: D", None, "D"),
-    ("Between the Cars, During the Day", None, None),
-    ("A cat walks. Before that, Dogs.", None, None),
-    ("I cannot tell.", None, None),
-]
+from .response_shapes import OPTIONS, SHAPES
 
 
-@pytest.mark.parametrize("text,strict,tolerant", TABLE, ids=[f"{i}-{row[0][:40]}" for i, row in enumerate(TABLE)])
-def test_table(text, strict, tolerant):
-    assert extract_answer(text, OPTIONS, policy="reward") == strict
+@pytest.mark.parametrize(
+    "text,reward,strict,tolerant", SHAPES, ids=[f"{i}-{row[0][:40]}" for i, row in enumerate(SHAPES)]
+)
+def test_table(text, reward, strict, tolerant):
+    assert extract_answer(text, OPTIONS, policy="reward") == reward
+    assert extract_answer(text, OPTIONS, policy="strict") == strict
     assert extract_answer(text, OPTIONS, policy="tolerant") == tolerant
+
+
+@pytest.mark.parametrize(
+    "rule,text,letter",
+    [
+        # The first capital letter counts, wherever it stands, once some prefixes are gone.
+        ("dsr_bench", "Because of C it is D", "B"),
+        ("dsr_bench", "B", "B"),
+        ("dsr_bench", "b", None),
+        ("dsr_bench", "The best answer is C", "C"),
+        ("dsr_bench", "Answer: C", "C"),
+        ("dsr_bench", "Best answer: C", "B"),  # the published list of prefixes lacks a comma here
+        ("dsr_bench", "A cat, so D", "A"),
+        ("dsr_bench", "<think>Down</think><answer>A</answer>", "D"),
+        ("dsr_bench", "it goes left", None),
+        # The first word must be the letter; only some punctuation goes.
+        ("dyn_bench", "B.", "B"),
+        ("dyn_bench", "b, it moves", "B"),
+        ("dyn_bench", "B)", None),
+        ("dyn_bench", "(B)", None),
+        ("dyn_bench", "Answer: B", None),
+        ("dyn_bench", "A cat", "A"),
+        ("dyn_bench", "E", None),
+        # Six patterns in order, each over the whole text and in any case, then the last character.
+        ("sti_bench", "Not (A). Answer: B", "A"),
+        ("sti_bench", "Ans='c'", "C"),
+        ("sti_bench", "option d", "D"),
+        ("sti_bench", "So b is correct", "B"),
+        ("sti_bench", "It is C.\nThe end", "C"),
+        ("sti_bench", "I think B", "B"),
+        ("sti_bench", "towards b", None),
+        ("sti_bench", "IT IS BAD", "D"),
+        ("sti_bench", "The answer is B, it goes left", None),
+        # One letter in the tag and nothing else.
+        ("dsi_bench", "<answer>B</answer>", "B"),
+        ("dsi_bench", "x <Answer> b </Answer> <answer>C</answer>", "B"),
+        ("dsi_bench", "<answer>B.</answer> <answer>C</answer>", "C"),
+        ("dsi_bench", "<B>", None),
+        ("dsi_bench", "B", None),
+        # The format that the prompts ask for.
+        ("vlm4d", "It turns. Therefore, the final answer is: $B$", "B"),
+        ("vlm4d", "**Therefore, the final answer is: D.**", "D"),
+        ("vlm4d", "The final answer is: A. No, the final answer is: C", "C"),
+        ("vlm4d", "(c)", "C"),
+        ("vlm4d", "The answer is B", None),
+        ("vlm4d", "the final answer is: left", None),
+    ],
+)
+def test_rules_of_benchmarks_keep_their_quirks(rule, text, letter):
+    assert extract_answer(text, OPTIONS, "strict", rule) == letter
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_give_offered_letters_only(rule):
+    for text in ("D", "(D)", "<answer>D</answer>", "the final answer is: D"):
+        assert extract_answer(text, ["yes", "no"], "strict", rule) is None
+
+
+@pytest.mark.parametrize("ten", [False, True])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "{L}", "{l}.", "({L})", "<{L}>", "{L}. {t}", "{L}: {t}", "{L} ({t})", "{L} {t}", "{L} - {t}", "'{L}'",
+        "'{L}: {t}'",
+        "The answer is {L}.", "The answer is: {L} ({t})", "The answer is {L} {t}", "The answer is {L}, {t}.",
+        "The answer is {L}\n\nIt moves.", "The answer is {L} because it moves.", "The answer is {L} as shown.",
+        "{L} is correct.", "option {L} ({t}) is the correct answer", "So {L} is the best option.", "I choose {L}.",
+        "This corresponds to option {L}.", "Therefore, {L}.", "It is {L}.", "{L}\n\nThe car moves.",
+        "\\boxed{{{L}}}", "$\\boxed{{\\text{{{L}. {t}}}}}$", "\\( {L} \\)", "${L}$", "the answer is $\\mathrm{{{L}}}$",
+        "答案是：{L}", "答案是{L}。", "**{L}** {t}",
+    ],
+)  # fmt: skip
+def test_no_letter_is_lost_more_often_than_another(shape, ten):
+    options = "zero one two three four five six seven eight nine".split() if ten else OPTIONS
+    for letter, option in zip("ABCDEFGHIJ", options, strict=False):
+        text = shape.format(L=letter, l=letter.lower(), t=option)
+        assert extract_answer(text, options) == letter, text
+
+
+QUANTITIES = ["1 m/s", "2 A", "2.5 A", "3 m", "$5\\,\\text{kg}$", "6 N", "\\frac{1}{2}", "8 J", "9 J", "10%"]
+MOTIONS = ["moving", "not moving", "turning left", "turning right"]
+TURNS = ["clockwise", "counter-clockwise", "not rotating", "no wheel there"]
+
+
+@pytest.mark.parametrize(
+    "text,options,letter",
+    [
+        # units and formulas
+        ("The current is $I = 2\\,\\text{A}$, hence the answer is (B).", QUANTITIES, "B"),
+        ("We have $I = 2.5\\,\\text{A}$. The answer is approximately 2.5 A.", QUANTITIES, "C"),
+        ("$v = \\frac{3\\,\\text{m}}{3\\,\\text{s}}$. \\boxed{1\\,\\text{m/s}}", QUANTITIES, "A"),
+        ("\\[ \\boxed{5 \\text{ kg}} \\]", QUANTITIES, "E"),
+        ("The answer is $\\boxed{\\text{(J)}}$.", QUANTITIES, "J"),
+        ("The correct answer is I.", QUANTITIES, "I"),
+        ("\\boxed{42}\n\nThus the answer is (D).", QUANTITIES, "D"),
+        ("\\boxed{10\\%}", QUANTITIES, "J"),
+        ("\\boxed{\\frac{1}{2}}", QUANTITIES, "G"),
+        ("The answer is (B) 3 m", QUANTITIES, None),
+        ("the solution is E = 5 V, so we pick F = 3.", QUANTITIES, None),
+        ("The frequency response is H(s), where C is the correct capacitance.", QUANTITIES, None),
+        # the option's words
+        ("The car is not moving.", MOTIONS, "B"),
+        ("The car is moving.", MOTIONS, "A"),
+        ("It isn't moving.", MOTIONS, None),
+        ("The car isn't turning left, it is turning right.", MOTIONS, "D"),
+        ("It rotates anti-clockwise.", TURNS, "B"),
+        ("It rotates counter clockwise.", TURNS, "B"),
+        ("It rotates clockwise.", TURNS, "A"),
+        ("No, the car does not turn.", ["yes", "no"], "B"),
+        ("There is no car.", ["yes", "no"], None),
+        # numbers
+        ("3", [1, 2, 3, 4], "C"),
+        ("There are three people walking.", [1, 2, 3, 4], "C"),
+        ("Therefore, the final answer is: $C$ (3)", [1, 2, 3, 4], "C"),
+        ("D. 3", [1, 2, 3, 4], None),
+        ("2.5", [1, 2, 3, 4], None),
+        ("1.0", [1.0, 2.5], "A"),
+        # equal options: the first by the text, any by its letter
+        ("It moves left.", ["left", "right", "left", "up"], "A"),
+        ("C. left", ["left", "right", "left", "up"], "C"),
+    ],
+)
+def test_kinds_of_options(text, options, letter):
+    assert extract_answer(text, options) == letter
+
+
+def test_equal_numbers_of_different_kinds_are_not_mixed_up():
+    assert extract_answer("1", [1, 2]) == "A"
+    assert extract_answer("1", [True, 2]) is None  # `True == 1`
+
+
+def test_a_long_response_that_was_cut_off_names_nothing_by_its_last_words():
+    reasoning = "The object changes its place from frame to frame. " * 60
+    assert extract_answer(reasoning + "So it moves to the right.", OPTIONS) == "B"
+    assert extract_answer(reasoning + "Now, whatever one thinks, it goes to the right and", OPTIONS) is None
+
+
+def test_random_reasoning_never_answers():
+    """Reasoning of either name, closed, left open, or several: what it says changes nothing."""
+    generator = random.Random(0)
+    said = ["The answer is A.", "\\boxed{C}", "So it goes left.", "Option D", "C is correct", "(A)"]
+    for _ in range(300):
+        tag = generator.choice(["think", "thinking", "THINK"])
+        blocks = [f"<{tag}>{generator.choice(said)}</{tag}>" for _ in range(generator.randint(1, 3))]
+        answer = generator.choice(["The answer is B.", "B", "<answer>B</answer>", "It moves to the right."])
+        text = "".join(blocks) + answer
+        assert extract_answer(text, OPTIONS) == "B", text
+        opened = f"{answer}<{tag}>{generator.choice(said)}"
+        assert extract_answer(opened, OPTIONS) == "B", opened
+        assert extract_answer(f"<{tag}>{generator.choice(said)}", OPTIONS) is None
 
 
 @pytest.mark.parametrize(
@@ -181,29 +226,32 @@ def test_same_choice_in_any_option_order():
 
 def test_dropping_the_reasoning_first_changes_nothing():
     # Evaluation harnesses strip <think>…</think> before they score.
-    for text, _, tolerant in TABLE:
+    for text, _, _, tolerant in SHAPES:
         start, end = text.find("<think>"), text.find("</think>")
         if start == 0 < end:
             assert extract_answer(text[end + len("</think>") :], OPTIONS) == tolerant
 
 
-@pytest.mark.parametrize("policy", ["reward", "tolerant"])
+@pytest.mark.parametrize("policy,rule", [("reward", None), ("tolerant", None), ("strict", "sti_bench")])
 @pytest.mark.parametrize(
     "unit",
     ["<answer>", "</answer>", "<answer>B</answer>", "<|latent_start|>", "<|latent_pad", "A or ", "B\n", " ", "\n",
-     "answer ", "the answer is ", "option A, ", "(", "\\boxed{", "<think>", "a\u0301\u0323", "é", "ﬁ", "B.", "<"],
+     "answer ", "the answer is ", "option A, ", "(", "\\boxed{", "<think>", "a\u0301\u0323", "é", "ﬁ", "B.", "<",
+     "选", "\\text{", "left. ", "not left, ", "B is correct. ", "ﷺ"],
 )  # fmt: skip
-def test_a_megabyte_of_anything_is_read_within_a_second(unit, policy):
+def test_a_megabyte_of_anything_is_read_at_once(unit, policy, rule):
     text = unit * (1_000_000 // len(unit))
-    for candidate in (text, f"<answer>{text}</answer>", f"<answer>B</answer>{text}!", f"{text}<answer>B</answer>"):
+    for candidate in (text, f"<answer>{text}</answer>", f"{text}<answer>B</answer>"):
         start = time.process_time()
-        extract_answer(candidate, OPTIONS, policy)
-        assert time.process_time() - start < 1
+        extract_answer(candidate, OPTIONS, policy, rule)
+        assert time.process_time() - start < 0.5  # 0.2 s on a machine of its own
 
 
 def test_bad_arguments_are_rejected():
     with pytest.raises(ValueError, match="unknown policy 'lenient'"):
         extract_answer("B", policy="lenient")
+    with pytest.raises(ValueError, match="unknown rule 'mmlu'"):
+        extract_answer("B", policy="strict", rule="mmlu")
     with pytest.raises(TypeError, match="sequence of texts"):
         extract_answer("B", options="__import__('os').system('true')")
 

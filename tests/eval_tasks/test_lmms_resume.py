@@ -20,7 +20,7 @@ def start(model, world, home, output, *launcher):
     command = [sys.executable, *launcher, "-m", "lmms_eval", "--model", "fourdthinker", *TASK]
     command += ["--model_args", f"pretrained={model},journal={home / 'journal'}", "--output_path", str(output)]
     environment = {"FOURD_WORLD_DATA": str(world), "HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    log = open(home / f"{output.name}.log", "w")  # noqa: SIM115: read when the process fails
+    log = open(home / f"{output.name}.log", "w")
     return subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=log, stderr=log, cwd=home, start_new_session=True
     )

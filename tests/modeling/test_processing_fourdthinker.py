@@ -79,6 +79,9 @@ def test_frames_with_their_times_become_what_training_saw(tiny_processor, video,
         ({}, {"processor_kwargs": {"num_frames": 3}}, {"max_frames": 3}),
         ({"num_frames": 4}, {"videos_kwargs": {"fps": 2}}, {"fps": 2, "max_frames": 4}),
         ({"timestamps": [1.0, 3.0]}, {}, {"times": [1.0, 3.0]}),
+        ({"start_time": 1.0, "end_time": 3.0}, {}, {"times": [1.0, 2.0, 3.0]}),
+        ({"start_time": 2.0, "num_frames": 3}, {}, {"times": [2.0, 3.0, 4.0]}),
+        ({"end_time": 9.0}, {}, {"fps": 1, "max_frames": 50}),
     ],
 )
 def test_a_file_is_sampled_as_asked(tiny_processor, video, block, settings, sampling):
@@ -153,6 +156,8 @@ def test_texts_and_images_go_the_stock_way(tiny_processor):
         ({"video": ["nowhere.png"]}, {}, "frames 1 (nowhere.png) cannot be decoded"),
         ({"timestamps": [2.0, 1.0]}, {}, "increasing order"),
         ({"fps": -1}, {}, "fps is -1"),
+        ({"start_time": 9.0}, {}, "nothing to show from 9 s on"),
+        ({"start_time": 3.0, "end_time": 2.0}, {}, "it must start before it ends"),
         ({}, {"num_frames": "two"}, "num_frames is 'two'"),
         ({}, {"do_sample_frames": True}, "do_sample_frames=True is not taken for a video"),
         ({}, {"videos_kwargs": {"size": {"longest_edge": 9}}}, "size={'longest_edge': 9} is not taken"),

@@ -25,9 +25,9 @@ def accuracy_reward(
 ) -> list[float | None]:
     """1 if a completion's only answer block names the right option, else 0.
 
-    The block is read by [`~eval_tasks.answers.extract_answer`] with its policy `"reward"`: one `<answer>…</answer>` after
-    the reasoning, holding the option's letter, its text or both. Untagged text earns nothing; the published reward
-    (4DThinker, 4DRL) gave it its first capital letter from A to F.
+    The block is read by [`~eval_tasks.answers.extract_answer`] with its policy `"reward"`: one `<answer>…</answer>`
+    after the reasoning, holding the option's letter, its text or both. Untagged text earns nothing; the published
+    reward (4DThinker, 4DRL) gave it its first capital letter from A to F.
 
     Args:
         completions (`list[str]` or `list[list[dict]]`): What the model said.

@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from fourdthinker.cli.main import main
 from fourdthinker.eval_tasks.benchmarks import dsi_bench, sti_bench, vlm4d
 from fourdthinker.eval_tasks.tasks import find_benchmark, task_rows
 from fourdthinker.eval_tasks.videos import read_row_clip
@@ -179,3 +180,17 @@ def test_prompts_are_those_of_the_benchmarks(in_place):
     row = task_rows("vlm4d_real")[0]
     assert find_benchmark("vlm4d_real").text(row) == vlm4d.direct_prompt("Which way?", WAYS)
     assert find_benchmark("vlm4d_real_cot").text(row) == vlm4d.cot_prompt("Which way?", WAYS)
+
+
+@pytest.mark.slow
+def test_our_evaluator_scores_a_group_as_a_whole(in_place, tiny_model_folder, tmp_path, capsys):
+    output = tmp_path / "scores.json"
+    arguments = ["--model", str(tiny_model_folder), "--tasks", "vlm4d", "--max-new-tokens", "4", "--device", "cpu"]
+    assert main(["eval", *arguments, "--output", str(output)]) == 0, capsys.readouterr().err
+    tasks = json.loads(output.read_text())["tasks"]
+    assert {name: (scores["n"], scores["missing"]) for name, scores in tasks.items()} == {
+        "vlm4d_real": (3, 1),
+        "vlm4d_synthetic": (2, 0),
+        "vlm4d": (5, 1),
+    }
+    assert "vlm4d: " in capsys.readouterr().out
