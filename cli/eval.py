@@ -169,7 +169,7 @@ def _evaluate_model(
     )
     for task in own or expand_tasks(args.tasks):
         benchmark = None if own else find_benchmark(task)
-        rows = own[task] if own else _benchmark_rows(benchmark, args)
+        rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
         rows, overlap = report_overlap(rows, task, benchmark, args)
         evaluation = _evaluate(answer, processor, rows, benchmark, args)
         if overlap:
