@@ -134,6 +134,7 @@ def decode_greedily(
     max_new_tokens: int = MAX_NEW_TOKENS,
     latent_transform: Callable | None = None,
     streamer=None,
+    **settings,
 ):
     """Greedy decoding by `model.generate`, regardless of the checkpoint's own generation config.
 
@@ -142,6 +143,7 @@ def decode_greedily(
         inputs (`Mapping`): Encoded prompts on the model's device.
         max_new_tokens, latent_transform: As in `predict`.
         streamer (*optional*): A streamer of transformers, for a single prompt.
+        settings: Other arguments of `generate`, such as `latent_size`.
 
     Returns:
         `LatentGenerateOutput`.
@@ -156,6 +158,7 @@ def decode_greedily(
             latent_transform=latent_transform,
             streamer=streamer,
             return_dict_in_generate=True,
+            **settings,
         )
 
 
