@@ -1,0 +1,154 @@
+"""`fourdthinker diagnose`: find out whether a model's answers depend on its latents."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..dataset_builders.sources.records import RECORD_KINDS
+from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
+from ..eval_tasks.diagnosis.verdict import MARGIN
+from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
+from ..eval_tasks.tasks import READERS, check_task, task_rows
+from ..modeling.errors import InputError
+from ..modeling.row_rules import ON_BAD_ROW
+from .device import choose_device
+from .input_checks import check_dataset, check_model, check_seed
+from .new_folder import new_folder
+from .training_run import load_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..eval_tasks.diagnosis.answering import Answers
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    questions = parser.add_mutually_exclusive_group()
+    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(READERS)}")
+    questions.add_argument(
+        "--dataset",
+        metavar="PATH",
+        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
+    )
+    parser.add_argument(
+        "--controls", metavar="NAMES", help=f"comma-separated (default: all), of: {', '.join(CONTROLS)}"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=100 * MARGIN,
+        help="points of accuracy; smaller effects count as none (default: %(default)g)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (noise, whose latents are swapped)")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
+    parser.add_argument("--limit", type=int, help="ask only the first LIMIT rows of each task")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest response (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        default="stop",
+        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
+    )
+    parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="new folder for diagnosis.json, answers.jsonl and the page index.html (default: print tables only)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the tasks' rows under every control, print tables, and write JSON, answers and page to `--output`."""
+    controls = choose_controls(args.controls)
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    if not 0 < args.margin < 100:
+        raise InputError(f"--margin must be between 0 and 100 points, got {args.margin:g}")
+    check_sizes(args.batch_size, args.max_new_tokens)
+    check_seed(args.seed)
+    output = new_folder(args.output) if args.output else None
+    tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    if args.dataset:
+        check_dataset(args.dataset, "grpo", "test")
+    check_model(args.model)
+    own = {args.dataset: _own_rows(args)} if args.dataset else {}
+
+    from ..eval_tasks.diagnosis.diagnosis import diagnose
+    from ..eval_tasks.diagnosis.tables import format_diagnosis
+    from ..modeling import load_model
+
+    device = choose_device(args.device)
+    model, processor = load_model(args.model)
+    model.to(device)
+    results = {}
+    for task in own or tasks:
+        rows = own[task] if own else _select_rows(task_rows(task), args)
+        settings = (controls, args.batch_size, args.max_new_tokens, args.margin / 100, args.seed)
+        diagnosis, answers = diagnose(model, processor, rows, *settings)
+        print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
+        results[task] = (diagnosis, answers, rows)
+    if output:
+        _write(output, args, results)
+
+
+def _own_rows(args: argparse.Namespace) -> "Dataset":
+    rows = load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row)
+    return _select_rows(_add_imagery(rows, args), args)
+
+
+def _add_imagery(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    """The rows with the imagery that the supervised rows of the same folder or file carry under their ids."""
+    if "imagery" in rows.column_names:
+        return rows
+    try:
+        pictured = load_rows(args.dataset, "dift", "test", args.image_root, "skip")
+    except InputError:
+        return rows
+    if "imagery" not in pictured.column_names or "id" not in pictured.column_names:
+        return rows
+    from ..modeling.dataset_files import keep_videos_encoded
+
+    names = [name for name in ("imagery", "imagery_masks") if name in pictured.column_names]
+    place_of = {name: place for place, name in enumerate(keep_videos_encoded(pictured)["id"])}
+    places = [place_of.get(name) for name in keep_videos_encoded(rows)["id"]]
+    for name in names:
+        images = keep_videos_encoded(pictured)[name]
+        column = [None if place is None else images[place] for place in places]
+        rows = rows.add_column(name, column, feature=pictured.features[name])
+    return rows
+
+
+def _select_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    from ..trainers.common.row_validation import validate_rows
+
+    rows = rows.select(range(min(args.limit or len(rows), len(rows))))
+    return validate_rows(rows, "eval", args.on_bad_row)
+
+
+def _write(folder: Path, args: argparse.Namespace, results: dict[str, tuple[dict[str, Any], "Answers", Any]]) -> None:
+    from ..eval_tasks.diagnosis.page import write_page
+    from ..modeling.atomic import atomic_dir
+
+    names = ("batch_size", "max_new_tokens", "limit", "margin", "seed", "on_bad_row")
+    settings = {"decoding": "greedy", **{name: getattr(args, name) for name in names}}
+    found = {"model": str(args.model), "settings": settings, "tasks": {task: one[0] for task, one in results.items()}}
+    with atomic_dir(folder) as unfinished:
+        text = json.dumps(found, indent=2) + "\n"
+        (unfinished / "diagnosis.json").write_text(text, encoding="utf-8")
+        with (unfinished / "answers.jsonl").open("w", encoding="utf-8") as lines:
+            for task, (_, answers, rows) in results.items():
+                for row, answer in zip(rows.select_columns(["id", "answer"]), zip(*answers.responses.values()), strict=True):
+                    line = {"task": task, **row, "responses": dict(zip(answers.responses, answer, strict=True))}
+                    lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+        write_page(unfinished / "index.html", str(args.model), results)
+    print(f"wrote {folder / 'index.html'}, diagnosis.json and answers.jsonl")
