@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset_builders.sources.records import RECORD_KINDS
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
 from ..eval_tasks.scores import format_scores, score
-from ..eval_tasks.tasks import READERS, check_task, task_rows
+from ..eval_tasks.tasks import BENCHMARKS, check_task, task_rows
 from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
+from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
 from .input_checks import check_dataset, check_model
@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
     questions = parser.add_mutually_exclusive_group()
-    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(READERS)}")
+    known = ", ".join(BENCHMARKS)
+    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
     questions.add_argument(
         "--dataset",
         metavar="PATH",

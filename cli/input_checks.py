@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file, read_records
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError, first_line
 from ..modeling.hub_names import may_be_hub_name
+from ..modeling.records import RECORD_KINDS, is_row_file, read_records
 from .new_folder import check_model_folder
 from .trainer_settings import JSON_FILES, check_settings
 from .yaml_values import to_bool, to_text

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..dataset_builders.sources.records import RECORD_KINDS, is_row_file
 from ..modeling.errors import InputError, first_line
+from ..modeling.records import RECORD_KINDS, is_row_file
 from ..modeling.row_rules import ON_BAD_ROW
 from .config_file import read_config_file
 from .input_checks import check_run

@@ -1,13 +1,12 @@
 """`fourd_world`: camera-motion and object-motion questions on held-out clips of the rendered world."""
 
-import os
 from collections import defaultdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..modeling.atomic import atomic_dir
 from ..modeling.errors import InputError
+from .benchmark import Benchmark
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,28 +21,18 @@ SEED = 0
 _COLUMNS = ("id", "task", "question", "options", "answer", "frames", "timestamps")
 
 
-def held_out_rows() -> "Dataset":
-    """The benchmark's rows, camera and object questions in turn, so that any first part holds both.
+def read_rows(folder: Path, split: str = "test") -> "Dataset":
+    """Read the questions of a folder written by `FourDCoT`, camera and object questions in turn.
 
-    They are read from the folder named by `FOURD_WORLD_DATA` if that is set, else from a cache under `HF_HOME` that
-    the first use renders (a minute or two; needs the `world` extra).
+    So any first part holds both.
 
     Returns:
         `Dataset`: Columns `id`, `source`, `task`, `question`, `options`, `answer`, `frames` (encoded; `row_clip` of
         `modeling.processing` decodes them), `timestamps` (seconds) and `facts`.
 
     Raises:
-        InputError: If the folder is missing or does not hold such rows.
+        InputError: If the folder does not hold such rows.
     """
-    data_folder = os.environ.get(DATA_VARIABLE)
-    folder = Path(data_folder) if data_folder else _cached_world()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; {DATA_VARIABLE} must name a folder of Parquet rows, or be unset")
-    return read_rows(folder)
-
-
-def read_rows(folder: Path, split: str = "test") -> "Dataset":
-    """Read the questions of a folder written by `FourDCoT`, in the order of `held_out_rows`."""
     from datasets import Image, List
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
@@ -70,14 +59,21 @@ def _interleave_tasks(folder: Path, tasks) -> list[int]:
     return [index for turn in turns for index in turn if index is not None] + by_task[None]
 
 
-def _cached_world() -> Path:
-    from huggingface_hub.constants import HF_HOME
+def _render(folder: Path) -> None:
+    # The one import of the builders in this package: the benchmark is rendered, not downloaded.
+    from ..dataset_builders.fourd_cot import build_world
 
-    folder = Path(HF_HOME) / "fourdthinker" / f"fourd_world-{VERSION}"
-    if not folder.is_dir():
-        # The one import of the builders in this package: the benchmark is rendered, not downloaded.
-        from ..dataset_builders.fourd_cot import build_world
+    build_world(folder, clips={"test": QUESTIONS_PER_TASK}, seed=SEED)
 
-        with atomic_dir(folder) as building:
-            build_world(building, clips={"test": QUESTIONS_PER_TASK}, seed=SEED)
-    return folder
+
+FOURD_WORLD = Benchmark(
+    name="fourd_world",
+    read=read_rows,
+    types=TASKS,
+    variable=DATA_VARIABLE,
+    cache_name=f"fourdthinker/fourd_world-{VERSION}",
+    contents="Parquet rows, or unset it",
+    make=_render,
+    has_videos=False,
+    version=VERSION,
+)

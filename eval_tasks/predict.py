@@ -1,37 +1,26 @@
-"""Answer rows in batches by greedy decoding, for `fourdthinker eval` and the lmms-eval model."""
+"""Answer questions in batches, for `fourdthinker eval` and the lmms-eval model."""
 
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from ..modeling.errors import InputError
+from .controls import repeat_first_frame
+from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages, row_prompt
+from .sampling import RowSampler, Sampling
 
 if TYPE_CHECKING:
-    from ..modeling.processing import Clip
+    from .benchmark import Benchmark
+    from .journal import Journal
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
 MAX_NEW_TOKENS = 512
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One question to the model.
-
-    Attributes:
-        text (`str`): The conversation up to where the model speaks.
-        n_frames (`int`): Frames in the clip, known without decoding them; 0 for those of a video.
-        clip (`Callable[[], Clip]`): Decodes the clip when its batch is due.
-    """
-
-    text: str
-    n_frames: int
-    clip: Callable[[], "Clip"]
 
 
 def predict(
@@ -42,37 +31,37 @@ def predict(
     max_new_tokens: int = MAX_NEW_TOKENS,
     latent_transform: Callable | None = None,
     progress: bool = True,
+    benchmark: "Benchmark | None" = None,
+    **settings: Any,
 ) -> list[str | None]:
     """Answer rows by greedy decoding.
 
     Args:
         model (`FourDThinkerForConditionalGeneration`): The model.
         processor: Its processor.
-        rows (`Sequence[Mapping]`): Rows with `question`, `options`, `frames` and `timestamps` (seconds).
-        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; the answers do not depend on it.
+        rows (`Sequence[Mapping]`): Rows with `question`, `options`, and `frames` with `timestamps` (seconds), or a
+            `video` file; a row with neither is asked without a video.
+        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; the answers do not depend on it. It is
+            halved where memory does not suffice.
         max_new_tokens (`int`, *optional*, defaults to 512): Longest response, latents included.
         latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
+        benchmark (`Benchmark`, *optional*): Whose rows they are, for their wording and how videos are sampled.
+        settings: Further ones of [`Answering`], such as `journal`.
 
     Returns:
         `list[str | None]`: A response for each row, in the order of the rows, its latent tokens kept; `None` where
-        the row's frames cannot be decoded, or do not fit their times.
+        the row's video is missing or cannot be decoded, or its frames do not fit their times.
 
     Raises:
         InputError: If a row's question or options are no texts for a prompt; the line names the row.
     """
     from ..modeling.dataset_files import keep_videos_encoded
-    from ..modeling.processing import row_clip, row_prompt  # here, so that this package imports without torch
 
-    prompts = [
-        Prompt(
-            text=row_prompt(processor, row),
-            n_frames=len(row["frames"] or ()),
-            clip=lambda index=index: row_clip(rows[index]),
-        )
-        for index, row in enumerate(keep_videos_encoded(rows))
-    ]
-    return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress)
+    prompts = [row_prompt(row, benchmark) for row in keep_videos_encoded(rows)]
+    if benchmark:
+        settings = {"max_pixels": benchmark.frames.max_pixels, **settings}
+    return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress, **settings)
 
 
 def respond(
@@ -83,11 +72,13 @@ def respond(
     max_new_tokens: int = MAX_NEW_TOKENS,
     latent_transform: Callable | None = None,
     progress: bool = True,
+    **settings: Any,
 ) -> list[str | None]:
-    """Answer prompts by greedy decoding; see `predict`, whose arguments these are."""
+    """Answer prompts; see `predict`, whose arguments these are."""
     check_sizes(batch_size, max_new_tokens)
+    answering = Answering(model, processor, batch_size, max_new_tokens, latent_transform, **settings)
     # Rows of like length waste little padding. Python's sort is stable, so equal prompts give equal batches.
-    order = sorted(range(len(prompts)), key=lambda index: (prompts[index].n_frames, len(prompts[index].text)))
+    order = sorted(range(len(prompts)), key=lambda index: prompts[index].length)
     responses: list[str | None] = [None] * len(prompts)
     training = model.training
     model.eval()
@@ -95,13 +86,11 @@ def respond(
         with tqdm(
             total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
         ) as bar:
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                texts, clips, decoded = _decode(prompts, chosen)
-                if decoded:
-                    answers = _generate(model, processor, texts, clips, max_new_tokens, latent_transform)
-                    for index, answer in zip(decoded, answers, strict=True):
-                        responses[index] = answer
+            while bar.n < len(order):
+                chosen = order[bar.n : bar.n + answering.batch_size]
+                answers = answering.answer([prompts[index] for index in chosen])
+                for index, answer in zip(chosen, answers, strict=True):
+                    responses[index] = answer
                 bar.update(len(chosen))
     finally:
         model.train(training)
@@ -114,18 +103,108 @@ def check_sizes(batch_size: int, max_new_tokens: int) -> None:
         raise InputError(f"batch size and new tokens must be positive, got {batch_size} and {max_new_tokens}")
 
 
-def _decode(prompts: Sequence[Prompt], chosen: Sequence[int]) -> tuple[list[str], list["Clip"], list[int]]:
-    """The batch without the rows whose frames cannot be decoded."""
-    texts, clips, decoded = [], [], []
-    for index in chosen:
-        try:
-            clips.append(prompts[index].clip())
-        except (InputError, OSError) as error:
-            logger.warning("row %d counts as missing: %s", index, error)
-            continue
-        texts.append(prompts[index].text)
-        decoded.append(index)
-    return texts, clips, decoded
+@dataclass
+class Answering:
+    """A model that answers one batch of prompts after another.
+
+    Attributes:
+        model, processor, max_new_tokens, latent_transform: As in `predict`.
+        batch_size (`int`): Conversations decoded at once; halved where memory does not suffice.
+        max_pixels (`int`, *optional*): Pixels of a frame or image at most, see `processing.encode`.
+        standing_still (`bool`): Show the first frame of each video at all of its times.
+        sampling ([`Sampling`], *optional*): Draw the answers in place of taking the likeliest token.
+        journal ([`Journal`], *optional*): Where finished answers are kept, and found again.
+        describe_failure (`Callable[[Exception], str | None]`): The response where media cannot be decoded.
+    """
+
+    model: Any
+    processor: Any
+    batch_size: int = BATCH_SIZE
+    max_new_tokens: int = MAX_NEW_TOKENS
+    latent_transform: Callable | None = None
+    max_pixels: int | None = None
+    standing_still: bool = False
+    sampling: Sampling | None = None
+    journal: "Journal | None" = None
+    describe_failure: Callable[[Exception], str | None] = lambda error: None
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[str | None]:
+        """Answer a batch: what is known from the journal or an equal prompt before is not asked again."""
+        failures: dict[int, str | None] = {}
+        keys: list[str | None] = []
+        due: dict[str, Conversation] = {}
+        clips: dict = {}
+        for index, prompt in enumerate(prompts):
+            key = None
+            try:
+                messages = prompt.messages()
+                key = self._key(prompt, messages)
+                if key not in due and not self._recall(key):
+                    due[key] = decode(self.processor, messages, clips)
+            except (InputError, OSError) as error:
+                logger.warning("row %s counts as missing: %s", prompt.name or index, error)
+                failures[index] = self.describe_failure(error)
+            keys.append(key)
+        self._ask(due)
+        return [failures[index] if index in failures else self._known[key] for index, key in enumerate(keys)]
+
+    def _key(self, prompt: Prompt, messages: Messages) -> str:
+        sampling = self.sampling and [self.sampling.to_dict(), prompt.sample]
+        settings = [prompt.scope, self.max_new_tokens, self.max_pixels, self.standing_still, sampling]
+        return digest([digest_messages(messages), *settings])
+
+    def _recall(self, key: str) -> bool:
+        kept = None if self.journal is None else self.journal.get(key)
+        if kept is not None:
+            self._known[key] = kept
+        return key in self._known
+
+    def _ask(self, due: Mapping[str, Conversation]) -> None:
+        from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+        waiting = list(due.items())
+        while waiting:
+            part = dict(waiting[: self.batch_size])
+            try:
+                answers = dict(zip(part, self._generate(part), strict=True))
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                if len(part) == 1:
+                    raise InputError(
+                        "memory does not suffice for one conversation: give fewer max_frames, max_pixels or "
+                        "max_new_tokens"
+                    ) from error
+                self.batch_size = len(part) // 2
+                logger.warning("out of memory: going on with %d rows at once", self.batch_size)
+                answers = {}
+            if not answers:
+                clear_device_cache(garbage_collection=True)  # outside `except`, whose traceback holds tensors
+                continue
+            if self.journal is not None:
+                self.journal.add(answers)
+            self._known.update(answers)
+            del waiting[: len(part)]
+
+    def _generate(self, part: Mapping[str, Conversation]) -> list[str]:
+        from ..modeling.latent_rules import LatentRules
+        from ..modeling.processing import decode_response, encode
+        from ..modeling.tower_features import share_video_features
+
+        conversations = list(part.values())
+        clips = [clip for one in conversations for clip in one.clips]
+        clips = [repeat_first_frame(clip) for clip in clips] if self.standing_still else clips
+        images = [image for one in conversations for image in one.images]
+        texts = [one.text for one in conversations]
+        inputs = encode(self.processor, texts, clips, "left", images, self.max_pixels).to(self.model.device)
+        videos = [video for one in conversations for video in one.videos]
+        shared = share_video_features(self.model, dict(inputs), [videos.index(video) for video in videos])
+        rules = LatentRules.from_config(self.model.config)
+        sampler = None if self.sampling is None else RowSampler(self.sampling, list(part), rules)
+        output = decode_greedily(self.model, shared, self.max_new_tokens, self.latent_transform, sampler=sampler)
+        new = output.sequences[:, inputs["input_ids"].shape[1] :]
+        return [decode_response(self.processor, ids) for ids in new]
 
 
 def decode_greedily(
@@ -134,7 +213,8 @@ def decode_greedily(
     max_new_tokens: int = MAX_NEW_TOKENS,
     latent_transform: Callable | None = None,
     streamer=None,
-    **settings,
+    sampler: RowSampler | None = None,
+    **settings: Any,
 ):
     """Greedy decoding by `model.generate`, regardless of the checkpoint's own generation config.
 
@@ -143,6 +223,7 @@ def decode_greedily(
         inputs (`Mapping`): Encoded prompts on the model's device.
         max_new_tokens, latent_transform: As in `predict`.
         streamer (*optional*): A streamer of transformers, for a single prompt.
+        sampler ([`RowSampler`], *optional*): Makes it draw samples.
         settings: Other arguments of `generate`, such as `latent_size`.
 
     Returns:
@@ -157,14 +238,7 @@ def decode_greedily(
             do_sample=False,
             latent_transform=latent_transform,
             streamer=streamer,
+            logits_processor=None if sampler is None else [sampler],
             return_dict_in_generate=True,
             **settings,
         )
-
-
-def _generate(model, processor, texts, clips, max_new_tokens: int, latent_transform: Callable | None) -> list[str]:
-    from ..modeling.processing import decode_response, encode
-
-    inputs = encode(processor, texts, clips, padding_side="left").to(model.device)
-    sequences = decode_greedily(model, inputs, max_new_tokens, latent_transform).sequences
-    return [decode_response(processor, ids) for ids in sequences[:, inputs["input_ids"].shape[1] :]]

@@ -1,54 +1,133 @@
 """Score responses: accuracy with its interval, chance level, and responses without an answer. Pure Python."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from ..modeling.errors import InputError
-from ..modeling.row_rules import answer_fault, name_row, options_fault
+from ..modeling.row_rules import answer_fault, comparable_text, name_row, options_fault
+from ..modeling.tokens import OPTION_LETTERS
 from .answers import Policy, extract_answer
+from .statistics import accuracy_interval, macro_interval, shares_videos, wilson_interval
+from .unanswered import Reason, reason_not_asked
 
-_Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
-
-
-def is_correct(row: Mapping, policy: Policy = "tolerant") -> bool:
-    """Whether a row's `response` chooses its `answer` among its `options`."""
-    return extract_answer(row["response"], row["options"], policy) == row["answer"]
+__all__ = ["Verdict", "align_table", "format_comparison", "format_scores", "is_correct", "judge", "score"]
+__all__ += ["wilson_interval"]
 
 
-def score(rows: Sequence[Mapping], policy: Policy = "tolerant") -> dict:
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one row.
+
+    Attributes:
+        letter (`str`, *optional*): The option that the response chooses.
+        correct (`bool`): Whether that is the key, or an option with the same text.
+        not_asked (`str`, *optional*): `"missing"` or `"unreadable"`, of a row whose video could not be shown.
+        chance (`float`): The share of its options that are right.
+    """
+
+    letter: str | None
+    correct: bool
+    not_asked: Reason | None
+    chance: float
+
+    @property
+    def unparsed(self) -> bool:
+        """Whether the model responded without naming an option."""
+        return self.letter is None and self.not_asked is None
+
+
+def judge(row: Mapping, policy: Policy = "tolerant", rule: str | None = None) -> Verdict:
+    """Judge the response of one row.
+
+    Args:
+        row (`Mapping`): `options` (texts without letters), `answer` (letter) and `response` (text; `None` or one of
+            the texts of `unanswered` where the model could not be asked).
+        policy (`str`, *optional*, defaults to `"tolerant"`): How answers are read, see `extract_answer`.
+        rule (`str`, *optional*): The benchmark's own rule, for the policy `"strict"`.
+
+    Raises:
+        InputError: If the row has no key among its options; the line names the row.
+    """
+    options, answer = row["options"], row["answer"]
+    with name_row(row):
+        fault = options_fault(options, unique=False) or answer_fault(answer, options)
+        if fault or not len(options):
+            raise InputError(fault or "options is empty: give the texts that were offered")
+    texts = [comparable_text(option) for option in options]
+    key = texts[OPTION_LETTERS.index(answer)]
+    not_asked = reason_not_asked(row["response"])
+    letter = None if not_asked else extract_answer(row["response"], options, policy, rule)
+    return Verdict(
+        letter=letter,
+        correct=letter is not None and texts[OPTION_LETTERS.index(letter)] == key,
+        not_asked=not_asked,
+        chance=texts.count(key) / len(texts),
+    )
+
+
+def is_correct(row: Mapping, policy: Policy = "tolerant", rule: str | None = None) -> bool:
+    """Whether a row's `response` chooses its `answer` among its `options`; see `judge`."""
+    return judge(row, policy, rule).correct
+
+
+def score(
+    rows: Sequence[Mapping],
+    policy: Policy = "tolerant",
+    rule: str | None = None,
+    skip_missing: bool = False,
+    verdicts: Sequence[Verdict] | None = None,
+) -> dict:
     """Score responses, over all rows and by task.
 
-    Every row counts in the denominator. A row without a response (its video is missing or cannot be decoded) and a
-    row whose response names no offered option are wrong, and are counted under `missing` and `parse_failures`.
+    Every row counts in the denominator. A row that could not be asked (its video is missing or cannot be decoded) and
+    a row whose response names no offered option are wrong, and are counted under `missing`, `unreadable` and
+    `parse_failures`.
 
     Args:
         rows (`Sequence[Mapping]`): Rows with `task`, `options` (texts without letters), `answer` (letter) and
-            `response` (text, or `None` where the model could not be asked).
+            `response` (text; `None` or one of the texts of `unanswered` where the model could not be asked). Where
+            rows have `video_id` or `video`, intervals take into account that some share one.
         policy (`str`, *optional*, defaults to `"tolerant"`): How answers are read, see `extract_answer`.
+        rule (`str`, *optional*): The benchmark's own rule, for the policy `"strict"`.
+        skip_missing (`bool`, *optional*, defaults to `False`): Leave rows that could not be asked out of the
+            denominator, as some published scripts do; the result says so.
+        verdicts (`Sequence[Verdict]`, *optional*): What `judge` gave for the rows, where that is known.
 
     Returns:
-        `dict`: `policy`; `n`, `correct`, `accuracy`, `interval` (95 %, Wilson), `chance` (mean of one over the number
-        of options), `parse_failures` and `missing`; and `tasks`, the same numbers for each task.
+        `dict`: `policy`, `rule`, `skip_missing`; `n`, `correct`, `accuracy`, `interval` (95 %) and its
+        `interval_method` (`"wilson"`, or `"bootstrap by video"` where questions share videos), `videos` (their number,
+        if known), `chance` (mean share of options that are right), `parse_failures`, `missing` and `unreadable`;
+        `macro` (mean of the tasks' accuracies) and `macro_interval`; and `tasks`, these numbers for each task.
 
     Raises:
-        InputError: If there are no rows, or one has no key among its options.
+        InputError: If there are no rows, none is left, or one has no key among its options.
     """
     if not rows:
         raise InputError("no rows to score: check the split and --limit")
-    judged = [_judge(row, policy) for row in rows]
-    tasks = sorted({row["task"] for row in rows})
-    by_task = {
-        task: _summary([j for j, row in zip(judged, rows, strict=True) if row["task"] == task]) for task in tasks
+    verdicts = [judge(row, policy, rule) for row in rows] if verdicts is None else verdicts
+    judged = [_Judged(verdict, row["task"], row_video(row)) for verdict, row in zip(verdicts, rows, strict=True)]
+    if skip_missing and all(row.verdict.not_asked for row in judged):
+        raise InputError("--skip-missing leaves no row to score: none of the videos could be shown")
+    tasks = {
+        task: _summary([row for row in judged if row.task == task], skip_missing)
+        for task in sorted({row.task for row in judged})
     }
-    return {"policy": policy, **_summary(judged), "tasks": by_task}
+    whole = _summary(judged, skip_missing)
+    accuracies = [numbers["accuracy"] for numbers in tasks.values() if numbers["n"]]
+    counted = _counted(judged, skip_missing)
+    macro = {
+        "macro": sum(accuracies) / len(accuracies),
+        "macro_interval": list(
+            macro_interval([row.verdict.correct for row in counted], [row.task for row in counted], _videos(counted))
+        ),
+    }
+    return {"policy": policy, "rule": rule, "skip_missing": skip_missing, **whole, **macro, "tasks": tasks}
 
 
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson 1927), which stays inside [0, 1] and honest near its ends."""
-    p, z2 = correct / n, _Z * _Z
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * (p * (1 - p) / n + z2 / (4 * n * n)) ** 0.5
-    # Rounding must not leave 0 or 1 outside the interval of a score of exactly 0 or 1.
-    return (0.0 if correct == 0 else centre - half), (1.0 if correct == n else centre + half)
+def row_video(row: Mapping) -> Any:
+    """What tells whose video a question is about: `video_id`, else the file; `None` where a row has neither."""
+    return row.get("video_id") or row.get("video")
 
 
 def format_scores(scores: Mapping, title: str = "") -> str:
@@ -58,12 +137,26 @@ def format_scores(scores: Mapping, title: str = "") -> str:
         scores (`Mapping`): What `score` returned.
         title (`str`, *optional*): A first line.
     """
-    header = ("task", "n", "correct", "accuracy", "95 % interval", "chance", "unparsed", "missing")
+    header = ("task", "n", "correct", "accuracy", "95 % interval", "chance", "unparsed", "missing", "unreadable")
     entries = [*scores["tasks"].items(), ("all", scores)]
     table = [header, *(_cells(name, numbers) for name, numbers in entries)]
-    lines = align_table(table)
-    lines.append(f"answers read by the {scores['policy']} policy; unparsed and missing rows count as wrong")
+    if len(scores["tasks"]) > 1:
+        low, high = scores["macro_interval"]
+        macro = ("mean of tasks", "", "", _percent(scores["macro"]), f"{100 * low:.1f} to {100 * high:.1f} %")
+        table.append((*macro, "", "", "", ""))
+    lines = [*align_table(table), _describe(scores)]
     return "\n".join([title, *lines] if title else lines)
+
+
+def _describe(scores: Mapping) -> str:
+    """What the numbers of a table stand for."""
+    reader = scores["policy"] if scores["rule"] is None else f"{scores['policy']} ({scores['rule']})"
+    counted = "unparsed, missing and unreadable rows count as wrong"
+    if scores["skip_missing"]:
+        left_out = scores["missing"] + scores["unreadable"]
+        counted = f"unparsed rows count as wrong; {left_out} missing or unreadable ones are left out (--skip-missing)"
+    shared = "; intervals by bootstrap over videos" if scores["interval_method"] != "wilson" else ""
+    return f"answers read by the {reader} policy; {counted}{shared}"
 
 
 def format_comparison(rows: Sequence[tuple[str, Sequence[Mapping]]], tasks: Sequence[str]) -> str:
@@ -90,37 +183,46 @@ def align_table(table: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 def _with_interval(numbers: Mapping) -> str:
     low, high = numbers["interval"]
     return f"{100 * numbers['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _judge(row: Mapping, policy: Policy) -> dict:
-    options, answer = row["options"], row["answer"]
-    with name_row(row):
-        fault = options_fault(options) or answer_fault(answer, options)
-        if fault or not len(options):
-            raise InputError(fault or "options is empty: give the texts that were offered")
-    response = row["response"]
-    letter = None if response is None else extract_answer(response, options, policy)
-    return {
-        "correct": letter == answer,
-        "chance": 1 / len(options),
-        "missing": response is None,
-        "parse_failure": response is not None and letter is None,
-    }
+@dataclass(frozen=True)
+class _Judged:
+    verdict: Verdict
+    task: str
+    video: Any
 
 
-def _summary(judged: Sequence[Mapping]) -> dict:
-    n, correct = len(judged), sum(row["correct"] for row in judged)
+def _counted(judged: Sequence[_Judged], skip_missing: bool) -> list[_Judged]:
+    """The rows of the denominator."""
+    return [row for row in judged if not (skip_missing and row.verdict.not_asked)]
+
+
+def _videos(judged: Sequence[_Judged]) -> list | None:
+    videos = [row.video for row in judged]
+    return None if any(video is None for video in videos) else videos
+
+
+def _summary(judged: Sequence[_Judged], skip_missing: bool) -> dict:
+    counted = _counted(judged, skip_missing)
+    right, videos, n = [row.verdict.correct for row in counted], _videos(counted), len(counted)
     return {
         "n": n,
-        "correct": correct,
-        "accuracy": correct / n,
-        "interval": list(wilson_interval(correct, n)),
-        "chance": sum(row["chance"] for row in judged) / n,
-        "parse_failures": sum(row["parse_failure"] for row in judged),
-        "missing": sum(row["missing"] for row in judged),
+        "correct": sum(right),
+        "accuracy": sum(right) / n if n else 0.0,
+        "interval": list(accuracy_interval(right, videos)) if n else [0.0, 1.0],
+        "interval_method": "bootstrap by video" if shares_videos(videos) else "wilson",
+        "videos": len(set(videos)) if videos is not None else None,
+        "chance": sum(row.verdict.chance for row in counted) / n if n else 0.0,
+        "parse_failures": sum(row.verdict.unparsed for row in judged),
+        "missing": sum(row.verdict.not_asked == "missing" for row in judged),
+        "unreadable": sum(row.verdict.not_asked == "unreadable" for row in judged),
     }
 
 
@@ -135,4 +237,5 @@ def _cells(name: str, numbers: Mapping) -> tuple[str, ...]:
         f"{100 * numbers['chance']:.1f} %",
         str(numbers["parse_failures"]),
         str(numbers["missing"]),
+        str(numbers["unreadable"]),
     )

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
+from ..eval_tasks.report.table import describe_marks, describe_worth
 from ..modeling.errors import InputError
 from .adapter_facts import adapter_chain, count_base_parameters
+from .eval_results import PIPELINE_TAG, index_results
 from .rendering import is_hub_id, one_line, recipe_text, render
 
-PIPELINE_TAG = "video-text-to-text"
 TAGS = ["4dthinker", "latent-reasoning", "spatial-reasoning", "video"]
 
 
@@ -30,7 +31,8 @@ def model_card(
     Args:
         folder (`str` or `PathLike`): A folder that `save_pretrained` wrote.
         scores (`Mapping[str, Mapping]`, *optional*): For each benchmark what `eval_tasks.score` returned for this
-            model (or one such result alone). Numbers in the card come from here and nowhere else.
+            model (or one such result alone), or `eval_tasks.report.build_report`. Numbers in the card come from here
+            and nowhere else; where there is no blind control the card says so.
         recipe (`Mapping` or path, *optional*): The arguments of the run, or its YAML file.
         datasets (`str` or `Sequence[str]`, *optional*): What it was trained on: Hub ids, folders or words. Only Hub
             ids enter the header.
@@ -60,7 +62,7 @@ def model_card(
         library_name="peft" if facts["adapter_of"] else "transformers",
         tags=list(TAGS),
         model_name=one_line(title) if results else None,
-        eval_results=_eval_results(results) or None,
+        eval_results=index_results(results) or None,
     )
     content = render(
         "model_card.md.jinja",
@@ -72,6 +74,7 @@ def model_card(
         datasets=named,
         recipe=recipe_text(recipe),
         results=results,
+        notes={name: [*describe_marks(report), describe_worth(report)] for name, report in results.items()},
         location=repo_id or str(folder),
     )
     return ModelCard(content)
@@ -81,31 +84,6 @@ def _by_benchmark(scores: Mapping | None) -> dict[str, Mapping]:
     if not scores:
         return {}
     return {"evaluation": scores} if "accuracy" in scores else dict(scores)
-
-
-def _eval_results(results: Mapping[str, Mapping]) -> list[EvalResult]:
-    """One entry for each benchmark as a whole and for each of its tasks."""
-    entries = []
-    for benchmark, whole in results.items():
-        for task, numbers in [("", whole), *whole.get("tasks", {}).items()]:
-            low, high = numbers["interval"]
-            entries.append(
-                EvalResult(
-                    task_type=PIPELINE_TAG,
-                    dataset_type=one_line(benchmark),
-                    dataset_name=one_line(f"{benchmark} ({task})" if task else benchmark),
-                    dataset_config=one_line(task) if task else None,
-                    metric_type="accuracy",
-                    metric_name="accuracy",
-                    metric_value=round(numbers["accuracy"], 4),
-                    metric_args={
-                        "n": numbers["n"],
-                        "interval_95": [round(low, 4), round(high, 4)],
-                        "chance": round(numbers["chance"], 4),
-                    },
-                )
-            )
-    return entries
 
 
 def _read_facts(folder: Path) -> dict:

@@ -88,13 +88,16 @@ def from_backbone(
     return model, processor
 
 
-def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, ProcessorMixin]:
+def load_model(
+    path: str | os.PathLike, adapter: str | os.PathLike | None = None, **kwargs
+) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Open a 4DThinker model that was saved with its processor.
 
     Args:
         path (`str` or `os.PathLike`): A folder, or a model's name on the Hub. One of an adapter (PEFT) that was
             trained on such a model gives that model with the adapter merged into it; one that was trained on such
             an adapter, with both.
+        adapter (`str` or `os.PathLike`, *optional*): An adapter (PEFT) to merge into it, whatever base it names.
         kwargs: Arguments of `from_pretrained` (`dtype`, `device_map`, …).
 
     Returns:
@@ -113,6 +116,10 @@ def load_model(path: str | os.PathLike, **kwargs) -> tuple[PreTrainedModel, Proc
             f"`fourdthinker init --backbone {path}`"
         )
     processor = _load_processor(path, model_class, hub)
+    if adapter is not None:
+        beside = Path(adapter, "config.json").is_file()
+        config = None if beside else model_class.config_class.from_pretrained(path, **hub)
+        return _load_merged(adapter, str(path), model_class, hub, kwargs, config), processor
     base = base_of_adapter(path, hub)
     if base is None:
         model, loaded = _load_weights(path, model_class, **kwargs)

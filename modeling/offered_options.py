@@ -19,18 +19,19 @@ class OfferedOptions:
     """The letters that a question offers, and the texts of its options in comparable form.
 
     Args:
-        options (`Sequence[str]`, *optional*): The option texts without letters, two to ten. Without them the letters
-            A to D are offered, and no text can be compared.
+        options (`Sequence[str]`, *optional*): The option texts or numbers, without letters, two to ten. Without them
+            the letters A to D are offered, and no text can be compared.
 
     Raises:
         InputError: If there is one option only, or more than ten.
     """
 
-    def __init__(self, options: Sequence[str] | None):
-        self.letters = offered_letters(options)
-        self.texts = [comparable_text(option) for option in options] if options else None
+    def __init__(self, options: Sequence[str | float] | None):
+        written = None if options is None else [str(option) for option in options]
+        self.letters = offered_letters(written)
+        self.texts = [comparable_text(option) for option in written] if written else None
         # A longer block cannot be an option; not reading it also keeps the normalisation of hostile text cheap.
-        self.longest = _LONGEST_STATEMENT + 4 * max(map(len, options)) if options else _LONGEST_STATEMENT
+        self.longest = _LONGEST_STATEMENT + 4 * max(map(len, written)) if written else _LONGEST_STATEMENT
 
     def letter(self, letter: str) -> str | None:
         """The letter in upper case if it is offered."""

@@ -1,6 +1,7 @@
 """Encode frames, timestamps and a question to model input, for training, RL and evaluation alike."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,13 +100,14 @@ def reach_token(frame: Image.Image, side: int) -> Image.Image:
     return frame.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def pixel_limits(component) -> tuple[int, int]:
+def pixel_limits(component, max_pixels: int | None = None) -> tuple[int, int]:
     """Pixels of a frame at most, and the pixels a side of one token.
 
     Args:
-        component: An image or video processor; a limit of its own that is lower than the published one holds.
+        component: An image or video processor; a limit of its own that is lower holds.
+        max_pixels (`int`, *optional*): The limit; by default the published one.
     """
-    return min(MAX_PIXELS, component.size["longest_edge"]), component.patch_size * component.merge_size
+    return min(max_pixels or MAX_PIXELS, component.size["longest_edge"]), component.patch_size * component.merge_size
 
 
 def conversation_text(
@@ -144,25 +146,51 @@ def row_prompt(processor: ProcessorMixin, row: Mapping, response: str | None = N
 
 
 def encode(
-    processor: ProcessorMixin, texts: Sequence[str], clips: Sequence[Clip], padding_side: str = "left"
+    processor: ProcessorMixin,
+    texts: Sequence[str],
+    clips: Sequence[Clip],
+    padding_side: str = "left",
+    images: Sequence[Image.Image] = (),
+    max_pixels: int | None = None,
 ) -> BatchFeature:
-    """One processor pass over a batch of conversations with one video each.
+    """One processor pass over a batch of conversations, each with any number of videos and images.
 
     Args:
         processor: A Qwen2.5-VL or Qwen3-VL processor.
-        texts (`Sequence[str]`): Conversations, each with one video placeholder.
-        clips (`Sequence[Clip]`): Their videos.
+        texts (`Sequence[str]`): Conversations with a placeholder for each video and each image.
+        clips (`Sequence[Clip]`): Their videos, text after text.
         padding_side (`str`, *optional*, defaults to `"left"`): Where shorter rows are filled.
+        images (`Sequence[PIL.Image.Image]`, *optional*): Their images, text after text.
+        max_pixels (`int`, *optional*): Pixels of a frame or an image at most; by default the published limit for
+            frames, and for images the processor's own.
 
     Returns:
         `BatchFeature`: `input_ids`, `attention_mask` and `mm_token_type_ids` of shape `(batch, length)`,
-        `pixel_values_videos` `(patches, channels · patch pixels)`, `video_grid_thw` `(batch, 3)` in patches, and
-        for Qwen2.5-VL `second_per_grid_ts` `(batch,)`, the seconds that one temporal grid spans at the clips' true
-        sampling rate. Qwen3-VL's processor writes the time of each grid into the text instead.
+        `pixel_values_videos` `(patches, channels · patch pixels)`, `video_grid_thw` `(videos, 3)` in patches, and
+        for Qwen2.5-VL `second_per_grid_ts` `(videos,)`, the seconds that one temporal grid spans at the clips' true
+        sampling rate. Qwen3-VL's processor writes the time of each grid into the text instead. With images
+        `pixel_values` and `image_grid_thw` too.
     """
-    limit, side = pixel_limits(processor.video_processor)
+    media: dict[str, Any] = {}
+    if clips:
+        media |= _video_arguments(processor.video_processor, clips, max_pixels)
+    if images:
+        limit, side = pixel_limits(processor.image_processor, max_pixels)
+        media["images"] = [fit_frame(image, limit, side) if max_pixels else image for image in images]
+    return processor(
+        text=list(texts),
+        padding=True,
+        padding_side=padding_side,
+        return_mm_token_type_ids=True,
+        return_tensors="pt",
+        **media,
+    )
+
+
+def _video_arguments(video_processor, clips: Sequence[Clip], max_pixels: int | None) -> dict[str, Any]:
+    limit, side = pixel_limits(video_processor, max_pixels)
     # Qwen3-VL's video processor spreads its pixels over all frames, Qwen2.5-VL's speaks of one.
-    counted = isinstance(processor.video_processor, Qwen3VLVideoProcessor)
+    counted = isinstance(video_processor, Qwen3VLVideoProcessor)
     longest = limit * (max(len(clip.frames) for clip in clips) + 1) if counted else limit
     videos, metadata = [], []
     for clip in clips:
@@ -173,20 +201,9 @@ def encode(
             frames, numbers = frames * 2, numbers * 2
         videos.append(frames)
         metadata.append({"fps": clip.frames_per_second, "total_num_frames": len(frames), "frames_indices": numbers})
-    return processor(
-        text=list(texts),
-        videos=videos,
-        videos_kwargs={
-            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": longest},
-            "do_sample_frames": False,
-            "video_metadata": metadata,
-            **NO_CAP,
-        },
-        padding=True,
-        padding_side=padding_side,
-        return_mm_token_type_ids=True,
-        return_tensors="pt",
-    )
+    size = {"shortest_edge": MIN_PIXELS, "longest_edge": longest}
+    settings = {"size": size, "do_sample_frames": False, "video_metadata": metadata, **NO_CAP}
+    return {"videos": videos, "videos_kwargs": settings}
 
 
 def encode_imagery(

@@ -13,7 +13,7 @@ from .errors import InputError
 from .processing import decode_response, encode
 from .readable_response import parse_response_text
 from .tokens import LATENT_TOKENS, show_latent_blocks
-from .video_messages import Messages, append_prompt_suffix, drop_videos, read_clips, shows_video
+from .video_messages import Messages, append_prompt_suffix, drop_videos, read_clips, read_images, shows_video
 
 _NESTED_SETTINGS = ("text_kwargs", "videos_kwargs", "common_kwargs")
 _SAMPLING = ("fps", "num_frames")
@@ -100,10 +100,11 @@ class LatentProcessorMixin:
         settings, template_variables = _split_settings({**kwargs, **(processor_kwargs or {})})
         sampling = {name: settings.get(name) for name in _SAMPLING}
         clips = [clip for messages in conversations for clip in read_clips(messages, **sampling)]
+        images = [image for messages in conversations for image in read_images(messages)]
         bare = [drop_videos(messages) for messages in conversations]
         texts = super().apply_chat_template(bare, chat_template, tokenize=False, **template_variables)
         side = settings.get("padding_side") or self.tokenizer.padding_side
-        batch = EncodedConversations(dict(encode(self, texts, clips, side)))
+        batch = EncodedConversations(dict(encode(self, texts, clips, side, images)))
         if return_tensors != "pt":
             batch.update(_lists_of_tokens(batch, padded=settings.get("padding") not in (None, False)))
         return batch if return_dict else batch["input_ids"]

@@ -56,8 +56,13 @@ def special_token(text: str) -> str | None:
     return found and found[0]
 
 
-def options_fault(options: Any) -> str | None:
-    """Validate the options of a question: 2 to 10 different texts, or an empty list for an open question."""
+def options_fault(options: Any, unique: bool = True) -> str | None:
+    """Validate the options of a question: 2 to 10 different texts, or an empty list for an open question.
+
+    Args:
+        options: The texts, or what stands in their place.
+        unique (`bool`, *optional*, defaults to `True`): Whether options must differ. Published benchmarks repeat some.
+    """
     if options is None:
         return "options is null: write a list of texts, an empty one for a question without options"
     if isinstance(options, (str, Mapping)) or not hasattr(options, "__len__"):
@@ -65,7 +70,7 @@ def options_fault(options: Any) -> str | None:
     if len(options) and not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
         return f"options has {_count(len(options), 'entry', 'entries')}: give {MIN_OPTIONS} to {MAX_OPTIONS}, or none"
     faults = (text_fault(f"options {number}", option) for number, option in enumerate(options, start=1))
-    return _first(faults) or _repetition_fault(options)
+    return _first(faults) or (_repetition_fault(options) if unique else None)
 
 
 def _repetition_fault(options: Sequence[str]) -> str | None:

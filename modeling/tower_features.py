@@ -37,6 +37,30 @@ def pass_features_as_pixels(vision: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in vision.items() if name != "mm_encoder_outputs"}, **pixels}
 
 
+def share_video_features(model, inputs: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
+    """Run the vision tower once for each distinct video of a batch; its features take the place of all pixels.
+
+    Args:
+        model: A model with latents.
+        inputs (`dict`): Encoded conversations on the model's device.
+        numbers (`list[int]`): For each video of the batch which one it is; equal videos have equal numbers.
+    """
+    if len(set(numbers)) == len(numbers):
+        return inputs
+    inputs = dict(inputs)
+    grids = inputs["video_grid_thw"]
+    pixels = inputs.pop("pixel_values_videos").split(grids.prod(-1).tolist())
+    firsts = [numbers.index(number) for number in sorted(set(numbers), key=numbers.index)]
+    places = [firsts.index(numbers.index(number)) for number in numbers]
+    with torch.no_grad():
+        shared = model.get_video_features(torch.cat([pixels[i] for i in firsts]), grids[firsts], return_dict=True)
+    layers = [tuple(layer[place] for place in places) for layer in split_layers(shared)]
+    repeated = {**shared, "pooler_output": tuple(shared.pooler_output[place] for place in places)}
+    if layers:
+        repeated["deepstack_features"] = layers
+    return {**inputs, "mm_encoder_outputs": {"video": type(shared)(**repeated)}}
+
+
 def _whole_layers(features: ModelOutput) -> ModelOutput:
     layers = getattr(features, "deepstack_features", None)
     if layers is None:

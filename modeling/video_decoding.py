@@ -26,12 +26,15 @@ def read_frames(
     times: Sequence[float] | None = None,
     tolerance: float = 0.1,
     max_pixels: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
 ) -> Clip:
     """Sample frames of a video while decoding it, so that memory holds no more than the sample.
 
     Give `times`, or `fps` and/or `max_frames`; where `fps` would give more than `max_frames` frames, these are spread
     evenly over the video from the first frame to the last. With none of them every frame is read. Of a long video only
     the stretches from a key frame to a sampled frame are decoded, which gives exactly what decoding all of it would.
+    With `start` or `end` the part between them is sampled as if it were the whole video.
 
     Args:
         path (`str` or `os.PathLike`):
@@ -46,6 +49,8 @@ def read_frames(
             How many seconds the nearest frame may lie from one of `times`.
         max_pixels (`int`, *optional*):
             Larger frames are shrunk, their aspect ratio kept.
+        start, end (`float`, *optional*):
+            Seconds from the first frame, with `fps` or `max_frames`; by default the video's own ends.
 
     Returns:
         [`Clip`]: Upright RGB frames with square pixels, as the ffmpeg command shows them, and their own times in
@@ -58,10 +63,11 @@ def read_frames(
     """
     path = Path(path)
     _check_sampling(fps, max_frames, times)
+    _check_part(fps, max_frames, start, end)
     frames: list[Image.Image] = []
     timestamps: list[float] = []
     source = open_source(path, max_pixels)
-    wanted = _times(source, fps, max_frames, times)
+    wanted = _times(source, fps, max_frames, times, start, end)
     for now, frame in source.frames() if wanted is None else _sample(source, wanted):
         frames.append(source.to_image(frame))
         timestamps.append(now)
@@ -81,20 +87,34 @@ def check_video(path: str | os.PathLike) -> None:
 
 
 def _times(
-    source: VideoSource | WebpSource, fps: float | None, max_frames: int | None, times: Sequence[float] | None
+    source: VideoSource | WebpSource,
+    fps: float | None,
+    max_frames: int | None,
+    times: Sequence[float] | None,
+    start: float | None,
+    end: float | None,
 ) -> list[float] | None:
     """Seconds from the first frame at which to sample, or `None` for every frame."""
     if times is not None:
         return list(times)
-    count = source.count if fps is None else int(source.seconds * fps + 1e-6) + 1
+    first, last = start or 0.0, source.seconds if end is None else min(end, source.seconds)
+    if first > source.seconds:
+        raise InputError(f"{source.path} lasts {source.seconds:.2f} s: it has nothing to show from {first:g} s on")
+    seconds = last - first
+    share = seconds / source.seconds if source.seconds else 1.0
+    count = max(1, round(source.count * share)) if fps is None else int(seconds * fps + 1e-6) + 1
     limit = min(max_frames or count, _MAX_FRAMES)
     if count > limit and max_frames is None:
         raise InputError(
             f"{source.path} would give {count} frames; ask for at most {_MAX_FRAMES}, or for fewer a second."
         )
     if count > limit:
-        return [source.seconds * index / max(1, limit - 1) for index in range(limit)]
-    return None if fps is None else [index / fps for index in range(count)]
+        return [first + seconds * index / max(1, limit - 1) for index in range(limit)]
+    if fps is not None:
+        return [first + index / fps for index in range(count)]
+    if share == 1:
+        return None
+    return [first + seconds * index / max(1, count - 1) for index in range(count)]
 
 
 def _sample(source: VideoSource | WebpSource, wanted: list[float]) -> Iterator[TimedFrame]:
@@ -146,3 +166,12 @@ def _check_sampling(fps: float | None, max_frames: int | None, times: Sequence[f
         raise InputError(f"fps is {fps}; it must be more than 0")
     if max_frames is not None and max_frames < 1:
         raise InputError(f"the number of frames is {max_frames}; it must be at least 1")
+
+
+def _check_part(fps: float | None, max_frames: int | None, start: float | None, end: float | None) -> None:
+    if start is None and end is None:
+        return
+    if not 0 <= (start or 0.0) < (float("inf") if end is None else end):
+        raise InputError(f"the part of a video from {start} s to {end} s is empty: it must start before it ends")
+    if fps is None and max_frames is None:
+        raise InputError("a part of a video is sampled by fps or max_frames: give one of them")

@@ -18,6 +18,7 @@ from .video_decoding import read_frames
 Messages = Sequence[Mapping[str, Any]]
 
 _VIDEO_KEYS = ("video", "path", "url")
+_IMAGE_KEYS = ("image", "path", "url")
 _ROLES_IN_WORDS = ("system", "user")  # what the assistant said may have latent blocks in it
 
 
@@ -67,16 +68,30 @@ def read_clips(messages: Messages, fps: float | None = None, num_frames: int | N
         fps, num_frames: Of [`read_clip`], for the blocks that say nothing of their own.
 
     Raises:
-        InputError: If a block names no video, an image stands beside a video, words have a special token in them, or
-            a video cannot be read.
+        InputError: If a block names no video, words have a special token in them, or a video cannot be read.
     """
+    check_words(messages)
+    return [read_clip(block, fps, num_frames) for block in video_blocks(messages)]
+
+
+def check_words(messages: Messages) -> None:
+    """Raise an `InputError` if somebody but the assistant has a special token in their words."""
     for message in messages:
         for text in _texts(message):
             if token := special_token(text):
                 raise InputError(f"a message has the token {token} in its words: take it out")
-    if any(block.get("type") in ("image", "image_url") for block in content_blocks(messages)):
-        raise InputError("a conversation shows a video and an image: ask about one or the other")
-    return [read_clip(block, fps, num_frames) for block in video_blocks(messages)]
+
+
+def read_images(messages: Messages) -> list[Image.Image]:
+    """The RGB images of all image blocks in a conversation, in order.
+
+    Raises:
+        InputError: If a block names no image, or it cannot be decoded.
+    """
+    return [
+        _read_frame(_required(block, _IMAGE_KEYS, "image"), number, "images")
+        for number, block in enumerate(filter(_is_image, content_blocks(messages)), start=1)
+    ]
 
 
 def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: int | None = None) -> Clip:
@@ -84,18 +99,18 @@ def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: in
 
     Args:
         block (`Mapping`): Its `video` (or `path`, or `url`) is the path of a file, frames in order (images, arrays of
-            `uint8`, paths of images), or a [`Clip`]. With frames, `timestamps` (seconds, one a frame) or `fps` say
-            when they were taken, by default one a second. With a file, `timestamps` are the times to show, or `fps`
-            and `num_frames` sample it; by default one frame a second and 50 at most, as in the published evaluation.
+            `uint8`, paths of images, records `{"bytes", "path"}` as of `datasets`), or a [`Clip`]. With frames,
+            `timestamps` (seconds, one a frame) or `fps` say when they were taken, by default one a second. With a
+            file, `timestamps` are the times to show, or `fps` and `num_frames` sample it; by default one frame a
+            second and 50 at most, as in the published evaluation. Of a file, `start_time` and `end_time` (seconds)
+            name the part that is shown.
         fps (`float`, *optional*): Frames a second to take from a file whose block does not say it.
         num_frames (`int`, *optional*): Frames at most, spread evenly over a file whose block does not say it.
 
     Raises:
         InputError: If there is no video, it cannot be read, or the sampling makes no sense.
     """
-    video = _source(block)
-    if video is None:
-        raise InputError("a video block names no video: give it a path or frames under 'video'")
+    video = _required(block, _VIDEO_KEYS, "video")
     if isinstance(video, Clip):
         return video
     timestamps = block.get("timestamps")
@@ -105,14 +120,15 @@ def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: in
         frames = [_read_frame(frame, number) for number, frame in enumerate(video, start=1)]
         rate = _number("fps", block.get("fps")) or FRAMES_PER_SECOND
         return Clip(frames, [number / rate for number in range(len(frames))] if timestamps is None else timestamps)
-    path = _local_path(video)
+    path = local_path(video)
     if timestamps is not None:
         return read_frames(path, times=timestamps)
     fps = _number("fps", block.get("fps", fps))
     num_frames = _number("num_frames", block.get("num_frames", num_frames))
+    part = {"start": block.get("start_time"), "end": block.get("end_time")}
     if num_frames is None:
-        return read_frames(path, fps=FRAMES_PER_SECOND if fps is None else fps, max_frames=MAX_FRAMES)
-    return read_frames(path, fps=fps, max_frames=int(num_frames))
+        return read_frames(path, fps=FRAMES_PER_SECOND if fps is None else fps, max_frames=MAX_FRAMES, **part)
+    return read_frames(path, fps=fps, max_frames=int(num_frames), **part)
 
 
 def drop_videos(messages: Messages) -> list[Mapping[str, Any]]:
@@ -130,8 +146,19 @@ def _is_video(block: Any) -> bool:
     return isinstance(block, Mapping) and (block.get("type") == "video" or "video" in block)
 
 
-def _source(block: Mapping[str, Any]) -> Any:
-    return next((block[key] for key in _VIDEO_KEYS if block.get(key) is not None), None)
+def _is_image(block: Mapping[str, Any]) -> bool:
+    return block.get("type") in ("image", "image_url") or "image" in block
+
+
+def _source(block: Mapping[str, Any], keys: Sequence[str] = _VIDEO_KEYS) -> Any:
+    return next((block[key] for key in keys if block.get(key) is not None), None)
+
+
+def _required(block: Mapping[str, Any], keys: Sequence[str], what: str) -> Any:
+    source = _source(block, keys)
+    if source is None:
+        raise InputError(f"a block of a message names no {what}: give it one under '{keys[0]}'")
+    return source
 
 
 def _texts(message: Mapping[str, Any]) -> list[str]:
@@ -147,7 +174,12 @@ def _number(name: str, value: Any) -> Any:
     return value
 
 
-def _local_path(video: str | os.PathLike) -> str:
+def local_path(video: str | os.PathLike) -> str:
+    """The path that a path or a `file:` address names.
+
+    Raises:
+        InputError: If it is an address on the network.
+    """
     path = os.fspath(video)
     address = urlparse(path)
     if address.scheme in ("http", "https"):
@@ -155,12 +187,15 @@ def _local_path(video: str | os.PathLike) -> str:
     return unquote(address.path) if address.scheme == "file" else path
 
 
-def _read_frame(frame: Any, number: int) -> Image.Image:
+def _read_frame(frame: Any, number: int, what: str = "frames") -> Image.Image:
     if isinstance(frame, (str, os.PathLike)):
+        frame = {"path": local_path(frame)}
+    if isinstance(frame, Mapping):
         try:
-            return decode_image({"path": _local_path(frame)})
+            return decode_image(frame)
         except UNREADABLE as error:
-            raise InputError(f"frames {number} ({frame}) cannot be decoded ({error}): give another image") from error
+            named = f" ({frame['path']})" if frame.get("path") else ""
+            raise InputError(f"{what} {number}{named} cannot be decoded ({error}): give another image") from error
     if isinstance(frame, Image.Image):
         return decode_image(frame)
     values = np.asarray(frame.cpu() if hasattr(frame, "cpu") else frame)
@@ -168,7 +203,7 @@ def _read_frame(frame: Any, number: int) -> Image.Image:
         values = values.transpose(1, 2, 0)  # torch's order: channels first
     if values.dtype != np.uint8 or values.ndim not in (2, 3):
         raise InputError(
-            f"frames {number} is an array of {values.dtype} and shape {values.shape}: give images, or arrays of uint8 "
+            f"{what} {number} is an array of {values.dtype} and shape {values.shape}: give images, or arrays of uint8 "
             "and shape (height, width, 3)"
         )
     return decode_image(Image.fromarray(values.squeeze(-1) if values.shape[-1] == 1 else values))

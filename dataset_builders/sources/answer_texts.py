@@ -1,53 +1,13 @@
 """Parse options, answers and responses written by people: in the question, in words. Pure Python."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...modeling.errors import InputError
+from ...modeling.listed_options import drop_letters
 from ...modeling.offered_options import OfferedOptions
 from ...modeling.row_rules import ANSWER_TAG, options_fault
-from ...modeling.tokens import OPTION_LETTERS, format_answer
-
-_OPTION_LINE = re.compile(r"[(\[]?([A-J])[)\].:]{1,2}[ \t]*(\S.*)")
-_OPTIONS_HEADING = re.compile(r"(?:answer )?(?:options|choices)\s?:?", re.IGNORECASE)
-
-
-def split_options(text: str) -> tuple[str, list[str], str]:
-    r"""Take a question apart whose options are listed in it, one a line: `A. left`, `(B) right`.
-
-    Returns:
-        `tuple[str, list[str], str]`: The question; the options, none if there are not two lines from A on; and the
-        words after them, which mostly say how to answer, as our own prompt does.
-
-    Example:
-
-    ```python
-    >>> split_options("Which way?\nA. left\nB. right\nAnswer with the letter.")
-    ('Which way?', ['left', 'right'], 'Answer with the letter.')
-
-    ```
-    """
-    lines = [line.strip() for line in text.splitlines()]
-    options: list[str] = []
-    first = last = 0
-    for number, line in enumerate(lines):
-        match = _OPTION_LINE.fullmatch(line)
-        letter, option = (match[1], match[2]) if match else ("", "")
-        if letter and letter == OPTION_LETTERS[len(options) : len(options) + 1]:
-            first, last = first if options else number, number
-            options.append(option)
-        elif line and len(options) >= 2:
-            break
-        elif line:
-            first, last, options = number, number, [option] if letter == "A" else []
-    if len(options) < 2:
-        return text, [], ""
-    before = text.splitlines()[:first]
-    while before and (not before[-1].strip() or _OPTIONS_HEADING.fullmatch(before[-1].strip())):
-        before.pop()
-    question, after = "\n".join(before).strip(), "\n".join(text.splitlines()[last + 1 :]).strip()
-    return (question, options, after) if question else (after, options, "")
+from ...modeling.tokens import format_answer
 
 
 def text_of(value: Any, name: str, where: str) -> str | None:
@@ -73,10 +33,7 @@ def strip_letters(options: Sequence[Any], where: str) -> list[str | None]:
         InputError: If an option is an object or a list.
     """
     texts = [text_of(option, f"options {number}", where) for number, option in enumerate(options, start=1)]
-    matches = [_OPTION_LINE.fullmatch((text or "").strip()) for text in texts]
-    if all(match and match[1] == letter for match, letter in zip(matches, OPTION_LETTERS, strict=False)):
-        return [match[2] for match in matches if match]
-    return texts
+    return drop_letters(texts)
 
 
 def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:

@@ -10,14 +10,15 @@ from typing import Any
 
 from datasets import Dataset
 
+from ...modeling.chat_messages import Exchange, first_exchange, strip_media_tags
 from ...modeling.errors import InputError, count_noun
+from ...modeling.listed_options import split_options
+from ...modeling.records import as_list, is_empty, is_row_file, parse_structure, read_records
 from ...modeling.tokens import OPTION_LETTERS
 from ..loading import VIDEO_COLUMN, decode_frames_when_read
-from .answer_texts import add_answer_tags, find_letter, split_options, strip_letters, text_of
-from .chat_messages import Exchange, first_exchange, strip_media_tags
+from .answer_texts import add_answer_tags, find_letter, strip_letters, text_of
 from .file_rows import FEATURES, FileRoot, collect_rows, default_timestamps
 from .published_jsonl import read_published
-from .records import as_list, is_empty, is_row_file, parse_structure, read_records
 
 logger = logging.getLogger(__name__)
 

@@ -2,17 +2,22 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from ...modeling.errors import InputError
+from ..controls import hide_video, video_key
+from ..conversations import Conversation, decode, row_prompt
 from ..predict import check_sizes, decode_greedily
 from .controls import OWN
 from .own_latents import Batch, OwnLatents, measure_latents
 from .replacement import LatentReplacement, Source, build_source
+
+if TYPE_CHECKING:
+    from ..benchmark import Benchmark
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ def answer_controls(
     max_new_tokens: int,
     seed: int = 0,
     progress: bool = True,
+    benchmark: "Benchmark | None" = None,
 ) -> Answers:
     """Answer rows by greedy decoding, first as the model does by itself and then under each control.
 
@@ -49,42 +55,39 @@ def answer_controls(
     Args:
         model (`FourDThinkerForConditionalGeneration`): The model.
         processor: Its processor.
-        rows (`Sequence[Mapping]`): Rows with `task`, `question`, `options`, `frames` and `timestamps`; for the oracle
-            `imagery`, and `imagery_masks` if the model pools regions.
+        rows (`Sequence[Mapping]`): Rows with `id`, `task`, `question`, `options`, and `frames` with `timestamps`, or a
+            `video` file; for the oracle `imagery`, and `imagery_masks` if the model pools regions.
         controls (`Sequence[str]`): Names of [`CONTROLS`].
         batch_size (`int`): Rows decoded at once; the answers do not depend on it.
         max_new_tokens (`int`): Longest response, the model's own latents included.
         seed (`int`, *optional*, defaults to 0): Of the noise, and of whose latents a row gets.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
+        benchmark ([`Benchmark`], *optional*): Whose rows they are, for their wording and how videos are sampled.
     """
-    from ...modeling.dataset_files import keep_videos_encoded
-
     check_sizes(batch_size, max_new_tokens)
+    encoder = _Encoder(model, processor, rows, benchmark)
     answers = Answers({name: [None] * len(rows) for name in (OWN, *controls)}, [None] * len(rows))
-    tasks, sizes = [], []
-    for row in keep_videos_encoded(rows):  # once: a row of a dataset is read from the disk with all its images
-        tasks.append(row["task"])
-        sizes.append((len(row["frames"] or ()), len(row["question"])))
-    order = sorted(range(len(sizes)), key=sizes.__getitem__)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = encoder.plan_batches(batch_size)
     training = model.training
     model.eval()
-    total = len(rows) * (1 + len(controls))
+    total = sum(map(len, batches)) * (1 + len(controls))
     try:
         with tqdm(
             total=total, desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
         ) as bar:
-            for batch in _encode_batches(model, processor, rows, batches, warn=True):
+            for batch in filter(None, map(encoder.encode, batches)):
                 responses, output = _decode(model, processor, batch.inputs, max_new_tokens)
                 known = measure_latents(model, processor, batch, output.latent_embeds, responses)
                 for index, response, one in zip(batch.indices, responses, known, strict=True):
                     answers.responses[OWN][index], answers.latents[index] = response, one
                 bar.update(len(batch.indices))
-            sources = {name: build_source(name, model, tasks, answers.latents, seed) for name in controls}
+            places = list(zip(encoder.tasks, encoder.videos, strict=True))
+            sources = {name: build_source(name, model, places, answers.latents, seed) for name in controls}
             most_blocks = max((one.blocks for one in answers.latents if one is not None), default=0)
-            for batch in _encode_batches(model, processor, rows, batches if controls else (), warn=False):
+            for batch in filter(None, map(encoder.encode, batches)) if controls else ():
                 for name, source in sources.items():
-                    arguments = (model, processor, batch, name, source, max_new_tokens, most_blocks)
+                    inputs = encoder.encode_blind(batch) if name == "blind" else batch.inputs
+                    arguments = (model, processor, inputs, batch.indices, name, source, max_new_tokens, most_blocks)
                     for index, response in zip(batch.indices, _decode_control(*arguments), strict=True):
                         answers.responses[name][index] = response
                     bar.update(len(batch.indices))
@@ -93,32 +96,69 @@ def answer_controls(
     return answers
 
 
-def _encode_batches(model, processor, rows, batches, warn: bool) -> Iterator[Batch]:
-    """The batches, without rows whose frames cannot be decoded, and with a warning for each of those."""
-    import torch
+class _Encoder:
+    """Encodes batches of rows; knows what is asked and shown, but holds no decoded video."""
 
-    from ...modeling.processing import encode, row_clip, row_prompt
+    def __init__(self, model, processor, rows: Sequence[Mapping], benchmark: "Benchmark | None"):
+        from ...modeling.dataset_files import keep_videos_encoded
 
-    for chosen in batches:
-        indices, members, clips = [], [], []
-        for index in chosen:
-            try:
-                row = rows[index]
-                clips.append(row_clip(row))
-            except (InputError, OSError) as error:
-                if warn:
-                    logger.warning("row %d counts as missing: %s", index, error)
+        self._model, self._processor, self._rows, self._benchmark = model, processor, rows, benchmark
+        self._max_pixels = benchmark.frames.max_pixels if benchmark else None
+        self._failed: set[int] = set()
+        self.tasks, self.videos, self._lengths = [], [], []
+        for row in keep_videos_encoded(rows):  # once: a row of a dataset is read from the disk with all its images
+            self.tasks.append(row["task"])
+            self.videos.append(video_key(row))
+            self._lengths.append(row_prompt(row, benchmark).length)
+
+    def plan_batches(self, batch_size: int) -> list[list[int]]:
+        """The places of the rows of each batch, rows of like length together."""
+        order = sorted(range(len(self._lengths)), key=self._lengths.__getitem__)
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def encode(self, indices: Sequence[int]) -> Batch | None:
+        """Encode rows, without those whose video cannot be decoded; `None` if none is left."""
+        import torch
+
+        rows, conversations, decoded = [], [], []
+        clips: dict = {}
+        for index in indices:
+            if index in self._failed:
                 continue
-            indices.append(index)
-            members.append(row)
-        if not indices:
-            continue
-        inputs = dict(encode(processor, [row_prompt(processor, row) for row in members], clips).to(model.device))
-        with torch.no_grad():
-            pixels = inputs.pop("pixel_values_videos")
-            video = model.get_video_features(pixels, inputs["video_grid_thw"], return_dict=True)
-        inputs["mm_encoder_outputs"] = {"video": video}
-        yield Batch(indices, members, inputs, tuple(video.pooler_output))
+            try:
+                row = self._rows[index]
+                conversations.append(decode(self._processor, row_prompt(row, self._benchmark).messages(), clips))
+            except (InputError, OSError) as error:
+                logger.warning("row %d counts as missing: %s", index, error)
+                self._failed.add(index)
+                continue
+            rows.append(row)
+            decoded.append(index)
+        if not rows:
+            return None
+        inputs, counts = self._to_inputs(conversations), [len(one.clips) for one in conversations]
+        features = [None] * len(rows)
+        if "pixel_values_videos" in inputs:
+            with torch.no_grad():
+                pixels, grids = inputs.pop("pixel_values_videos"), inputs["video_grid_thw"]
+                video = self._model.get_video_features(pixels, grids, return_dict=True)
+            inputs["mm_encoder_outputs"] = {"video": video}
+            each = iter(zip(video.pooler_output, grids.tolist(), strict=True))
+            features = [next(each) if count else None for count in counts]
+        return Batch(decoded, rows, inputs, features)
+
+    def encode_blind(self, batch: Batch) -> dict[str, Any]:
+        """The prompts of a batch without their videos."""
+        prompts = [row_prompt(hide_video(row), self._benchmark) for row in batch.rows]
+        return self._to_inputs([decode(self._processor, prompt.messages(), {}) for prompt in prompts])
+
+    def _to_inputs(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
+        from ...modeling.processing import encode
+
+        texts = [one.text for one in conversations]
+        clips = [clip for one in conversations for clip in one.clips]
+        encoded = encode(self._processor, texts, clips, max_pixels=self._max_pixels)
+        return dict(encoded.to(self._model.device))
 
 
 def _decode(model, processor, inputs: Mapping, max_new_tokens: int, **settings) -> tuple[list[str], Any]:
@@ -131,30 +171,24 @@ def _decode(model, processor, inputs: Mapping, max_new_tokens: int, **settings) 
 
 
 def _decode_control(
-    model, processor, batch: Batch, name: str, source: Source | None, max_new_tokens: int, most_blocks: int
+    model,
+    processor,
+    inputs: Mapping,
+    indices: Sequence[int],
+    name: str,
+    source: Source | None,
+    max_new_tokens: int,
+    most_blocks: int,
 ) -> list[str]:
-    inputs, settings, size = batch.inputs, {}, model.config.latent_size
+    settings, size = {}, model.config.latent_size
+    sizes = {"markers": 0, "half": size // 2, "double": 2 * size}
     if source is not None:
-        replacement = LatentReplacement(model.config, inputs["input_ids"].shape[1], batch.indices, source)
+        replacement = LatentReplacement(model.config, inputs["input_ids"].shape[1], indices, source)
         settings = {"latent_transform": replacement.transform, "stopping_criteria": [replacement]}
-    elif name == "blind":
-        inputs = _encode_without_video(model, processor, batch.rows)
     elif name == "forbidden":
         settings = {"suppress_tokens": [model.config.latent_start_token_id]}
-    else:
-        settings = {"latent_size": {"markers": 0, "half": size // 2, "double": 2 * size}[name]}
+    elif name in sizes:
+        settings = {"latent_size": sizes[name]}
         # Longer blocks must not cost the answer its tokens.
-        max_new_tokens += max(settings["latent_size"] - size, 0) * most_blocks
+        max_new_tokens += max(sizes[name] - size, 0) * most_blocks
     return _decode(model, processor, inputs, max_new_tokens, **settings)[0]
-
-
-def _encode_without_video(model, processor, rows: Sequence[Mapping]) -> dict[str, Any]:
-    """The prompts of rows without their videos."""
-    from ...modeling.prompts import question_text
-
-    texts = []
-    for row in rows:
-        content = [{"type": "text", "text": question_text(row["question"], row["options"])}]
-        message = [{"role": "user", "content": content}]
-        texts.append(processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-    return dict(processor(text=texts, padding=True, padding_side="left", return_tensors="pt").to(model.device))

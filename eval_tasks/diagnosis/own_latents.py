@@ -18,13 +18,32 @@ class Batch:
         indices (`list[int]`): Their places among all rows.
         rows (`list[Mapping]`): The rows.
         inputs (`dict`): Encoded prompts on the model's device, with the features of their videos.
-        features (`tuple[torch.Tensor]`): For each video `(visual tokens, hidden)`.
+        videos (`list[tuple[torch.Tensor, list[int]] | None]`): For each row the features of its video
+            `(visual tokens, hidden)` and its grid in patches, if it has one.
     """
 
     indices: list[int]
     rows: list[Mapping]
     inputs: dict[str, Any]
-    features: tuple["torch.Tensor", ...]
+    videos: list[tuple["torch.Tensor", list[int]] | None]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The visual tokens that the latents of an answer resemble most.
+
+    Attributes:
+        cosine (`torch.Tensor` of shape `(latents,)`): To the most similar token of the row's own video.
+        other_cosine (`torch.Tensor` of shape `(latents,)`, *optional*): The same with the video of another row.
+        norm (`float`): Mean norm of the visual tokens of the video.
+        places (`list[tuple[float, float, float, float, float]]`): For each latent, where that token lies: its time
+            from 0 to 1, then left, top, right and bottom as shares of the frame.
+    """
+
+    cosine: "torch.Tensor"
+    other_cosine: "torch.Tensor | None"
+    norm: float
+    places: list[tuple[float, float, float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -35,20 +54,13 @@ class OwnLatents:
         blocks (`int`): Latent blocks in the answer.
         vectors (`torch.Tensor` of shape `(latents, hidden)`): What was fed, in order.
         targets (`torch.Tensor` of shape `(imagery latents, hidden)`, *optional*): The embeddings of the row's imagery.
-        patch_cosine (`torch.Tensor` of shape `(latents,)`): Cosine to the most similar visual token of the video.
-        other_cosine (`torch.Tensor` of shape `(latents,)`, *optional*): The same with the video of another row.
-        patch_norm (`float`): Mean norm of the visual tokens of the video.
-        patches (`list[tuple[float, float, float, float, float]]`): For each latent, where that token lies: its time
-            from 0 to 1, then left, top, right and bottom as shares of the frame.
+        patches ([`Patches`], *optional*): What they resemble in the row's video, if it has one.
     """
 
     blocks: int
     vectors: "torch.Tensor"
     targets: "torch.Tensor | None"
-    patch_cosine: "torch.Tensor"
-    other_cosine: "torch.Tensor | None"
-    patch_norm: float
-    patches: list[tuple[float, float, float, float, float]]
+    patches: Patches | None
 
 
 def measure_latents(
@@ -63,28 +75,31 @@ def measure_latents(
         latents (`Sequence[torch.Tensor]`): As `generate` returns them, `(latents, hidden)` for each row.
         responses (`Sequence[str]`): The answers, with their latent tokens.
     """
-    grids = batch.inputs["video_grid_thw"].tolist()
     merge = model.config.vision_config.spatial_merge_size
     measured = []
     for place, (row, own, response) in enumerate(zip(batch.rows, latents, responses, strict=True)):
-        similarity = _cosines(own, batch.features[place])
-        time, height, width = grids[place]
-        shape = (time, height // merge, width // merge)
-        other = None
-        if len(batch.rows) > 1:
-            other = _cosines(own, batch.features[place - 1]).amax(1).cpu()
-        measured.append(
-            OwnLatents(
-                blocks=len(note_latent_blocks(response)[1]),
-                vectors=own.cpu(),
-                targets=_encode_targets(model, processor, row),
-                patch_cosine=similarity.amax(1).cpu(),
-                other_cosine=other,
-                patch_norm=batch.features[place].float().norm(dim=-1).mean().item(),
-                patches=[_locate(token, shape) for token in similarity.argmax(1).tolist()],
-            )
-        )
+        patches = _measure_patches(own, batch.videos[place], batch.videos[place - 1], merge)
+        blocks = len(note_latent_blocks(response)[1])
+        measured.append(OwnLatents(blocks, own.cpu(), _encode_targets(model, processor, row), patches))
     return measured
+
+
+def _measure_patches(own: "torch.Tensor", video, before, merge: int) -> Patches | None:
+    """Compare latents with the tokens of their video, and with those of the row before in the batch, if it is another."""
+    if video is None:
+        return None
+    features, (time, height, width) = video
+    similarity = _cosines(own, features)
+    other = None
+    if before is not None and before[0] is not features:
+        other = _cosines(own, before[0]).amax(1).cpu()
+    shape = (time, height // merge, width // merge)
+    return Patches(
+        cosine=similarity.amax(1).cpu(),
+        other_cosine=other,
+        norm=features.float().norm(dim=-1).mean().item(),
+        places=[_locate(token, shape) for token in similarity.argmax(1).tolist()],
+    )
 
 
 def _cosines(latents: "torch.Tensor", features: "torch.Tensor") -> "torch.Tensor":

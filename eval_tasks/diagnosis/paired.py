@@ -1,4 +1,4 @@
-"""Statistics of paired right and wrong answers: exact test, interval, correction, power. Needs numpy alone."""
+"""Statistics of paired right and wrong answers: interval, correction for many comparisons, power. Needs numpy alone."""
 
 import math
 from collections.abc import Mapping
@@ -11,24 +11,14 @@ _STEPS = 60  # of a bisection; each halves the interval
 _FAR = 9.0  # standard deviations beyond which a binomial has nothing that counts
 
 
-def mcnemar(gained: int, lost: int) -> float:
-    """The exact two-sided p value of McNemar's test.
-
-    Args:
-        gained (`int`): Questions that only the second way of answering gets right.
-        lost (`int`): Questions that only the first gets right.
-    """
-    n, fewer = gained + lost, min(gained, lost)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
-
-
 def paired_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of the difference of two paired proportions (Tango 1998).
 
     It has a width also where no answer differs: 0 of `n` leaves up to `z² / (n + z²)` open on either side.
 
     Args:
-        gained, lost (`int`): As for [`mcnemar`].
+        gained (`int`): Questions that only the second way of answering gets right.
+        lost (`int`): Questions that only the first gets right.
         n (`int`): Questions.
         confidence (`float`, *optional*, defaults to 0.95): Its coverage.
 

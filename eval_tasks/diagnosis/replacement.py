@@ -5,7 +5,7 @@ between a token's choice and the next step, so the object below is both: it read
 decoding rules do, and replaces states there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,14 +55,14 @@ class LatentReplacement:
 
 
 def build_source(
-    name: str, model, tasks: Sequence[str], latents: "Sequence[OwnLatents | None]", seed: int
+    name: str, model, groups: Sequence[tuple[Hashable, Hashable]], latents: "Sequence[OwnLatents | None]", seed: int
 ) -> Source | None:
     """What a control feeds, or `None` if it replaces no latents.
 
     Args:
         name (`str`): The control.
         model: The model.
-        tasks (`Sequence[str]`): The task of every row.
+        groups (`Sequence[tuple[Hashable, Hashable]]`): The task of every row, and what tells its video from others.
         latents (`Sequence[OwnLatents | None]`): The rows' own latents.
         seed (`int`): Of the noise, and of whose latents a row gets.
     """
@@ -77,7 +77,7 @@ def build_source(
         means = _mean_latents(latents, model.config.latent_size)
         return lambda latent, row, place: latent if means is None else means[place % len(means)]
     if name == "other":
-        donors = choose_donors(tasks, [known is not None and len(known.vectors) > 0 for known in latents], seed)
+        donors = choose_donors(groups, [known is not None and len(known.vectors) > 0 for known in latents], seed)
         return lambda latent, row, place: _repeat(latents[donors[row]].vectors, place) if row in donors else latent
     if name == "oracle":
         # A block beyond the imagery of the row keeps the model's own latents.
@@ -85,27 +85,29 @@ def build_source(
     return None
 
 
-def choose_donors(tasks: Sequence[str], imagining: Sequence[bool], seed: int) -> dict[int, int]:
-    """For each row another one whose latents it gets, of its own task if that has another with latents.
+def choose_donors(
+    groups: Sequence[tuple[Hashable, Hashable]], imagining: Sequence[bool], seed: int
+) -> dict[int, int]:
+    """For each row another one whose latents it gets: of its task and about another video, as far as there are such.
 
     Args:
-        tasks (`Sequence[str]`): The task of each row.
+        groups (`Sequence[tuple[Hashable, Hashable]]`): The task of each row, and what tells its video from others.
         imagining (`Sequence[bool]`): Whether the row has latents.
         seed (`int`): Of the order.
 
     Returns:
         `dict[int, int]`: By row its donor; a row without an entry has none.
     """
-    order = np.random.default_rng(seed).permutation(len(tasks)).tolist()
+    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
     able = [row for row in order if imagining[row]]
     donors = {}
-    for task in dict.fromkeys(tasks):
-        ring = [row for row in order if tasks[row] == task]
-        givers = [row for row in ring if imagining[row]]
-        for place, row in enumerate(ring):
-            others = [giver for giver in givers if giver != row] or [giver for giver in able if giver != row]
-            if others:
-                donors[row] = others[place % len(others)]
+    for place, row in enumerate(order):
+        task, video = groups[row]
+        strangers = [giver for giver in able if groups[giver][1] != video]
+        others = [giver for giver in strangers if groups[giver][0] == task] or strangers
+        others = others or [giver for giver in able if giver != row]
+        if others:
+            donors[row] = others[place % len(others)]
     return donors
 
 

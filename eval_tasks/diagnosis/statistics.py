@@ -28,6 +28,7 @@ def summarize_latents(latents: Sequence[OwnLatents | None], config) -> dict[str,
     """
     answered = [one for one in latents if one is not None]
     imagining = [one for one in answered if len(one.vectors)]
+    seeing = [one.patches for one in imagining if one.patches is not None]
     blocks = [one.blocks for one in answered]
     size = config.latent_size
     lengths = [one.vectors.float().norm(dim=-1) for one in imagining]
@@ -46,8 +47,8 @@ def summarize_latents(latents: Sequence[OwnLatents | None], config) -> dict[str,
         "target_norm_source": source,
         "imagery": _compare(*_imagery_cosines(imagining)),
         "nearest_patch": _compare(
-            [one.patch_cosine.mean().item() for one in imagining],
-            [None if one.other_cosine is None else one.other_cosine.mean().item() for one in imagining],
+            [one.cosine.mean().item() for one in seeing],
+            [None if one.other_cosine is None else one.other_cosine.mean().item() for one in seeing],
         ),
     }
 
@@ -89,7 +90,7 @@ def _target_norms(answered: Sequence[OwnLatents], config) -> tuple[dict[str, flo
         return _spread(known), "imagery of the rows"
     if config.latent_target_norm is not None:
         return {"mean": config.latent_target_norm, "spread": 0.0}, "configuration of the model"
-    visual = [one.patch_norm for one in answered]
+    visual = [one.patches.norm for one in answered if one.patches is not None]
     if visual:
         return {"mean": sum(visual) / len(visual), "spread": 0.0}, "visual tokens of the videos"
     return None, None

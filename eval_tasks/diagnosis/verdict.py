@@ -28,7 +28,7 @@ _JUDGED = [name for name, control in CONTROLS.items() if control.kind in ("conte
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Conclusion:
     """What is concluded.
 
     Attributes:
@@ -42,12 +42,12 @@ class Verdict:
     reason: str
 
 
-def judge(
+def conclude(
     comparisons: Mapping[str, Mapping[str, Any]],
     blind_spot: float | None,
     margin: float = MARGIN,
     level: float = LEVEL,
-) -> Verdict:
+) -> Conclusion:
     """Judge a checkpoint by its comparisons.
 
     A control costs accuracy if its change is negative and its p value, corrected for the number of comparisons
@@ -69,10 +69,10 @@ def judge(
     """
     missing = [name for name in _JUDGED if name not in comparisons]
     if missing:
-        return _conclude(UNKNOWN, f"{', '.join(missing)} did not run", margin, "the controls that ran do not tell")
+        return _word(UNKNOWN, f"{', '.join(missing)} did not run", margin, "the controls that ran do not tell")
     if blind_spot is None or blind_spot > LARGEST_BLIND_SPOT:
         least = "no change at all" if blind_spot is None else f"changes of {100 * blind_spot:.0f} points or more only"
-        return _conclude(UNKNOWN, f"the questions could have shown {least}", margin)
+        return _word(UNKNOWN, f"the questions could have shown {least}", margin)
 
     def find(costs: bool, names: Sequence[str]) -> list[str]:
         sign = -1 if costs else 1
@@ -101,8 +101,8 @@ def judge(
         elif has_no_effect("forbidden", "markers"):
             name = NONE
     if name == UNKNOWN and not costly and (better := find(False, _JUDGED)):
-        return _conclude(HARM, f"accuracy rises with {_list(better)}", margin)
-    return _conclude(name, _explain(name, costly, margin), margin)
+        return _word(HARM, f"accuracy rises with {_list(better)}", margin)
+    return _word(name, _explain(name, costly, margin), margin)
 
 
 def _explain(name: str, costly: Sequence[str], margin: float) -> str:
@@ -120,5 +120,5 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(CONTROLS[name].label for name in names)
 
 
-def _conclude(name: str, reason: str, margin: float, sentence: str | None = None) -> Verdict:
-    return Verdict(name, sentence or _SENTENCES[name].format(margin=f"{100 * margin:g}"), reason)
+def _word(name: str, reason: str, margin: float, sentence: str | None = None) -> Conclusion:
+    return Conclusion(name, sentence or _SENTENCES[name].format(margin=f"{100 * margin:g}"), reason)

@@ -1,32 +1,82 @@
-"""Functions that the task files name: prompt, frames and score of a row. Imports neither torch nor lmms_eval."""
+"""Rows of a benchmark as lmms-eval's documents: messages and metrics. Imports neither torch nor lmms_eval."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ...modeling.prompts import question_text
-from ...modeling.row_rules import name_row
-from ..scores import is_correct
+from ..benchmark import Benchmark
+from ..scores import judge
+from ..videos import read_row_clip, shown_part
 
-
-def doc_to_text(doc: Mapping, lmms_eval_specific_kwargs: Mapping | None = None) -> str:
-    """The prompt, worded as in training."""
-    with name_row(doc):
-        return question_text(doc["question"], doc["options"])
-
-
-def doc_to_visual(doc: Mapping) -> list:
-    """The frames, as RGB images."""
-    from ...modeling.processing import row_clip
-
-    return row_clip(doc).frames
+Row = Mapping[str, Any]
+# Columns that no score of a whole benchmark looks at.
+_BULK = frozenset(("question", "options", "frames", "timestamps"))
+_COUNTS = ("unparsed", "missing", "unreadable")
 
 
-def doc_to_messages(doc: Mapping, lmms_eval_specific_kwargs: Mapping | None = None) -> list[dict]:
-    """One user turn: the frames, then the prompt. A model that wants their times finds `timestamps` in the row."""
-    content = [{"type": "image", "url": frame} for frame in doc_to_visual(doc)]
-    return [{"role": "user", "content": [*content, {"type": "text", "text": doc_to_text(doc)}]}]
+def row_media(benchmark: Benchmark, row: Row, as_frames: bool = False) -> list[dict]:
+    """The media of a row as parts of a message: one video by its path, or frames as images.
+
+    Args:
+        benchmark (`Benchmark`): Whose row it is.
+        row (`Mapping`): The row.
+        as_frames (`bool`, *optional*, defaults to `False`): Sample the frames of a video by the benchmark's policy.
+
+    Raises:
+        InputError: If frames are to be sampled, or the end of a video is hidden, and it is missing or damaged.
+    """
+    if not benchmark.has_videos:
+        from ...modeling.processing import row_clip
+
+        return _images(row_clip(row).frames)
+    if as_frames:
+        return _images(read_row_clip(row, benchmark.frames).frames)
+    start, end = shown_part(row)
+    part = {key: second for key, second in (("start_time", start), ("end_time", end)) if second is not None}
+    return [{"type": "video", "url": row["video"], **part}]
 
 
-def process_results(doc: Mapping, results: Sequence[str]) -> dict[str, float]:
-    """Score one response: under `accuracy`, and under the name of the row's own task."""
-    correct = float(is_correct({**doc, "response": results[0]}))
-    return {"accuracy": correct, doc["task"]: correct}
+def user_turn(benchmark: Benchmark, row: Row, media: Sequence[Mapping]) -> list[dict]:
+    """The messages of a row: one turn with its media and its text, in the order of the benchmark."""
+    text = {"type": "text", "text": benchmark.text(row)}
+    return [{"role": "user", "content": [text, *media] if benchmark.text_first else [*media, text]}]
+
+
+def judge_response(benchmark: Benchmark, row: Row, response: str) -> dict[str, Any]:
+    """Score one response, as lmms-eval's `process_results`; safe to call from several threads.
+
+    Args:
+        benchmark (`Benchmark`): Whose row it is.
+        row (`Mapping`): The row.
+        response (`str`): What the model said, or one of the texts of `unanswered` where it could not be asked.
+
+    Returns:
+        `dict`: `accuracy` (answers read as a careful reader would), `strict_accuracy` (by the benchmark's own rule),
+        `unparsed`, `missing` and `unreadable` as 0 or 1, the accuracy again under the type of question, and for each
+        of the benchmark's summaries the judged row that its aggregation takes.
+    """
+    answered = {**row, "response": response}
+    verdict, strict = judge(answered), judge(answered, "strict", benchmark.rule)
+    judged = {key: value for key, value in row.items() if key not in _BULK} | {"score": float(verdict.correct)}
+    return {
+        "accuracy": float(verdict.correct),
+        "strict_accuracy": float(strict.correct),
+        "unparsed": float(verdict.unparsed),
+        "missing": float(verdict.not_asked == "missing"),
+        "unreadable": float(verdict.not_asked == "unreadable"),
+        row["task"]: float(verdict.correct),
+        **dict.fromkeys(benchmark.summaries, judged),
+    }
+
+
+def metric_list(benchmark: Benchmark) -> list[dict]:
+    """lmms-eval's `metric_list` for what `judge_response` gives."""
+    means = ("accuracy", "strict_accuracy", *_COUNTS, *benchmark.types)
+    metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": name not in _COUNTS} for name in means]
+    return metrics + [
+        {"metric": name, "aggregation": summary, "higher_is_better": True}
+        for name, summary in benchmark.summaries.items()
+    ]
+
+
+def _images(frames: Sequence) -> list[dict]:
+    return [{"type": "image", "url": frame} for frame in frames]

@@ -1,66 +1,163 @@
-"""The lmms-eval chat model `fourdthinker`."""
+"""The lmms-eval chat model `fourdthinker`, for any task that generates text."""
 
+import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
-from PIL import Image
 
 from ...modeling import load_model
-from ...modeling.errors import InputError
-from ...modeling.processing import Clip, decode_image
-from ...modeling.row_rules import special_token
+from ...modeling.errors import InputError, first_line
+from ..benchmark import FramePolicy
+from ..controls import check_video_control
+from ..conversations import Prompt
+from ..journal import open_journal
 from ..latents import latent_transform
-from ..predict import MAX_NEW_TOKENS, Prompt, respond
+from ..predict import BATCH_SIZE, MAX_NEW_TOKENS, respond
+from ..sampling import Sampling, sampling_of
+from ..unanswered import response_for
+from .messages import convert_messages
+from .shown_media import controlled_messages
+
+logger = logging.getLogger(__name__)
+
+SAMPLING = ("greedy", "task")
+_ARGUMENTS = (
+    *("pretrained", "peft", "dtype", "attn_implementation", "max_frames", "fps", "max_pixels", "latents", "video"),
+    *("max_new_tokens", "sampling", "journal", "batch_size", "max_batch_size", "device"),
+)
 
 
 class FourDThinker(lmms):
     """`--model fourdthinker --model_args pretrained=DIR`: a saved model, decoded greedily with its latents.
 
     Args:
-        pretrained (`str`): Folder of a model saved by this package.
-        batch_size (`int`, *optional*, defaults to 1): Rows decoded at once; the answers do not depend on it.
-        device (`str`, *optional*): Where to run; the first GPU if there is one, else the CPU.
-        latents (`str`, *optional*, defaults to `"own"`): `"own"`, `"zero"` or `"shuffled"`, see `latent_transform`.
+        pretrained (`str`): Folder of a saved model, or its name on the Hub.
+        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; the answers do not
+            depend on it. `"auto"` is `max_batch_size`, or 32. It is halved where memory does not suffice.
+        device (`str`, *optional*): Where to run; a GPU for each process if there are any, else the CPU.
+        max_batch_size (`int`, *optional*): For `"auto"`.
+        peft (`str`, *optional*): An adapter that is merged into the model.
+        dtype (`str`, *optional*): Such as `"bfloat16"`; by default the checkpoint's own.
+        attn_implementation (`str`, *optional*): Such as `"sdpa"`.
+        fps, max_frames, max_pixels (*optional*): Frames a second, frames and pixels of a frame at most, in place of
+            what the task's metadata say. `max_frames` without a rate is spread evenly over the video.
+        latents (`str`, *optional*, defaults to `"own"`): See `latent_transform`.
+        video (`str`, *optional*, defaults to `"own"`): `"none"`, `"first"` or `"shuffled"` as control of the input.
+        max_new_tokens (`int`, *optional*): In place of the task's.
+        sampling (`str`, *optional*, defaults to `"greedy"`): `"task"` draws the answers of tasks that sample.
+        journal (`str`, *optional*): Folder of finished answers, or `"none"`; see `open_journal`.
+
+    Raises:
+        InputError: If an argument is unknown or means nothing.
     """
 
     is_simple = False
 
     def __init__(
         self,
-        pretrained: str,
+        pretrained: str | None = None,
         batch_size: int | str = 1,
         device: str | None = None,
-        latents: str = "own",
         max_batch_size: int | None = None,
+        peft: str | None = None,
+        dtype: str | None = None,
+        attn_implementation: str | None = None,
+        fps: float | None = None,
+        max_frames: int | None = None,
+        max_pixels: int | None = None,
+        latents: str = "own",
+        video: str = "own",
+        max_new_tokens: int | None = None,
+        sampling: str = "greedy",
+        journal: str | None = None,
+        **unknown: Any,
     ):
         super().__init__()
-        if not str(batch_size).isdecimal():
-            raise InputError(f"--batch_size must be a number, got {batch_size!r}")
-        self.batch_size = int(batch_size)
+        if unknown or not pretrained:
+            wrong = f"unknown argument {next(iter(unknown))!r}" if unknown else "pretrained is missing"
+            raise InputError(f"--model_args of fourdthinker: {wrong}; it takes {', '.join(_ARGUMENTS)}")
+        for name, value in (
+            ("max_frames", max_frames),
+            ("max_pixels", max_pixels),
+            ("max_new_tokens", max_new_tokens),
+        ):
+            _check_number(name, value, whole=True)
+        _check_number("fps", fps, whole=False)
+        if sampling not in SAMPLING:
+            raise InputError(f"unknown sampling {sampling!r}: choose one of {', '.join(SAMPLING)}")
+        self.batch_size = _batch_size(batch_size, max_batch_size)
+        self.frames = FramePolicy(fps, max_frames, max_pixels)
+        self.video = check_video_control(video)
         self.latent_transform = latent_transform(latents)
+        self.max_new_tokens, self.sampling = max_new_tokens, sampling
         local_gpu = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or local_gpu)
-        self.model, self.processor = load_model(pretrained)
+        self.model, self.processor = _load(str(pretrained), peft, dtype, attn_implementation)
         self.model.to(self.device)
+        self.journal = open_journal(self.model, self.processor, {"latents": latents}, journal)
+        self._warned: set[str] = set()
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Answer requests greedily.
+        """Answer requests.
 
         `until` is ignored: by default it is a blank line, which would cut the reasoning short. Responses end where
         the model ends its turn.
         """
-        # One call for each task, as `fourdthinker eval` does it, so that both decode the very same batches.
+        return self._answer([(request, self._first_messages(request)) for request in requests])
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
+        """Answer requests in several rounds, in each of which the task sees the answers before; one list for each."""
+        outputs: list[list[str]] = []
+        for start in range(0, len(requests), self.batch_size):
+            outputs += self._answer_rounds(requests[start : start + self.batch_size])
+        return outputs
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Not supported: latents are generated, so a fixed continuation has no likelihood of its own."""
+        raise NotImplementedError("the model 'fourdthinker' answers tasks that generate text only")
+
+    def clean(self) -> None:
+        """Called when the answers are in. The base class would delete the model, which its owner may still need."""
+        torch.cuda.empty_cache()
+
+    def _answer_rounds(self, requests: Sequence[Instance]) -> list[list[str]]:
+        outputs: list[list[str]] = [[] for _ in requests]
+        notes: list[Any] = [None] * len(requests)
+        asked = [(index, self._first_messages(request)) for index, request in enumerate(requests)]
+        while asked:
+            answers = self._answer([(requests[index], messages) for index, messages in asked])
+            for (index, _), answer in zip(asked, answers, strict=True):
+                outputs[index].append(answer)
+            waiting, asked = [index for index, _ in asked], []
+            for index in waiting:
+                request = requests[index]
+                payload = request.args[1](
+                    self._doc(request),
+                    round_idx=len(outputs[index]),
+                    previous_output=list(outputs[index]),
+                    previous_round_info=notes[index],
+                )
+                if not isinstance(payload, tuple) or len(payload) != 4 or payload[1]:
+                    continue
+                messages, _, _, notes[index] = payload
+                asked.append((index, lambda messages=messages: messages))
+        return outputs
+
+    def _answer(self, questions: Sequence[tuple[Instance, Callable[[], Sequence[Mapping]]]]) -> list[str]:
+        """Answer requests with these messages, those of one task and its settings together."""
         groups = defaultdict(list)
-        for index, request in enumerate(requests):
+        for index, (request, _) in enumerate(questions):
             _, _, settings, _, task, split = request.args
-            groups[task, split, _greedy_length(settings)].append(index)
-        responses = [""] * len(requests)
-        for (_, _, max_new_tokens), indices in groups.items():
-            prompts = [self._prompt(requests[index]) for index in indices]
+            policy = self._frame_policy(request)
+            groups[task, split, self._length(settings), self._sampling_for(task, settings), policy].append(index)
+        responses = [""] * len(questions)
+        for (task, split, max_new_tokens, sampling, policy), indices in groups.items():
+            prompts = list(self._prompts([questions[index] for index in indices], self.task_dict[task][split], policy))
             answers = respond(
                 self.model,
                 self.processor,
@@ -69,68 +166,83 @@ class FourDThinker(lmms):
                 max_new_tokens,
                 self.latent_transform,
                 progress=self.rank == 0,
+                max_pixels=policy.max_pixels,
+                standing_still=self.video == "first",
+                sampling=sampling,
+                journal=self.journal,
+                describe_failure=response_for,
             )
             for index, answer in zip(indices, answers, strict=True):
                 responses[index] = answer or ""
         return responses
 
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not supported: latents are generated, so a fixed continuation has no likelihood of its own."""
-        raise NotImplementedError("the model 'fourdthinker' answers generate_until tasks only")
+    def _prompts(self, questions: Sequence[tuple], rows: Any, policy: FramePolicy) -> Iterator[Prompt]:
+        has_times = "timestamps" in getattr(rows, "column_names", ())
+        times = rows.select_columns(["timestamps"]) if has_times else None  # decodes no frame
+        seen: dict[int, int] = defaultdict(int)
+        for request, own_messages in questions:
+            context, _, _, doc_id, task, _ = request.args
 
-    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not supported."""
-        raise NotImplementedError("the model 'fourdthinker' answers single-round tasks only")
+            def messages(request=request, own_messages=own_messages) -> list[dict]:
+                shown, number = controlled_messages(own_messages(), self.video, request, rows)
+                return convert_messages(shown, policy, times and times[number]["timestamps"])
 
-    def clean(self) -> None:
-        """Called when the answers are in. The base class would delete the model, which its owner may still need."""
-        torch.cuda.empty_cache()
+            length = (len((times and times[doc_id]["timestamps"]) or ()), len(str(context)))
+            scope = f"{task} {(request.metadata or {}).get('version')}"
+            yield Prompt(messages, length, f"{task} {doc_id}", scope, seen[doc_id])
+            seen[doc_id] += 1
 
-    def _prompt(self, request: Instance) -> Prompt:
-        _, doc_to_messages, _, doc_id, task, split = request.args
-        rows = self.task_dict[task][split]
-        if "timestamps" not in rows.column_names:
-            raise InputError(f"task {task}: its rows have no `timestamps`, so the times of their frames are unknown")
-        messages = doc_to_messages(rows[doc_id])
-        return Prompt(
-            text=self.processor.apply_chat_template(
-                _with_one_video(messages, task), tokenize=False, add_generation_prompt=True
-            ),
-            n_frames=len(_frames(messages)),
-            # Decoded again when the batch is due, so that the frames of all rows are never in memory together.
-            clip=lambda: _clip(doc_to_messages, rows[doc_id]),
-        )
+    def _first_messages(self, request: Instance) -> Callable[[], Sequence[Mapping]]:
+        return lambda: request.args[1](self._doc(request))
 
+    def _doc(self, request: Instance) -> Mapping:
+        _, _, _, doc_id, task, split = request.args
+        return self.task_dict[task][split][doc_id]
 
-def _greedy_length(settings: Mapping) -> int:
-    if settings.get("do_sample") or float(settings.get("temperature") or 0) > 0:
-        raise InputError("the model 'fourdthinker' decodes greedily: set do_sample=false and temperature=0")
-    return int(settings.get("max_new_tokens") or MAX_NEW_TOKENS)
+    def _frame_policy(self, request: Instance) -> FramePolicy:
+        """The model's arguments, and what they leave open from the task's metadata."""
+        said = (request.metadata or {}).get("frames")
+        said = said if isinstance(said, Mapping) else {}
+        own = {name: getattr(self.frames, name) for name in ("fps", "max_frames", "max_pixels")}
+        return FramePolicy(**{name: said.get(name) if value is None else value for name, value in own.items()})
 
+    def _length(self, settings: Mapping) -> int:
+        return int(self.max_new_tokens or settings.get("max_new_tokens") or MAX_NEW_TOKENS)
 
-def _with_one_video(messages: list[dict], task: str) -> list[dict]:
-    """The messages as our chat template takes them: the frames become one video, before the text of their turn."""
-    converted = []
-    for message in messages:
-        for part in message["content"]:
-            if part["type"] == "text" and (token := special_token(part["text"])):
-                raise InputError(f"task {task}: a prompt has the token {token} in its words: take it out")
-            if part["type"] not in ("image", "text"):
-                raise InputError(
-                    f"task {task}: {part['type']} {part.get('url')!r} is not decoded here; the model 'fourdthinker' "
-                    "takes frames as images, with their times in the row's `timestamps`"
-                )
-        texts = [{"type": "text", "text": part["text"]} for part in message["content"] if part["type"] == "text"]
-        video = [{"type": "video"}] if len(texts) < len(message["content"]) else []
-        converted.append({"role": message["role"], "content": video + texts})
-    if sum(part["type"] == "video" for message in converted for part in message["content"]) != 1:
-        raise InputError(f"task {task}: the model 'fourdthinker' needs the frames of one clip in one turn")
-    return converted
+    def _sampling_for(self, task: str, settings: Mapping) -> Sampling | None:
+        asked = sampling_of(settings)
+        if self.sampling == "task":
+            return asked
+        if asked and task not in self._warned:
+            self._warned.add(task)
+            logger.warning("task %s samples; it is answered greedily (sampling=task draws answers as it asks)", task)
+        return None
 
 
-def _frames(messages: list[dict]) -> list[Image.Image]:
-    return [part["url"] for message in messages for part in message["content"] if part["type"] == "image"]
+def _load(pretrained: str, peft: str | None, dtype: str | None, attention: str | None):
+    settings: dict[str, Any] = {}
+    if dtype is not None:
+        known = dtype == "auto" or isinstance(getattr(torch, str(dtype), None), torch.dtype)
+        if not known:
+            raise InputError(f"unknown dtype {dtype!r}: give one such as bfloat16, float16 or float32")
+        settings["dtype"] = dtype
+    if attention is not None:
+        settings["attn_implementation"] = attention
+    try:
+        return load_model(pretrained, adapter=peft, **settings)
+    except ImportError as error:
+        raise InputError(f"attn_implementation {attention} cannot be used here: {first_line(error)}") from error
 
 
-def _clip(doc_to_messages: Callable, doc: Mapping) -> Clip:
-    return Clip([decode_image(frame) for frame in _frames(doc_to_messages(doc))], list(doc["timestamps"]))
+def _batch_size(given: int | str, most: int | None) -> int:
+    if str(given).partition(":")[0] == "auto":
+        return int(most or BATCH_SIZE)
+    if not str(given).isdecimal() or int(given) < 1:
+        raise InputError(f"--batch_size must be a number above 0 or auto, got {given!r}")
+    return int(given)
+
+
+def _check_number(name: str, value: Any, whole: bool) -> None:
+    fits = value is None or (isinstance(value, (int,) if whole else (int, float)) and value > 0)
+    if not fits or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}: give a {'whole ' if whole else ''}number above 0")

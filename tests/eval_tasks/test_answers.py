@@ -11,7 +11,7 @@ from fourdthinker.modeling.tokens import format_options, latent_block
 OPTIONS = ["left", "right", "up", "towards the camera"]
 LATENTS = latent_block(4)
 
-# response, what the strict policy reads, what the tolerant policy reads; all with OPTIONS offered.
+# response, what the policy `reward` reads, what the tolerant policy reads; all with OPTIONS offered.
 TABLE = [
     # well formed
     ("<answer>B</answer>", "B", "B"),
@@ -101,13 +101,13 @@ TABLE = [
     ("The answer is A or B.", None, None),
     ("The answer is A/B", None, None),
     ("The answer is A. No, the answer is B.", None, "B"),
-    ("The answer is A cat on the left.", None, None),
+    ("The answer is A cat on the left.", None, "A"),
     ("The answer is a cat.", None, None),
     ("The answer is A because it drifts.", None, "A"),
     ("The answer is A left", None, "A"),
     ("The answer is B since it drifts.", None, "B"),
     ("The answer is not B", None, None),
-    ("The answer is Definitely up there", None, None),
+    ("The answer is Definitely up there", None, "C"),
     ("Option A is wrong, I cannot tell.", None, None),
     ("It goes there.\n\nB", None, "B"),
     ("It goes there.\n(B) right\n", None, "B"),
@@ -122,7 +122,7 @@ TABLE = [
 
 @pytest.mark.parametrize("text,strict,tolerant", TABLE, ids=[f"{i}-{row[0][:40]}" for i, row in enumerate(TABLE)])
 def test_table(text, strict, tolerant):
-    assert extract_answer(text, OPTIONS, policy="strict") == strict
+    assert extract_answer(text, OPTIONS, policy="reward") == strict
     assert extract_answer(text, OPTIONS, policy="tolerant") == tolerant
 
 
@@ -139,19 +139,19 @@ def test_table(text, strict, tolerant):
     ],
 )
 def test_without_options_the_four_letters_are_offered(text, letter):
-    assert extract_answer(text, policy="strict") == letter
+    assert extract_answer(text, policy="reward") == letter
     assert extract_answer(text) == letter
 
 
 def test_only_offered_letters_count():
-    assert extract_answer("<answer>E</answer>", ["a", "b", "c", "d", "e"], "strict") == "E"
-    assert extract_answer("<answer>C</answer>", ["yes", "no"], "strict") is None
+    assert extract_answer("<answer>E</answer>", ["a", "b", "c", "d", "e"], "reward") == "E"
+    assert extract_answer("<answer>C</answer>", ["yes", "no"], "reward") is None
     assert extract_answer("The answer is C", ["yes", "no"]) is None
 
 
 def test_up_to_ten_options_are_read():
     ten = [f"{number} m" for number in range(10)]
-    for policy in ("strict", "tolerant"):
+    for policy in ("reward", "tolerant"):
         assert extract_answer("<answer>J. 9 m</answer>", ten, policy) == "J"
         assert extract_answer("<answer>8 m</answer>", ten, policy) == "I"
         assert extract_answer("<answer>K</answer>", ten, policy) is None
@@ -167,14 +167,14 @@ def test_up_to_ten_options_are_read():
 
 
 def test_an_option_that_occurs_twice_cannot_be_named_by_its_text():
-    assert extract_answer("<answer>left</answer>", ["left", "left", "up", "down"], "strict") is None
+    assert extract_answer("<answer>left</answer>", ["left", "left", "up", "down"], "reward") is None
 
 
 def test_same_choice_in_any_option_order():
     for turn in range(4):
         options = OPTIONS[turn:] + OPTIONS[:turn]
         letter = "ABCD"[options.index("right")]
-        for policy in ("strict", "tolerant"):
+        for policy in ("reward", "tolerant"):
             assert extract_answer("<answer>right</answer>", options, policy) == letter
             assert extract_answer(f"<answer>{letter}. right</answer>", options, policy) == letter
 
@@ -187,7 +187,7 @@ def test_dropping_the_reasoning_first_changes_nothing():
             assert extract_answer(text[end + len("</think>") :], OPTIONS) == tolerant
 
 
-@pytest.mark.parametrize("policy", ["strict", "tolerant"])
+@pytest.mark.parametrize("policy", ["reward", "tolerant"])
 @pytest.mark.parametrize(
     "unit",
     ["<answer>", "</answer>", "<answer>B</answer>", "<|latent_start|>", "<|latent_pad", "A or ", "B\n", " ", "\n",
@@ -220,4 +220,4 @@ def test_constant_policies_earn_no_more_than_chance():
         "": 0,
         "<answer>A</answer><answer>B</answer><answer>C</answer><answer>D</answer>": 0,
     }.items():
-        assert sum(extract_answer(response, OPTIONS, "strict") == key for key in keys) <= most
+        assert sum(extract_answer(response, OPTIONS, "reward") == key for key in keys) <= most

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fourdthinker.eval_tasks.scores import format_scores, is_correct, score, wilson_interval
+from fourdthinker.eval_tasks.scores import format_scores, is_correct, judge, score
+from fourdthinker.eval_tasks.unanswered import MISSING_VIDEO, UNREADABLE_VIDEO, response_for
 from fourdthinker.modeling.errors import InputError
 
 
@@ -35,19 +36,75 @@ def test_strict_policy_reads_less():
     assert is_correct(rows[0]) and not is_correct(rows[0], "strict")
 
 
-@pytest.mark.parametrize(
-    "correct,n,low,high",
-    # R. G. Newcombe, Statistics in Medicine 17 (1998), Table I, method 3.
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_interval(correct, n, low, high):
-    assert wilson_interval(n - correct, n) == pytest.approx((1 - high, 1 - low), abs=5e-5)
-    assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
+def test_missing_unreadable_and_unparsed_rows_are_counted_apart():
+    responses = ["<answer>B</answer>", MISSING_VIDEO, UNREADABLE_VIDEO, None, "no idea", UNREADABLE_VIDEO]
+    scores = score([row(response=response) for response in responses])
+    counts = {name: scores[name] for name in ("n", "correct", "missing", "unreadable", "parse_failures")}
+    assert counts == {"n": 6, "correct": 1, "missing": 2, "unreadable": 2, "parse_failures": 1}
 
 
-def test_rounding_leaves_no_perfect_score_outside_its_interval():
-    for n in range(1, 300):
-        assert wilson_interval(0, n)[0] == 0.0 and wilson_interval(n, n)[1] == 1.0, n
+@pytest.mark.parametrize("policy", ["strict", "tolerant"])
+@pytest.mark.parametrize("response", [MISSING_VIDEO, UNREADABLE_VIDEO])
+def test_a_row_that_was_not_asked_names_no_option(policy, response):
+    verdict = judge(row(options=("video missing", "video unreadable", "not asked", "a"), response=response), policy)
+    assert verdict.letter is None and not verdict.correct and not verdict.unparsed
+
+
+def test_a_file_that_is_gone_is_missing_and_any_other_failure_is_unreadable(tmp_path):
+    def read():
+        try:
+            (tmp_path / "gone.mp4").read_bytes()
+        except OSError as error:
+            raise InputError("cannot be opened") from error
+
+    with pytest.raises(InputError) as caught:
+        read()
+    assert response_for(caught.value) == MISSING_VIDEO
+    assert response_for(InputError("no frame can be decoded")) == UNREADABLE_VIDEO
+
+
+def test_skip_missing_changes_the_denominator_and_says_so():
+    rows = [row(), row(response="no idea"), row(response=MISSING_VIDEO), row(response=UNREADABLE_VIDEO)]
+    scores = score(rows, skip_missing=True)
+    assert (scores["n"], scores["accuracy"], scores["skip_missing"]) == (2, 0.5, True)
+    assert (scores["missing"], scores["unreadable"], scores["parse_failures"]) == (1, 1, 1)
+    assert "2 missing or unreadable ones are left out (--skip-missing)" in format_scores(scores)
+    assert "left out" not in format_scores(score(rows))
+    with pytest.raises(InputError, match="leaves no row to score"):
+        score(rows[2:], skip_missing=True)
+
+
+def test_equal_options_are_right_alike():
+    twice = ("left", "right", "Left.", "up")
+    assert is_correct(row(answer="A", response="<answer>C</answer>", options=twice))
+    assert not is_correct(row(answer="A", response="<answer>B</answer>", options=twice))
+    assert judge(row(answer="A", options=twice)).chance == 0.5
+
+
+def test_macro_is_the_mean_of_the_tasks():
+    rows = [row()] * 9 + [row(response="<answer>A</answer>")] + [row(task="few", response="<answer>A</answer>")] * 2
+    scores = score(rows)
+    assert scores["accuracy"] == pytest.approx(9 / 12)
+    assert scores["macro"] == pytest.approx(0.45)
+    low, high = scores["macro_interval"]
+    assert low < 0.45 < high
+    line = next(line for line in format_scores(scores).splitlines() if line.startswith("mean of tasks"))
+    assert "45.0 %" in line
+
+
+def test_questions_about_one_video_widen_the_interval():
+    rows = [
+        {**row(response=f"<answer>{'B' if video % 2 else 'A'}</answer>"), "video": f"{video}.mp4"}
+        for video in range(100)
+        for _ in range(4)
+    ]
+    shared, alone = score(rows), score([{**row, "video": None} for row in rows])
+    assert (shared["videos"], alone["videos"]) == (100, None)
+    assert (shared["interval_method"], alone["interval_method"]) == ("bootstrap by video", "wilson")
+    widths = [high - low for low, high in (shared["interval"], alone["interval"])]
+    # Four answers that are always alike are worth one: the interval is twice as wide.
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.05)
+    assert "bootstrap over videos" in format_scores(shared)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +128,7 @@ def test_table_shows_chance_size_and_interval_beside_each_accuracy():
     lines = text.splitlines()
     assert lines[0] == "fourd_world"
     camera = next(line for line in lines if line.startswith("camera_motion"))
-    assert camera.split() == "camera_motion 3 3 100.0 % 43.9 to 100.0 % 25.0 % 0 0".split()
+    assert camera.split() == "camera_motion 3 3 100.0 % 43.9 to 100.0 % 25.0 % 0 0 0".split()
     total = next(line for line in lines if line.startswith("all"))
     assert total.split()[1:5] == ["4", "3", "75.0", "%"]
     assert len({len(line) for line in lines[1:6] if line and not line.startswith("answers")}) == 1

@@ -25,7 +25,7 @@ def accuracy_reward(
 ) -> list[float | None]:
     """1 if a completion's only answer block names the right option, else 0.
 
-    The block is read by [`~eval_tasks.answers.extract_answer`] with its strict policy: one `<answer>…</answer>` after
+    The block is read by [`~eval_tasks.answers.extract_answer`] with its policy `"reward"`: one `<answer>…</answer>` after
     the reasoning, holding the option's letter, its text or both. Untagged text earns nothing; the published reward
     (4DThinker, 4DRL) gave it its first capital letter from A to F.
 
@@ -40,7 +40,7 @@ def accuracy_reward(
     """
     offered = options if options is not None else [None] * len(completions)
     return [
-        float(extract_answer(drop_latent_blocks(text), choices, policy="strict") == letter.strip().upper())
+        float(extract_answer(drop_latent_blocks(text), choices, policy="reward") == letter.strip().upper())
         if letter
         else None
         for text, letter, choices in zip(completion_texts(completions, rollout_text), answer, offered, strict=True)

@@ -170,7 +170,7 @@ def _parts(
     reasoning, states = well_formed_reasoning(text), read_spatial_states(words)
     explained = reasoning is not None and sum(map(str.isalnum, reasoning)) > _SHORT_REASONING
     return {
-        "accuracy": float(extract_answer(words, choices, policy="strict") == letter),
+        "accuracy": float(extract_answer(words, choices, policy="reward") == letter),
         "format": _TAGGED * (reasoning is not None) + _LOCATED * (states is not None) + _EXPLAINED * explained,
         "camera": 0.0 if states is None else _closeness(states.camera, camera, scale),
         "object": 0.0 if states is None else _closeness(states.object, object_centers, scale),

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fourdthinker.dataset_builders.sources.answer_texts import add_answer_tags, split_options
+from fourdthinker.dataset_builders.sources.answer_texts import add_answer_tags
 from fourdthinker.dataset_builders.sources.own_rows import find_row_file, read_row_file
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.offered_options import choice_fault
@@ -243,23 +243,6 @@ def test_answer_tags(response, answer, tagged):
     assert add_answer_tags(response, answer, "B", ["left", "right"]) == tagged or answer is None
     if answer is None:
         assert add_answer_tags(response, None, None, []) == tagged
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["Which?", "Which?\nA. left", "A. left and B. right", "A. left\nC. up", "A. left\nThen?\nB. right", ""],
-)
-def test_what_lists_no_options_stays_whole(text):
-    assert split_options(text) == (text, [], "")
-
-
-def test_options_before_the_question():
-    assert split_options("A. left\nB. right\nWhich way?") == ("Which way?", ["left", "right"], "")
-
-
-def test_reading_hostile_text_takes_linear_time():
-    for text in ("A. " + " " * 200_000 + "\n", "A. x" + " \n" * 200_000, "Which?\n" * 100_000):
-        assert split_options(text)[1] == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...modeling.errors import InputError
+from .errors import InputError
 
 _USER, _ASSISTANT = frozenset({"user", "human"}), frozenset({"assistant", "gpt"})
 _MEDIA_TAG = re.compile(r"<(?:video|image)>[ \t]*\n?")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...modeling.errors import InputError
-from ...modeling.text_files import json_object, read_text, text_lines
+from .errors import InputError
+from .text_files import json_object, read_text, text_lines
 
 # A record, or what is wrong with it.
 Record = dict[str, Any] | InputError

@@ -1,0 +1,189 @@
+"""Find where a plain text states its answer: "the answer is B", "B is correct", "I choose B", a box, 答案是：B."""
+
+import re
+from collections.abc import Iterator
+
+from .plain_options import UNCLEAR, PlainOptions
+from .response_text import BOX_CLOSE, BOX_OPEN
+
+_NOUNS = ("answer", "option", "choice", "solution", "conclusion", "selection", "response", "guess", "prediction")
+_VERBS = ("choose", "choosing", "chose", "select", "selected", "selecting", "pick", "picked", "go with", "going with", "opt for")
+_LINK = re.compile(
+    r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
+    r"\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s))\s{0,8}",
+    re.IGNORECASE,
+)
+_LATER_LINK = re.compile(r"(\b(?:is|was|be)\b\s{0,4}[:=]?|[:=])\s{0,8}|[.!?](?:\s|\Z)|\n", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|never|cannot|no|neither)\b|n't\b", re.IGNORECASE)
+_CONDITION = re.compile(r"\b(?:if|whether|suppose|assuming|unless)\b[^.,;\n]{0,24}\Z", re.IGNORECASE)
+_FILLERS = re.compile(
+    r"(?:(?:most\s+)?(?:likely|probably)\b,?\s*|(?:clearly|therefore|thus|indeed|definitely|hence|actually|simply|still|also|"
+    r"then|either|now)\b,?\s*|(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|letter|answer)\b\s*(?:is\b\s*)?[:=]?\s*|"
+    r"[→⇒:=>]\s*|[-–—]\s+){0,3}",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    rf"[(\[<{BOX_OPEN}]\s{{0,2}}([A-Za-z])\s{{0,2}}[)\]>{BOX_CLOSE}]|[(\[<{BOX_OPEN}]?\s{{0,2}}([A-J])(?![A-Za-z0-9'])"
+    r"|([a-j])(?=\s{0,2}(?:[.):;,!\n]|\Z))"
+)
+_ALTERNATIVE = re.compile(
+    r"\s{0,4}(?:,?\s{0,2}(?:or|and|nor|或|和)\b|/|&|,)\s{0,4}(?:(?:option|choice)\s)?(?:[(\[]([A-Za-z])[)\]]|([A-J])(?![A-Za-z0-9'])(?!\s[a-z]))",
+)
+# What may follow the letters A and I, which are words too. "The answer is A cat" names no option.
+_AFTER_LETTER = re.compile(
+    rf"\s*\Z|\s{{0,4}}[^\w\s'’]|\s{{0,4}}\n|\s{{1,4}}(?:because|since|as|for|given|based|which|and|but|with|due|is|was|or)\b|{BOX_CLOSE}"
+)
+_SENTENCE_END = re.compile(r"(?<!\b[A-J])[.!?。！？]+(?:\s|\Z)|\n")
+_PREDICATE = re.compile(
+    r"\b(?:is|was|as|be|seems|appears)\s+(?:to be\s+)?(?:(?:[a-z]+ly|thus|also|indeed|hence)\s+){0,2}(?:(?:the|my|our|a|an)\s+)?"
+    r"(?:(?:most|best|only|single|final|correct|right|accurate|appropriate|suitable|plausible|likely|logical|fitting|"
+    r"reasonable|closest|matching|[a-z]+ly)\s+){0,3}\Z",
+    re.IGNORECASE,
+)
+_PARENTHESIS = re.compile(r"\([^()\n]{2,160}\)")
+_SUBJECT_START = re.compile(r"[,;]\s|\b(?:so|thus|therefore|hence|but|because|since|and|while|that)\b", re.IGNORECASE)
+_CHINESE = re.compile(r"(?:答案|选项|选择|选)\s{0,2}(?:应该|应)?(?:是|为|選)?\s{0,2}[:]?\s{0,2}(?:选项|选)?\s{0,4}")
+_GAP, _REACH = 90, 200
+
+
+def read_statements(text: str, options: PlainOptions) -> str | None:
+    """The choice that the last statement of the answer names; `UNCLEAR` if it names several.
+
+    Args:
+        text (`str`): A plain text, see `to_plain_text`.
+        options (`PlainOptions`): What is offered.
+    """
+    found = max(_find_statements(text, options), key=lambda statement: statement[0], default=None)
+    return found and found[1]
+
+
+def last_sentence(text: str) -> str:
+    """The last sentence that holds a word. A single letter before a stop does not end one: `B. right`."""
+    tail = text[-2 * _REACH - 600 :]
+    pieces = [piece for piece in _SENTENCE_END.split(tail) if any(map(str.isalnum, piece))]
+    return pieces[-1].strip() if pieces else ""
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence."""
+    head = text[:600]
+    end = _SENTENCE_END.search(head)
+    return head[: end.start()] if end else head
+
+
+def _find_statements(text: str, options: PlainOptions) -> Iterator[tuple[int, str]]:
+    """Positions and choices of all statements."""
+    lowered = text.lower()
+    if len(lowered) != len(text):
+        lowered = text
+    for noun in _NOUNS:
+        for start in _find_words(lowered, noun):
+            if letter := _read_after_noun(text, start, start + len(noun), options):
+                yield start, letter
+            if letter := _read_subject(text, start, options):
+                yield start, letter
+    for start in _find_words(lowered, "correct"):
+        if letter := _read_subject(text, start, options):
+            yield start, letter
+    for verb in _VERBS:
+        for start in _find_words(lowered, verb):
+            letter = _read_choice(text, start + len(verb), options, firm=False)
+            if letter and not _NEGATION.search(text, max(0, start - 16), start):
+                yield start, letter
+    start = text.find(BOX_OPEN)
+    while start >= 0:
+        end = text.find(BOX_CLOSE, start)
+        if letter := options.choice(text[start + 1 : end]):
+            yield start, UNCLEAR if options.contradicts(letter, text[end + 1 : end + _REACH]) else letter
+        start = text.find(BOX_OPEN, end)
+    if not text.isascii():
+        for cue in _CHINESE.finditer(text):
+            if letter := _read_choice(text, cue.end(), options, firm=True):
+                yield cue.start(), letter
+
+
+def _find_words(lowered: str, word: str) -> Iterator[int]:
+    start = lowered.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not lowered[start - 1 : start].isalnum() and not lowered[end : end + 1].isalpha():
+            yield start
+        start = lowered.find(word, end)
+
+
+def _read_after_noun(text: str, start: int, end: int, options: PlainOptions) -> str | None:
+    """Read "answer: B", "answer is B", "answer to the question is B"."""
+    link = _LINK.match(text, end)
+    if _CONDITION.search(text, max(0, start - 48), start):
+        return None
+    if link:
+        return _read_choice(text, link.end(), options, firm=True)
+    for later in _LATER_LINK.finditer(text, end, end + _GAP):
+        if not later[1] or _NEGATION.search(text, end, later.end()):
+            return None
+        if letter := _read_choice(text, later.end(), options, firm=False):
+            return letter
+    return None
+
+
+def _read_choice(text: str, start: int, options: PlainOptions, firm: bool) -> str | None:
+    """Read the choice at a place: a letter, `UNCLEAR` for several, or nothing.
+
+    Args:
+        text (`str`): The plain text.
+        start (`int`): Where the choice would stand.
+        options (`PlainOptions`): What is offered.
+        firm (`bool`): Whether the words before can only be followed by the answer, so that its text alone will do.
+    """
+    rest = text[start : start + options.longest].lstrip()
+    if filler := _FILLERS.match(rest):
+        rest = rest[filler.end() :].lstrip()
+    named = _NAMED.match(rest)
+    letter = options.letter(named[1] or named[2] or named[3]) if named else None
+    if named and letter:
+        following = rest[named.end() :]
+        if letter not in "AI" or named[1] or _AFTER_LETTER.match(following) or options.starts_with_own(letter, following):
+            other = _ALTERNATIVE.match(following)
+            if other and options.letter(other[1] or other[2]) not in (None, letter):
+                return UNCLEAR
+            return UNCLEAR if options.contradicts(letter, following) else letter
+    return _read_text(rest, options) if firm else None
+
+
+def _read_text(rest: str, options: PlainOptions) -> str | None:
+    """Read an answer in the option's words, perhaps with its letter behind: `right`, `right (B)`."""
+    end = _SENTENCE_END.search(rest)
+    sentence = rest[: end.start()] if end else rest
+    if letter := options.by_text(sentence):
+        return letter
+    letter = options.named_by_text(sentence)
+    mentions = options.mentions(sentence)
+    if letter and len(mentions) == 1:
+        return letter if letter in mentions else UNCLEAR
+    return letter if not mentions else None
+
+
+def _read_subject(text: str, start: int, options: PlainOptions) -> str | None:
+    """Read what is said to be the answer by the word at `start`: "B is correct", "B (right) is the best option"."""
+    before = text[max(0, start - _REACH) : start]
+    predicate = _PREDICATE.search(before) if before[-1:].isspace() else None
+    if predicate is None:
+        return None
+    subject = before[: predicate.start()]
+    ends = list(_SENTENCE_END.finditer(subject))
+    subject = subject[ends[-1].end() :] if ends else subject
+    if _CONDITION.search(subject):
+        return None
+    bare = _PARENTHESIS.sub("", subject)
+    for part in (_SUBJECT_START.split(bare)[-1], bare):
+        letters = {letter for found in _subject_letters(part) if (letter := options.letter(found))}
+        if len(letters) == 1:
+            letter = letters.pop()
+            return UNCLEAR if options.contradicts(letter, subject[subject.rfind(letter) + 1 :]) else letter
+        if letters:
+            return None
+    return options.named_by_text(subject) if not options.mentions(subject) else None
+
+
+def _subject_letters(part: str) -> list[str]:
+    return re.findall(r"(?<![A-Za-z0-9'])([A-J])(?![A-Za-z0-9'])(?!\s[a-z])", part)
