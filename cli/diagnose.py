@@ -2,15 +2,16 @@
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..dataset_builders.sources.records import RECORD_KINDS
 from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
 from ..eval_tasks.diagnosis.verdict import MARGIN
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
-from ..eval_tasks.tasks import READERS, check_task, task_rows
+from ..eval_tasks.tasks import BENCHMARKS, check_task, find_benchmark, task_rows
 from ..modeling.errors import InputError
+from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
 from .input_checks import check_dataset, check_model, check_seed
@@ -27,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
     questions = parser.add_mutually_exclusive_group()
-    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(READERS)}")
+    questions.add_argument(
+        "--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(BENCHMARKS)}"
+    )
     questions.add_argument(
         "--dataset",
         metavar="PATH",
@@ -81,20 +84,23 @@ def run(args: argparse.Namespace) -> None:
     if args.dataset:
         check_dataset(args.dataset, "grpo", "test")
     check_model(args.model)
+    # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
     from ..eval_tasks.diagnosis.diagnosis import diagnose
     from ..eval_tasks.diagnosis.tables import format_diagnosis
     from ..modeling import load_model
 
+    # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
     device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
     results = {}
     for task in own or tasks:
-        rows = own[task] if own else _select_rows(task_rows(task), args)
+        rows = own[task] if own else _limit(task_rows(task), args)
         settings = (controls, args.batch_size, args.max_new_tokens, args.margin / 100, args.seed)
-        diagnosis, answers = diagnose(model, processor, rows, *settings)
+        benchmark = None if own else find_benchmark(task)
+        diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark)
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
         results[task] = (diagnosis, answers, rows)
     if output:
@@ -102,40 +108,37 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _own_rows(args: argparse.Namespace) -> "Dataset":
+    from ..trainers.common.row_validation import validate_rows
+
     rows = load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row)
-    return _select_rows(_add_imagery(rows, args), args)
+    return validate_rows(_limit(_add_imagery(rows, args), args), "eval", args.on_bad_row)
+
+
+def _limit(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    return rows.select(range(min(args.limit or len(rows), len(rows))))
 
 
 def _add_imagery(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
-    """The rows with the imagery that the supervised rows of the same folder or file carry under their ids."""
-    if "imagery" in rows.column_names:
-        return rows
-    try:
-        pictured = load_rows(args.dataset, "dift", "test", args.image_root, "skip")
-    except InputError:
-        return rows
-    if "imagery" not in pictured.column_names or "id" not in pictured.column_names:
-        return rows
+    """The rows with the imagery that the supervised rows of the same folder have under the same ids."""
     from ..modeling.dataset_files import keep_videos_encoded
 
-    names = [name for name in ("imagery", "imagery_masks") if name in pictured.column_names]
-    place_of = {name: place for place, name in enumerate(keep_videos_encoded(pictured)["id"])}
+    if "imagery" in rows.column_names or not Path(args.dataset, "dift").is_dir():
+        return rows
+    try:
+        pictured = keep_videos_encoded(load_rows(args.dataset, "dift", "test"))
+    except InputError:  # no held-out rows
+        return rows
+    place_of = {name: place for place, name in enumerate(pictured["id"])}
     places = [place_of.get(name) for name in keep_videos_encoded(rows)["id"]]
-    for name in names:
-        images = keep_videos_encoded(pictured)[name]
-        column = [None if place is None else images[place] for place in places]
-        rows = rows.add_column(name, column, feature=pictured.features[name])
+    for name in ("imagery", "imagery_masks"):
+        if name in pictured.column_names:
+            images = pictured[name]
+            column = [None if place is None else images[place] for place in places]
+            rows = rows.add_column(name, column, feature=pictured.features[name])
     return rows
 
 
-def _select_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
-    from ..trainers.common.row_validation import validate_rows
-
-    rows = rows.select(range(min(args.limit or len(rows), len(rows))))
-    return validate_rows(rows, "eval", args.on_bad_row)
-
-
-def _write(folder: Path, args: argparse.Namespace, results: dict[str, tuple[dict[str, Any], "Answers", Any]]) -> None:
+def _write(folder: Path, args: argparse.Namespace, results: "Mapping[str, tuple[dict, Answers, Dataset]]") -> None:
     from ..eval_tasks.diagnosis.page import write_page
     from ..modeling.atomic import atomic_dir
 
@@ -143,12 +146,15 @@ def _write(folder: Path, args: argparse.Namespace, results: dict[str, tuple[dict
     settings = {"decoding": "greedy", **{name: getattr(args, name) for name in names}}
     found = {"model": str(args.model), "settings": settings, "tasks": {task: one[0] for task, one in results.items()}}
     with atomic_dir(folder) as unfinished:
-        text = json.dumps(found, indent=2) + "\n"
-        (unfinished / "diagnosis.json").write_text(text, encoding="utf-8")
-        with (unfinished / "answers.jsonl").open("w", encoding="utf-8") as lines:
-            for task, (_, answers, rows) in results.items():
-                for row, answer in zip(rows.select_columns(["id", "answer"]), zip(*answers.responses.values()), strict=True):
-                    line = {"task": task, **row, "responses": dict(zip(answers.responses, answer, strict=True))}
-                    lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+        (unfinished / "diagnosis.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        lines = [line for task, (_, answers, rows) in results.items() for line in _answer_lines(task, answers, rows)]
+        (unfinished / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
         write_page(unfinished / "index.html", str(args.model), results)
     print(f"wrote {folder / 'index.html'}, diagnosis.json and answers.jsonl")
+
+
+def _answer_lines(task: str, answers: "Answers", rows: "Dataset") -> Iterator[str]:
+    """One JSON line a row: its key, and the response under each control."""
+    for place, row in enumerate(rows.select_columns(["id", "answer"])):
+        responses = {name: given[place] for name, given in answers.responses.items()}
+        yield json.dumps({"task": task, **row, "responses": responses}, ensure_ascii=False) + "\n"

@@ -18,12 +18,19 @@ import torch
 from PIL import Image
 
 from fourdthinker.modeling.modeling_fourdthinker import FourDThinkerForConditionalGeneration
+from fourdthinker.modeling.prompts import PROMPT_SUFFIX
 from fourdthinker.modeling.tiny.qwen2_5_vl import build_processor, build_tokenizer, tiny_config
 from fourdthinker.modeling.tokens import LATENT_END, LATENT_START
 
 KINDS = ("carry", "markers", "ignore")
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
-_TEXTS = ["Which colour is it?", "A. red\nB. green\nC. blue\nD. white", "<think>reasoning</think><answer>B</answer>"]
+_TEXTS = [
+    PROMPT_SUFFIX,
+    "You are a helpful assistant. user",
+    "Which colour is it?",
+    "A. red\nB. green\nC. blue\nD. white",
+    "<think>reasoning</think><answer>B</answer>",
+]
 
 # Dimensions of the hidden state. Those from `_LATENT` on survive the last norm, so they are what is fed back.
 _VIDEO_COLOUR, _VIDEO, _START, _END, _FIRST, _TURN = slice(0, 4), 4, 5, 6, 7, 8

@@ -30,7 +30,9 @@ _NEGATORS = frozenset(
 )
 _EMPHASIS = re.compile(r"\b(?:no|without(?: a)?) doubt\b|\bnot only\b")
 _ORIGIN = re.compile(r"\bfrom (?:the |its |their )?\Z")
-_DENIAL = re.compile(r"\s(?:is|are|was|were|can be|would be|seems)\s(?:not|never|in?correct|wrong|ruled|eliminated|excluded|un)")
+_DENIAL = re.compile(
+    r"\s(?:is|are|was|were|can be|would be|seems)\s(?:not|never|in?correct|wrong|ruled|eliminated|excluded|un)"
+)
 _INTERJECTIONS = ("yes", "no", "true", "false")
 
 
@@ -95,13 +97,22 @@ class PlainOptions:
         head = self._comparable(rest[: 2 * self.longest_text + 16].lstrip(_OUTER).partition("\n")[0])
         own = self._own(letter)
         for text in self.texts:
-            if text and text != own and head.startswith(text) and head[len(text) : len(text) + 1] in ("", *".);!?" + BOX_CLOSE):
+            if (
+                text
+                and text != own
+                and head.startswith(text)
+                and head[len(text) : len(text) + 1] in ("", *".);!?" + BOX_CLOSE)
+            ):
                 return True
         return False
 
     def mentions(self, text: str) -> set[str]:
         """The letters that a text names as letters, offered or not; not the article "a" and the pronoun "I"."""
-        return {match[3] for match in _MENTION.finditer(text) if match[1] or match[2] or match[3] not in "AI" or match[4] is not None}
+        return {
+            match[3]
+            for match in _MENTION.finditer(text)
+            if match[1] or match[2] or match[3] not in "AI" or match[4] is not None
+        }
 
     def marked_mentions(self, text: str) -> list[re.Match]:
         """The letters that a word or a bracket marks as options: `option B`, `(B)`; the letter is group 3."""

@@ -7,7 +7,19 @@ from .plain_options import UNCLEAR, PlainOptions
 from .response_text import BOX_CLOSE, BOX_OPEN
 
 _NOUNS = ("answer", "option", "choice", "solution", "conclusion", "selection", "response", "guess", "prediction")
-_VERBS = ("choose", "choosing", "chose", "select", "selected", "selecting", "pick", "picked", "go with", "going with", "opt for")
+_VERBS = (
+    "choose",
+    "choosing",
+    "chose",
+    "select",
+    "selected",
+    "selecting",
+    "pick",
+    "picked",
+    "go with",
+    "going with",
+    "opt for",
+)
 _LINK = re.compile(
     r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
     r"\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s))\s{0,8}",
@@ -142,7 +154,12 @@ def _read_choice(text: str, start: int, options: PlainOptions, firm: bool) -> st
     letter = options.letter(named[1] or named[2] or named[3]) if named else None
     if named and letter:
         following = rest[named.end() :]
-        if letter not in "AI" or named[1] or _AFTER_LETTER.match(following) or options.starts_with_own(letter, following):
+        if (
+            letter not in "AI"
+            or named[1]
+            or _AFTER_LETTER.match(following)
+            or options.starts_with_own(letter, following)
+        ):
             other = _ALTERNATIVE.match(following)
             if other and options.letter(other[1] or other[2]) not in (None, letter):
                 return UNCLEAR

@@ -13,6 +13,7 @@ from ..controls import hide_video, video_key
 from ..conversations import Conversation, decode, row_prompt
 from ..predict import check_sizes, decode_greedily
 from .controls import OWN
+from .examples import MOST_EXAMPLES, Example, collect_examples
 from .own_latents import Batch, OwnLatents, measure_latents
 from .replacement import LatentReplacement, Source, build_source
 
@@ -30,10 +31,12 @@ class Answers:
         responses (`dict[str, list[str | None]]`): By control, `"own"` first, a response for each row; `None` where
             the row's video cannot be decoded.
         latents (`list[OwnLatents | None]`): What is known of each row's own latents.
+        examples (`list[Example]`): A few answers with pictures.
     """
 
     responses: dict[str, list[str | None]]
-    latents: list[OwnLatents | None] = field(default_factory=list)
+    latents: list[OwnLatents | None]
+    examples: list[Example] = field(default_factory=list)
 
 
 def answer_controls(
@@ -78,6 +81,8 @@ def answer_controls(
             for batch in filter(None, map(encoder.encode, batches)):
                 responses, output = _decode(model, processor, batch.inputs, max_new_tokens)
                 known = measure_latents(model, processor, batch, output.latent_embeds, responses)
+                missing = MOST_EXAMPLES - len(answers.examples)
+                answers.examples += collect_examples(batch, known, responses, missing)
                 for index, response, one in zip(batch.indices, responses, known, strict=True):
                     answers.responses[OWN][index], answers.latents[index] = response, one
                 bar.update(len(batch.indices))
@@ -145,7 +150,7 @@ class _Encoder:
             inputs["mm_encoder_outputs"] = {"video": video}
             each = iter(zip(video.pooler_output, grids.tolist(), strict=True))
             features = [next(each) if count else None for count in counts]
-        return Batch(decoded, rows, inputs, features)
+        return Batch(decoded, rows, inputs, features, [one.clips[0] if one.clips else None for one in conversations])
 
     def encode_blind(self, batch: Batch) -> dict[str, Any]:
         """The prompts of a batch without their videos."""

@@ -9,6 +9,8 @@ from ...modeling.tokens import note_latent_blocks
 if TYPE_CHECKING:
     import torch
 
+    from ...modeling.clip import Clip
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -20,12 +22,14 @@ class Batch:
         inputs (`dict`): Encoded prompts on the model's device, with the features of their videos.
         videos (`list[tuple[torch.Tensor, list[int]] | None]`): For each row the features of its video
             `(visual tokens, hidden)` and its grid in patches, if it has one.
+        clips (`list[Clip | None]`): The videos.
     """
 
     indices: list[int]
     rows: list[Mapping]
     inputs: dict[str, Any]
     videos: list[tuple["torch.Tensor", list[int]] | None]
+    clips: "list[Clip | None]"
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def measure_latents(
 
 
 def _measure_patches(own: "torch.Tensor", video, before, merge: int) -> Patches | None:
-    """Compare latents with the tokens of their video, and with those of the row before in the batch, if it is another."""
+    """Compare latents with the tokens of their video, and with those of another row's if that shows another video."""
     if video is None:
         return None
     features, (time, height, width) = video

@@ -1,4 +1,4 @@
-"""Statistics of paired right and wrong answers: interval, correction for many comparisons, power. Needs numpy alone."""
+"""Statistics of paired right and wrong answers: interval, correction for their number, power. Needs numpy alone."""
 
 import math
 from collections.abc import Mapping

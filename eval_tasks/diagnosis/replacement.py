@@ -85,9 +85,7 @@ def build_source(
     return None
 
 
-def choose_donors(
-    groups: Sequence[tuple[Hashable, Hashable]], imagining: Sequence[bool], seed: int
-) -> dict[int, int]:
+def choose_donors(groups: Sequence[tuple[Hashable, Hashable]], imagining: Sequence[bool], seed: int) -> dict[int, int]:
     """For each row another one whose latents it gets: of its task and about another video, as far as there are such.
 
     Args:

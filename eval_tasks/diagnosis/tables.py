@@ -44,12 +44,12 @@ def control_table(diagnosis: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def describe_columns(diagnosis: Mapping[str, Any]) -> str:
-    """What the columns of the table of controls hold, in two sentences."""
+    """What the columns of the table of controls hold."""
+    power, level = percent(diagnosis["power"], 0), f"{diagnosis['level']:.2g}"
     return (
-        f"{diagnosis['n']} questions, {diagnosis['missing']} without a video that can be decoded; changes in points of "
-        f"accuracy. Could show: the smallest true change that these questions find with {percent(diagnosis['power'], 0)} "
-        f"probability at level {diagnosis['level']:.2g}, that is, after the correction; changed: answers that name "
-        "another option."
+        f"{diagnosis['n']} questions; {diagnosis['missing']} more have no video that can be decoded. Changes are in "
+        f"points of accuracy. Could show: the smallest true change that these questions find with a probability of "
+        f"{power}, at the level of {level} that the correction leaves. Changed: answers that name another option."
     )
 
 
