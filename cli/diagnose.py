@@ -89,22 +89,29 @@ def run(args: argparse.Namespace) -> None:
 
     from ..eval_tasks.diagnosis.diagnosis import diagnose
     from ..eval_tasks.diagnosis.tables import format_diagnosis
+    from ..eval_tasks.journal import open_journal
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
     device = choose_device(args.device)
     model, processor = load_model(args.model)
     model.to(device)
+    journal = open_journal(model, processor, {"diagnosis": 1})
     results = {}
     for task in own or tasks:
         rows = own[task] if own else _limit(task_rows(task), args)
         settings = (controls, args.batch_size, args.max_new_tokens, args.margin / 100, args.seed)
         benchmark = None if own else find_benchmark(task)
-        diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark)
+        diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
         results[task] = (diagnosis, answers, rows)
     if output:
         _write(output, args, results)
+
+
+def progress(args: argparse.Namespace) -> str:
+    """What an interrupted run goes on from."""
+    return "finished answers under controls are kept"
 
 
 def _own_rows(args: argparse.Namespace) -> "Dataset":

@@ -1,6 +1,5 @@
 """Answer the same questions under every control, and record the latents of the model's own answers."""
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ...modeling.errors import InputError
-from ..controls import hide_video, video_key
-from ..conversations import Conversation, decode, row_prompt
+from ..conversations import digest
 from ..predict import check_sizes, decode_greedily
 from .controls import OWN
+from .encoding import Batch, Encoder
 from .examples import MOST_EXAMPLES, Example, collect_examples
-from .own_latents import Batch, OwnLatents, measure_latents
-from .replacement import LatentReplacement, Source, build_source
+from .own_latents import OwnLatents, measure_latents
+from .replacement import LatentReplacement, build_source
 
 if TYPE_CHECKING:
     from ..benchmark import Benchmark
-
-logger = logging.getLogger(__name__)
+    from ..journal import Journal
 
 
 @dataclass
@@ -49,6 +46,7 @@ def answer_controls(
     seed: int = 0,
     progress: bool = True,
     benchmark: "Benchmark | None" = None,
+    journal: "Journal | None" = None,
 ) -> Answers:
     """Answer rows by greedy decoding, first as the model does by itself and then under each control.
 
@@ -66,134 +64,98 @@ def answer_controls(
         seed (`int`, *optional*, defaults to 0): Of the noise, and of whose latents a row gets.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
         benchmark ([`Benchmark`], *optional*): Whose rows they are, for their wording and how videos are sampled.
+        journal ([`Journal`], *optional*): Where finished answers under controls are kept, and found again. The model's
+            own are decoded each time, since their latents are needed.
     """
     check_sizes(batch_size, max_new_tokens)
-    encoder = _Encoder(model, processor, rows, benchmark)
+    encoder = Encoder(model, processor, rows, benchmark)
     answers = Answers({name: [None] * len(rows) for name in (OWN, *controls)}, [None] * len(rows))
     batches = encoder.plan_batches(batch_size)
+    run = _Run(model, processor, encoder, answers, max_new_tokens, seed, journal)
     training = model.training
     model.eval()
-    total = sum(map(len, batches)) * (1 + len(controls))
+    total = len(rows) * (1 + len(controls))
     try:
         with tqdm(
             total=total, desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
         ) as bar:
-            for batch in filter(None, map(encoder.encode, batches)):
-                responses, output = _decode(model, processor, batch.inputs, max_new_tokens)
-                known = measure_latents(model, processor, batch, output.latent_embeds, responses)
-                missing = MOST_EXAMPLES - len(answers.examples)
-                answers.examples += collect_examples(batch, known, responses, missing)
-                for index, response, one in zip(batch.indices, responses, known, strict=True):
-                    answers.responses[OWN][index], answers.latents[index] = response, one
-                bar.update(len(batch.indices))
-            places = list(zip(encoder.tasks, encoder.videos, strict=True))
-            sources = {name: build_source(name, model, places, answers.latents, seed) for name in controls}
-            most_blocks = max((one.blocks for one in answers.latents if one is not None), default=0)
-            for batch in filter(None, map(encoder.encode, batches)) if controls else ():
-                for name, source in sources.items():
-                    inputs = encoder.encode_blind(batch) if name == "blind" else batch.inputs
-                    arguments = (model, processor, inputs, batch.indices, name, source, max_new_tokens, most_blocks)
-                    for index, response in zip(batch.indices, _decode_control(*arguments), strict=True):
-                        answers.responses[name][index] = response
-                    bar.update(len(batch.indices))
+            for indices in batches:
+                run.answer_freely(indices)
+                bar.update(len(indices))
+            run.prepare(controls)
+            for indices in batches:
+                run.answer_under_control(indices)
+                bar.update(len(indices) * len(controls))
     finally:
         model.train(training)
     return answers
 
 
-class _Encoder:
-    """Encodes batches of rows; knows what is asked and shown, but holds no decoded video."""
+class _Run:
+    """One pass over the batches for the model's own answers, then one for those under controls."""
 
-    def __init__(self, model, processor, rows: Sequence[Mapping], benchmark: "Benchmark | None"):
-        from ...modeling.dataset_files import keep_videos_encoded
+    def __init__(self, model, processor, encoder, answers, max_new_tokens, seed, journal):
+        self._model, self._processor, self._encoder, self._answers = model, processor, encoder, answers
+        self._max_new_tokens, self._seed, self._journal = max_new_tokens, seed, journal
 
-        self._model, self._processor, self._rows, self._benchmark = model, processor, rows, benchmark
-        self._max_pixels = benchmark.frames.max_pixels if benchmark else None
-        self._failed: set[int] = set()
-        self.tasks, self.videos, self._lengths = [], [], []
-        for row in keep_videos_encoded(rows):  # once: a row of a dataset is read from the disk with all its images
-            self.tasks.append(row["task"])
-            self.videos.append(video_key(row))
-            self._lengths.append(row_prompt(row, benchmark).length)
+    def answer_freely(self, indices: Sequence[int]) -> None:
+        """Answer a batch as the model does by itself, and measure its latents."""
+        batch, answers = self._encoder.encode(indices), self._answers
+        if batch is None:
+            return
+        responses, output = self._decode(batch.inputs)
+        known = measure_latents(self._model, self._processor, batch, output.latent_embeds, responses)
+        answers.examples += collect_examples(batch, known, responses, MOST_EXAMPLES - len(answers.examples))
+        for index, response, one in zip(batch.indices, responses, known, strict=True):
+            answers.responses[OWN][index], answers.latents[index] = response, one
 
-    def plan_batches(self, batch_size: int) -> list[list[int]]:
-        """The places of the rows of each batch, rows of like length together."""
-        order = sorted(range(len(self._lengths)), key=self._lengths.__getitem__)
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    def prepare(self, controls: Sequence[str]) -> None:
+        """Take what controls feed from the latents of all rows."""
+        latents, groups = self._answers.latents, self._encoder.groups
+        self._sources = {name: build_source(name, self._model, groups, latents, self._seed) for name in controls}
+        self._most_blocks = max((one.blocks for one in latents if one is not None), default=0)
+        # An answer may depend on the latents of any row.
+        self._conditions = digest([self._encoder.digests, self._seed, self._max_new_tokens])
 
-    def encode(self, indices: Sequence[int]) -> Batch | None:
-        """Encode rows, without those whose video cannot be decoded; `None` if none is left."""
-        import torch
+    def answer_under_control(self, indices: Sequence[int]) -> None:
+        """Answer a batch under every control; what the journal knows of it is not asked again."""
+        asked = [index for index in indices if self._answers.latents[index] is not None]
+        keys = {name: [digest([self._conditions, name, index]) for index in asked] for name in self._sources}
+        known = {name: self._recall(keys[name]) for name in self._sources}
+        batch = self._encoder.encode(asked) if None in known.values() else None
+        for name, responses in known.items():
+            if responses is None:
+                responses = self._decode_control(name, batch)
+                if self._journal is not None:
+                    self._journal.add(dict(zip(keys[name], responses, strict=True)))
+            for index, response in zip(asked, responses, strict=True):
+                self._answers.responses[name][index] = response
 
-        rows, conversations, decoded = [], [], []
-        clips: dict = {}
-        for index in indices:
-            if index in self._failed:
-                continue
-            try:
-                row = self._rows[index]
-                conversations.append(decode(self._processor, row_prompt(row, self._benchmark).messages(), clips))
-            except (InputError, OSError) as error:
-                logger.warning("row %d counts as missing: %s", index, error)
-                self._failed.add(index)
-                continue
-            rows.append(row)
-            decoded.append(index)
-        if not rows:
-            return None
-        inputs, counts = self._to_inputs(conversations), [len(one.clips) for one in conversations]
-        features = [None] * len(rows)
-        if "pixel_values_videos" in inputs:
-            with torch.no_grad():
-                pixels, grids = inputs.pop("pixel_values_videos"), inputs["video_grid_thw"]
-                video = self._model.get_video_features(pixels, grids, return_dict=True)
-            inputs["mm_encoder_outputs"] = {"video": video}
-            each = iter(zip(video.pooler_output, grids.tolist(), strict=True))
-            features = [next(each) if count else None for count in counts]
-        return Batch(decoded, rows, inputs, features, [one.clips[0] if one.clips else None for one in conversations])
+    def _recall(self, keys: Sequence[str]) -> list[str] | None:
+        """The answers of these keys if all of them are known."""
+        known = [None if self._journal is None else self._journal.get(key) for key in keys]
+        return None if None in known else known
 
-    def encode_blind(self, batch: Batch) -> dict[str, Any]:
-        """The prompts of a batch without their videos."""
-        prompts = [row_prompt(hide_video(row), self._benchmark) for row in batch.rows]
-        return self._to_inputs([decode(self._processor, prompt.messages(), {}) for prompt in prompts])
-
-    def _to_inputs(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
-        from ...modeling.processing import encode
-
-        texts = [one.text for one in conversations]
-        clips = [clip for one in conversations for clip in one.clips]
-        encoded = encode(self._processor, texts, clips, max_pixels=self._max_pixels)
-        return dict(encoded.to(self._model.device))
-
-
-def _decode(model, processor, inputs: Mapping, max_new_tokens: int, **settings) -> tuple[list[str], Any]:
-    """The responses to encoded prompts, and what `generate` returned."""
-    from ...modeling.processing import decode_response
-
-    output = decode_greedily(model, inputs, max_new_tokens, **settings)
-    generated = output.sequences[:, inputs["input_ids"].shape[1] :]
-    return [decode_response(processor, ids) for ids in generated], output
-
-
-def _decode_control(
-    model,
-    processor,
-    inputs: Mapping,
-    indices: Sequence[int],
-    name: str,
-    source: Source | None,
-    max_new_tokens: int,
-    most_blocks: int,
-) -> list[str]:
-    settings, size = {}, model.config.latent_size
-    sizes = {"markers": 0, "half": size // 2, "double": 2 * size}
-    if source is not None:
-        replacement = LatentReplacement(model.config, inputs["input_ids"].shape[1], indices, source)
-        settings = {"latent_transform": replacement.transform, "stopping_criteria": [replacement]}
-    elif name == "forbidden":
-        settings = {"suppress_tokens": [model.config.latent_start_token_id]}
-    elif name in sizes:
-        settings = {"latent_size": sizes[name]}
+    def _decode_control(self, name: str, batch: Batch) -> list[str]:
+        config, source = self._model.config, self._sources[name]
+        sizes = {"markers": 0, "half": config.latent_size // 2, "double": 2 * config.latent_size}
+        if source is not None:
+            length = batch.inputs["input_ids"].shape[1]
+            replacement = LatentReplacement(config, length, batch.indices, source)
+            settings = {"latent_transform": replacement.transform, "stopping_criteria": [replacement]}
+            return self._decode(batch.inputs, **settings)[0]
+        if name == "blind":
+            return self._decode(self._encoder.encode_blind(batch))[0]
+        if name == "forbidden":
+            return self._decode(batch.inputs, suppress_tokens=[config.latent_start_token_id])[0]
         # Longer blocks must not cost the answer its tokens.
-        max_new_tokens += max(sizes[name] - size, 0) * most_blocks
-    return _decode(model, processor, inputs, max_new_tokens, **settings)[0]
+        longer = max(sizes[name] - config.latent_size, 0) * self._most_blocks
+        return self._decode(batch.inputs, longer, latent_size=sizes[name])[0]
+
+    def _decode(self, inputs: Mapping[str, Any], longer: int = 0, **settings) -> tuple[list[str], Any]:
+        """The responses to encoded prompts, and what `generate` returned."""
+        from ...modeling.processing import decode_response
+
+        output = decode_greedily(self._model, inputs, self._max_new_tokens + longer, **settings)
+        generated = output.sequences[:, inputs["input_ids"].shape[1] :]
+        return [decode_response(self._processor, ids) for ids in generated], output

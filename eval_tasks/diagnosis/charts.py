@@ -6,8 +6,8 @@ from typing import Any
 
 from .controls import CONTROLS
 
-INK, SOFT, BAR, MARK = "#1c2126", "#6b757f", "#0072b2", "#d55e00"  # told apart by colour-blind readers
-_WIDTH, _NAMES, _RIGHT, _ROW, _FOOT, _BARS = 360, 118, 14, 20, 30, 110
+INK, BAR, FAINT, MARK = "#1c2126", "#0072b2", "#8cc0df", "#d55e00"  # told apart by colour-blind readers
+_WIDTH, _NAMES, _RIGHT, _ROW, _FOOT, _BARS = 360, 118, 20, 20, 24, 110
 _MOST_BINS = 20
 
 
@@ -39,9 +39,9 @@ def draw_accuracies(diagnosis: Mapping[str, Any]) -> str:
     axis = _Axis(0, 100, len(entries))
     parts = axis.grid(" %")
     for row, (label, numbers) in enumerate(entries):
-        parts += _bar(axis, row, label, 100 * numbers["accuracy"], INK if row == 0 else BAR)
+        parts += _bar(axis, row, label, 100 * numbers["accuracy"], BAR if row == 0 else FAINT)
         low, high = (axis.place(100 * end) for end in numbers["interval"])
-        parts.append(f'<path stroke="{SOFT}" stroke-width="2" d="M{low:.1f} {_middle(row)}H{high:.1f}"/>')
+        parts.append(f'<path stroke="{INK}" stroke-width="1.5" d="M{low:.1f} {_middle(row)}H{high:.1f}"/>')
     x = axis.place(100 * diagnosis["own"]["chance"])
     parts.append(f'<path stroke="{MARK}" stroke-dasharray="4 3" d="M{x:.1f} 0V{axis.bottom}"/>')
     return axis.svg(parts, "accuracy of the model's own answers and under each control")

@@ -16,6 +16,7 @@ from .verdict import LEVEL, MARGIN, conclude
 
 if TYPE_CHECKING:
     from ..benchmark import Benchmark
+    from ..journal import Journal
 
 POWER = 0.8
 # What of a row decides whether an answer is right, and which questions belong together.
@@ -33,6 +34,7 @@ def diagnose(
     seed: int = 0,
     progress: bool = True,
     benchmark: "Benchmark | None" = None,
+    journal: "Journal | None" = None,
 ) -> tuple[dict[str, Any], Answers]:
     """Find out whether a model's answers depend on its latents.
 
@@ -42,7 +44,7 @@ def diagnose(
         rows (`Sequence[Mapping]`): Questions with `task`, `question`, `options`, `answer`, `frames` and `timestamps`;
             those with `imagery` allow the oracle.
         controls (`Sequence[str]`, *optional*): Names of [`CONTROLS`]; by default all.
-        batch_size, max_new_tokens, seed, progress, benchmark: See [`answer_controls`].
+        batch_size, max_new_tokens, seed, progress, benchmark, journal: See [`answer_controls`].
         margin (`float`, *optional*, defaults to 0.04): Changes of accuracy below this count as no effect.
 
     Returns:
@@ -61,7 +63,9 @@ def diagnose(
         has_imagery = has_imagery or bool(row.get("imagery"))
     impossible = find_impossible(controls, model.config.latent_size, has_imagery)
     possible = [name for name in controls if name not in impossible]
-    answers = answer_controls(model, processor, rows, possible, batch_size, max_new_tokens, seed, progress, benchmark)
+    answers = answer_controls(
+        model, processor, rows, possible, batch_size, max_new_tokens, seed, progress, benchmark, journal
+    )
     diagnosis = compare_answers(keys, answers.responses, margin)
     diagnosis["left_out"] = impossible
     diagnosis["latents"] = summarize_latents(answers.latents, model.config)

@@ -10,7 +10,8 @@ from ...modeling.tokens import note_latent_blocks
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip
-    from .own_latents import Batch, OwnLatents
+    from .encoding import Batch
+    from .own_latents import OwnLatents
 
 MOST_EXAMPLES, _MOST_LATENTS, _SIDE = 4, 8, 240
 _OUTLINE = "#ff7a00"

@@ -2,34 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...modeling.tokens import note_latent_blocks
 
 if TYPE_CHECKING:
     import torch
 
-    from ...modeling.clip import Clip
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows that are decoded together.
-
-    Attributes:
-        indices (`list[int]`): Their places among all rows.
-        rows (`list[Mapping]`): The rows.
-        inputs (`dict`): Encoded prompts on the model's device, with the features of their videos.
-        videos (`list[tuple[torch.Tensor, list[int]] | None]`): For each row the features of its video
-            `(visual tokens, hidden)` and its grid in patches, if it has one.
-        clips (`list[Clip | None]`): The videos.
-    """
-
-    indices: list[int]
-    rows: list[Mapping]
-    inputs: dict[str, Any]
-    videos: list[tuple["torch.Tensor", list[int]] | None]
-    clips: "list[Clip | None]"
+    from .encoding import Batch
 
 
 @dataclass(frozen=True)
@@ -68,7 +48,7 @@ class OwnLatents:
 
 
 def measure_latents(
-    model, processor, batch: Batch, latents: Sequence["torch.Tensor"], responses: Sequence[str]
+    model, processor, batch: "Batch", latents: Sequence["torch.Tensor"], responses: Sequence[str]
 ) -> list[OwnLatents]:
     """Measure the latents of a batch of answers.
 

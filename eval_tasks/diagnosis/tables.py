@@ -1,10 +1,13 @@
 """A diagnosis as plain tables."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from ..scores import align_table
 from .controls import CONTROLS
+
+_WIDTH = 100  # of sentences below tables
 
 
 def format_diagnosis(diagnosis: Mapping[str, Any], title: str) -> str:
@@ -14,11 +17,12 @@ def format_diagnosis(diagnosis: Mapping[str, Any], title: str) -> str:
         diagnosis (`Mapping`): What [`~diagnosis.diagnose`] returned.
         title (`str`): A first line.
     """
-    lines = [title, *align_table(control_table(diagnosis)), describe_columns(diagnosis)]
+    lines = [title, *align_table(control_table(diagnosis)), *textwrap.wrap(describe_columns(diagnosis), _WIDTH)]
     lines += [f"not run: {CONTROLS[name].label} ({reason})" for name, reason in diagnosis["left_out"].items()]
     lines += ["", *align_table(latent_table(diagnosis["latents"]))]
     verdict = diagnosis["verdict"]
-    return "\n".join([*lines, "", f"verdict: {verdict['sentence']} ({verdict['reason']})"])
+    lines += ["", *textwrap.wrap(f"verdict: {verdict['sentence']} ({verdict['reason']})", _WIDTH)]
+    return "\n".join(lines)
 
 
 def control_table(diagnosis: Mapping[str, Any]) -> list[tuple[str, ...]]:
