@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..eval_tasks.data_folder import find_data
 from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
 from ..eval_tasks.diagnosis.verdict import MARGIN
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
@@ -21,6 +22,7 @@ from .training_run import load_rows
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ..eval_tasks.benchmark import Benchmark
     from ..eval_tasks.diagnosis.answering import Answers
 
 
@@ -99,9 +101,9 @@ def run(args: argparse.Namespace) -> None:
     journal = open_journal(model, processor, {"diagnosis": 1})
     results = {}
     for task in own or tasks:
-        rows = own[task] if own else _limit(task_rows(task), args)
-        settings = (controls, args.batch_size, args.max_new_tokens, args.margin / 100, args.seed)
         benchmark = None if own else find_benchmark(task)
+        rows = own[task] if own else _benchmark_rows(benchmark, args)
+        settings = (controls, args.batch_size, args.max_new_tokens, args.margin / 100, args.seed)
         diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
         results[task] = (diagnosis, answers, rows)
@@ -118,21 +120,26 @@ def _own_rows(args: argparse.Namespace) -> "Dataset":
     from ..trainers.common.row_validation import validate_rows
 
     rows = load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row)
-    return validate_rows(_limit(_add_imagery(rows, args), args), "eval", args.on_bad_row)
+    return validate_rows(_add_imagery(_limit(rows, args), Path(args.dataset)), "eval", args.on_bad_row)
+
+
+def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
+    rows = _limit(task_rows(benchmark.name), args)
+    return rows if benchmark.has_videos else _add_imagery(rows, find_data(benchmark))
 
 
 def _limit(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
     return rows.select(range(min(args.limit or len(rows), len(rows))))
 
 
-def _add_imagery(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
-    """The rows with the imagery that the supervised rows of the same folder have under the same ids."""
+def _add_imagery(rows: "Dataset", folder: Path) -> "Dataset":
+    """The rows with the imagery that the supervised rows of their folder have under the same ids."""
     from ..modeling.dataset_files import keep_videos_encoded
 
-    if "imagery" in rows.column_names or not Path(args.dataset, "dift").is_dir():
+    if "imagery" in rows.column_names or not (folder / "dift").is_dir():
         return rows
     try:
-        pictured = keep_videos_encoded(load_rows(args.dataset, "dift", "test"))
+        pictured = keep_videos_encoded(load_rows(str(folder), "dift", "test"))
     except InputError:  # no held-out rows
         return rows
     place_of = {name: place for place, name in enumerate(pictured["id"])}

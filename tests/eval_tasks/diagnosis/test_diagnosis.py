@@ -5,8 +5,12 @@ import pytest
 
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS
 from fourdthinker.eval_tasks.diagnosis.diagnosis import compare_answers, diagnose
+from fourdthinker.eval_tasks.predict import predict
+from fourdthinker.modeling import load_model
+from fourdthinker.modeling.tokens import LATENT_START
 
 from ...built_checkpoints import KINDS, build_checkpoint, make_questions
+from ..conftest import make_row
 
 VERDICTS = {
     "carry": "the latents carry the answer",
@@ -24,8 +28,8 @@ def kind(request):
 @pytest.fixture(scope="module")
 def pool(kind):
     """Questions, their diagnosis and all answers of a checkpoint."""
-    rows = make_questions(200, seed=0, imagery=True)
-    return rows, *diagnose(*build_checkpoint(kind), rows, batch_size=100, max_new_tokens=12, progress=False)
+    rows = make_questions(150, seed=0, imagery=True)
+    return rows, *diagnose(*build_checkpoint(kind), rows, batch_size=150, max_new_tokens=12, progress=False)
 
 
 def test_the_checkpoint_is_recognised(kind, pool):
@@ -54,6 +58,32 @@ def test_it_is_recognised_from_any_hundred_questions_and_never_from_ten(kind, po
         assert found.count(VERDICTS[kind]) >= 19
     else:
         assert set(found) == {"too few questions to tell"}
+
+
+def test_a_video_that_cannot_be_decoded_is_left_out_of_all_comparisons(caplog):
+    rows = make_questions(4, seed=2)
+    rows[2]["frames"][1] = {"bytes": b"no image", "path": None}
+    diagnosis, answers = diagnose(*build_checkpoint("carry"), rows, ["zero"], 4, 12, progress=False)
+    assert (diagnosis["n"], diagnosis["missing"], diagnosis["own"]["parse_failures"]) == (3, 1, 0)
+    for given in answers.responses.values():
+        assert [response is None for response in given] == [False, False, True, False]
+    assert caplog.text.count("row 2 counts as missing") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_own_answers_are_those_of_an_evaluation_and_batches_do_not_matter(tiny_folders, family, only_letters):
+    model, processor = load_model(tiny_folders(family))
+    only_letters(model, processor, also=[LATENT_START])
+    rows = [make_row(index, "camera_motion") for index in range(6)]
+    controls = [name for name in CONTROLS if name != "oracle"]
+    found = [
+        diagnose(model, processor, rows, controls, batch_size, 14, progress=False)[1].responses
+        for batch_size in (6, 2)
+    ]
+    assert found[0] == found[1]
+    assert found[0]["own"] == predict(model, processor, rows, 6, 14, progress=False)
+    assert not any(LATENT_START in response for response in found[0]["forbidden"])
 
 
 @pytest.mark.slow
