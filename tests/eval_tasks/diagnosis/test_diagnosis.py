@@ -10,7 +10,6 @@ from fourdthinker.modeling import load_model
 from fourdthinker.modeling.tokens import LATENT_START
 
 from ...built_checkpoints import KINDS, build_checkpoint, make_questions
-from ..conftest import make_row
 
 VERDICTS = {
     "carry": "the latents carry the answer",
@@ -75,7 +74,7 @@ def test_a_video_that_cannot_be_decoded_is_left_out_of_all_comparisons(caplog):
 def test_own_answers_are_those_of_an_evaluation_and_batches_do_not_matter(tiny_folders, family, only_letters):
     model, processor = load_model(tiny_folders(family))
     only_letters(model, processor, also=[LATENT_START])
-    rows = [make_row(index, "camera_motion") for index in range(6)]
+    rows = make_questions(6, seed=4)
     controls = [name for name in CONTROLS if name != "oracle"]
     found = [
         diagnose(model, processor, rows, controls, batch_size, 14, progress=False)[1].responses
