@@ -89,7 +89,7 @@ def test_tables_json_page_and_kept_answers(checkpoint, questions, journal, tmp_p
         (("--seed", "-1"), "--seed must be between"),
         (("--batch-size", "0"), "batch size and new tokens must be positive"),
         (("--tasks", "nothing"), "unknown task 'nothing'"),
-        (("--dataset", "nowhere"), "there is no such file or folder"),
+        (("--dataset", "no/such/folder"), "there is no such file or folder"),
         (("--output", "."), "exists already"),
     ],
 )
