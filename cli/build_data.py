@@ -90,6 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
     )
+    parser.add_argument(
+        "--records",
+        action="store_true",
+        help="world, with --questions mllm4d: write the test questions to OUTPUT/records as well, in MLLM-4D's own "
+        "format with their videos; the task mllm4d_bench reads that folder",
+    )
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
@@ -113,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         for split, rows in splits.items():
             print(f"{config}, {split}: {count_noun(rows, 'row')}")
     print(f"written to {output}")
+    if args.records:
+        print(f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}")
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
         from ..dataset_builders.preview.page import write_preview
@@ -136,6 +144,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
     if args.questions != "motion" and args.source != WORLD:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
+    if args.records and args.questions != "mllm4d":
+        raise InputError("--records goes with --questions mllm4d, whose format it writes")
     from ..dataset_builders.sources.video_files import find_videos
 
     check_seed(args.seed)  # COLMAP takes 32 bits
@@ -170,7 +180,13 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
         card = partial(write_card, "the rendered world", "apache-2.0")
         names = CONFIGURATIONS[args.questions]
-        return build_world(folder, sizes, args.seed, args.workers, args.answer, card, names)
+        written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names)
+        if args.records:
+            from ..dataset_builders.sources.mllm4d_records import write_records
+            from ..dataset_builders.sources.world_mllm4d import mllm4d_rows
+
+            write_records(folder / "records", mllm4d_rows("test", sizes["test"], "grpo", args.seed, args.workers))
+        return written
 
 
 def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":

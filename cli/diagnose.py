@@ -10,7 +10,7 @@ from ..eval_tasks.data_folder import find_data
 from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
 from ..eval_tasks.diagnosis.verdict import MARGIN
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
-from ..eval_tasks.tasks import BENCHMARKS, check_task, find_benchmark, task_rows
+from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
     parser.add_argument("--limit", type=int, help="ask only the first LIMIT rows of each task")
     parser.add_argument(
-        "--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest response (default: %(default)s)"
+        "--max-new-tokens",
+        type=int,
+        help=f"longest response (default: the benchmark's own; {MAX_NEW_TOKENS} for own questions)",
     )
     parser.add_argument(
         "--on-bad-row",
@@ -79,10 +81,10 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if not 0 < args.margin < 100:
         raise InputError(f"--margin must be between 0 and 100 points, got {args.margin:g}")
-    check_sizes(args.batch_size, args.max_new_tokens)
+    check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
     check_seed(args.seed)
     output = new_folder(args.output) if args.output else None
-    tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
+    tasks = [] if args.dataset else expand_tasks(args.tasks)
     if args.dataset:
         check_dataset(args.dataset, "grpo", "test")
     check_model(args.model)
@@ -102,11 +104,12 @@ def run(args: argparse.Namespace) -> None:
     results = {}
     for task in own or tasks:
         benchmark = None if own else find_benchmark(task)
-        rows = own[task] if own else _benchmark_rows(benchmark, args)
-        settings = (controls, args.batch_size, args.max_new_tokens, args.margin / 100, args.seed)
+        rows = _benchmark_rows(benchmark, args) if benchmark else own[task]
+        length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
+        settings = (controls, args.batch_size, length, args.margin / 100, args.seed)
         diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
-        results[task] = (diagnosis, answers, rows)
+        results[task] = ({**diagnosis, "max_new_tokens": length}, answers, rows)
     if output:
         _write(output, args, results)
 
@@ -117,15 +120,19 @@ def progress(args: argparse.Namespace) -> str:
 
 
 def _own_rows(args: argparse.Namespace) -> "Dataset":
-    from ..trainers.common.row_validation import validate_rows
-
     rows = load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row)
-    return validate_rows(_add_imagery(_limit(rows, args), Path(args.dataset)), "eval", args.on_bad_row)
+    return _prepare(rows, Path(args.dataset), args)
 
 
 def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
-    rows = _limit(task_rows(benchmark.name), args)
-    return rows if benchmark.has_videos else _add_imagery(rows, find_data(benchmark))
+    rows = benchmark_rows(benchmark)
+    return _limit(rows, args) if benchmark.has_videos else _prepare(rows, find_data(benchmark), args)
+
+
+def _prepare(rows: "Dataset", folder: Path, args: argparse.Namespace) -> "Dataset":
+    from ..trainers.common.row_validation import validate_rows
+
+    return validate_rows(_add_imagery(_limit(rows, args), folder), "eval", args.on_bad_row)
 
 
 def _limit(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
@@ -156,7 +163,7 @@ def _write(folder: Path, args: argparse.Namespace, results: "Mapping[str, tuple[
     from ..eval_tasks.diagnosis.page import write_page
     from ..modeling.atomic import atomic_dir
 
-    names = ("batch_size", "max_new_tokens", "limit", "margin", "seed", "on_bad_row")
+    names = ("batch_size", "limit", "margin", "seed", "on_bad_row")
     settings = {"decoding": "greedy", **{name: getattr(args, name) for name in names}}
     found = {"model": str(args.model), "settings": settings, "tasks": {task: one[0] for task, one in results.items()}}
     with atomic_dir(folder) as unfinished:

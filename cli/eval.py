@@ -2,28 +2,45 @@
 
 import argparse
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..eval_tasks.controls import OPTION_ORDERS, VIDEO_CONTROLS
 from ..eval_tasks.latents import LATENTS, latent_transform
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
-from ..eval_tasks.scores import format_scores, score
-from ..eval_tasks.tasks import BENCHMARKS, check_task, task_rows
-from ..modeling.atomic import atomic_path, check_writable, remove_leftovers
+from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
+from ..modeling.atomic import atomic_path, check_writable
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
-from .input_checks import check_dataset, check_model
+from .eval_masks import add_masks_argument, score_masks
+from .eval_models import check_models, choose_devices, compare_models, run_models
+from .input_checks import check_dataset, check_model, check_seed
+from .report_arguments import add_report_arguments, check_report_arguments, write_reports
 from .training_run import load_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ..eval_tasks.benchmark import Benchmark
+    from ..eval_tasks.evaluation import Evaluation
+    from ..eval_tasks.journal import Journal
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    models = parser.add_mutually_exclusive_group(required=True)
+    models.add_argument("--model", metavar="DIR", help="folder of a saved model")
+    models.add_argument(
+        "--models",
+        nargs="+",
+        metavar="DIR",
+        help="several, which are compared in pairs; one on each GPU if there are any",
+    )
+    add_masks_argument(models)
     questions = parser.add_mutually_exclusive_group()
     known = ", ".join(BENCHMARKS)
     questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
@@ -40,70 +57,188 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
     parser.add_argument("--limit", type=int, help="score only the first LIMIT rows of each task")
     parser.add_argument(
-        "--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest response (default: %(default)s)"
+        "--max-new-tokens",
+        type=int,
+        help=f"longest response (default: the benchmark's own; {MAX_NEW_TOKENS} for own questions)",
     )
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
     )
+    _add_input_arguments(parser)
     parser.add_argument(
         "--on-bad-row",
         choices=ON_BAD_ROW,
         default="stop",
         help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
     )
-    parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
-    parser.add_argument("--output", metavar="FILE.json", help="also write the scores and settings there")
+    parser.add_argument(
+        "--device",
+        help="where to run (default: the first GPU if there is one, else cpu); with --models several, comma-separated",
+    )
+    add_report_arguments(parser)
+    parser.add_argument(
+        "--answers",
+        metavar="FILE.jsonl",
+        help="also write each question with its response there, for `fourdthinker score`; with several tasks or "
+        "controls their names are added to the file's",
+    )
+
+
+def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--video",
+        choices=VIDEO_CONTROLS,
+        default="own",
+        help="what is shown: the row's own video (default), none, its first frame at all of its times, or another "
+        "row's video of the same task",
+    )
+    parser.add_argument(
+        "--options",
+        choices=OPTION_ORDERS,
+        default="own",
+        help="order of the options: as they are (default) or shuffled, the letters with them",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is shuffled and sampled (default: 0)")
+    parser.add_argument(
+        "--controls",
+        action="store_true",
+        help="run every other --video and --options shuffled too, and compare them in pairs: how many points is the "
+        "video worth? Five times the work",
+    )
+    parser.add_argument(
+        "--ask-again",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ask rows whose response names no option up to N times more, sampled, as DSI-Bench does; the report says "
+        "so (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the tasks' rows, print a table for each task, and write the scores to `--output`."""
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit must be at least 1, got {args.limit}")
-    if args.output and Path(args.output).is_dir():
-        raise InputError(f"--output {args.output} is a folder: name a JSON file")
-    check_sizes(args.batch_size, args.max_new_tokens)
-    if args.output:
-        check_writable(args.output)
-        remove_leftovers(Path(args.output).parent)
-    tasks = [] if args.dataset else [check_task(task) for task in dict.fromkeys(args.tasks.split(","))]
-    if args.dataset:
-        check_dataset(args.dataset, "grpo", "test")
-    check_model(args.model)
+    """Answer the tasks' rows, print a report for each task, and write what the options ask for."""
+    if args.masks:
+        score_masks(args)
+        return
+    tasks = _check(args)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {args.dataset: _own_rows(args)} if args.dataset else {}
 
+    from ..eval_tasks.report.table import format_report
+
+    models = args.models or [args.model]
+    devices = choose_devices(args.device, len(models)) if args.models else [choose_device(args.device)]
+    names = _distinct_names(models)
+    runs: dict[str, dict[str, Evaluation]] = {}
+    for model, task, evaluation in run_models(partial(_evaluate_model, args, own), models, devices):
+        runs.setdefault(task, {})[model] = evaluation
+        print(format_report(evaluation.report, title=f"{task}: {model}, {args.latents} latents"), end="\n\n")
+        if args.answers:
+            parts = (names[model], task if len(own or tasks) > 1 else "")
+            _write_answers(args.answers, parts, evaluation)
+    for line in compare_models(runs, args.skip_missing):
+        print(line)
+    reports = {task: {model: one.report for model, one in by_model.items()} for task, by_model in runs.items()}
+    write_reports(args, reports, _head(args, reports))
+
+
+def _evaluate_model(
+    args: argparse.Namespace, own: Mapping[str, "Dataset"], name: str, device: str
+) -> Iterator[tuple[str, "Evaluation"]]:
+    from ..eval_tasks.journal import open_journal
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-
-    device = choose_device(args.device)
-    model, processor = load_model(args.model)
+    model, processor = load_model(name)
     model.to(device)
-    scores = {}
-    for task in own or tasks:
-        rows = own[task] if own else _select_rows(task_rows(task), args)
-        responses = predict(
-            model, processor, rows, args.batch_size, args.max_new_tokens, latent_transform(args.latents)
-        )
-        scored = rows.select_columns(["id", "task", "options", "answer"]).to_list()
-        scores[task] = score([{**row, "response": response} for row, response in zip(scored, responses, strict=True)])
-        print(format_scores(scores[task], title=f"{task}: {args.model}, {args.latents} latents"), end="\n\n")
-    if args.output:
-        _write(Path(args.output), args, scores)
+    journal = open_journal(model, processor, {"latents": args.latents})
+    for task in own or expand_tasks(args.tasks):
+        benchmark = None if own else find_benchmark(task)
+        rows = own[task] if own else _benchmark_rows(benchmark, args)
+        yield task, _evaluate(model, processor, rows, benchmark, args, journal)
+
+
+def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
+    """Check the arguments before anything is loaded; the benchmarks by name."""
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    if args.ask_again < 0:
+        raise InputError(f"--ask-again must be 0 or more, got {args.ask_again}")
+    if args.controls and (args.video, args.options) != ("own", "own"):
+        raise InputError("--controls runs every --video and --options itself: leave these out")
+    check_seed(args.seed)
+    check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
+    check_report_arguments(args)
+    if args.answers:
+        check_writable(args.answers)
+    tasks = {} if args.dataset else {task: find_benchmark(task) for task in expand_tasks(args.tasks)}
+    if args.dataset:
+        check_dataset(args.dataset, "grpo", "test")
+    for model in args.models or [args.model]:
+        check_model(model)
+    if args.models:
+        check_models(args.models)
+        if args.eval_results:
+            raise InputError("--eval-results belongs to one model: give --model in place of --models")
+    return tasks
+
+
+def _evaluate(
+    model,
+    processor,
+    rows: "Dataset",
+    benchmark: "Benchmark | None",
+    args: argparse.Namespace,
+    journal: "Journal | None",
+) -> "Evaluation":
+    from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
+    from ..eval_tasks.unanswered import response_for
+
+    length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
+    ask: Callable = partial(
+        predict,
+        model,
+        processor,
+        batch_size=args.batch_size,
+        max_new_tokens=length,
+        latent_transform=latent_transform(args.latents),
+        benchmark=benchmark,
+        describe_failure=response_for,
+        journal=journal,
+    )
+    shown = Shown(args.video, args.options, args.seed)
+    controls = all_controls(args.seed) if args.controls else []
+    evaluation = evaluate(ask, rows, benchmark, shown, controls, args.ask_again, args.skip_missing)
+    evaluation.report["settings"] = {
+        "frames": describe_frames(rows, benchmark, shown.video, processor),
+        "decoding": f"greedy, at most {length} new tokens",
+        "latents": args.latents,
+    }
+    return evaluation
 
 
 def _own_rows(args: argparse.Namespace) -> "Dataset":
-    return _select_rows(load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row), args)
+    return _checked(load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row), args)
 
 
-def _select_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
+    rows = benchmark_rows(benchmark, need_videos=args.video != "none")
+    return _limited(rows, args) if benchmark.has_videos else _checked(rows, args)
+
+
+def _limited(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    return rows.select(range(min(args.limit or len(rows), len(rows))))
+
+
+def _checked(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
     from ..trainers.common.row_validation import validate_rows
 
-    rows = rows.select(range(min(args.limit or len(rows), len(rows))))
-    return validate_rows(rows, "eval", args.on_bad_row)
+    return validate_rows(_limited(rows, args), "eval", args.on_bad_row)
 
 
-def _write(path: Path, args: argparse.Namespace, scores: dict) -> None:
+def _head(args: argparse.Namespace, reports: Mapping[str, Mapping[str, dict]]) -> Mapping[str, object]:
+    from ..eval_tasks.report.build import library_versions
+
     settings = {
         "decoding": "greedy",
         "batch_size": args.batch_size,
@@ -112,6 +247,30 @@ def _write(path: Path, args: argparse.Namespace, scores: dict) -> None:
         "limit": args.limit,
         "on_bad_row": args.on_bad_row,
     }
-    result = {"model": str(args.model), "settings": settings, "tasks": scores}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    head = {"model": str((args.models or [args.model])[0]), "settings": settings, "versions": library_versions()}
+    if not args.models:
+        return head
+    # Beside the first one's scores under `tasks` those of all.
+    by_model = {model: {task: runs[model] for task, runs in reports.items()} for model in args.models}
+    return {**head, "models": by_model}
+
+
+def _distinct_names(models: Sequence[str]) -> dict[str, str]:
+    """For each of several models a name for its files: its folder's, with its place where two have the same."""
+    if len(models) == 1:
+        return {models[0]: ""}
+    short = [Path(model).name for model in models]
+    return {
+        model: name if short.count(name) == 1 else f"{number}-{name}"
+        for number, (model, name) in enumerate(zip(models, short, strict=True), start=1)
+    }
+
+
+def _write_answers(place: str, names: Sequence[str], evaluation: "Evaluation") -> None:
+    path = Path(place)
+    for control, answers in evaluation.answers.items():
+        parts = [path.stem, *names, "" if len(evaluation.answers) == 1 or control == "own" else control]
+        name = "-".join(part.replace(" ", "-").replace("/", "-") for part in parts if part)
+        with atomic_path(path.with_name(name + path.suffix)) as temporary:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in answers)
+            temporary.write_text("".join(lines), encoding="utf-8", errors="surrogatepass")

@@ -12,8 +12,8 @@ from ..modeling.row_rules import answer_fault, name_row, text_fault
 from ..modeling.tokens import OPTION_LETTERS
 
 Row = Mapping[str, Any]
-# Takes judged rows (`task`, `score` 0 or 1, and the row's other columns) and gives one number.
-Summary = Callable[[Sequence[Row]], float]
+# Takes judged rows (`task`, `score` 0 or 1, and the row's other columns) and gives one number, or none of no rows.
+Summary = Callable[[Sequence[Row]], float | None]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Benchmark:
         name (`str`): As in `--tasks`; lmms-eval also gets `fourd_<name>`, and `<name>_frames` where rows have a video.
         read (`Callable[[Path], Sequence[Mapping]]`): Reads the data folder to rows with `id`, `task` (type of
             question), `question`, `options` (texts without letters), `answer` (letter) and `video` (path of a file
-            that may be missing); optional `start` and `end` (seconds of the video that are shown), `hidden_tail`
-            (seconds at its end that are not), and columns for `summaries`. Rows with `frames` and `timestamps` in
+            that may be missing); optional `frame_folder` (images that are shown in its place, see
+            `videos.video_path`), `start` and `end` (seconds of the video that are shown), `hidden_tail` (seconds at
+            its end that are not), and columns for `summaries`. Rows with `frames` and `timestamps` in
             place of `video` come as a `datasets.Dataset`.
         types (`tuple[str, ...]`): The types of question; another one is an error.
         variable (`str`): Environment variable that names the data folder.

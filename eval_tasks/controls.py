@@ -1,7 +1,6 @@
 """Controls of the input: what remains of a score without the video, with one frame, another video, other letters.
 
-A question is controlled as a row, before it is worded, or as chat messages. What needs decoded frames is a
-function of a clip. Nothing here decodes a video or imports torch.
+A question is controlled as a row, before it is worded, or as chat messages. Importing this loads no torch.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 VIDEO_CONTROLS = ("own", "none", "first", "shuffled")
 OPTION_ORDERS = ("own", "shuffled")
 # What a row shows: frames, or a file and the part of it that is shown.
-_SHOWN = ("frames", "timestamps", "video", "start", "end", "hidden_tail")
+_SHOWN = ("frames", "timestamps", "video", "frame_folder", "start", "end", "hidden_tail")
 _MEDIA = ("video", "image")
 
 
@@ -39,8 +38,8 @@ class ControlledRows(Sequence):
         rows (`Sequence[Mapping]`): Rows with `id`, `task`, `question`, `options`, `answer`, and `frames` with
             `timestamps` or a `video` file.
         video (`str`, *optional*, defaults to `"own"`): `"none"` leaves the video out, `"shuffled"` shows another
-            row's video of the same task. For `"first"` the rows are as they were: the frames that come out of the
-            decoder go through `repeat_first_frame`.
+            row's video of the same task. For `"first"` the rows stay as they are: their clips go through
+            `repeat_first_frame` when they are decoded.
         options (`str`, *optional*, defaults to `"own"`): `"shuffled"` offers the options in another order.
         seed (`int`, *optional*, defaults to 0): Of the orders and of the other videos.
 
@@ -113,19 +112,19 @@ def control_messages(messages: Sequence[Mapping], video: str, other: Sequence[Ma
 
     Args:
         messages (`Sequence[Mapping]`): Turns with `role` and `content`, a list of parts; media are the parts of type
-            `"video"` or `"image"`, with their file or image under `url`. A text in place of the list stays.
-        video (`str`): As in `ControlledRows`. For `"first"` all images become the first one; a video by its path stays
-            as it is, and its frames go through `repeat_first_frame` when they are decoded.
+            `"video"` or `"image"`, with their source under the type's name, `path` or `url`. A text in place of the
+            list stays.
+        video (`str`): As in `ControlledRows`. For `"first"` all images become the first one; a video stays as it is,
+            and its clip goes through `repeat_first_frame` when it is decoded.
         other (`Sequence[Mapping]`, *optional*): The messages whose media are shown in place of the own ones, for
             `"shuffled"`. As many media as here take their places; otherwise all stand where the first of them stood.
     """
-    check_video_control(video)
-    if video == "own":
+    if check_video_control(video) == "own":
         return [dict(message) for message in messages]
     own, shown = _media(messages), _media(other)
     if video == "first":
         images = [part for part in own if part["type"] == "image"]
-        places = [[{**part, "url": images[0]["url"]} if part["type"] == "image" else part] for part in own]
+        places = [[images[0] if part["type"] == "image" else part] for part in own]
     elif video == "none" or not shown:
         places = [[] for _ in own]
     elif len(own) == len(shown):
@@ -143,13 +142,13 @@ def control_messages(messages: Sequence[Mapping], video: str, other: Sequence[Ma
 
 def media_key(messages: Sequence[Mapping]) -> Hashable:
     """What tells the media of two conversations apart, without decoding a video."""
-    return tuple((part["type"], _content_key(part.get("url"))) for part in _media(messages))
+    return tuple((part["type"], _content_key(_source(part))) for part in _media(messages))
 
 
 def video_key(row: Mapping) -> Hashable:
-    """What tells the videos of two rows apart: `video_id`, the file, or else the content of the frames."""
-    known = row_video(row)
-    return known if known is not None else tuple(_content_key(frame) for frame in row["frames"] or ())
+    """What tells the videos of two rows apart: `video_id`, the file, or the content of the frames; else nothing."""
+    known, frames = row_video(row), row.get("frames")
+    return _content_key(frames) if known is None and frames else known
 
 
 def choose_partners(
@@ -184,14 +183,20 @@ def _media(messages: Sequence[Mapping]) -> list[dict]:
     return [part for content in turns for part in content if part["type"] in _MEDIA]
 
 
+def _source(part: Mapping) -> Any:
+    return next((part[key] for key in (part["type"], "path", "url") if part.get(key) is not None), None)
+
+
 def _replaced(part: Mapping, places: Any) -> list:
     return next(places) if part["type"] in _MEDIA else [part]
 
 
 def _content_key(content: Any) -> Hashable:
-    """A file's name, or a digest of an image."""
+    """A file's name, or a digest of an image or of a list of them."""
     if isinstance(content, Mapping):
         content = content.get("bytes") or content.get("path")
+    if isinstance(content, (list, tuple)):
+        content = repr([_content_key(part) for part in content]).encode()
     if hasattr(content, "tobytes"):
         content = content.tobytes()
     return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else content

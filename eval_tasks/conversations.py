@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..modeling.prompts import question_text
 from ..modeling.row_rules import name_row
 from .benchmark import FramePolicy
-from .videos import shown_part
+from .videos import shown_part, video_path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,7 +89,8 @@ def _row_video(row: Mapping[str, Any], policy: FramePolicy) -> list[dict]:
     if row.get("video"):
         start, end = shown_part(row)
         part = {"start_time": start, "end_time": end}
-        return [{"type": "video", "video": row["video"], "fps": policy.fps, "num_frames": policy.max_frames, **part}]
+        settings = {"fps": policy.fps, "num_frames": policy.max_frames, **part}
+        return [{"type": "video", "video": video_path(row), **settings}]
     if not row.get("frames"):
         return []
     times = row["timestamps"]
@@ -170,9 +171,13 @@ def _identify(source: Any) -> Any:
     if isinstance(source, (list, tuple)):
         return [_identify(one) for one in source]
     import numpy as np
+    from PIL import Image
 
-    pixels = np.ascontiguousarray(source)
-    return [list(pixels.shape), str(pixels.dtype), getattr(source, "mode", None), _hash(pixels.tobytes())]
+    from ..modeling.images import decode_image
+
+    # An image as it is shown: the pixels of one with a palette or lying on its side say little by themselves.
+    pixels = np.ascontiguousarray(decode_image(source) if isinstance(source, Image.Image) else source)
+    return [list(pixels.shape), str(pixels.dtype), _hash(pixels.tobytes())]
 
 
 @lru_cache(maxsize=4096)

@@ -104,10 +104,13 @@ def model_digest(model, processor) -> str:
     config = model.config.to_dict()
     for name in ("_name_or_path", "transformers_version"):
         config.pop(name, None)
-    files = (config, processor.to_dict(), processor.chat_template)
-    found.update(json.dumps(files, sort_keys=True, default=str).encode())
-    found.update(processor.tokenizer.backend_tokenizer.to_str().encode())
-    found.update(str(model.generation_config.eos_token_id).encode())
+    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    for name in ("padding", "truncation"):  # of the last call
+        tokenizer.pop(name, None)
+    parts = (config, tokenizer, processor.chat_template, model.generation_config.eos_token_id)
+    found.update(json.dumps(parts, sort_keys=True, default=str).encode())
+    for part in (processor.image_processor, processor.video_processor):
+        found.update(part.to_json_string().encode())
     for name, weight in model.state_dict().items():
         found.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         found.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

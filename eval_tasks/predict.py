@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -32,6 +32,7 @@ def predict(
     latent_transform: Callable | None = None,
     progress: bool = True,
     benchmark: "Benchmark | None" = None,
+    sample: int = 0,
     **settings: Any,
 ) -> list[str | None]:
     """Answer rows by greedy decoding.
@@ -47,6 +48,7 @@ def predict(
         latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
         benchmark (`Benchmark`, *optional*): Whose rows they are, for their wording and how videos are sampled.
+        sample (`int`, *optional*, defaults to 0): Which of several answers this is to be, where `sampling` draws them.
         settings: Further ones of [`Answering`], such as `journal`.
 
     Returns:
@@ -58,7 +60,7 @@ def predict(
     """
     from ..modeling.dataset_files import keep_videos_encoded
 
-    prompts = [row_prompt(row, benchmark) for row in keep_videos_encoded(rows)]
+    prompts = [replace(row_prompt(row, benchmark), sample=sample) for row in keep_videos_encoded(rows)]
     if benchmark:
         settings = {"max_pixels": benchmark.frames.max_pixels, **settings}
     return respond(model, processor, prompts, batch_size, max_new_tokens, latent_transform, progress, **settings)
@@ -86,8 +88,9 @@ def respond(
         with tqdm(
             total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
         ) as bar:
-            while bar.n < len(order):
-                chosen = order[bar.n : bar.n + answering.batch_size]
+            waiting = order
+            while waiting:
+                chosen, waiting = waiting[: answering.batch_size], waiting[answering.batch_size :]
                 answers = answering.answer([prompts[index] for index in chosen])
                 for index, answer in zip(chosen, answers, strict=True):
                     responses[index] = answer

@@ -35,10 +35,11 @@ class Sampling:
 
 def sampling_of(settings: Mapping[str, Any]) -> Sampling | None:
     """The sampling that generation settings of a task describe, or nothing where they are greedy."""
-    temperature = float(settings.get("temperature") or 0)
-    if not settings.get("do_sample", temperature > 0) and temperature == 0:
+    temperature = settings.get("temperature")
+    if temperature == 0 or not (settings.get("do_sample") or temperature):
         return None
-    return Sampling(temperature or 1.0, int(settings.get("top_k") or 0), float(settings.get("top_p") or 1.0))
+    top_k, top_p = settings.get("top_k") or 0, settings.get("top_p") or 1.0
+    return Sampling(float(temperature or 1.0), int(top_k), float(top_p))
 
 
 class RowSampler:

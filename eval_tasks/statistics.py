@@ -21,8 +21,11 @@ def wilson_interval(correct: int, n: int) -> Interval:
 
 
 def shares_videos(videos: Sequence[Hashable] | None) -> bool:
-    """Whether some questions are about the same video, so that their answers are not independent."""
-    return videos is not None and len(set(videos)) < len(videos)
+    """Whether some questions are about the same video, so that their answers are not independent.
+
+    If all are about one, an interval can only speak of this video, and they count as independent.
+    """
+    return videos is not None and 1 < len(set(videos)) < len(videos)
 
 
 def accuracy_interval(correct: Sequence[bool], videos: Sequence[Hashable] | None = None) -> Interval:
@@ -53,7 +56,7 @@ def macro_interval(
     names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     if len(names) == 1 or len(set(correct)) == 1:
         return accuracy_interval(correct, videos)
-    units = videos if videos is not None else range(len(correct))
+    units = videos if videos is not None and shares_videos(videos) else range(len(correct))
     return _bootstrap([float(right) for right in correct], [names[group] for group in groups], units)
 
 

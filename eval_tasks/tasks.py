@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..modeling.errors import InputError
 from ..modeling.row_rules import name_row, row_fault
 from .benchmark import Benchmark
-from .benchmarks import dsr_bench
+from .benchmarks import dsi_bench, dsr_bench, dyn_bench, mllm4d_bench, sti_bench, vlm4d
 from .data_folder import data_remedy, find_data
 from .fourd_world import FOURD_WORLD
 from .videos import has_video
@@ -20,26 +20,43 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         FOURD_WORLD,
         *dsr_bench.BENCHMARKS,
+        *dyn_bench.BENCHMARKS,
+        *vlm4d.BENCHMARKS,
+        *sti_bench.BENCHMARKS,
+        *dsi_bench.BENCHMARKS,
+        *mllm4d_bench.BENCHMARKS,
     )
 }
 
 
-def check_task(task: str) -> str:
-    """The name of a benchmark, or an error that lists them."""
-    find_benchmark(task)
-    return task
+# lmms-eval finds each benchmark under `fourd_NAME` too, since a task of its own with one of our names would win.
+OURS = "fourd_"
+
+
+def expand_tasks(names: str) -> list[str]:
+    """The benchmarks that comma-separated names mean, each once: their own, `fourd_NAME`, or that of a group.
+
+    Raises:
+        InputError: If a name means none; the line lists them.
+    """
+    chosen: dict[str, None] = {}
+    for name in filter(None, map(str.strip, names.split(","))):
+        group = {benchmark.name: None for benchmark in BENCHMARKS.values() if benchmark.group == name}
+        chosen |= group or {find_benchmark(name).name: None}
+    return list(chosen)
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """A benchmark by its name.
+    """A benchmark by its name, or by `fourd_NAME`.
 
     Raises:
         InputError: If there is none; the line lists them.
     """
-    if name not in BENCHMARKS:
+    benchmark = BENCHMARKS.get(name) or BENCHMARKS.get(name.removeprefix(OURS))
+    if benchmark is None:
         known = ", ".join(BENCHMARKS)
         raise InputError(f"unknown task {name!r}: choose from {known}; `--dataset` takes a file of your own questions")
-    return BENCHMARKS[name]
+    return benchmark
 
 
 def task_rows(task: str) -> "Dataset":
@@ -47,8 +64,12 @@ def task_rows(task: str) -> "Dataset":
     return benchmark_rows(find_benchmark(task))
 
 
-def benchmark_rows(benchmark: Benchmark) -> "Dataset":
+def benchmark_rows(benchmark: Benchmark, need_videos: bool = True) -> "Dataset":
     """Find, read and check the rows of a benchmark.
+
+    Args:
+        benchmark (`Benchmark`): The benchmark.
+        need_videos (`bool`, *optional*, defaults to `True`): Whether its videos are going to be shown.
 
     Returns:
         `Dataset`: The columns that `Benchmark.read` describes.
@@ -64,7 +85,7 @@ def benchmark_rows(benchmark: Benchmark) -> "Dataset":
     if not benchmark.has_videos:
         return rows
     benchmark.check_rows(rows)
-    if not any(map(has_video, rows)):
+    if need_videos and not any(map(has_video, rows)):
         raise InputError(
             f"{folder} holds none of the videos of {benchmark.name}, such as {rows[0]['video']}; "
             f"{data_remedy(benchmark)}"

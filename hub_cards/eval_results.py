@@ -1,4 +1,4 @@
-"""Put scores where the Hub reads them: `.eval_results/*.yaml` of registered benchmarks, else the card's `model-index`."""
+"""Put scores where the Hub reads them: `.eval_results/*.yaml` of registered benchmarks, else `model-index`."""
 
 import re
 from collections.abc import Mapping

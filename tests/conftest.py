@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tests ask models anew; those of the journal name a folder of their own.
+os.environ.setdefault("FOURDTHINKER_JOURNAL", "none")
 
 import pytest
 

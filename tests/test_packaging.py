@@ -84,7 +84,7 @@ def test_extras_and_scripts():
 
 
 # Packages of extras that no code of ours imports, because other programs need them.
-TOOLS = {"build", "imageio-ffmpeg", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
+TOOLS = {"build", "decord", "imageio-ffmpeg", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
 # Packages that are imported under another name.
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",

@@ -3,12 +3,14 @@ the mirrored and reversed video."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...modeling.errors import InputError
 from ...modeling.row_rules import name_row
+from ..benchmark import Benchmark, FramePolicy, macro_accuracy
 from .published import answer_letter, as_text, find_file, list_options, option_texts, pick, read_table, video_file
 
 VARIANTS = ("std", "hflip", "reverse", "reverse_hflip")
@@ -34,8 +36,8 @@ def read_variant(folder: Path, variant: str) -> list[dict[str, Any]]:
 
     Returns:
         `list[dict]`: Rows with `id`, `task`, `question`, `options`, `answer`, `video`, `variant`, `group` (number of
-        the question, the same in all variants), `name` (path of the
-        video, the same in all variants) and `source` (its first part, where the video comes from).
+        the question, the same in all variants), `video_id` (path of
+        the video, the same in all variants) and `source` (its first part, where the video comes from).
 
     Raises:
         InputError: If the table is missing, or a row is not of the published shape; the line names the row.
@@ -56,7 +58,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         raise InputError(f"{folder}: the variants have different numbers of rows ({counts}): download them again")
     rows = []
     for group in zip(*tables, strict=True):
-        if len(names := {row["name"] for row in group}) > 1:
+        if len(names := {row["video_id"] for row in group}) > 1:
             raise InputError(f"{folder}: row {group[0]['group']} is about {' and '.join(sorted(names))}")
         rows += group
     return rows
@@ -117,7 +119,7 @@ def _read(published: Mapping[str, Any], folder: Path, variant: str, number: int)
             "video": video_file(folder, name, (f"videos/{variant}",)),
             "variant": variant,
             "group": number,
-            "name": name,
+            "video_id": name,
             "source": name.partition("/")[0],
         }
 
@@ -130,3 +132,29 @@ def _type_of(category: str) -> str:
     if number not in range(len(TYPES)):
         raise InputError(f"unknown type of question {category!r}: cate goes from 0 to {len(TYPES) - 1}")
     return TYPES[int(number)]
+
+
+_ALL = Benchmark(
+    name="dsi_bench",
+    read=read_rows,
+    types=TYPES,
+    variable="DSI_BENCH_ROOT",
+    dataset="Viglong/DSI-Bench",
+    cache_name="dsi_bench",
+    contents="metadatas/<variant>.csv and videos/<variant>/<relative_path>",
+    prompt=prompt,
+    frames=FramePolicy(fps=5.0),
+    rule="dsi_bench",
+    max_new_tokens=2048,
+    summaries={"macro_accuracy": macro_accuracy, **GROUP_SUMMARIES},
+)
+BENCHMARKS = (
+    _ALL,
+    # One variant of four: sample-wise alone, and not comparable with the published scores over all four.
+    replace(
+        _ALL,
+        name="dsi_bench_std",
+        read=partial(read_variant, variant="std"),
+        summaries={"macro_accuracy": macro_accuracy},
+    ),
+)

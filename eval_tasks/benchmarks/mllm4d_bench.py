@@ -14,6 +14,7 @@ from ...modeling.errors import InputError
 from ...modeling.listed_options import split_options
 from ...modeling.records import parse_structure
 from ...modeling.row_rules import name_row
+from ..benchmark import Benchmark, FramePolicy
 from .published import answer_letter, hub_path, list_options, option_texts, pick, read_table, type_name, video_file
 
 TYPES = (
@@ -144,3 +145,18 @@ def _video(published: Mapping[str, Any], folder: Path) -> str:
     ends = [str(PurePosixPath(*path.parts[start:])) for start in range(1, len(path.parts))]
     name = next((end for end in ends if (folder / end).is_file()), path.name) if path.is_absolute() else str(path)
     return video_file(folder, name, ("", "videos"))
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="mllm4d_bench",
+        read=read_rows,
+        types=TYPES,
+        variable="MLLM4D_BENCH_ROOT",
+        cache_name="mllm4d_bench",
+        contents="records in the format of MLLM-4D's training files (.jsonl) and their videos",
+        prompt=prompt,
+        frames=FramePolicy(max_frames=32),
+        max_new_tokens=4096,
+    ),
+)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...modeling.row_rules import name_row
+from ..benchmark import Benchmark, FramePolicy
 from .published import (
     answer_letter,
     as_text,
@@ -92,3 +93,19 @@ def _scene(published: Mapping[str, Any], video: str) -> str:
     if stem.startswith("scene"):
         return "indoor"
     return "desktop" if stem.isdigit() and len(stem) == 6 else "unknown"
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="sti_bench",
+        read=read_rows,
+        types=TYPES,
+        variable="STI_BENCH_ROOT",
+        dataset="MINT-SJTU/STI-Bench",
+        cache_name="sti_bench",
+        contents="qa.parquet and video/<Video>",
+        prompt=prompt,
+        frames=FramePolicy(max_frames=30, max_pixels=360 * 420),
+        rule="sti_bench",
+    ),
+)

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ...modeling.errors import InputError
 from ...modeling.row_rules import name_row
+from ..benchmark import Benchmark, FramePolicy
 from .published import (
     answer_letter,
     as_text,
@@ -107,3 +110,29 @@ def _path_of(published: Mapping[str, Any]) -> str:
     if match is None:
         raise InputError(f"its video {name!r:.200} is in neither videos_real nor videos_synthetic")
     return match[1]
+
+
+_DIRECT = tuple(
+    Benchmark(
+        name=f"vlm4d_{part}",
+        read=partial(read_part, part=part),
+        types=types,
+        variable="VLM4D_ROOT",
+        dataset="shijiezhou/VLM4D",
+        cache_name="vlm4d",
+        contents="QA/real_mc.json, QA/synthetic_mc.json, videos_real and videos_synthetic",
+        prompt=direct_prompt,
+        # The official scripts leave the number of frames to each model; 32 is what MLLM-4D and DSR Suite show.
+        frames=FramePolicy(max_frames=32),
+        rule="vlm4d",
+        max_new_tokens=1024,
+        # lmms-eval would pool every summary with `accuracy` in its name over the group as it pools the accuracies.
+        summaries={},
+        group="vlm4d",
+    )
+    for part, types in TYPES.items()
+)
+BENCHMARKS = (
+    *_DIRECT,
+    *(replace(part, name=f"{part.name}_cot", prompt=cot_prompt, group="vlm4d_cot") for part in _DIRECT),
+)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..benchmark import Benchmark
 from ..scores import judge
-from ..videos import read_row_clip, shown_part
+from ..videos import read_row_clip, shown_part, video_path
 
 Row = Mapping[str, Any]
 # Columns that no score of a whole benchmark looks at.
@@ -32,7 +32,7 @@ def row_media(benchmark: Benchmark, row: Row, as_frames: bool = False) -> list[d
         return _images(read_row_clip(row, benchmark.frames).frames)
     start, end = shown_part(row)
     part = {key: second for key, second in (("start_time", start), ("end_time", end)) if second is not None}
-    return [{"type": "video", "url": row["video"], **part}]
+    return [{"type": "video", "url": video_path(row), **part}]
 
 
 def user_turn(benchmark: Benchmark, row: Row, media: Sequence[Mapping]) -> list[dict]:
@@ -51,8 +51,8 @@ def judge_response(benchmark: Benchmark, row: Row, response: str) -> dict[str, A
 
     Returns:
         `dict`: `accuracy` (answers read as a careful reader would), `strict_accuracy` (by the benchmark's own rule),
-        `unparsed`, `missing` and `unreadable` as 0 or 1, the accuracy again under the type of question, and for each
-        of the benchmark's summaries the judged row that its aggregation takes.
+        `unparsed`, `missing` and `unreadable` as 0 or 1, the accuracy again under the type of question, nothing under
+        the other types, and for each of the benchmark's summaries the judged row that its aggregation takes.
     """
     answered = {**row, "response": response}
     verdict, strict = judge(answered), judge(answered, "strict", benchmark.rule)
@@ -63,19 +63,26 @@ def judge_response(benchmark: Benchmark, row: Row, response: str) -> dict[str, A
         "unparsed": float(verdict.unparsed),
         "missing": float(verdict.not_asked == "missing"),
         "unreadable": float(verdict.not_asked == "unreadable"),
-        row["task"]: float(verdict.correct),
+        # lmms-eval weighs a task in a group by the number of values of its last metric: all have one for every row.
+        **{name: float(verdict.correct) if name == row["task"] else None for name in benchmark.types},
         **dict.fromkeys(benchmark.summaries, judged),
     }
 
 
 def metric_list(benchmark: Benchmark) -> list[dict]:
     """lmms-eval's `metric_list` for what `judge_response` gives."""
-    means = ("accuracy", "strict_accuracy", *_COUNTS, *benchmark.types)
+    means = ("accuracy", "strict_accuracy", *_COUNTS)
     metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": name not in _COUNTS} for name in means]
     return metrics + [
         {"metric": name, "aggregation": summary, "higher_is_better": True}
-        for name, summary in benchmark.summaries.items()
+        for name, summary in (dict.fromkeys(benchmark.types, mean_of_type) | dict(benchmark.summaries)).items()
     ]
+
+
+def mean_of_type(scores: Sequence[float | None]) -> float | None:
+    """The mean of the scores of rows that are of a type; nothing if none is."""
+    counted = [score for score in scores if score is not None]
+    return sum(counted) / len(counted) if counted else None
 
 
 def _images(frames: Sequence) -> list[dict]:

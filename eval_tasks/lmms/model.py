@@ -111,7 +111,10 @@ class FourDThinker(lmms):
         return self._answer([(request, self._first_messages(request)) for request in requests])
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[list[str]]:
-        """Answer requests in several rounds, in each of which the task sees the answers before; one list for each."""
+        """Answer requests in several rounds; one list of answers for each.
+
+        The task sees the answers of earlier rounds with notes in the place of latent blocks: it may quote them.
+        """
         outputs: list[list[str]] = []
         for start in range(0, len(requests), self.batch_size):
             outputs += self._answer_rounds(requests[start : start + self.batch_size])
@@ -139,7 +142,7 @@ class FourDThinker(lmms):
                 payload = request.args[1](
                     self._doc(request),
                     round_idx=len(outputs[index]),
-                    previous_output=list(outputs[index]),
+                    previous_output=[self.processor.read_response(output)["text"] for output in outputs[index]],
                     previous_round_info=notes[index],
                 )
                 if not isinstance(payload, tuple) or len(payload) != 4 or payload[1]:

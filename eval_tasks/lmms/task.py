@@ -10,7 +10,7 @@ from lmms_eval.models import MODEL_REGISTRY_V2
 
 from ...modeling.errors import InputError
 from ..benchmark import Benchmark
-from ..tasks import benchmark_rows, check_rows, find_benchmark
+from ..tasks import benchmark_rows, check_rows
 from ..unanswered import MISSING_VIDEO, UNREADABLE_VIDEO
 from ..videos import has_video
 from .documents import judge_response, metric_list, row_media, user_turn
@@ -29,8 +29,7 @@ class BenchmarkTask(ConfigurableMessagesTask):
     """
 
     def __init__(self, config: dict, model_name: str | None = None, **kwargs):
-        name, self.as_frames = read_task_name(config["task"])
-        self.benchmark = find_benchmark(name)
+        self.benchmark, self.as_frames = read_task_name(config["task"])
         self._undecoded: set[str] = set()
         # The loader leaves `class` in the content, and the configuration dataclass knows no such field.
         own = {key: value for key, value in config.items() if key != "class"}

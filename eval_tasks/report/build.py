@@ -4,25 +4,28 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.errors import InputError
 from ..controls import video_key
 from ..scores import judge, row_video, score
 from ..statistics import difference_interval, mcnemar_p, shares_videos
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 # What a question is, as far as a score depends on it; the content of videos is not read.
 _HASHED = ("id", "task", "question", "options", "answer")
 _VERSIONED = ("fourdthinker", "torch", "transformers", "datasets", "av", "numpy")
-# Columns that summaries of a benchmark do not look at.
-_BULK = ("question", "options", "frames", "timestamps", "response")
+_BULK = ("frames", "timestamps", "facts")
 
 
 def build_report(
     rows: Sequence[Mapping],
     rule: str | None = None,
     skip_missing: bool = False,
-    summaries: Mapping[str, Callable[[Sequence[Mapping]], float]] | None = None,
+    summaries: Mapping[str, Callable[[Sequence[Mapping]], float | None]] | None = None,
 ) -> dict:
     """Score responses by both readings.
 
@@ -40,7 +43,7 @@ def build_report(
     careful, strict = [judge(row) for row in rows], [judge(row, "strict", rule) for row in rows]
     other = score(rows, "strict", rule, skip_missing, verdicts=strict)
     judged = [
-        {**{key: value for key, value in row.items() if key not in _BULK}, "score": float(verdict.correct)}
+        {**row, "score": float(verdict.correct)}
         for row, verdict in zip(rows, careful, strict=True)
         if not (skip_missing and verdict.not_asked)
     ]
@@ -48,7 +51,11 @@ def build_report(
         **score(rows, "tolerant", skip_missing=skip_missing, verdicts=careful),
         "strict": {key: value for key, value in other.items() if key != "tasks"},
         "readings_differ": sum(a.correct != b.correct for a, b in zip(careful, strict, strict=True)),
-        "summaries": {name: float(summary(judged)) for name, summary in (summaries or {}).items()},
+        "summaries": {
+            name: float(value)
+            for name, summary in (summaries or {}).items()
+            if (value := summary(judged)) is not None  # no row of this kind
+        },
     }
 
 
@@ -123,6 +130,19 @@ def _report_control(own: Sequence[Mapping], rows: Sequence[Mapping], skip_missin
         "tasks": {task: numbers["accuracy"] for task, numbers in scores["tasks"].items()},
         "own_minus_control": compare_runs(own, rows, skip_missing),
     }
+
+
+def question_rows(rows: "Dataset | Sequence[Mapping]") -> list[dict]:
+    """Rows as far as scores and answer files need them: without frames, with a `video_id`; no video is decoded.
+
+    Args:
+        rows (`Dataset` or `Sequence[Mapping]`): Rows of a benchmark.
+    """
+    stored = keep_videos_encoded(rows)
+    return [
+        {**{key: value for key, value in row.items() if key not in _BULK}, "video_id": video_key(row)}
+        for row in stored
+    ]
 
 
 def data_hash(rows: Iterable[Mapping[str, Any]]) -> str:

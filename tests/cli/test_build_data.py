@@ -91,6 +91,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--names", names], "must hold one object")
     fails(capsys, ["--source", bad, "--output", output, "--names", tmp_path / "no.json"], "no.json cannot be read")
     fails(capsys, ["--source", "world", "--output", output, "--stage", "poses"], "--stage goes with videos")
+    fails(capsys, ["--source", "world", "--output", output, "--records"], "--records goes with --questions mllm4d")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.txt").touch()
     fails(capsys, ["--source", bad, "--output", tmp_path / "own"], "exists already")

@@ -36,7 +36,11 @@ def test_the_three_stages_and_the_filter_go_all_the_way(tmp_path):
     demo = tmp_path / "demo-mllm4d"
     run("init", "--tiny", "--output", demo / "backbone")
     sizes = ["--clips", 4, "--held-out", 1, "--answer", "text"]
-    printed = run("build-data", "--source", "world", "--questions", "mllm4d", *sizes, "--output", demo / "data")
+    printed = run(
+        "build-data", "--source", "world", "--questions", "mllm4d", *sizes, "--output", demo / "data", "--records"
+    )
+    assert f"MLLM4D_BENCH_ROOT={demo / 'data/records'}" in printed
+    assert len((demo / "data/records/records.jsonl").read_text().splitlines()) == 7
     assert "mllm4d_sft, train: 28 rows" in printed and "mllm4d_grpo, test: 7 rows" in printed
 
     short = train("dift", "sft", max_steps=2, per_device_train_batch_size=4, logging_steps=1)

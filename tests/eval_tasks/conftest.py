@@ -1,11 +1,15 @@
-"""A benchmark folder, and models whose answers depend on the clip."""
+"""Small benchmark folders, and models whose answers depend on the clip."""
 
 import json
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
+
+from fourdthinker.eval_tasks.benchmarks import dsr_bench
 
 FEATURES = Features(
     {
@@ -108,3 +112,33 @@ def only_letters():
         model.lm_head.weight = torch.nn.Parameter(rows)
 
     return hold
+
+
+WAYS = ("left", "right", "up", "down")
+
+
+@pytest.fixture(scope="session")
+def dsr_rows():
+    """One question of each type, two to a video."""
+    return [
+        {
+            "videoID": f"clip {number // 2}",
+            "question": f"Which way does <object {number}> go?",
+            "options": [f"{letter}. (1) Goes {way}." for letter, way in zip("ABCD", WAYS, strict=True)],
+            "answer": "ABCD"[number % 4],
+            "type": task,
+        }
+        for number, task in enumerate(dsr_bench.TYPES)
+    ]
+
+
+@pytest.fixture(scope="session")
+def dsr_folder(tmp_path_factory, make_video, dsr_rows):
+    """DSR-Bench with videos of four seconds; of its seven videos the second is missing and the third is damaged."""
+    folder = tmp_path_factory.mktemp("dsr bench")
+    (folder / "videos").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(dsr_rows), folder / "benchmark.parquet")
+    for number in (0, 3, 4, 5, 6):
+        make_video(folder / "videos" / f"clip {number}.mp4", seconds=4, shade=20 * number)
+    (folder / "videos" / "clip 2.mp4").write_bytes(b"no video")
+    return folder

@@ -20,14 +20,16 @@ def test_rows_come_from_the_named_folder_with_tasks_in_turn(world_folder, monkey
 
 def test_a_missing_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv(fourd_world.DATA_VARIABLE, str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="nowhere: no such folder; FOURD_WORLD_DATA must"):
-        fourd_world.held_out_rows()
+    with pytest.raises(
+        InputError, match="nowhere: no such folder; set FOURD_WORLD_DATA to a folder with Parquet rows"
+    ):
+        task_rows("fourd_world")
 
 
 def test_a_folder_without_rows_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv(fourd_world.DATA_VARIABLE, str(tmp_path))
     with pytest.raises(InputError, match=f"{tmp_path.name}: no rows of a configuration 'grpo'"):
-        fourd_world.held_out_rows()
+        task_rows("fourd_world")
 
 
 def test_an_unknown_kind_of_question_is_an_error(world_folder):
@@ -36,7 +38,7 @@ def test_an_unknown_kind_of_question_is_an_error(world_folder):
 
 
 def test_an_unknown_benchmark_is_an_error():
-    with pytest.raises(InputError, match="unknown task 'fourd_word': choose from fourd_world"):
+    with pytest.raises(InputError, match="unknown task 'fourd_word': choose from fourd_world, dsr_bench"):
         task_rows("fourd_word")
 
 

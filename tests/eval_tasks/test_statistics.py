@@ -33,6 +33,10 @@ def test_an_interval_without_shared_videos_is_wilson():
     assert accuracy_interval(right) == accuracy_interval(right, list(range(10))) == wilson_interval(7, 10)
 
 
+def test_of_one_video_the_interval_speaks_of_its_questions():
+    assert accuracy_interval([True, True, False], ["only"] * 3) == wilson_interval(2, 3)
+
+
 def test_a_perfect_score_on_few_videos_is_not_certain():
     assert accuracy_interval([True] * 40, [n // 10 for n in range(40)]) == wilson_interval(4, 4)
 

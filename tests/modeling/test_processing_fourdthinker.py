@@ -170,11 +170,18 @@ def test_bad_input_is_one_line(tiny_processor, video, block, settings, words):
     assert words in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_what_cannot_be_combined_is_one_line(tiny_processor, video):
+def test_images_stand_beside_a_video(tiny_processor, video):
     (message,) = ask(video)
-    beside = {"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 64))}]}
-    with pytest.raises(InputError, match="a video and an image"):
-        tiny_processor.apply_chat_template([beside, message], **ENCODED)
+    beside = {"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 64), "red")}]}
+    both = tiny_processor.apply_chat_template([beside, message], **ENCODED)
+    for alone, names in ((beside, ("pixel_values", "image_grid_thw")), (message, ("pixel_values_videos",))):
+        encoded = tiny_processor.apply_chat_template([alone], **ENCODED)
+        for name in names:
+            assert torch.equal(both[name], encoded[name]), name
+
+
+def test_a_video_block_without_a_video_is_one_line(tiny_processor, video):
+    (message,) = ask(video)
     with pytest.raises(InputError, match="names no video"):
         tiny_processor.apply_chat_template([message, {"role": "user", "content": [{"type": "video"}]}], **ENCODED)
 

@@ -13,6 +13,8 @@ from fourdthinker.eval_tasks.benchmarks.dsi_bench import (
     read_rows,
     read_variant,
 )
+from fourdthinker.eval_tasks.report.build import build_report
+from fourdthinker.eval_tasks.tasks import benchmark_rows, find_benchmark
 from fourdthinker.modeling.errors import InputError
 
 COLUMNS = ("relative_path", "cate", "video_type", "question", "options", "GT", "others")
@@ -59,7 +61,7 @@ def test_a_row_in_full(write, make_video):
             "video": made,
             "variant": "std",
             "group": 0,
-            "name": "CameraBench/a walk.mp4",
+            "video_id": "CameraBench/a walk.mp4",
             "source": "CameraBench",
         }
     ]
@@ -141,3 +143,25 @@ def test_the_order_of_rows_does_not_matter_and_part_of_a_group_does_not_count():
 def test_the_prompt_puts_the_options_on_the_line_of_the_question():
     text = prompt("Which way?", ["left", "right"])
     assert text.endswith("<answer>[A, B, C, or D]</answer>\n\nQuestion:\nWhich way? A: left;B: right")
+
+
+def test_the_report_gives_the_group_wise_score(write, monkeypatch):
+    monkeypatch.setenv("DSI_BENCH_ROOT", str(write([published(), published(cate="1", GT="A")])))
+    benchmark = find_benchmark("dsi_bench")
+    rows = [dict(row) for row in benchmark_rows(benchmark, need_videos=False)]
+    answers = ["<answer>B</answer>", "<answer>B</answer>", "B", "<answer>C</answer>"] * 2
+    report = build_report(
+        [{**row, "response": answer} for row, answer in zip(rows, answers, strict=True)],
+        benchmark.rule,
+        summaries=benchmark.summaries,
+    )
+    assert report["accuracy"] == 3 / 8
+    assert report["strict"]["accuracy"] == 2 / 8
+    assert report["summaries"] == {
+        "macro_accuracy": 3 / 8,
+        "group_accuracy": 1 / 2,
+        "group_object_static_camera": 1.0,
+        "group_object_moving_camera": 0.0,
+    }
+    # The four variants of a clip are one video to the intervals.
+    assert report["videos"] == 1

@@ -1,0 +1,186 @@
+"""Ask a model the questions of one benchmark: as they are, under controls of the input, and again where it must be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..modeling.errors import InputError
+from .benchmark import Benchmark, FramePolicy
+from .controls import ControlledRows
+from .report.build import build_report, data_hash, question_rows, report_controls
+from .sampling import Sampling
+from .scores import judge
+from .unanswered import reason_not_asked
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# Rows to responses; keyword arguments are further settings of `predict`.
+Ask = Callable[..., list[str | None]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a question.
+
+    Attributes:
+        video (`str`): One of `VIDEO_CONTROLS`.
+        options (`str`): One of `OPTION_ORDERS`.
+        seed (`int`): Of the other videos, the orders, and what is sampled.
+    """
+
+    video: str = "own"
+    options: str = "own"
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Such as `"video none"`; `"own"` for questions as they are."""
+        parts = {"video": self.video, "options": self.options}
+        return ", ".join(f"{part} {control}" for part, control in parts.items() if control != "own") or "own"
+
+
+def all_controls(seed: int = 0) -> list[Shown]:
+    """The controls that `--controls` runs beside the own input."""
+    videos = [Shown(video=video, seed=seed) for video in ("none", "first", "shuffled")]
+    return [*videos, Shown(options="shuffled", seed=seed)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome on one benchmark.
+
+    Attributes:
+        report (`dict`): As of `build_report`, with `input`, `data`, and where they were asked for `controls` and
+            `ask_again`.
+        answers (`dict[str, list[dict]]`): The questions with their responses, for the input and for each control.
+    """
+
+    report: dict
+    answers: dict[str, list[dict]]
+
+
+def evaluate(
+    ask: Ask,
+    rows: "Dataset",
+    benchmark: Benchmark | None = None,
+    shown: Shown = Shown(),
+    controls: Sequence[Shown] = (),
+    ask_again: int = 0,
+    skip_missing: bool = False,
+) -> Evaluation:
+    """Answer and score the questions of one benchmark.
+
+    Args:
+        ask (`Callable`): Answers rows, such as `predict` with a model; it takes further settings by keyword.
+        rows (`Dataset`): The rows.
+        benchmark (`Benchmark`, *optional*): Whose rows they are.
+        shown ([`Shown`], *optional*): What is shown of each question.
+        controls (`Sequence[Shown]`, *optional*): Controls that run beside it, on the rows whose video could be shown.
+            On the others they count as not asked too, so that they compare in pairs.
+        ask_again (`int`, *optional*, defaults to 0): How many times a row is asked again whose response names no
+            option, by sampling, until one does (DSI-Bench's habit).
+        skip_missing (`bool`, *optional*, defaults to `False`): As for `score`.
+
+    Raises:
+        InputError: If there are no rows, or none of their videos can be shown.
+    """
+    if not len(rows):
+        raise InputError("no rows to score: check the split and --limit")
+    questions = question_rows(rows)
+    rule = benchmark.rule if benchmark else None
+    own, repeated = _answer(ask, rows, questions, shown, ask_again, rule)
+    answers = {shown.name: own}
+    asked = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]
+    if controls and not asked:
+        raise InputError("--controls: none of the videos could be shown, so there is nothing to compare")
+    for control in controls:
+        answers[control.name] = list(own)
+        part = rows.select(asked)
+        controlled, _ = _answer(ask, part, [questions[number] for number in asked], control, ask_again, rule)
+        for number, row in zip(asked, controlled, strict=True):
+            answers[control.name][number] = row
+    report = build_report(own, rule, skip_missing, benchmark.summaries if benchmark else None)
+    report["input"] = {"video": shown.video, "options": shown.options, "seed": shown.seed}
+    report["data"] = {"rows": len(questions), "sha256": data_hash(questions)}
+    if ask_again:
+        report["ask_again"] = {"times": ask_again, "rows": repeated}
+    if controls:
+        others = {control.name: answers[control.name] for control in controls}
+        report["controls"] = report_controls(own, others, skip_missing)
+    return Evaluation(report, answers)
+
+
+def _answer(
+    ask: Ask, rows: "Dataset", questions: Sequence[Mapping], shown: Shown, ask_again: int, rule: str | None
+) -> tuple[list[dict], int]:
+    """The questions as they were shown with their responses, and how many of them were asked again."""
+    controlled = ControlledRows(rows, shown.video, shown.options, shown.seed)
+    settings: dict[str, Any] = {"standing_still": shown.video == "first"}
+    answered = [
+        {**row, "response": response}
+        for row, response in zip(
+            ControlledRows(questions, options=shown.options, seed=shown.seed), ask(controlled, **settings), strict=True
+        )
+    ]
+    policy = "strict" if rule else "tolerant"
+    waiting = [number for number, row in enumerate(answered) if judge(row, policy, rule).unparsed] if ask_again else []
+    repeated = len(waiting)
+    for attempt in range(1, ask_again + 1):
+        if not waiting:
+            break
+        part = _Part(controlled, waiting)
+        responses = ask(part, sampling=Sampling(), sample=shown.seed * ask_again + attempt, **settings)
+        for number, response in zip(waiting, responses, strict=True):
+            answered[number]["response"] = response
+        waiting = [number for number in waiting if judge(answered[number], policy, rule).unparsed]
+    return answered, repeated
+
+
+class _Part(Sequence):
+    """Some of the rows of a sequence, read when they are needed."""
+
+    def __init__(self, rows: ControlledRows, numbers: Sequence[int]):
+        self._rows, self._numbers = rows, list(numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index):
+        return self._rows[self._numbers[index]]
+
+    def with_format(self, form: str | None) -> "_Part":
+        return _Part(self._rows.with_format(form), self._numbers)
+
+
+def describe_frames(rows: "Dataset", benchmark: Benchmark | None, video: str, processor) -> str:
+    """How many frames the model was shown of each video, as they were sampled and not as they were asked for.
+
+    Args:
+        rows (`Dataset`): The rows.
+        benchmark (`Benchmark`, *optional*): Whose rows they are.
+        video (`str`): The control of the video.
+        processor: The model's processor, which may have a lower limit of pixels.
+    """
+    from ..modeling.dataset_files import keep_videos_encoded
+    from ..modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, pixel_limits
+
+    if video == "none":
+        return "no video"
+    policy = benchmark.frames if benchmark else FramePolicy()
+    pixels, _ = pixel_limits(processor.video_processor, policy.max_pixels)
+    stored = keep_videos_encoded(rows)
+    counts = [len(row["frames"]) for row in stored if row.get("frames")]
+    parts = []
+    if counts:
+        parts.append(
+            f"{min(counts)} to {max(counts)} of the rows' own"
+            if len(set(counts)) > 1
+            else f"{counts[0]} of the rows' own"
+        )
+    if len(counts) < len(stored):
+        rate = policy.fps or (None if policy.max_frames else FRAMES_PER_SECOND)
+        sampled = FramePolicy(rate, policy.max_frames or MAX_FRAMES)
+        parts.append(str(sampled))
+    still = ", the first of them repeated" if video == "first" else ""
+    return f"{' or '.join(parts)}, at most {pixels} pixels a frame{still}"

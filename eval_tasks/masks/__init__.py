@@ -1,0 +1,1 @@
+"""Scores of predicted masks; imports neither torch nor lmms_eval."""
