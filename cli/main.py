@@ -37,6 +37,7 @@ COMMANDS = {
     "best-of-n": Command("best_of_n", "sample reasoning paths, score them by the ST-reward, keep the best as rows"),
     "eval": Command("eval", "score a model on a benchmark, or on questions of your own"),
     "score": Command("score", "score answers that were made elsewhere, by the readers of the benchmarks"),
+    "diagnose": Command("diagnose", "find out whether a model's answers depend on its latents"),
     "demo": Command("demo", "run data, training and evaluation once on the rendered world and print the table"),
     "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),

@@ -217,6 +217,7 @@ def decode_greedily(
     latent_transform: Callable | None = None,
     streamer=None,
     sampler: RowSampler | None = None,
+    **settings: Any,
 ):
     """Greedy decoding by `model.generate`, regardless of the checkpoint's own generation config.
 
@@ -226,6 +227,7 @@ def decode_greedily(
         max_new_tokens, latent_transform: As in `predict`.
         streamer (*optional*): A streamer of transformers, for a single prompt.
         sampler ([`RowSampler`], *optional*): Makes it draw samples.
+        settings: Other arguments of `generate`, such as `latent_size`.
 
     Returns:
         `LatentGenerateOutput`.
@@ -241,4 +243,5 @@ def decode_greedily(
             streamer=streamer,
             logits_processor=None if sampler is None else [sampler],
             return_dict_in_generate=True,
+            **settings,
         )

@@ -139,7 +139,8 @@ class LatentGenerationMixin:
 
         Args:
             inputs, generation_config, logits_processor: As in transformers.
-            latent_size (`int`, *optional*): Latents in a block; by default the configuration's.
+            latent_size (`int`, *optional*):
+                Latents in a block; by default the configuration's. With 0 a block is its start and its end.
             latent_transform (`Callable`, *optional*):
                 From and to states of shape `(batch, 1, hidden)`; applied to every state before it is fed back, after
                 the configuration's `latent_norm`.

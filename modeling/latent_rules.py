@@ -22,7 +22,7 @@ class LatentRules:
         pad (`int`): Id of `<|latent_pad|>`.
         start (`int`): Id of `<|latent_start|>`.
         end (`int`): Id of `<|latent_end|>`.
-        size (`int`): Latents in a block.
+        size (`int`): Latents in a block; 0 for blocks of a start and an end alone, which only decoding makes.
     """
 
     pad: int
@@ -33,8 +33,8 @@ class LatentRules:
     def __post_init__(self):
         if None in (self.pad, self.start, self.end):
             raise InputError("the configuration has no latent token ids: make the model with `from_backbone`")
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise InputError(f"latent_size is {self.size!r}: give a whole number of latents, 1 or more")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 0:
+            raise InputError(f"latent_size is {self.size!r}: give a whole number of latents, 0 or more")
 
     @classmethod
     def from_config(cls, config, latent_size: int | None = None) -> "LatentRules":
@@ -55,6 +55,8 @@ class LatentRules:
         if input_ids.shape[1] == 0:
             return input_ids.new_full((input_ids.shape[0],), NOT_FORCED)
         last = input_ids[:, -1]
+        if self.size == 0:
+            return torch.where(last == self.start, self.end, NOT_FORCED).to(input_ids.dtype)
         # No more than `size` pads matter, so the cost of a step does not grow with the sequence.
         run = (input_ids[:, -self.size :] == self.pad).flip(1).long().cumprod(1).sum(1)
         forced = torch.where((last == self.start) | (run > 0), self.pad, NOT_FORCED)

@@ -1,0 +1,181 @@
+"""`fourdthinker diagnose`: find out whether a model's answers depend on its latents."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..eval_tasks.data_folder import find_data
+from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
+from ..eval_tasks.diagnosis.verdict import MARGIN
+from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
+from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
+from ..modeling.errors import InputError
+from ..modeling.records import RECORD_KINDS
+from ..modeling.row_rules import ON_BAD_ROW
+from .device import choose_device
+from .input_checks import check_dataset, check_model, check_seed
+from .new_folder import new_folder
+from .training_run import load_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..eval_tasks.benchmark import Benchmark
+    from ..eval_tasks.diagnosis.answering import Answers
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    questions = parser.add_mutually_exclusive_group()
+    questions.add_argument(
+        "--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(BENCHMARKS)}"
+    )
+    questions.add_argument(
+        "--dataset",
+        metavar="PATH",
+        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
+    )
+    parser.add_argument(
+        "--controls", metavar="NAMES", help=f"comma-separated (default: all), of: {', '.join(CONTROLS)}"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=100 * MARGIN,
+        help="points of accuracy; smaller effects count as none (default: %(default)g)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (noise, whose latents are swapped)")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
+    parser.add_argument("--limit", type=int, help="ask only the first LIMIT rows of each task")
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        help=f"longest response (default: the benchmark's own; {MAX_NEW_TOKENS} for own questions)",
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        default="stop",
+        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
+    )
+    parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="new folder for diagnosis.json, answers.jsonl and the page index.html (default: print tables only)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the tasks' rows under every control, print tables, and write JSON, answers and page to `--output`."""
+    controls = choose_controls(args.controls)
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    if not 0 < args.margin < 100:
+        raise InputError(f"--margin must be between 0 and 100 points, got {args.margin:g}")
+    check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
+    check_seed(args.seed)
+    output = new_folder(args.output) if args.output else None
+    tasks = [] if args.dataset else expand_tasks(args.tasks)
+    if args.dataset:
+        check_dataset(args.dataset, "grpo", "test")
+    check_model(args.model)
+    # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
+    own = {args.dataset: _own_rows(args)} if args.dataset else {}
+
+    from ..eval_tasks.diagnosis.diagnosis import diagnose
+    from ..eval_tasks.diagnosis.tables import format_diagnosis
+    from ..eval_tasks.journal import open_journal
+    from ..modeling import load_model
+
+    # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
+    device = choose_device(args.device)
+    model, processor = load_model(args.model)
+    model.to(device)
+    journal = open_journal(model, processor, {"diagnosis": 1})
+    results = {}
+    for task in own or tasks:
+        benchmark = None if own else find_benchmark(task)
+        rows = _benchmark_rows(benchmark, args) if benchmark else own[task]
+        length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
+        settings = (controls, args.batch_size, length, args.margin / 100, args.seed)
+        diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
+        print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
+        results[task] = ({**diagnosis, "max_new_tokens": length}, answers, rows)
+    if output:
+        _write(output, args, results)
+
+
+def progress(args: argparse.Namespace) -> str:
+    """What an interrupted run goes on from."""
+    return "finished answers under controls are kept"
+
+
+def _own_rows(args: argparse.Namespace) -> "Dataset":
+    rows = load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row)
+    return _prepare(rows, Path(args.dataset), args)
+
+
+def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
+    rows = benchmark_rows(benchmark)
+    return _limit(rows, args) if benchmark.has_videos else _prepare(rows, find_data(benchmark), args)
+
+
+def _prepare(rows: "Dataset", folder: Path, args: argparse.Namespace) -> "Dataset":
+    from ..trainers.common.row_validation import validate_rows
+
+    return validate_rows(_add_imagery(_limit(rows, args), folder), "eval", args.on_bad_row)
+
+
+def _limit(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    return rows.select(range(min(args.limit or len(rows), len(rows))))
+
+
+def _add_imagery(rows: "Dataset", folder: Path) -> "Dataset":
+    """The rows with the imagery that the supervised rows of their folder have under the same ids."""
+    from ..modeling.dataset_files import keep_videos_encoded
+
+    if "imagery" in rows.column_names or not (folder / "dift").is_dir():
+        return rows
+    try:
+        pictured = keep_videos_encoded(load_rows(str(folder), "dift", "test"))
+    except InputError:  # no held-out rows
+        return rows
+    place_of = {name: place for place, name in enumerate(pictured["id"])}
+    places = [place_of.get(name) for name in keep_videos_encoded(rows)["id"]]
+    for name in ("imagery", "imagery_masks"):
+        if name in pictured.column_names:
+            images = pictured[name]
+            column = [None if place is None else images[place] for place in places]
+            rows = rows.add_column(name, column, feature=pictured.features[name])
+    return rows
+
+
+def _write(folder: Path, args: argparse.Namespace, results: "Mapping[str, tuple[dict, Answers, Dataset]]") -> None:
+    from ..eval_tasks.diagnosis.page import write_page
+    from ..modeling.atomic import atomic_dir
+
+    names = ("batch_size", "limit", "margin", "seed", "on_bad_row")
+    settings = {"decoding": "greedy", **{name: getattr(args, name) for name in names}}
+    found = {"model": str(args.model), "settings": settings, "tasks": {task: one[0] for task, one in results.items()}}
+    with atomic_dir(folder) as unfinished:
+        (unfinished / "diagnosis.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        lines = [line for task, (_, answers, rows) in results.items() for line in _answer_lines(task, answers, rows)]
+        (unfinished / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_page(unfinished / "index.html", str(args.model), results)
+    print(f"wrote {folder / 'index.html'}, diagnosis.json and answers.jsonl")
+
+
+def _answer_lines(task: str, answers: "Answers", rows: "Dataset") -> Iterator[str]:
+    """One JSON line a row: its key, and the response under each control."""
+    for place, row in enumerate(rows.select_columns(["id", "answer"])):
+        responses = {name: given[place] for name, given in answers.responses.items()}
+        yield json.dumps({"task": task, **row, "responses": responses}, ensure_ascii=False) + "\n"
