@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
+from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .input_checks import check_seed
@@ -69,9 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit",
         type=float,
-        default=120.0,
+        default=TIME_LIMIT,
         metavar="SECONDS",
-        help="videos: longest time for one clip in one stage; the clip is left out after it (default: 120)",
+        help="videos: longest time for one clip in one stage; the clip is left out after it"
+        f" (default: {TIME_LIMIT:g})",
     )
     parser.add_argument(
         "--stage",

@@ -167,7 +167,7 @@ class StageRunner:
             self._take_windows(task.video, result)
 
     def _end(self, task: ShotsTask | WindowTask, death: Death | None) -> None:
-        if death is not None:
+        if death is not None and not self._is_done(task):
             stage = death.step or ("shots" if isinstance(task, ShotsTask) else WINDOW_STAGES[0])
             fault = Fault(stage, death.code, death.reason, _REMEDIES[death.code])
             attempts = self._attempts[task.folder, stage] + 1
@@ -177,6 +177,12 @@ class StageRunner:
                 self._ready.append(task)
             else:
                 self._settle(task)
+
+    def _is_done(self, task: ShotsTask | WindowTask) -> bool:
+        """Whether all results of a task are there: its worker may die after that."""
+        if isinstance(task, WindowTask):
+            return task.next_stage() is None
+        return bool(self._outcomes[task.video.name].clips)
 
     def _take_windows(self, video: Video, shots: StageResult) -> None:
         """Queue the windows of a video whose shots are known."""

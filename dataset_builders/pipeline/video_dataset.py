@@ -17,13 +17,11 @@ from .rows import RowTask, stream_rows
 from .settings import BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
-from .worker_pool import WorkerPool
+from .worker_pool import TIME_LIMIT, WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
-TIME_LIMIT = 120.0  # seconds a clip and stage
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
-MEMORY_LIMIT = 4 * 2**30  # bytes a worker
 
 
 @dataclass
@@ -86,7 +84,7 @@ def build_from_videos(
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
     written = None
-    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit, MEMORY_LIMIT) as pool:
+    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit) as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
             ask_about_clips(files, settings, outcomes)

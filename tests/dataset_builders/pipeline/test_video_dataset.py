@@ -18,6 +18,9 @@ for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
     pytest.importorskip(needed, reason="rows of videos need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
+from fourdthinker.dataset_builders.sources.windows import read_window  # noqa: E402
+from fourdthinker.dataset_builders.viewing.build_clips import open_clip  # noqa: E402
+from fourdthinker.modeling.errors import InputError  # noqa: E402
 from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS  # noqa: E402
 
 from ...made_clips import draw_masks, film_still_camera  # noqa: E402
@@ -104,6 +107,27 @@ def test_records_are_read_back(built):
     record = records["mover-000"]
     assert record.camera.kind == "still" and len(record.window.timestamps) == len(record.objects[0].masks)
     assert record.size == (256, 192) and record.resting and record.facts["camera"][0]["parts"] == [["Stay"]]
+
+
+def test_frames_of_a_clip_are_decoded_in_a_worker_as_here(clips, built):
+    clip = open_clip(built, "mover-000")
+    frames = read_window(clips / "mover.mp4", clip.record.window)
+    assert clip.frames.timestamps == frames.timestamps
+    assert [a.tobytes() for a in clip.frames.frames] == [b.tobytes() for b in frames.frames]
+    with pytest.raises(InputError, match=r"page\.mp4: .*; copy or export it again"):
+        open_clip(built, "mover-000", clips / "page.mp4")
+
+
+def test_a_clip_that_exceeds_the_time_limit_names_it_and_is_tried_again(clips, tmp_path):
+    source, output = tmp_path / "clips", tmp_path / "data"
+    source.mkdir()
+    shutil.copy(clips / "still.mp4", source)
+    command = ["build-data", "--source", str(source), "--output", str(output)]
+    assert main([*command, "--time-limit", "0.01"]) == 2
+    (line,) = [json.loads(line) for line in (output / "quarantine.jsonl").read_text().splitlines()]
+    assert (line["source"], line["stage"], line["code"]) == ("still.mp4", "shots", "timeout")
+    assert line["reason"] == "took more than 0.01 s" and "--time-limit" in line["remedy"]
+    assert main(command) == 0 and not (output / "quarantine.jsonl").read_text()
 
 
 @pytest.mark.slow
