@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES
+from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES, TOKEN_PIXELS
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
@@ -21,6 +22,20 @@ WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
 _CODES, _REASON = 6, 260  # codes that are printed with an example, and letters of its reason
+_BACKBONE = next(iter(TOKEN_PIXELS))
+# Options that the rendered world does not take: their defaults, and why.
+_OF_VIDEOS = {
+    "stage": (STAGES[-1], "has no stages"),
+    "objects": (OBJECT_SOURCES[0], "knows its objects"),
+    "names": (None, "knows its objects"),
+    "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
+    "license": (None, "has a licence of its own"),
+}
+_DESCRIPTION = (
+    "Questions about the motion of cameras and objects in videos, whose answers follow from geometry, with reasoning "
+    "that imagines frames on the way. Sides of frames are multiples of {pixels} pixels, which the processor of "
+    "{backbone} leaves as they are; places in reasoning are in these pixels."
+)
 # What a folder of either kind of question holds.
 CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
@@ -92,12 +107,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
     )
+    parser.add_argument(
+        "--backbone",
+        choices=tuple(TOKEN_PIXELS),
+        default=_BACKBONE,
+        help="videos: kind of model to train; frames, and places in reasoning, are in its pixels: sides are multiples "
+        "of 28 (qwen2_5_vl, default) or 32 (qwen3_vl)",
+    )
+    parser.add_argument(
+        "--license",
+        "--licence",
+        metavar="ID",
+        help="videos: Hub id of their licence, such as cc-by-4.0, for the card (default: the sources' terms apply)",
+    )
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
         type=int,
         metavar="N",
-        help="write preview/index.html as well: N of the rows with their frames, masks, curves and texts",
+        help="write preview/index.html as well: N of the rows with their frames, masks, curves and texts, and which "
+        "clips were left out",
     )
 
 
@@ -117,9 +146,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"written to {output}")
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
-        from ..dataset_builders.preview.page import write_preview
-
-        print(f"preview: {write_preview(output, args.preview)}")
+        print(f"preview: {_write_preview(output, args.preview)}")
     return code
 
 
@@ -142,14 +169,16 @@ def _check(args: argparse.Namespace) -> None:
 
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
-        for name, default in (("stage", STAGES[-1]), ("objects", OBJECT_SOURCES[0]), ("names", None)):
+        for name, (default, why) in _OF_VIDEOS.items():
             if getattr(args, name) != default:
-                raise InputError(f"--{name} goes with videos: the rendered world has no stages and knows its objects")
+                raise InputError(f"--{name} goes with videos: the rendered world {why}")
         return
     if args.preview is not None and args.stage != STAGES[-1]:
         raise InputError(f"--preview shows rows, which --stage {args.stage} does not make: leave one of the two out")
     if args.frames < 2:
         raise InputError(f"a row of {args.frames} frames shows no motion; ask for at least 2")
+    if args.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", args.license):
+        raise InputError(f"--license takes the Hub id of a licence, such as cc-by-4.0 or other, got {args.license!r}")
     if args.held_out is not None and args.held_out > 99:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
     find_videos(Path(args.source))
@@ -180,13 +209,21 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
     from ..dataset_builders.pipeline.video_dataset import QUARANTINE, build_from_videos
 
     source = Path(args.source)
-    settings = BuildSettings(args.seed, args.frames, objects=args.objects, names=_read_names(args.names))
+    settings = BuildSettings(
+        args.seed,
+        args.frames,
+        objects=args.objects,
+        names=_read_names(args.names),
+        backbone=args.backbone,
+        licence=args.license,
+    )
+    description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
     report = build_from_videos(
         source,
         output,
         settings,
-        # The videos' own terms hold for their frames.
-        partial(write_card, source.name or "videos", None),
+        # Without a licence the videos' own terms hold for their frames.
+        partial(write_card, source.name or "videos", args.license, description=description),
         workers=args.workers,
         time_limit=args.time_limit,
         last_stage=args.stage,
@@ -196,8 +233,15 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
     where = output / QUARANTINE
     _print_report(report, where)
     if args.stage == STAGES[-1] and report.written is None:
-        raise InputError(f"no clip of {source} gives a row: {where} says why")
+        page = "" if args.preview is None else f", and {_write_preview(output, args.preview)} shows it"
+        raise InputError(f"no clip of {source} gives a row: {where} says why{page}")
     return report.written
+
+
+def _write_preview(output: Path, count: int) -> Path:
+    from ..dataset_builders.preview.page import write_preview
+
+    return write_preview(output, count)
 
 
 def _print_report(report: "BuildReport", where: Path) -> None:
@@ -234,8 +278,8 @@ def _read_names(path: str | None) -> dict[str, str]:
     return names
 
 
-def write_card(source: str, license: str | None, written: "Written") -> str:
+def write_card(source: str, license: str | None, written: "Written", description: str | None = None) -> str:
     """The text of a dataset's card."""
     from ..hub_cards import dataset_card
 
-    return str(dataset_card(written.files, written.counts, license=license, sources=[source]))
+    return str(dataset_card(written.files, written.counts, description, license, sources=[source]))

@@ -2,14 +2,13 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from ..questions.clip_questions import Candidate, list_candidates
 from ..sources.video_files import file_state, find_videos, safe_names
+from .progress import Progress
 from .record_json import window_from_json, window_name
 from .settings import WINDOW_STAGES, BuildSettings
 from .stage_files import Fault, StageFiles, StageResult
@@ -105,13 +104,13 @@ class StageRunner:
             `list[VideoOutcome]`: In the order of the videos, up to the last one that was wanted.
         """
         waiting = deque(videos)
-        with tqdm(total=len(videos), desc="videos", unit="video", disable=None) as bar:
+        with Progress("videos", len(videos)) as progress:
             for event in pool.run(lambda: self._next_task(waiting)):
                 if isinstance(event, Made):
                     self._keep(self._running[event.task], *event.value)
                 elif isinstance(event, Ended):
                     self._end(self._running.pop(event.task), event.death)
-                bar.update(sum(not outcome.waiting for outcome in self._outcomes.values()) - bar.n)
+                progress.reach(sum(not outcome.waiting for outcome in self._outcomes.values()))
         return self._wanted(videos)
 
     def _next_task(self, waiting: deque[Video]) -> tuple[int, Any] | None:
@@ -126,6 +125,9 @@ class StageRunner:
             shots = self._load(task.folder, "shots")
             if shots is None or shots.key != task.key():
                 return self._start(task)
+            if shots.value is not None and shots.value["licence"] != self._settings.licence:
+                shots = replace(shots, value={**shots.value, "licence": self._settings.licence})
+                self._files.write(task.folder, "shots", shots)
             self._take_windows(video, shots)
 
     def _start(self, task: ShotsTask | WindowTask) -> tuple[int, Any]:

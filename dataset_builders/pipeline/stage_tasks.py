@@ -70,7 +70,7 @@ class ShotsTask:
                 found = search_windows(path, settings.seed, settings.max_windows)
             value = {
                 "source": self.video.source,
-                "licence": None,
+                "licence": settings.licence,
                 "content": content_hash(path),
                 "windows": [window_to_json(window) for window in found.windows],
                 "dropped": found.dropped,

@@ -109,6 +109,46 @@ def test_records_are_read_back(built):
     assert record.size == (256, 192) and record.resting and record.facts["camera"][0]["parts"] == [["Stay"]]
 
 
+def test_a_source_without_write_permission_is_only_read(clips, built, tmp_path):
+    source = tmp_path / "clips"
+    shutil.copytree(clips, source)
+    places = [source, *source.rglob("*")]
+    for place in places:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    before = {place: place.stat().st_mtime_ns for place in places}
+    try:
+        assert build_again(source, tmp_path / "data")
+    finally:
+        for place in places:
+            place.chmod(0o755)
+    assert {place: place.stat().st_mtime_ns for place in [source, *source.rglob("*")]} == before
+    rows = {name for name in contents(tmp_path / "data") if name.endswith(".parquet")}
+    assert rows == {name for name in contents(built) if name.endswith(".parquet")}
+
+
+def test_the_licence_is_in_records_and_card_and_costs_no_stage(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    assert "Licence: the terms of the sources apply." in (output / "README.md").read_text()
+    touched = build_again(clips, output, "--license", "cc-by-4.0")
+    assert {Path(name).name for name in touched} == {"shots.json", "rows.json"}
+    card = (output / "README.md").read_text()
+    assert "license: cc-by-4.0" in card and "Licence: cc-by-4.0." in card
+    assert {record.licence for record in load_records(output)} == {"cc-by-4.0"}
+    build_again(clips, output)
+    assert contents(output) == contents(built)
+
+
+def test_rows_for_another_backbone_are_in_its_pixels_from_the_same_records(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    touched = build_again(clips, output, "--backbone", "qwen3_vl")
+    assert {Path(name).name for name in touched} == {"questions.json", "rows.json"}
+    rows = load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+    assert {picture.size for row in rows for picture in row["frames"]} == {(256, 192)}
+    assert "multiples of 32 pixels, which the processor of qwen3_vl" in (output / "README.md").read_text()
+
+
 def test_frames_of_a_clip_are_decoded_in_a_worker_as_here(clips, built):
     clip = open_clip(built, "mover-000")
     frames = read_window(clips / "mover.mp4", clip.record.window)
