@@ -7,7 +7,7 @@ from ..questions.clip_questions import Candidate, ask_about_clip, design_options
 from ..questions.object_questions import check_name
 from ..questions.option_design import OptionDesign, limit_shares
 from .record_json import build_record, clip_folder, window_from_json
-from .settings import WINDOW_STAGES, BuildSettings, digest, stage_key
+from .settings import TOKEN_PIXELS, WINDOW_STAGES, BuildSettings, digest, stage_key
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import ClipOutcome, VideoOutcome
 
@@ -61,7 +61,8 @@ def _ask(
         shots = files.load(outcome.video.name, "shots")
         window = window_from_json(shots["windows"][number])
         record = build_record(clip.clip, clip.source, shots["licence"], window, stages)
-        questions = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name)
+        token = TOKEN_PIXELS[settings.backbone]
+        questions = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name, token)
         stored = StageResult(key, {"questions": questions})
         files.write(folder, "questions", stored)
     return len(stored.value["questions"])

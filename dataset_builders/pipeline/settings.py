@@ -11,14 +11,16 @@ from typing import Any
 STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
 WINDOW_STAGES = ("poses", "objects", "facts")
 OBJECT_SOURCES = ("flow", "files", "none")
+# Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
+TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
-_VERSIONS = {"shots": 1, "poses": 1, "objects": 1, "facts": 1, "questions": 1, "rows": 1}
+_VERSIONS = {"shots": 1, "poses": 1, "objects": 1, "facts": 1, "questions": 2, "rows": 1}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "shots": ("seed", "max_windows"),
     "poses": ("seed",),
     "objects": ("seed", "objects"),
     "facts": (),
-    "questions": ("seed", "frames"),
+    "questions": ("seed", "frames", "backbone"),
 }
 # Whose results a stage reads.
 _INPUTS: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +42,8 @@ class BuildSettings:
         max_windows (`int`): Windows that are taken of one video at most, spread over it.
         objects (`str`): Where moving objects come from: `flow`, `files` (mask files beside the video) or `none`.
         names (`Mapping[str, str]`): What to call the moving object, by the video's path under the source.
+        backbone (`str`): The kind of model, of `TOKEN_PIXELS`, in whose pixels frames and reasoning are.
+        licence (`str`, *optional*): Hub id of the terms of the videos.
     """
 
     seed: int = 0
@@ -47,6 +51,8 @@ class BuildSettings:
     max_windows: int = 4
     objects: str = "flow"
     names: Mapping[str, str] = field(default_factory=dict)
+    backbone: str = "qwen2_5_vl"
+    licence: str | None = None
 
 
 def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:

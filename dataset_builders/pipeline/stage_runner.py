@@ -2,14 +2,13 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from ..questions.clip_questions import Candidate, list_candidates
 from ..sources.video_files import file_state, find_videos, safe_names
+from .progress import Progress
 from .record_json import window_from_json, window_name
 from .settings import WINDOW_STAGES, BuildSettings
 from .stage_files import Fault, StageFiles, StageResult
@@ -105,13 +104,13 @@ class StageRunner:
             `list[VideoOutcome]`: In the order of the videos, up to the last one that was wanted.
         """
         waiting = deque(videos)
-        with tqdm(total=len(videos), desc="videos", unit="video", disable=None) as bar:
+        with Progress("videos", len(videos)) as progress:
             for event in pool.run(lambda: self._next_task(waiting)):
                 if isinstance(event, Made):
                     self._keep(self._running[event.task], *event.value)
                 elif isinstance(event, Ended):
                     self._end(self._running.pop(event.task), event.death)
-                bar.update(sum(not outcome.waiting for outcome in self._outcomes.values()) - bar.n)
+                progress.reach(sum(not outcome.waiting for outcome in self._outcomes.values()))
         return self._wanted(videos)
 
     def _next_task(self, waiting: deque[Video]) -> tuple[int, Any] | None:
@@ -126,6 +125,9 @@ class StageRunner:
             shots = self._load(task.folder, "shots")
             if shots is None or shots.key != task.key():
                 return self._start(task)
+            if shots.value is not None and shots.value["licence"] != self._settings.licence:
+                shots = replace(shots, value={**shots.value, "licence": self._settings.licence})
+                self._files.write(task.folder, "shots", shots)
             self._take_windows(video, shots)
 
     def _start(self, task: ShotsTask | WindowTask) -> tuple[int, Any]:
@@ -167,7 +169,7 @@ class StageRunner:
             self._take_windows(task.video, result)
 
     def _end(self, task: ShotsTask | WindowTask, death: Death | None) -> None:
-        if death is not None:
+        if death is not None and not self._is_done(task):
             stage = death.step or ("shots" if isinstance(task, ShotsTask) else WINDOW_STAGES[0])
             fault = Fault(stage, death.code, death.reason, _REMEDIES[death.code])
             attempts = self._attempts[task.folder, stage] + 1
@@ -177,6 +179,12 @@ class StageRunner:
                 self._ready.append(task)
             else:
                 self._settle(task)
+
+    def _is_done(self, task: ShotsTask | WindowTask) -> bool:
+        """Whether all results of a task are there: its worker may die after that."""
+        if isinstance(task, WindowTask):
+            return task.next_stage() is None
+        return bool(self._outcomes[task.video.name].clips)
 
     def _take_windows(self, video: Video, shots: StageResult) -> None:
         """Queue the windows of a video whose shots are known."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...modeling.errors import InputError
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
 from ..sources.mask_files import mask_folder, read_mask_files
@@ -69,7 +70,7 @@ class ShotsTask:
                 found = search_windows(path, settings.seed, settings.max_windows)
             value = {
                 "source": self.video.source,
-                "licence": None,
+                "licence": settings.licence,
                 "content": content_hash(path),
                 "windows": [window_to_json(window) for window in found.windows],
                 "dropped": found.dropped,
@@ -169,12 +170,16 @@ def read_frames(path: Path, window: Window) -> "Clip":
 
 @contextmanager
 def _as_clip_errors() -> Iterator[None]:
-    from ...modeling.video_file import VideoError
+    from ...modeling.video_file import COPY_AGAIN, VideoError
 
     try:
         yield
+    except ClipError:
+        raise
     except VideoError as error:
         raise ClipError(error.code, error.reason, error.remedy) from error
+    except InputError as error:  # frames that are no longer where they were
+        raise ClipError("damaged", str(error), COPY_AGAIN) from error
 
 
 @dataclass

@@ -7,23 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
+from .progress import Progress
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
 from .settings import BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
-from .worker_pool import WorkerPool
+from .worker_pool import TIME_LIMIT, WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
-TIME_LIMIT = 120.0  # seconds a clip and stage
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
-MEMORY_LIMIT = 4 * 2**30  # bytes a worker
 
 
 @dataclass
@@ -86,12 +86,12 @@ def build_from_videos(
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
     written = None
-    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit, MEMORY_LIMIT) as pool:
+    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit) as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
             ask_about_clips(files, settings, outcomes)
         if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
-            written = _write(output, files, _split(outcomes, held_out), pool, faults, card)
+            written = _write(output, files, _split(outcomes, held_out), pool, faults, card, settings.licence)
         report = _report(outcomes, faults, written)
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
@@ -113,24 +113,39 @@ def _write(
     pool: WorkerPool,
     faults: dict[str, Fault],
     card: Callable[[Written], str],
+    licence: str | None,
 ) -> Written:
     """Write the dataset unless it is there already, and remove what an earlier one has left."""
     key = digest([[split, list(_row_keys(files, outcomes))] for split, outcomes in splits.items()])
     stored = files.read("", "rows")
     if stored is not None and stored.key == key and stored.value is not None:
-        written = Written(**stored.value)
+        value = dict(stored.value)
+        licence_before = value.pop("licence", None)
+        written = Written(**value)
         if all((output / path).is_file() for path in ["README.md", *_paths(written)]):
             _remove_others(output, written)
+            if licence_before != licence:
+                _write_card(output, card(written))
+                files.write("", "rows", StageResult(key, {**written._asdict(), "licence": licence}))
             return written
     with atomic_dir(files.folder / "dataset") as folder:
-        made = {split: stream_rows(_row_tasks(files, outcomes), pool, faults) for split, outcomes in splits.items()}
-        dift = write_dataset({"dift": made}, folder)
+        clips = sum(len(list(outcome.asked)) for outcomes in splits.values() for outcome in outcomes)
+        with Progress("clips made into rows", clips) as progress:
+            counted = count(1)
+
+            def tasks(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
+                for task in _row_tasks(files, outcomes):
+                    yield task
+                    progress.reach(next(counted))
+
+            made = {split: stream_rows(tasks(outcomes), pool, faults) for split, outcomes in splits.items()}
+            dift = write_dataset({"dift": made}, folder)
         stored_rows = {split: _read_rows(folder, paths) for split, paths in dift.files["dift"].items()}
         grpo = write_dataset({"grpo": stored_rows}, folder)
     written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
     _place(files.folder / "dataset", output, written, card)
     if not faults:  # or the next build would not try again
-        files.write("", "rows", StageResult(key, written._asdict()))
+        files.write("", "rows", StageResult(key, {**written._asdict(), "licence": licence}))
     return written
 
 
@@ -158,10 +173,14 @@ def _place(made: Path, output: Path, written: Written, card: Callable[[Written],
     for path in _paths(written):
         (output / path).parent.mkdir(exist_ok=True)
         os.replace(made / path, output / path)
-    with atomic_path(output / "README.md") as temporary:
-        temporary.write_text(card(written), encoding="utf-8")
+    _write_card(output, card(written))
     _remove_others(output, written)
     shutil.rmtree(made)
+
+
+def _write_card(output: Path, text: str) -> None:
+    with atomic_path(output / "README.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _remove_others(output: Path, written: Written) -> None:

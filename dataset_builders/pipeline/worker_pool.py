@@ -15,6 +15,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
+TIME_LIMIT = 120.0  # seconds a step
+MEMORY_LIMIT = 4 * 2**30  # bytes a worker
 _POLL_SECONDS = 0.5  # how often time and memory are looked at
 _READY = "ready"
 # What a full or read-only disk raises: no fault of a clip.
@@ -70,11 +72,11 @@ class WorkerPool:
 
     Args:
         workers (`int`): How many processes.
-        time_limit (`float`): Seconds that one step may take.
-        memory_limit (`int`, *optional*): Bytes of memory that a worker may hold (Linux).
+        time_limit (`float`, *optional*, defaults to 120): Seconds that one step may take.
+        memory_limit (`int`, *optional*, defaults to 4 GiB): Bytes of memory that a worker may hold (Linux).
     """
 
-    def __init__(self, workers: int, time_limit: float, memory_limit: int | None = None):
+    def __init__(self, workers: int, time_limit: float = TIME_LIMIT, memory_limit: int = MEMORY_LIMIT):
         self._time_limit, self._memory_limit = time_limit, memory_limit
         self._workers: list[_Worker | None] = [None] * workers
 
@@ -102,12 +104,13 @@ class WorkerPool:
         Yields:
             [`Started`], [`Made`] and, once for each task, [`Ended`].
         """
+        poll = min(_POLL_SECONDS, self._time_limit)
         while True:
             self._hand_out(next_task)
             busy = [worker for worker in self._workers if worker is not None and worker.task is not None]
             if not busy:
                 return
-            ready = connection.wait([worker.pipe for worker in busy], timeout=_POLL_SECONDS)
+            ready = connection.wait([worker.pipe for worker in busy], timeout=poll)
             for worker in busy:
                 yield from worker.receive() if worker.pipe in ready else ()
                 if worker.task is not None and (death := worker.limit_exceeded(self._time_limit, self._memory_limit)):
@@ -167,6 +170,7 @@ class _Worker:
             self._step, self._began = value, time.monotonic()
             yield Started(task, value)
         elif kind == "made":
+            self._began = time.monotonic()  # the step is over, however long it took
             yield Made(task, value)
         elif kind == "error":
             raise value
@@ -174,11 +178,11 @@ class _Worker:
             self.task = None
             yield Ended(task, Death(value[0], self._step, value[1]) if value else None)
 
-    def limit_exceeded(self, time_limit: float, memory_limit: int | None) -> Death | None:
+    def limit_exceeded(self, time_limit: float, memory_limit: int) -> Death | None:
         """Which limit the current step exceeds."""
         if time.monotonic() - self._began > time_limit:
             return Death("timeout", self._step, f"took more than {time_limit:g} s")
-        if memory_limit is not None and (held := _memory_of(self._process.pid)) > memory_limit:
+        if (held := _memory_of(self._process.pid)) > memory_limit:
             return Death(
                 "memory", self._step, f"held {held / 2**30:.1f} GiB of memory, {memory_limit / 2**30:.1f} allowed"
             )
@@ -219,6 +223,10 @@ def _serve(pipe: connection.Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Native code prints about damaged files; what matters goes through the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no dump of gigabytes
     pipe.send(_READY)
 
     def report(step: str | None, value: Any = None) -> None:

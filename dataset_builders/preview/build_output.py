@@ -44,10 +44,19 @@ def dataset_files(output: Path) -> list[Path]:
     Raises:
         InputError: If it has none.
     """
-    for name in CONFIGURATIONS:
-        if files := sorted((output / name).glob("*.parquet")):
-            return files
-    raise InputError(f"{output} has no rows in {' or '.join(CONFIGURATIONS)}: build some first")
+    if not (files := _find_files(output)):
+        raise InputError(f"{output} has no rows in {' or '.join(CONFIGURATIONS)}: build some first")
+    return files
+
+
+def has_rows(output: Path) -> bool:
+    """Whether a dataset folder has rows to show."""
+    return bool(_find_files(output))
+
+
+def _find_files(output: Path) -> list[Path]:
+    found = (sorted((output / name).glob("*.parquet")) for name in CONFIGURATIONS)
+    return next(filter(None, found), [])
 
 
 def count_rows(files: Sequence[Path]) -> RowCounts:

@@ -12,11 +12,13 @@ from PIL import Image
 from ...modeling.atomic import atomic_dir, remove_leftovers
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
 from ..clip_record import ClipRecord
+from ..pipeline.stage_files import is_build_folder
 from .build_output import (
     clip_of_row,
     count_pose_kinds,
     count_rows,
     dataset_files,
+    has_rows,
     load_clip,
     read_gates,
     read_gates_of_card,
@@ -31,13 +33,15 @@ FOLDER, PAGE = "preview", "index.html"
 _TEMPLATE = "index.html.jinja"
 _PICTURES = "pictures"
 _MOST_LABELS = 20  # of a task; distances in metres have hundreds
+_MOST_FAULTS = 500  # that are listed one by one
 _QUARANTINE = "quarantine.jsonl"
 
 
 def write_preview(output: Path, count: int) -> Path:
     """Write a page about some rows of a dataset folder, drawn at random but the same each time.
 
-    It holds no script and refers to nothing outside its folder. An earlier page is replaced as a whole.
+    It holds no script and refers to nothing outside its folder. An earlier page is replaced as a whole. Where a build
+    from videos has no rows, it lists the clips and why they give none.
 
     Args:
         output (`Path`): The folder that `build-data` has written.
@@ -47,9 +51,9 @@ def write_preview(output: Path, count: int) -> Path:
         `Path`: The page.
 
     Raises:
-        InputError: If the folder has no rows.
+        InputError: If the folder has neither rows nor a build from videos.
     """
-    files = dataset_files(output)
+    files = [] if is_build_folder(output) and not has_rows(output) else dataset_files(output)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -69,7 +73,8 @@ def write_preview(output: Path, count: int) -> Path:
 def _describe_build(output: Path, files: Sequence[Path]) -> dict[str, Any]:
     counts = count_rows(files)
     faults: dict[tuple[str, str], list[dict]] = {}
-    for fault in read_quarantine(output / _QUARANTINE):
+    quarantine = read_quarantine(output / _QUARANTINE)
+    for fault in quarantine:
         faults.setdefault((fault["code"], fault["stage"]), []).append(fault)
     gates = read_gates(output)
     return {
@@ -80,6 +85,7 @@ def _describe_build(output: Path, files: Sequence[Path]) -> dict[str, Any]:
         "most_labels": _MOST_LABELS,
         "pose_kinds": count_pose_kinds(output).most_common(),
         "faults": sorted(faults.items(), key=lambda item: -len(item[1])),
+        "quarantine": quarantine[:_MOST_FAULTS],
         "gates": gates,
         "gates_text": "" if gates else read_gates_of_card(output),
         "gate_columns": list(dict.fromkeys(column for gate in gates for column in gate)),

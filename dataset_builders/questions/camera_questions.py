@@ -40,7 +40,7 @@ def opposite_motion(answer: str) -> str:
 
 
 def ask_about_camera(
-    record: ClipRecord, fact: dict[str, Any], design: OptionDesign, frames: int, rng: np.random.Generator
+    record: ClipRecord, fact: dict[str, Any], design: OptionDesign, frames: int, token: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """The question about one camera fact.
 
@@ -50,10 +50,11 @@ def ask_about_camera(
             and `numbers`.
         design ([`OptionDesign`]): Of wrong options.
         frames (`int`): How many frames the row shows.
+        token (`int`): Pixels a side of a token, see [`seen_size`].
         rng (`np.random.Generator`): Source of wording and options.
     """
     answer = name_motion(fact["parts"])
-    imagined = _choose_region(record, fact)
+    imagined = _choose_region(record, fact, token)
     span = (fact["span"][0], fact["span"][-1])
     return assemble(
         record,
@@ -70,17 +71,17 @@ def ask_about_camera(
     )
 
 
-def _choose_region(record: ClipRecord, fact: dict[str, Any]) -> Imagined:
+def _choose_region(record: ClipRecord, fact: dict[str, Any], token: int) -> Imagined:
     """The resting region that shows the motion best, where it is in view; without one the plain frames.
 
     A fast pan leaves nothing in view from end to end. The motion goes one way throughout each of its parts, so a
     stretch of each is enough.
     """
     named = [nearest_frame(record, moment) for moment in fact["span"]]
-    best, best_score = imagine(record, named, None), 0.0
+    best, best_score = imagine(record, named, None, token), 0.0
     for region in record.resting or ():
         frames = _frames_in_view(record, region, named)
-        imagined = None if frames is None else imagine(record, frames, region)
+        imagined = None if frames is None else imagine(record, frames, region, token)
         if imagined is None:
             continue
         explained = sum(

@@ -64,6 +64,7 @@ def ask_about_clip(
     frames: int = 8,
     seed: int = 0,
     name: str | None = None,
+    token: int = 28,
 ) -> list[dict[str, Any]]:
     """The questions about a clip. One whose text does not pass its checks is left out with a warning.
 
@@ -74,6 +75,7 @@ def ask_about_clip(
         frames (`int`, *optional*, defaults to 8): Frames in a row, evenly spread.
         seed (`int`, *optional*, defaults to 0): Of wording and options.
         name (`str`, *optional*): What to call the moving object.
+        token (`int`, *optional*, defaults to 28): Pixels a side of a token, see [`seen_size`].
 
     Returns:
         `list[dict]`: The text columns of a row; `shown` (indices of its frames in the window), `imagined` (for each
@@ -84,7 +86,7 @@ def ask_about_clip(
         identity = f"{record.clip}-{candidate.kind.partition('-')[0]}-{candidate.fact}"
         rng = np.random.default_rng([seed, zlib.crc32(identity.encode())])
         try:
-            asked = _ask(record, candidate, designs[candidate.kind], frames, rng, name)
+            asked = _ask(record, candidate, designs[candidate.kind], frames, token, rng, name)
         except InputError as error:
             _logger.warning("left out %s: %s", identity, error)
             continue
@@ -98,9 +100,10 @@ def _ask(
     candidate: Candidate,
     design: OptionDesign,
     frames: int,
+    token: int,
     rng: np.random.Generator,
     name: str | None,
 ) -> dict[str, Any] | None:
     if candidate.kind.startswith("camera"):
-        return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, rng)
-    return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, rng, name)
+        return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, token, rng)
+    return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, token, rng, name)

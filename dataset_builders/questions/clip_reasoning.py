@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...modeling.errors import count_noun
 from ...modeling.tokens import IMAGERY_MARK
 from .evidence import Change, Sight, compare
 
@@ -101,9 +102,11 @@ def explain_camera(labels: Sequence[str], change: Change, size: tuple[int, int])
 def _explain_label(label: str, change: Change, size: tuple[int, int]) -> str | None:
     kind, _, way = label.partition(" ")
     if kind in _SIDEWAYS and _agrees(change.right, size[0], "Left", way):
-        return f"its {say_shift(change.right, 'right', 'left')} show that the camera {_SIDEWAYS[kind]} {way.lower()}"
+        shift = say_shifts(change.right, 0)
+        return f"its shift of {shift} shows that the camera {_SIDEWAYS[kind]} {way.lower()}"
     if kind in _UPWARDS and _agrees(change.down, size[1], "Up", way):
-        return f"its {say_shift(change.down, 'down', 'up')} show that the camera {_UPWARDS[kind]} {way.lower()}"
+        shift = say_shifts(0, change.down)
+        return f"its shift of {shift} shows that the camera {_UPWARDS[kind]} {way.lower()}"
     if label == "Dolly In" and change.growth >= _MIN_GROWTH:
         return f"its growth to {change.growth:.2f} times its size shows that the camera came {NEARER}"
     if label == "Dolly Out" and change.growth <= 1 / _MIN_GROWTH:
@@ -111,10 +114,12 @@ def _explain_label(label: str, change: Change, size: tuple[int, int]) -> str | N
     if kind == "Roll" and abs(change.clockwise) >= _MIN_TURN and (change.clockwise < 0) == (way == "Clockwise"):
         turned = "clockwise" if change.clockwise > 0 else "counterclockwise"
         degrees = f"{abs(change.clockwise):.0f} degrees {turned}"
-        return f"its way of {degrees} round the middle shows that the camera rolled {way.lower()}"
+        return f"its turn of {degrees} about the middle of the picture shows that the camera rolled {way.lower()}"
     if label == "Stay" and max(abs(change.right) / size[0], abs(change.down) / size[1]) < _MIN_SHIFT:
-        shifts = f"{say_shift(change.right, 'right', 'left')} and {say_shift(change.down, 'down', 'up')}"
-        return f"its shift of {shifts} is next to nothing and shows that the camera stands still"
+        if not change.right and not change.down:
+            return "its unchanged place shows that the camera stands still"
+        shift = say_shifts(change.right, change.down)
+        return f"its shift of {shift} is next to nothing and shows that the camera stands still"
     return None
 
 
@@ -122,11 +127,14 @@ def _agrees(shift: int, side: int, positive: str, way: str) -> bool:
     return abs(shift) >= _MIN_SHIFT * side and (shift > 0) == (way == positive)
 
 
-def say_shift(pixels: int, positive: str, negative: str) -> str:
-    """`12 pixels to the left`, `1 pixel up`."""
-    way = positive if pixels > 0 else negative
-    to = "to the " if way in ("left", "right") else ""
-    return f"{abs(pixels)} {'pixel' if abs(pixels) == 1 else 'pixels'} {to}{way}"
+def say_shifts(right: int, down: int) -> str:
+    """`12 pixels to the left and 1 pixel up`, without what is 0; `nowhere` if all is."""
+    sideways = _say_shift(right, "to the right", "to the left")
+    return " and ".join(filter(None, (sideways, _say_shift(down, "down", "up")))) or "nowhere"
+
+
+def _say_shift(pixels: int, positive: str, negative: str) -> str:
+    return f"{count_noun(abs(pixels), 'pixel')} {positive if pixels > 0 else negative}" if pixels else ""
 
 
 def _compose(

@@ -31,15 +31,16 @@ class Imagined(NamedTuple):
     size: tuple[int, int]
 
 
-def imagine(record: ClipRecord, frames: Sequence[int], track: ObjectTrack | None) -> Imagined | None:
+def imagine(record: ClipRecord, frames: Sequence[int], track: ObjectTrack | None, token: int) -> Imagined | None:
     """The imagined frames that show a thing, or `None` if it cannot be seen in each of them.
 
     Args:
         record ([`ClipRecord`]): Of the window.
         frames (`Sequence[int]`): Indices in the window.
         track ([`ObjectTrack`], *optional*): The thing; the plain frames without one.
+        token (`int`): Pixels a side of a token, see [`seen_size`].
     """
-    size = seen_size(record.size)
+    size = seen_size(record.size, token)
     seconds = [float(record.window.timestamps[index]) for index in frames]
     if track is None:
         return Imagined(list(frames), seconds, [None] * len(frames), [], size)

@@ -10,23 +10,23 @@ from ..geometry.masks import decode_mask
 
 MIN_SHARE = 0.001  # of the picture: a smaller overlay is not seen
 _MAX_PIXELS = 256 * 28 * 28  # as `modeling.processing.MAX_PIXELS`, whose module imports torch
-_TOKEN = 28  # pixels a side of what becomes one token
 _ROWS, _COLUMNS = ("upper", "", "lower"), ("left", "", "right")
 
 
-def seen_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the frames that a model sees: multiples of 28, which its processor leaves as they are.
+def seen_size(size: tuple[int, int], token: int) -> tuple[int, int]:
+    """Width and height of the frames that a model sees: multiples of a token's side, which processors leave as is.
 
     Args:
         size (`tuple[int, int]`): Width and height of the video's frames.
+        token (`int`): Pixels a side of what becomes one token: 28 for Qwen2.5-VL, 32 for Qwen3-VL.
     """
     scale = min(1.0, (_MAX_PIXELS / (size[0] * size[1])) ** 0.5)
     if scale < 1:
-        width, height = (max(1, int(side * scale) // _TOKEN) * _TOKEN for side in size)
+        width, height = (max(1, int(side * scale) // token) * token for side in size)
     else:
-        width, height = (max(1, round(side / _TOKEN)) * _TOKEN for side in size)
+        width, height = (max(1, round(side / token)) * token for side in size)
     while width * height > _MAX_PIXELS:
-        width, height = (width - _TOKEN, height) if width >= height else (width, height - _TOKEN)
+        width, height = (width - token, height) if width >= height else (width, height - token)
     return width, height
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord, ObjectTrack
 from ..geometry.object_facts import LABELS
-from .clip_reasoning import object_reasoning, say_shift
+from .clip_reasoning import object_reasoning, say_shifts
 from .clip_rows import Imagined, assemble, imagine, nearest_frame
 from .evidence import Change, compare, look_at, seen_size
 from .option_design import OPTIONS, OptionDesign
@@ -64,6 +64,7 @@ def ask_about_object(
     fact: Mapping[str, Any],
     design: OptionDesign,
     frames: int,
+    token: int,
     rng: np.random.Generator,
     name: str | None = None,
 ) -> dict[str, Any] | None:
@@ -74,12 +75,13 @@ def ask_about_object(
         fact (`Mapping`): An `ObjectFact` as a dictionary, with the number of its `object`.
         design ([`OptionDesign`]): Of wrong options.
         frames (`int`): How many frames the row shows.
+        token (`int`): Pixels a side of a token, see [`seen_size`].
         rng (`np.random.Generator`): Source of wording and options.
         name (`str`, *optional*): What the user calls the only or first object.
     """
     assert record.objects is not None
     track = record.objects[fact["object"]]
-    imagined = _imagine_span(record, fact, track)
+    imagined = _imagine_span(record, fact, track, token)
     if imagined is None or not _shows(fact, imagined):
         return None
     name = name if name and fact["object"] == 0 else check_name(track.name)
@@ -122,10 +124,10 @@ _MIN_GROWTH = 1.1
 _STANDING_SHARE = 0.02  # of the longer side: a background that shifts by less stands
 
 
-def _imagine_span(record: ClipRecord, fact: Mapping[str, Any], track: ObjectTrack) -> Imagined | None:
+def _imagine_span(record: ClipRecord, fact: Mapping[str, Any], track: ObjectTrack, token: int) -> Imagined | None:
     """The frames at both ends of the span, and those between that the fact needs, as far as the object is seen."""
     first, last = (nearest_frame(record, second) for second in fact["span"])
-    size = seen_size(record.size)
+    size = seen_size(record.size, token)
     times = record.window.timestamps
     visible = [
         index
@@ -137,7 +139,7 @@ def _imagine_span(record: ClipRecord, fact: Mapping[str, Any], track: ObjectTrac
     count = 4 if fact["kind"] == "speed" else 3 if times[visible[-1]] - times[visible[0]] >= _MIDDLE_SECONDS else 2
     wanted = np.linspace(times[visible[0]], times[visible[-1]], count)
     named = sorted({min(visible, key=lambda index: abs(times[index] - moment)) for moment in wanted})
-    return imagine(record, named, track)
+    return imagine(record, named, track, token)
 
 
 def _wrong_labels(fact: Mapping[str, Any], design: OptionDesign, rng: np.random.Generator) -> list[str]:
@@ -171,7 +173,7 @@ def _explain_size(label: str, whole: Change) -> str:
 def _explain(fact: Mapping[str, Any], imagined: Imagined) -> tuple[str, set[str]]:
     """What follows from the places, and the numbers in it that are not measured on the masks."""
     whole = compare([imagined.sights[0], imagined.sights[-1]])[0]
-    in_picture = f"{say_shift(whole.right, 'right', 'left')} and {say_shift(whole.down, 'down', 'up')}"
+    in_picture = say_shifts(whole.right, whole.down)
     numbers = fact["numbers"]
     if fact["kind"] == "distance":
         return _explain_size(fact["label"], whole), set()
@@ -184,12 +186,11 @@ def _explain(fact: Mapping[str, Any], imagined: Imagined) -> tuple[str, set[str]
         return f"Against the scene it covers {said}.", {said}
     side = max(imagined.size)
     right, down = round(numbers["right_side"] * side), round(-numbers["up_side"] * side)
-    in_scene = (say_shift(right, "right", "left"), say_shift(down, "down", "up"))
-    behind = (say_shift(whole.right - right, "right", "left"), say_shift(whole.down - down, "down", "up"))
+    in_scene, behind = say_shifts(right, down), say_shifts(whole.right - right, whole.down - down)
     if max(abs(whole.right - right), abs(whole.down - down)) <= _STANDING_SHARE * side:
         return f"In the picture it goes {in_picture}, before a background that keeps its place.", set()
     follows = (
-        f"In the picture it goes {in_picture}. What stands still behind it goes {' and '.join(behind)} in the same "
-        f"time, so against the scene it goes {' and '.join(in_scene)}."
+        f"In the picture it goes {in_picture}. What stands still behind it goes {behind} in the same time, so against "
+        f"the scene it goes {in_scene}."
     )
-    return follows, {*in_scene, *behind}
+    return follows, {in_scene, behind}

@@ -280,9 +280,14 @@ class _RowReader:
         for name, match in columns.items():
             column, text = fields[name]
             if not is_empty(text):
-                found[OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - first] = text
+                place = OPTION_LETTERS.index(match[1].upper()) if match[1] else int(match[2]) - first
+                if place in found:
+                    both = f"{found[place][0]} and {column}"
+                    raise InputError(f"{where}: {both} both give option {OPTION_LETTERS[place]}: keep one of the two")
+                found[place] = (column, text)
                 self._note_source("options", column)
-        return strip_letters([found.get(place) for place in range(max(found, default=-1) + 1)], where)
+        texts = {place: text for place, (_, text) in found.items()}
+        return strip_letters([texts.get(place) for place in range(max(texts, default=-1) + 1)], where)
 
 
 def _as_seconds(times: Sequence[Any], where: str) -> list[float]:

@@ -2,18 +2,20 @@
 
 import difflib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...modeling.errors import InputError
 from ..clip_error import ClipError
-from ..clip_record import ClipRecord
+from ..clip_record import ClipRecord, Window
 from ..pipeline.record_json import clip_folder
 from ..pipeline.settings import WINDOW_STAGES
 from ..pipeline.stage_files import FOLDER, Fault, StageFiles, is_build_folder
+from ..pipeline.stage_tasks import read_frames
+from ..pipeline.worker_pool import Ended, Made, WorkerPool
 from ..preview.build_output import iter_clips, load_clip
-from ..sources.decoding_process import DecodingProcess
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip
@@ -86,9 +88,29 @@ def _find_video(output: Path, record: ClipRecord, source: Path | None) -> Path:
     return video
 
 
+@dataclass(frozen=True)
+class _FramesTask:
+    """Decode a window in a worker process, which the video may crash."""
+
+    video: Path
+    window: Window
+
+    def run(self, report: Callable[..., None]) -> None:
+        report("frames")
+        try:
+            report(None, read_frames(self.video, self.window))
+        except ClipError as error:
+            report(None, error)
+
+
 def _decode(video: Path, record: ClipRecord) -> "Clip":
-    try:
-        with DecodingProcess() as decoder:
-            return decoder.read_window(video, record.window)
-    except ClipError as error:
-        raise InputError(f"{video}: {error.reason}; {error.remedy}") from error
+    tasks = iter([(0, _FramesTask(video, record.window))])
+    with WorkerPool(1) as pool:
+        for event in pool.run(lambda: next(tasks, None)):
+            if isinstance(event, Made):
+                made = event.value
+            elif isinstance(event, Ended) and event.death is not None:
+                raise InputError(f"{video}: {event.death.reason}; convert it, for example with ffmpeg")
+    if isinstance(made, ClipError):
+        raise InputError(f"{video}: {made.reason}; {made.remedy}") from made
+    return made

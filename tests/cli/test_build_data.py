@@ -90,8 +90,10 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--questions", "mllm4d"], "--source world")
     fails(capsys, ["--source", bad, "--output", output, "--names", names], "must hold one object")
     fails(capsys, ["--source", bad, "--output", output, "--names", tmp_path / "no.json"], "no.json cannot be read")
+    fails(capsys, ["--source", bad, "--output", output, "--license", "CC BY 4.0"], "--license takes the Hub id")
     fails(capsys, ["--source", "world", "--output", output, "--stage", "poses"], "--stage goes with videos")
     fails(capsys, ["--source", "world", "--output", output, "--records"], "--records goes with --questions mllm4d")
+    fails(capsys, ["--source", "world", "--output", output, "--license", "mit"], "--license goes with videos")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.txt").touch()
     fails(capsys, ["--source", bad, "--output", tmp_path / "own"], "exists already")
@@ -105,10 +107,13 @@ def test_a_source_that_gives_no_row_ends_in_few_lines_that_say_where_the_list_is
     for number in range(40):
         (source / f"page{number}.mp4").write_text("<html>404</html>" * 100)
         (source / f"empty{number}.mp4").touch()
-    assert main(["build-data", "--source", str(source), "--output", str(output)]) == 2
+    assert main(["build-data", "--source", str(source), "--output", str(output), "--preview", "5"]) == 2
     told = capsys.readouterr()
     lines = (told.out + told.err).strip().splitlines()
-    assert len(lines) <= 10 and lines[-1].startswith("fourdthinker: error: no clip of")
+    assert len(lines) <= 10 and lines[-1].endswith(f"says why, and {output / 'preview' / 'index.html'} shows it")
+    page = (output / "preview" / "index.html").read_text(encoding="utf-8")
+    assert "No clip gave a row." in page and page.count("<td>empty</td>") == 40 and "page39" in page
+    assert lines[-1].startswith("fourdthinker: error: no clip of")
     assert "40 not_video, for example page0: " in told.out and "40 empty, for example" in told.out
     listed = [json.loads(line) for line in (output / "quarantine.jsonl").read_text().splitlines()]
     assert len(listed) == 80 and {line["code"] for line in listed} == {"empty", "not_video"}

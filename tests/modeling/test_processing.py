@@ -31,6 +31,18 @@ def test_qwen3_vl_counts_a_frame_and_not_the_whole_video(tiny_processor):
     assert rows % 2 == columns % 2 == 0
 
 
+def test_frames_of_rows_for_a_backbone_stay_as_they_are(tiny_processor, family):
+    pytest.importorskip("pycocotools", reason="rows of videos need the data extra")
+    from fourdthinker.dataset_builders.pipeline.settings import TOKEN_PIXELS
+    from fourdthinker.dataset_builders.questions.evidence import seen_size
+
+    processor = build_processor(tiny_processor.tokenizer) if family == "qwen2_5_vl" else tiny_processor
+    for size in ((1920, 1080), (368, 480), (256, 192)):
+        width, height = seen_size(size, TOKEN_PIXELS[family])
+        patch = TOKEN_PIXELS[family] // 2
+        assert patch_grids(processor, height, width)[0] == (height // patch, width // patch)
+
+
 @pytest.mark.parametrize("family", ["qwen3_vl"], indirect=True)
 def test_frames_below_one_token_are_enlarged_in_proportion(tiny_processor):
     video, _ = patch_grids(tiny_processor, 28, 84)  # tokens of 32 pixels a side

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from typing import Any
 
 from ...modeling.errors import InputError
@@ -14,6 +15,8 @@ _CHOICES = {
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
     "importance_sampling_level": ("token", "sequence"),
 }
+# Where launchers say how many processes there are, in accelerate's order.
+_WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def check_grpo_rules(settings: Any) -> None:
@@ -63,7 +66,7 @@ def check_sampling_rules(settings: Any) -> None:
 def check_group_rules(settings: Any) -> None:
     """See that a rollout, and a batch of evaluation, holds whole groups of completions, as TRL's GRPO needs.
 
-    Processes are counted by the environment that launchers set.
+    Processes are those of `torch.distributed` once it has begun, before that those that a launcher has started.
 
     Args:
         settings: The settings as they were given: an object with the fields of [`LatentGRPOConfig`] as attributes.
@@ -71,7 +74,7 @@ def check_group_rules(settings: Any) -> None:
     Raises:
         InputError: If a group would be cut.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _count_processes()
     batch = settings.per_device_train_batch_size * processes
     rollout = settings.generation_batch_size
     if rollout is not None and settings.steps_per_generation is not None:
@@ -96,6 +99,14 @@ def check_group_rules(settings: Any) -> None:
             f"per_device_eval_batch_size is {evaluated}, which with {processes} processes holds no whole groups of "
             f"{group} completions: make it a multiple, or set num_generations_eval"
         )
+
+
+def _count_processes() -> int:
+    distributed = sys.modules.get("torch.distributed")  # not imported for this: it takes seconds
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    sizes = (os.environ.get(name, "") for name in _WORLD_SIZES)
+    return next((int(size) for size in sizes if size.isdecimal() and int(size)), 1)
 
 
 def check_reward_rules(settings: Any) -> None:

@@ -18,6 +18,9 @@ for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
     pytest.importorskip(needed, reason="rows of videos need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
+from fourdthinker.dataset_builders.sources.windows import read_window  # noqa: E402
+from fourdthinker.dataset_builders.viewing.build_clips import open_clip  # noqa: E402
+from fourdthinker.modeling.errors import InputError  # noqa: E402
 from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS  # noqa: E402
 
 from ...made_clips import draw_masks, film_still_camera  # noqa: E402
@@ -104,6 +107,67 @@ def test_records_are_read_back(built):
     record = records["mover-000"]
     assert record.camera.kind == "still" and len(record.window.timestamps) == len(record.objects[0].masks)
     assert record.size == (256, 192) and record.resting and record.facts["camera"][0]["parts"] == [["Stay"]]
+
+
+def test_a_source_without_write_permission_is_only_read(clips, built, tmp_path):
+    source = tmp_path / "clips"
+    shutil.copytree(clips, source)
+    places = [source, *source.rglob("*")]
+    for place in places:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    before = {place: place.stat().st_mtime_ns for place in places}
+    try:
+        assert build_again(source, tmp_path / "data")
+    finally:
+        for place in places:
+            place.chmod(0o755)
+    assert {place: place.stat().st_mtime_ns for place in [source, *source.rglob("*")]} == before
+    rows = {name for name in contents(tmp_path / "data") if name.endswith(".parquet")}
+    assert rows == {name for name in contents(built) if name.endswith(".parquet")}
+
+
+def test_the_licence_is_in_records_and_card_and_costs_no_stage(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    assert "Licence: the terms of the sources apply." in (output / "README.md").read_text()
+    touched = build_again(clips, output, "--license", "cc-by-4.0")
+    assert {Path(name).name for name in touched} == {"shots.json", "rows.json"}
+    card = (output / "README.md").read_text()
+    assert "license: cc-by-4.0" in card and "Licence: cc-by-4.0." in card
+    assert {record.licence for record in load_records(output)} == {"cc-by-4.0"}
+    build_again(clips, output)
+    assert contents(output) == contents(built)
+
+
+def test_rows_for_another_backbone_are_in_its_pixels_from_the_same_records(clips, built, tmp_path):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    touched = build_again(clips, output, "--backbone", "qwen3_vl")
+    assert {Path(name).name for name in touched} == {"questions.json", "rows.json"}
+    rows = load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+    assert {picture.size for row in rows for picture in row["frames"]} == {(256, 192)}
+    assert "multiples of 32 pixels, which the processor of qwen3_vl" in (output / "README.md").read_text()
+
+
+def test_frames_of_a_clip_are_decoded_in_a_worker_as_here(clips, built):
+    clip = open_clip(built, "mover-000")
+    frames = read_window(clips / "mover.mp4", clip.record.window)
+    assert clip.frames.timestamps == frames.timestamps
+    assert [a.tobytes() for a in clip.frames.frames] == [b.tobytes() for b in frames.frames]
+    with pytest.raises(InputError, match=r"page\.mp4: .*; copy or export it again"):
+        open_clip(built, "mover-000", clips / "page.mp4")
+
+
+def test_a_clip_that_exceeds_the_time_limit_names_it_and_is_tried_again(clips, tmp_path):
+    source, output = tmp_path / "clips", tmp_path / "data"
+    source.mkdir()
+    shutil.copy(clips / "still.mp4", source)
+    command = ["build-data", "--source", str(source), "--output", str(output)]
+    assert main([*command, "--time-limit", "0.01"]) == 2
+    (line,) = [json.loads(line) for line in (output / "quarantine.jsonl").read_text().splitlines()]
+    assert (line["source"], line["stage"], line["code"]) == ("still.mp4", "shots", "timeout")
+    assert line["reason"] == "took more than 0.01 s" and "--time-limit" in line["remedy"]
+    assert main(command) == 0 and not (output / "quarantine.jsonl").read_text()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`WorkerPool`: a task that crashes, hangs or fills the memory costs itself and nothing else."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from fourdthinker.dataset_builders.pipeline.worker_pool import Ended, Made, WorkerPool
+from fourdthinker.dataset_builders.pipeline.worker_pool import MEMORY_LIMIT, Ended, Made, WorkerPool
 
 WORK = """
 import errno, os, signal, time
@@ -27,6 +28,8 @@ def run(task, report):
     report("begin")
     if task == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if task == "abort":
+        os.abort()
     if task == "leave":
         os._exit(7)
     if task == "hang":
@@ -66,7 +69,7 @@ def make_task(tmp_path, monkeypatch):
     sys.modules.pop("busy_work")
 
 
-def run(make_task, tasks, workers=2, time_limit=60.0, memory_limit=None):
+def run(make_task, tasks, workers=2, time_limit=60.0, memory_limit=MEMORY_LIMIT):
     """What was made by each task, and how each ended."""
     waiting = iter([(number, make_task(kind)) for number, kind in enumerate(tasks)])
     made, ends = {}, {}
@@ -81,13 +84,22 @@ def run(make_task, tasks, workers=2, time_limit=60.0, memory_limit=None):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_task_that_kills_its_worker_is_blamed_and_the_others_are_done(make_task, workers):
-    tasks = ["a", "crash", "b", "leave", "c", "defect", "d"]
+    tasks = ["a", "crash", "b", "leave", "c", "defect", "abort", "d"]
     made, ends = run(make_task, tasks, workers)
     assert made == {name: name for name in "abcd"}
     assert [ends[name] for name in "abcd"] == [None] * 4
     assert ends["crash"].code == ends["leave"].code == "crashed" and ends["crash"].step == "begin"
     assert "SIGSEGV" in ends["crash"].reason and "exit code 7" in ends["leave"].reason
+    assert ends["abort"].code == "crashed" and "SIGABRT" in ends["abort"].reason
     assert ends["defect"].code == "failed" and "KeyError: 'no such thing' (busy_work.py, line" in ends["defect"].reason
+
+
+def test_tasks_share_a_worker_that_lives_on(make_task):
+    tasks = iter([(number, make_task(str(number))) for number in range(3)])
+    with WorkerPool(1) as pool:
+        events = [event for event in pool.run(lambda: next(tasks, None)) if isinstance(event, Made)]
+    assert [event.value[0] for event in events] == ["0", "1", "2"]
+    assert len({event.value[1] for event in events}) == 1 and events[0].value[1] != os.getpid()
 
 
 def test_a_task_that_hangs_is_ended_after_the_time_limit(make_task):
@@ -108,6 +120,20 @@ def test_a_full_disk_is_no_fault_of_the_clip(make_task):
     with pytest.raises(OSError, match="No space left") as caught:
         run(make_task, ["disk full", "a"], workers=1)
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_an_interruption_ends_the_worker_and_what_it_does(make_task):
+    # A shell's background jobs ignore Ctrl-C, and with them the tests that run in one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    tasks = iter([(0, make_task("hang"))])
+    try:
+        with pytest.raises(KeyboardInterrupt), WorkerPool(1) as pool:
+            for _ in pool.run(lambda: next(tasks, None)):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "clip worker" not in {process.name for process in multiprocessing.active_children()}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")

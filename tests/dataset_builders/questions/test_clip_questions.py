@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from fourdthinker.dataset_builders.questions.clip_questions import (  # noqa: E4
     design_options,
     list_candidates,
 )
+from fourdthinker.dataset_builders.questions.clip_reasoning import explain_camera, say_shifts  # noqa: E402
 from fourdthinker.dataset_builders.questions.clip_rows import show_frames  # noqa: E402
-from fourdthinker.dataset_builders.questions.evidence import compare, look_at, seen_size  # noqa: E402
+from fourdthinker.dataset_builders.questions.evidence import Change, compare, look_at, seen_size  # noqa: E402
 from fourdthinker.modeling.errors import InputError  # noqa: E402
 from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS  # noqa: E402
 
@@ -50,12 +52,12 @@ def camera_fact(*parts, span=(0.0, 3.0)):
     return {"span": list(span), "parts": [list(part) for part in parts], "numbers": {"Pan Left": 20.0}}
 
 
-def ask(record, seed=0, name=None):
+def ask(record, seed=0, name=None, **shape):
     candidates = list_candidates(record.facts)
     counts: dict[str, Counter] = {}
     for candidate in candidates:
         counts.setdefault(candidate.kind, Counter())[candidate.answer] += 1
-    return ask_about_clip(record, candidates, design_options(counts), seed=seed, name=name)
+    return ask_about_clip(record, candidates, design_options(counts), seed=seed, name=name, **shape)
 
 
 def right(question):
@@ -203,10 +205,28 @@ def test_a_false_claim_is_found(true, false):
 
 
 def test_places_are_measured_in_the_pixels_that_the_model_sees():
-    assert seen_size((1920, 1080)) == (588, 336) and seen_size((64, 48)) == (56, 56) and seen_size((20, 9)) == (28, 28)
+    assert seen_size((1920, 1080), 28) == (588, 336) and seen_size((1920, 1080), 32) == (576, 320)
+    assert seen_size((64, 48), 28) == (56, 56) and seen_size((20, 9), 28) == (28, 28)
     for width, height in ((1920, 1080), (368, 480), (854, 480), (449, 449), (5, 4000)):
-        seen = seen_size((width, height))
-        assert seen[0] % 28 == seen[1] % 28 == 0 and seen[0] * seen[1] <= 256 * 28 * 28
+        for token in (28, 32):
+            seen = seen_size((width, height), token)
+            assert seen[0] % token == seen[1] % token == 0 and seen[0] * seen[1] <= 256 * 28 * 28
+
+
+def test_shifts_are_said_without_what_does_not_change():
+    assert say_shifts(-12, 1) == "12 pixels to the left and 1 pixel down"
+    assert (say_shifts(0, -3), say_shifts(2, 0), say_shifts(0, 0)) == (
+        "3 pixels up",
+        "2 pixels to the right",
+        "nowhere",
+    )
+    still = Change(right=0, down=0, growth=1.0, clockwise=0.0)
+    assert explain_camera(["Stay"], still, SIZE) == "its unchanged place shows that the camera stands still"
+    rolled = explain_camera(["Roll Clockwise"], replace(still, clockwise=-12.0), SIZE)
+    assert rolled == (
+        "its turn of 12 degrees counterclockwise about the middle of the picture "
+        "shows that the camera rolled clockwise"
+    )
 
 
 def test_growth_and_turn_are_measured():

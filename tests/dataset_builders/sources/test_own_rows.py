@@ -128,6 +128,9 @@ def test_options_counted_from_zero_keep_their_places(read):
     assert only_row(read([plain | many]))["options"] == list(many.values())
     row = read([plain | {"option_0": None, "option_1": "left", "option_2": "right"}])[0]
     assert row["options"] == [None, "left", "right"]
+    with pytest.raises(InputError, match="option_1 and A both give option A: keep one of the two"):
+        read([plain | {"option_1": "left", "A": "right", "B": "up"}])
+    assert read([plain | {"option_1": "left", "option_2": "up", "A": None}])[0]["options"] == ["left", "up"]
     with pytest.raises(InputError, match="the columns of options are option_2, option_3: number them from 0 or 1"):
         read([plain | {"option_2": "left", "option_3": "right"}])
 

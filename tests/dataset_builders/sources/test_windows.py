@@ -1,6 +1,4 @@
-"""Windows of a video: within one shot, as dense as the motion asks, few of a long video, all in a child process."""
-
-import os
+"""Windows of a video: within one shot, as dense as the motion asks, few of a long video; bad files cost themselves."""
 
 import av
 import numpy as np
@@ -9,7 +7,9 @@ from PIL import Image
 
 pytest.importorskip("scenedetect", reason="shots need the data extra")
 from fourdthinker.dataset_builders.clip_error import CLIP_ERROR_CODES, ClipError  # noqa: E402
-from fourdthinker.dataset_builders.sources.decoding_process import DecodingProcess  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.settings import BuildSettings  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.stage_tasks import ShotsTask, Video  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.worker_pool import Ended, Made, WorkerPool  # noqa: E402
 from fourdthinker.dataset_builders.sources.windows import find_windows, read_window, search_windows  # noqa: E402
 from fourdthinker.modeling.video_decoding import read_frames  # noqa: E402
 from fourdthinker.modeling.video_file import VideoError  # noqa: E402
@@ -142,19 +142,20 @@ def test_animated_images_give_windows(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def decoder():
-    with DecodingProcess() as process:
-        yield process
+def pool():
+    with WorkerPool(1) as pool:
+        yield pool
 
 
-def test_the_child_gives_what_this_process_gives(tmp_path, decoder):
-    path = film(tmp_path / "clip.mp4", [(0, 2.0, 30), (1, 1.0, 30)])
-    windows = decoder.find_windows(path, 0)
-    assert windows == find_windows(path, 0)
-    here, there = read_window(path, windows[0]), decoder.read_window(path, windows[0])
-    assert there.timestamps == here.timestamps
-    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(here.frames, there.frames, strict=True))
-    assert decoder.pid != os.getpid()
+def search_in_worker(pool, path):
+    """The code, reason and remedy of what is wrong with a video; `None` if it has windows."""
+    tasks = iter([(0, ShotsTask(Video(path, path.name, path.stem, {}), BuildSettings()))])
+    for event in pool.run(lambda: next(tasks, None)):
+        if isinstance(event, Made):
+            fault = event.value[1].fault
+        elif isinstance(event, Ended) and event.death is not None:
+            fault = event.death
+    return fault
 
 
 def bad_files(folder):
@@ -181,18 +182,17 @@ def bad_files(folder):
     }
 
 
-def test_every_fault_has_its_code(tmp_path, decoder):
+def test_every_fault_has_its_code(tmp_path, pool):
     for code, paths in bad_files(tmp_path).items():
         for path in paths:
-            with pytest.raises(ClipError) as caught:
-                decoder.find_windows(path)
-            assert caught.value.code == code, path.name
-            assert caught.value.reason and caught.value.remedy and "\n" not in str(caught.value)
-            assert str(tmp_path) not in caught.value.reason
+            fault = search_in_worker(pool, path)
+            assert fault is not None and fault.code == code, path.name
+            assert fault.reason and fault.remedy and "\n" not in fault.reason + fault.remedy
+            assert str(tmp_path) not in fault.reason
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.mpg", "a.flv", "a.gif", "a.webp"])
-def test_random_damage_costs_the_clip_alone(tmp_path, decoder, name):
+def test_random_damage_costs_the_clip_alone(tmp_path, pool, name):
     codec = {"a.avi": "mjpeg", "a.mpg": "mpeg2video"}.get(name, "libx264")
     path = tmp_path / name
     if name in ("a.gif", "a.webp"):
@@ -205,33 +205,5 @@ def test_random_damage_costs_the_clip_alone(tmp_path, decoder, name):
         for place in rng.integers(0, len(damaged), rng.integers(1, 40)):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
-        try:
-            decoder.find_windows(path)
-        except ClipError as error:
-            assert "\n" not in str(error) and error.code in CLIP_ERROR_CODES
-
-
-def test_a_time_limit_holds_for_one_clip(tmp_path):
-    path = film(tmp_path / "clip.mp4", [(0, 8.0, 10)])
-    with DecodingProcess(time_limit=60) as decoder:
-        assert decoder.find_windows(path)
-        decoder.time_limit = 0.01
-        with pytest.raises(ClipError) as caught:
-            decoder.find_windows(path)
-        assert caught.value.code == "timeout" and "--time-limit" in caught.value.remedy
-        decoder.time_limit = 60
-        assert decoder.find_windows(path)
-
-
-def test_a_clip_that_needs_too_much_memory_says_so(tmp_path):
-    path = encode(
-        tmp_path / "large.mkv",
-        count=8,
-        size=(4096, 2176),
-        codec="mjpeg",
-        pixels="yuvj420p",
-        draw=lambda _, size: np.zeros((*size[::-1], 3), np.uint8),
-    )
-    with DecodingProcess(memory_limit=48 << 20) as decoder, pytest.raises(ClipError) as caught:
-        decoder.find_windows(path)
-    assert caught.value.code == "memory"
+        fault = search_in_worker(pool, path)
+        assert fault is None or (fault.code in CLIP_ERROR_CODES and "\n" not in fault.reason)

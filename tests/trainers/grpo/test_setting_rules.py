@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from torch import distributed
 
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers.grpo.setting_rules import check_group_rules
@@ -33,6 +34,26 @@ SETTINGS = {
 def test_whole_groups_over_all_processes_and_steps_pass(monkeypatch, processes, changes):
     monkeypatch.setenv("WORLD_SIZE", processes)
     check_group_rules(SimpleNamespace(**SETTINGS | changes))
+
+
+@pytest.mark.parametrize("variable", ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"])
+def test_processes_of_mpi_are_counted_as_accelerate_does(monkeypatch, variable):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv(variable, "8")
+    check_group_rules(SimpleNamespace(**SETTINGS))
+    monkeypatch.setenv(variable, "3")
+    with pytest.raises(InputError, match="does not divide the 3 completions"):
+        check_group_rules(SimpleNamespace(**SETTINGS))
+
+
+def test_processes_of_a_running_group_win_over_the_environment(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+    try:
+        with pytest.raises(InputError, match="does not divide the 1 completions"):
+            check_group_rules(SimpleNamespace(**SETTINGS))
+    finally:
+        distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(

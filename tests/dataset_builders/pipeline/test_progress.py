@@ -1,0 +1,20 @@
+"""Progress of a build whose output is a file: few plain lines, none for a short one."""
+
+from fourdthinker.dataset_builders.pipeline.progress import Progress
+
+
+def test_each_tenth_prints_one_plain_line(capsys):
+    with Progress("videos", 40, seconds=0) as progress:
+        for done in range(41):
+            progress.reach(done)
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert lines[0] == "videos: 4 of 40 (10%)" and lines[-1] == "videos: 40 of 40 (100%)" and len(lines) == 10
+    assert "\r" not in printed.err and not printed.out
+
+
+def test_a_short_build_prints_nothing(capsys):
+    with Progress("videos", 3) as progress:
+        for done in range(4):
+            progress.reach(done)
+    assert not capsys.readouterr().err
