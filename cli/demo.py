@@ -23,7 +23,7 @@ _CLI = [sys.executable, "-m", "fourdthinker.cli"]
 _MAX_NEW_TOKENS = 176
 # 20 steps of 4DRL use 160 rows; of each task this many are rendered.
 _GRPO_QUESTIONS = 240
-_DEFAULT_SIZES = {"questions": 2400, "held_out": 400, "steps_scale": 1.0}
+_DEFAULT_SIZES = {"questions": 2400, "held_out": 320, "steps_scale": 1.0}
 _RETRAIN_SECONDS = 3600.0
 # A row of the table: what it says, which model, which latents.
 _ROWS = (

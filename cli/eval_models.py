@@ -95,8 +95,8 @@ def compare_models(runs: Mapping[str, Mapping[str, "Evaluation"]], skip_missing:
     lines = []
     for task, evaluations in runs.items():
         for first, second in combinations(evaluations, 2):
-            pair = [next(iter(evaluations[model].answers.values())) for model in (first, second)]
-            comparison = compare_runs(*pair, skip_missing)
+            one, other = (next(iter(evaluations[model].answers.values())) for model in (first, second))
+            comparison = compare_runs(one, other, skip_missing)
             evaluations[first].report.setdefault("against", {})[second] = comparison
             lines.append(f"{task}: {format_difference(comparison, first, second)}")
     return lines
