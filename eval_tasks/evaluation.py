@@ -89,7 +89,7 @@ def evaluate(
     if not len(rows):
         raise InputError("no rows to score: check the split and --limit")
     questions = question_rows(rows)
-    rule = benchmark.rule if benchmark else None
+    rule = benchmark.rule if benchmark else "answer_block"
     own, repeated = _answer(ask, rows, questions, shown, ask_again, rule)
     answers = {shown.name: own}
     asked = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]

@@ -74,6 +74,7 @@ FOURD_WORLD = Benchmark(
     cache_name=f"fourdthinker/fourd_world-{VERSION}",
     contents="Parquet rows, or unset it",
     make=_render,
+    rule="answer_block",
     has_videos=False,
     version=VERSION,
 )

@@ -203,8 +203,9 @@ class Answering:
         inputs = encode(self.processor, texts, clips, "left", images, self.max_pixels).to(self.model.device)
         videos = [video for one in conversations for video in one.videos]
         shared = share_video_features(self.model, dict(inputs), [videos.index(video) for video in videos])
-        rules = LatentRules.from_config(self.model.config)
-        sampler = None if self.sampling is None else RowSampler(self.sampling, list(part), rules)
+        sampler = None
+        if self.sampling is not None:
+            sampler = RowSampler(self.sampling, list(part), LatentRules.from_config(self.model.config))
         output = decode_greedily(self.model, shared, self.max_new_tokens, self.latent_transform, sampler=sampler)
         new = output.sequences[:, inputs["input_ids"].shape[1] :]
         return [decode_response(self.processor, ids) for ids in new]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, get_args
 
-Rule = Literal["dsr_bench", "dyn_bench", "sti_bench", "dsi_bench", "vlm4d"]
+Rule = Literal["answer_block", "dsr_bench", "dyn_bench", "sti_bench", "dsi_bench", "vlm4d"]
 RULES: tuple[str, ...] = get_args(Rule)
 
 _PLAIN_LETTER = re.compile(r"[(\[{]?([A-Za-z])[)\]}]?[.:,;。!]?")

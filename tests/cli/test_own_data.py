@@ -7,8 +7,7 @@ import logging
 import pytest
 
 from fourdthinker.cli.main import main
-from fourdthinker.dataset_builders import loading
-from fourdthinker.modeling import load_model
+from fourdthinker.modeling import load_model, video_messages
 
 TRAINING = ["max_steps=1", "use_cpu=true", "bf16=false", "report_to=none", "save_strategy='no'"]
 GRPO = ["per_device_train_batch_size=4", "num_generations=2", "max_completion_length=4", "beta=0"]
@@ -80,8 +79,10 @@ def test_grpo_learns_from_a_table(run, plain_csv, tmp_path, capsys):
 
 def test_eval_scores_own_questions_and_decodes_each_video_once(run, plain_csv, tmp_path, monkeypatch):
     decoded = []
-    read_frames = loading.read_frames
-    monkeypatch.setattr(loading, "read_frames", lambda file, **how: decoded.append(file) or read_frames(file, **how))
+    read_frames = video_messages.read_frames
+    monkeypatch.setattr(
+        video_messages, "read_frames", lambda file, **how: decoded.append(file) or read_frames(file, **how)
+    )
     assert run("eval", plain_csv) == 0
     scores = json.loads((tmp_path / "out").read_text())["tasks"][str(plain_csv)]
     assert (scores["n"], scores["chance"], list(scores["tasks"])) == (4, 0.5, ["own"])

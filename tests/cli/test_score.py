@@ -96,7 +96,7 @@ def test_answers_that_bring_their_questions_need_nothing_else(tmp_path, capsys):
         (["--limit", "0"], "--limit must be at least 1"),
         (["--picture", "scores.bmp"], "scores.bmp is no picture"),
         (["--eval-results", "nowhere"], "--eval-results nowhere is no folder"),
-        (["--dataset", "gone.jsonl"], "there is no such file or folder"),
+        (["--dataset", "gone.jsonl"], "there is no file gone.jsonl"),
         ([], "answers.jsonl, line 1 has no task, options, answer: name the questions by --task or --dataset"),
     ],
 )

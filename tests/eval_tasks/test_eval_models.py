@@ -46,10 +46,10 @@ def test_several_devices_give_the_same(evaluate, talking_model_folder, tiny_mode
     ("arguments", "words"),
     [
         (("--models", "MODEL", "MODEL"), "twice: name each model once"),
-        (("--models", "MODEL", "nowhere"), "there is no model folder nowhere"),
+        (("--models", "MODEL", "nowhere"), "nowhere is no folder here"),
         (("--models", "MODEL", "--eval-results", "MODEL"), "belongs to one model"),
         (("--model", "MODEL", "--models", "MODEL"), "not allowed with argument"),
-        ((), "one of the arguments --model --models is required"),
+        ((), "one of the arguments --model --models --masks is required"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments, words, talking_model_folder, capsys):

@@ -41,7 +41,7 @@ def test_both_readings_stand_side_by_side():
         {**row, "response": f"<answer>{row['response']}</answer>"} if number != 1 else row
         for number, row in enumerate(rows)
     ]
-    report = build_report(rows)
+    report = build_report(rows, rule="answer_block")
     assert (report["correct"], report["strict"]["correct"], report["readings_differ"]) == (2, 1, 1)
     assert "tasks" in report and "tasks" not in report["strict"]
     text = format_report(report)

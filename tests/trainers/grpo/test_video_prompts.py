@@ -53,7 +53,9 @@ def test_a_video_is_encoded_the_same_in_rollouts_in_dift_and_in_evaluation(
     assert torch.equal(batch["input_ids"][0, :length], prompts["input_ids"][0, :length])
 
     encoded = []
-    monkeypatch.setattr(evaluation, "decode_greedily", lambda model, inputs, *_: encoded.append(inputs) or STOPPED)
+    monkeypatch.setattr(
+        evaluation, "decode_greedily", lambda model, inputs, *_, **__: encoded.append(inputs) or STOPPED
+    )
     evaluation.predict(SilentModel(), tiny_processor, rows.select([0]), progress=False)
     assert_same(encoded[0], prompts, [*seen, "input_ids"])
 
