@@ -89,7 +89,7 @@ def evaluate(
     if not len(rows):
         raise InputError("no rows to score: check the split and --limit")
     questions = question_rows(rows)
-    rule = benchmark.rule if benchmark else "answer_block"
+    rule = benchmark.rule if benchmark else None
     own, repeated = _answer(ask, rows, questions, shown, ask_again, rule)
     answers = {shown.name: own}
     asked = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]
@@ -101,7 +101,7 @@ def evaluate(
         controlled, _ = _answer(ask, part, [questions[number] for number in asked], control, ask_again, rule)
         for number, row in zip(asked, controlled, strict=True):
             answers[control.name][number] = row
-    report = build_report(own, rule, skip_missing, benchmark.summaries if benchmark else None)
+    report = build_report(own, rule or "answer_block", skip_missing, benchmark.summaries if benchmark else None)
     report["input"] = {"video": shown.video, "options": shown.options, "seed": shown.seed}
     report["data"] = {"rows": len(questions), "sha256": data_hash(questions)}
     if ask_again:
