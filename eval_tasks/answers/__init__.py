@@ -32,8 +32,8 @@ def extract_answer(
     the text alone. Everything else earns nothing, so there is nothing to gain from wordy, repeated or broken answers.
 
     `"strict"` is a benchmark's own published rule, named by `rule`, with all its quirks, for numbers that compare with
-    published ones; without a rule the response must be the plain letter. `"answer_block"` is what `"reward"` reads, the
-    form that our models learn: the rule of `fourd_world` and of own rows.
+    published ones; without a rule the response must be the plain letter. `"answer_block"` is what `"reward"` reads,
+    the form that our models learn: the rule of `fourd_world` and of own rows.
 
     `"tolerant"` is what a careful reader would take the answer to be: the last answer block after the reasoning, else
     the last statement of the answer ("the answer is (B)", "B is correct", `\boxed{B}`, 答案是：B), a line that is a
