@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+Rows = TypeVar("Rows", bound="Dataset | Sequence[Mapping]")
 
 
 def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
@@ -33,7 +35,7 @@ def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
     return load_dataset(builder.name, data_files={split: list(files[split])}, split=split)
 
 
-def keep_videos_encoded(rows: "Dataset | Sequence[Mapping]") -> "Dataset | Sequence[Mapping]":
+def keep_videos_encoded(rows: Rows) -> Rows:
     """Rows as stored: reading one decodes no video. Rows that are no `datasets.Dataset` stay as they are.
 
     The frames of a row that names a video are then absent.
