@@ -46,7 +46,7 @@ def test_several_devices_give_the_same(evaluate, talking_model_folder, tiny_mode
     ("arguments", "words"),
     [
         (("--models", "MODEL", "MODEL"), "twice: name each model once"),
-        (("--models", "MODEL", "nowhere"), "there is no model folder nowhere"),
+        (("--models", "MODEL", "nowhere"), "nowhere is no folder here"),
         (("--models", "MODEL", "--eval-results", "MODEL"), "belongs to one model"),
         (("--model", "MODEL", "--models", "MODEL"), "not allowed with argument"),
         ((), "one of the arguments --model --models is required"),
