@@ -23,12 +23,12 @@ class Journal:
     nobody, and a last line that was torn is simply not an answer.
 
     Args:
-        folder (`Path`): Where the files of this model and these settings are; made at the first answer.
+        folder (`str` or `os.PathLike`): Where the files of this model and these settings are; made at the first answer.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._answers = dict(_read_answers(folder))
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        self._answers = _read_answers(self.folder)
         self._file: Path | None = None
 
     def __len__(self) -> int:
