@@ -12,6 +12,7 @@ from ..modeling.errors import InputError
 from .controls import repeat_first_frame
 from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages, row_prompt
 from .sampling import RowSampler, Sampling
+from .unanswered import cause_not_asked
 
 if TYPE_CHECKING:
     from .benchmark import Benchmark
@@ -146,7 +147,7 @@ class Answering:
                 if key not in due and not self._recall(key):
                     due[key] = decode(self.processor, messages, clips)
             except (InputError, OSError) as error:
-                logger.warning("row %s counts as missing: %s", prompt.name or index, error)
+                logger.warning("row %s was not asked: %s", prompt.name or index, cause_not_asked(error))
                 failures[index] = self.describe_failure(error)
             keys.append(key)
         self._ask(due)

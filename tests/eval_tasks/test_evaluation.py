@@ -76,6 +76,14 @@ def test_controls_tell_a_model_that_looks_from_one_that_does_not(rows):
     assert "do not show that it is worth anything" in describe_worth(guessed)
 
 
+def test_a_control_that_the_rows_do_not_allow_leaves_the_others(rows, caplog):
+    one_clip = rows.select([0, 1])
+    report = evaluate(seeing, one_clip, controls=all_controls()).report
+    assert set(report["controls"]) == {"video none", "video first", "options shuffled"}
+    assert "about one video" in report["controls_left_out"]["video shuffled"]
+    assert "video shuffled is left out" in caplog.text
+
+
 def test_intervals_know_that_questions_share_clips(rows):
     evaluation = evaluate(seeing, rows, controls=[Shown("none")])
     assert evaluation.report["videos"] == 40
