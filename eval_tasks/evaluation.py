@@ -174,6 +174,8 @@ def _pool(evaluations: Mapping[str, Evaluation], rule: str | None, skip_missing:
     report = build_report(answers[own], rule, skip_missing)
     report |= {key: first.report[key] for key in ("input", "settings") if key in first.report}
     report["data"] = {"rows": len(answers[own]), "sha256": data_hash(answers[own])}
+    if again := [one.report["ask_again"] for one in evaluations.values() if "ask_again" in one.report]:
+        report["ask_again"] = {"times": again[0]["times"], "rows": sum(one["rows"] for one in again)}
     if others:
         report["controls"] = report_controls(answers[own], {other: answers[other] for other in others}, skip_missing)
     return Evaluation(report, answers)
