@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
     )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="number format of the weights (default: the checkpoint's); only in float32 the answers do not depend on "
+        "--batch-size",
+    )
     _add_input_arguments(parser)
     parser.add_argument(
         "--device",
@@ -136,7 +142,7 @@ def _evaluate_model(
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    model, processor = load_model(name)
+    model, processor = load_model(name, **({"dtype": args.dtype} if args.dtype else {}))
     model.to(device)
     answer = partial(
         predict,
@@ -152,6 +158,7 @@ def _evaluate_model(
         rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
         rows, overlap = report_overlap(rows, task, benchmark, args)
         evaluation = _evaluate(answer, processor, rows, benchmark, args)
+        evaluation.report["settings"]["dtype"] = str(model.dtype).removeprefix("torch.")
         if overlap:
             evaluation.report["overlap"] = overlap
         yield task, evaluation

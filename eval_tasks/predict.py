@@ -43,8 +43,9 @@ def predict(
         processor: Its processor.
         rows (`Sequence[Mapping]`): Rows with `question`, `options`, and `frames` with `timestamps` (seconds), or a
             `video` file; a row with neither is asked without a video.
-        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; the answers do not depend on it. It is
-            halved where memory does not suffice.
+        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; it is halved where memory does not
+            suffice. In float32 the answers do not depend on it. In half precision rounding does, so that of two tokens
+            that are almost equally likely another one may be taken.
         max_new_tokens (`int`, *optional*, defaults to 512): Longest response, latents included.
         latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.

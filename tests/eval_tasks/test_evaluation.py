@@ -185,12 +185,13 @@ def test_the_command_writes_what_score_reads_again(talking_model_folder, world_f
     monkeypatch.setenv("FOURD_WORLD_DATA", str(world_folder))
     output, answers, picture = tmp_path / "scores.json", tmp_path / "answers.jsonl", tmp_path / "scores.png"
     arguments = ["eval", "--model", str(talking_model_folder), "--max-new-tokens", "4", "--controls"]
-    arguments += ["--output", str(output), "--answers", str(answers), "--picture", str(picture)]
+    arguments += ["--dtype", "bfloat16", "--output", str(output), "--answers", str(answers), "--picture", str(picture)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "video shuffled" in printed and "The video is worth" in printed and "frames: 4 to 6" in printed
     report = json.loads(output.read_text())["tasks"]["fourd_world"]
     assert report["settings"]["decoding"] == "greedy, at most 4 new tokens"
+    assert report["settings"]["dtype"] == "bfloat16"
     assert report["controls"].keys() == {"video none", "video first", "video shuffled", "options shuffled"}
     assert picture.stat().st_size > 5000
     names = {path.name for path in tmp_path.glob("*.jsonl")}
