@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.data_folder import find_data
 from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
 from ..eval_tasks.diagnosis.verdict import MARGIN
-from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
-from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
+from ..eval_tasks.tasks import benchmark_rows, find_benchmark
 from ..modeling.errors import InputError
-from ..modeling.records import RECORD_KINDS
-from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
-from .input_checks import check_dataset, check_model, check_seed
+from .input_checks import check_model
 from .new_folder import new_folder
+from .questions import (
+    add_question_arguments,
+    check_question_arguments,
+    first_rows,
+    longest_response,
+    own_rows,
+    valid_rows,
+)
 from .training_run import load_rows
 
 if TYPE_CHECKING:
@@ -29,20 +34,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
-    questions = parser.add_mutually_exclusive_group()
-    questions.add_argument(
-        "--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(BENCHMARKS)}"
-    )
-    questions.add_argument(
-        "--dataset",
-        metavar="PATH",
-        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
-    )
-    parser.add_argument(
-        "--image-root",
-        metavar="DIR",
-        help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
-    )
+    add_question_arguments(parser)
     parser.add_argument(
         "--controls", metavar="NAMES", help=f"comma-separated (default: all), of: {', '.join(CONTROLS)}"
     )
@@ -53,19 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="points of accuracy; smaller effects count as none (default: %(default)g)",
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (noise, whose latents are swapped)")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
-    parser.add_argument("--limit", type=int, help="ask only the first LIMIT rows of each task")
-    parser.add_argument(
-        "--max-new-tokens",
-        type=int,
-        help=f"longest response (default: the benchmark's own; {MAX_NEW_TOKENS} for own questions)",
-    )
-    parser.add_argument(
-        "--on-bad-row",
-        choices=ON_BAD_ROW,
-        default="stop",
-        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
-    )
     parser.add_argument("--device", help="where to run (default: the first GPU if there is one, else cpu)")
     parser.add_argument(
         "--output",
@@ -77,19 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Answer the tasks' rows under every control, print tables, and write JSON, answers and page to `--output`."""
     controls = choose_controls(args.controls)
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    tasks = check_question_arguments(args)
     if not 0 < args.margin < 100:
         raise InputError(f"--margin must be between 0 and 100 points, got {args.margin:g}")
-    check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
-    check_seed(args.seed)
     output = new_folder(args.output) if args.output else None
-    tasks = [] if args.dataset else expand_tasks(args.tasks)
-    if args.dataset:
-        check_dataset(args.dataset, "grpo", "test")
     check_model(args.model)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
-    own = {args.dataset: _own_rows(args)} if args.dataset else {}
+    own = {}
+    if args.dataset:
+        own[args.dataset] = valid_rows(_add_imagery(own_rows(args), Path(args.dataset)), args)
 
     from ..eval_tasks.diagnosis.diagnosis import diagnose
     from ..eval_tasks.diagnosis.tables import format_diagnosis
@@ -105,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     for task in own or tasks:
         benchmark = None if own else find_benchmark(task)
         rows = _benchmark_rows(benchmark, args) if benchmark else own[task]
-        length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
+        length = longest_response(args, benchmark)
         settings = (controls, args.batch_size, length, args.margin / 100, args.seed)
         diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
@@ -119,24 +94,9 @@ def progress(args: argparse.Namespace) -> str:
     return "finished answers under controls are kept"
 
 
-def _own_rows(args: argparse.Namespace) -> "Dataset":
-    rows = load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row)
-    return _prepare(rows, Path(args.dataset), args)
-
-
 def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
-    rows = benchmark_rows(benchmark)
-    return _limit(rows, args) if benchmark.has_videos else _prepare(rows, find_data(benchmark), args)
-
-
-def _prepare(rows: "Dataset", folder: Path, args: argparse.Namespace) -> "Dataset":
-    from ..trainers.common.row_validation import validate_rows
-
-    return validate_rows(_add_imagery(_limit(rows, args), folder), "eval", args.on_bad_row)
-
-
-def _limit(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
-    return rows.select(range(min(args.limit or len(rows), len(rows))))
+    rows = first_rows(benchmark_rows(benchmark), args)
+    return rows if benchmark.has_videos else valid_rows(_add_imagery(rows, find_data(benchmark)), args)
 
 
 def _add_imagery(rows: "Dataset", folder: Path) -> "Dataset":

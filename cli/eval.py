@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING
 
 from ..eval_tasks.controls import OPTION_ORDERS, VIDEO_CONTROLS
 from ..eval_tasks.latents import LATENTS, latent_transform
-from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes, predict
-from ..eval_tasks.tasks import BENCHMARKS, benchmark_rows, expand_tasks, find_benchmark
+from ..eval_tasks.predict import predict
+from ..eval_tasks.tasks import benchmark_rows, expand_tasks, find_benchmark
 from ..modeling.atomic import atomic_path, check_writable
 from ..modeling.errors import InputError
-from ..modeling.records import RECORD_KINDS
-from ..modeling.row_rules import ON_BAD_ROW
 from .device import choose_device
 from .eval_masks import add_masks_argument, score_masks
 from .eval_models import check_models, choose_devices, compare_models, run_models
 from .eval_overlap import add_overlap_arguments, check_overlap_arguments, report_overlap
-from .input_checks import check_dataset, check_model, check_seed
+from .input_checks import check_model
+from .questions import (
+    add_question_arguments,
+    check_question_arguments,
+    first_rows,
+    longest_response,
+    own_rows,
+    valid_rows,
+)
 from .report_arguments import add_report_arguments, check_report_arguments, write_reports
-from .training_run import load_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,36 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="several, which are compared in pairs; one on each GPU if there are any",
     )
     add_masks_argument(models)
-    questions = parser.add_mutually_exclusive_group()
-    known = ", ".join(BENCHMARKS)
-    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
-    questions.add_argument(
-        "--dataset",
-        metavar="PATH",
-        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
-    )
-    parser.add_argument(
-        "--image-root",
-        metavar="DIR",
-        help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
-    )
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
-    parser.add_argument("--limit", type=int, help="score only the first LIMIT rows of each task")
-    parser.add_argument(
-        "--max-new-tokens",
-        type=int,
-        help=f"longest response (default: the benchmark's own; {MAX_NEW_TOKENS} for own questions)",
-    )
+    add_question_arguments(parser)
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
     )
-    _add_input_arguments(parser)
     parser.add_argument(
-        "--on-bad-row",
-        choices=ON_BAD_ROW,
-        default="stop",
-        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="number format of the weights (default: the checkpoint's); only in float32 the answers do not depend on "
+        "--batch-size",
     )
+    _add_input_arguments(parser)
     parser.add_argument(
         "--device",
         help="where to run (default: the first GPU if there is one, else cpu); with --models several, comma-separated",
@@ -123,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
         return
     tasks = _check(args)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
-    own = {args.dataset: _own_rows(args)} if args.dataset else {}
+    own = {args.dataset: valid_rows(own_rows(args), args)} if args.dataset else {}
 
     from ..eval_tasks.evaluation import pool_groups
     from ..eval_tasks.report.table import format_report
@@ -156,7 +142,7 @@ def _evaluate_model(
     from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    model, processor = load_model(name)
+    model, processor = load_model(name, **({"dtype": args.dtype} if args.dtype else {}))
     model.to(device)
     answer = partial(
         predict,
@@ -172,6 +158,7 @@ def _evaluate_model(
         rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
         rows, overlap = report_overlap(rows, task, benchmark, args)
         evaluation = _evaluate(answer, processor, rows, benchmark, args)
+        evaluation.report["settings"]["dtype"] = str(model.dtype).removeprefix("torch.")
         if overlap:
             evaluation.report["overlap"] = overlap
         yield task, evaluation
@@ -179,21 +166,15 @@ def _evaluate_model(
 
 def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
     """Check the arguments before anything is loaded; the benchmarks by name."""
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    tasks = {task: find_benchmark(task) for task in check_question_arguments(args)}
     if args.ask_again < 0:
         raise InputError(f"--ask-again must be 0 or more, got {args.ask_again}")
     if args.controls and (args.video, args.options) != ("own", "own"):
         raise InputError("--controls runs every --video and --options itself: leave these out")
-    check_seed(args.seed)
-    check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
     check_report_arguments(args)
     check_overlap_arguments(args)
     if args.answers:
         check_writable(args.answers)
-    tasks = {} if args.dataset else {task: find_benchmark(task) for task in expand_tasks(args.tasks)}
-    if args.dataset:
-        check_dataset(args.dataset, "grpo", "test")
     for model in args.models or [args.model]:
         check_model(model)
     if args.models:
@@ -212,7 +193,7 @@ def _evaluate(
 ) -> "Evaluation":
     from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
 
-    length = args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
+    length = longest_response(args, benchmark)
     ask = partial(answer, benchmark=benchmark, max_new_tokens=length)
     shown = Shown(args.video, args.options, args.seed)
     controls = all_controls(args.seed) if args.controls else []
@@ -225,23 +206,9 @@ def _evaluate(
     return evaluation
 
 
-def _own_rows(args: argparse.Namespace) -> "Dataset":
-    return _checked(load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row), args)
-
-
 def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
-    rows = benchmark_rows(benchmark, need_videos=args.video != "none")
-    return _limited(rows, args) if benchmark.has_videos else _checked(rows, args)
-
-
-def _limited(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
-    return rows.select(range(min(args.limit or len(rows), len(rows))))
-
-
-def _checked(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
-    from ..trainers.common.row_validation import validate_rows
-
-    return validate_rows(_limited(rows, args), "eval", args.on_bad_row)
+    rows = first_rows(benchmark_rows(benchmark, need_videos=args.video != "none"), args)
+    return rows if benchmark.has_videos else valid_rows(rows, args)
 
 
 def _head(args: argparse.Namespace, reports: Mapping[str, Mapping[str, dict]]) -> Mapping[str, object]:

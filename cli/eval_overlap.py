@@ -47,14 +47,19 @@ def report_overlap(
         return rows, None
     from dataclasses import asdict
 
+    from ..eval_tasks.benchmark import FramePolicy
     from ..eval_tasks.overlap import clean_rows, find_overlap, format_overlap
     from ..eval_tasks.videos import has_video, read_row_clip
-    from ..modeling.processing import row_clip
+    from ..modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, row_clip
+
+    sampling = FramePolicy(fps=FRAMES_PER_SECOND, max_frames=MAX_FRAMES)
 
     def row_frames(row: Mapping[str, Any]) -> "list[Image.Image] | None":
         try:
             if benchmark is not None and benchmark.has_videos:
-                return read_row_clip(row, benchmark.frames).frames if has_video(row) else None
+                # Sampled as training rows are, whatever the benchmark shows: of a copy these are the same frames.
+                whole = {**row, "hidden_tail": None}
+                return read_row_clip(whole, sampling).frames if has_video(row) else None
             return row_clip(row).frames if row["frames"] else None
         except InputError:  # an unreadable video is counted when its question is asked
             return None

@@ -168,7 +168,7 @@ def choose_partners(
         if len(names) == 1:
             raise InputError(
                 f"all questions of {task} are about one video, so none can be shown another one's: "
-                "raise --limit, or leave --video shuffled out"
+                "raise --limit, or choose another control of the video"
             )
         draw = random.Random(f"video {seed} {identity}")
         # One of the others: the place of the own video is skipped.

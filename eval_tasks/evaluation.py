@@ -1,5 +1,6 @@
 """Ask a model the questions of one benchmark: as they are, under controls of the input, and again where it must be."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from .unanswered import reason_not_asked
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 # Rows to responses; keyword arguments are further settings of `predict`.
 Ask = Callable[..., list[str | None]]
@@ -78,7 +81,8 @@ def evaluate(
         benchmark (`Benchmark`, *optional*): Whose rows they are.
         shown ([`Shown`], *optional*): What is shown of each question.
         controls (`Sequence[Shown]`, *optional*): Controls that run beside it, on the rows whose video could be shown.
-            On the others they count as not asked too, so that they compare in pairs.
+            On the others they count as not asked too, so that they compare in pairs. One that the rows do not allow is
+            left out with a warning, and named under `controls_left_out`.
         ask_again (`int`, *optional*, defaults to 0): How many times a row is asked again whose response names no
             option, by sampling, until one does (DSI-Bench's habit).
         skip_missing (`bool`, *optional*, defaults to `False`): As for `score`.
@@ -95,9 +99,11 @@ def evaluate(
     asked = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]
     if controls and not asked:
         raise InputError("--controls: none of the videos could be shown, so there is nothing to compare")
+    part = rows.select(asked)
+    left_out = _impossible(controls, part)
+    controls = [control for control in controls if control.name not in left_out]
     for control in controls:
         answers[control.name] = list(own)
-        part = rows.select(asked)
         controlled, _ = _answer(ask, part, [questions[number] for number in asked], control, ask_again, rule)
         for number, row in zip(asked, controlled, strict=True):
             answers[control.name][number] = row
@@ -109,7 +115,21 @@ def evaluate(
     if controls:
         others = {control.name: answers[control.name] for control in controls}
         report["controls"] = report_controls(own, others, skip_missing)
+    if left_out:
+        report["controls_left_out"] = left_out
     return Evaluation(report, answers)
+
+
+def _impossible(controls: Sequence[Shown], rows: "Dataset") -> dict[str, str]:
+    """The controls that these rows do not allow, with the reason: the others are worth hours of answers."""
+    reasons = {}
+    for control in controls:
+        try:
+            ControlledRows(rows, control.video, control.options, control.seed)
+        except InputError as error:
+            reasons[control.name] = str(error)
+            logger.warning("--controls: %s is left out: %s", control.name, error)
+    return reasons
 
 
 def pool_groups(
@@ -148,11 +168,14 @@ def _pool(evaluations: Mapping[str, Evaluation], rule: str | None, skip_missing:
             for row in evaluation.answers[shown]
         ]
         for shown in first.answers
+        if all(shown in evaluation.answers for evaluation in evaluations.values())
     }
     own, *others = answers
     report = build_report(answers[own], rule, skip_missing)
     report |= {key: first.report[key] for key in ("input", "settings") if key in first.report}
     report["data"] = {"rows": len(answers[own]), "sha256": data_hash(answers[own])}
+    if again := [one.report["ask_again"] for one in evaluations.values() if "ask_again" in one.report]:
+        report["ask_again"] = {"times": again[0]["times"], "rows": sum(one["rows"] for one in again)}
     if others:
         report["controls"] = report_controls(answers[own], {other: answers[other] for other in others}, skip_missing)
     return Evaluation(report, answers)

@@ -12,6 +12,7 @@ from ..modeling.errors import InputError
 from .controls import repeat_first_frame
 from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages, row_prompt
 from .sampling import RowSampler, Sampling
+from .unanswered import cause_not_asked
 
 if TYPE_CHECKING:
     from .benchmark import Benchmark
@@ -42,8 +43,9 @@ def predict(
         processor: Its processor.
         rows (`Sequence[Mapping]`): Rows with `question`, `options`, and `frames` with `timestamps` (seconds), or a
             `video` file; a row with neither is asked without a video.
-        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; the answers do not depend on it. It is
-            halved where memory does not suffice.
+        batch_size (`int`, *optional*, defaults to 32): Rows decoded at once; it is halved where memory does not
+            suffice. In float32 the answers do not depend on it. In half precision rounding does, so that of two tokens
+            that are almost equally likely another one may be taken.
         max_new_tokens (`int`, *optional*, defaults to 512): Longest response, latents included.
         latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
@@ -146,7 +148,7 @@ class Answering:
                 if key not in due and not self._recall(key):
                     due[key] = decode(self.processor, messages, clips)
             except (InputError, OSError) as error:
-                logger.warning("row %s counts as missing: %s", prompt.name or index, error)
+                logger.warning("row %s was not asked: %s", prompt.name or index, cause_not_asked(error))
                 failures[index] = self.describe_failure(error)
             keys.append(key)
         self._ask(due)

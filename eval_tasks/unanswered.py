@@ -34,3 +34,10 @@ def response_for(error: Exception) -> str:
             return MISSING_VIDEO
         cause = cause.__cause__
     return UNREADABLE_VIDEO
+
+
+def cause_not_asked(error: Exception) -> str:
+    """Why a question could not be put to the model, for a message; an error of the system as `FILE: what is wrong`."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -83,7 +83,8 @@ def _repetition_fault(options: Sequence[str]) -> str | None:
 
 def comparable_text(text: str) -> str:
     """The text without what does not tell options apart: case, spacing, width and a closing full stop."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".。").rstrip()
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(plain.casefold().split()).rstrip(".。").rstrip()
 
 
 def offered_letters(options: Sequence[str] | None) -> str:

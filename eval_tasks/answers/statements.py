@@ -55,7 +55,10 @@ _AFTER_LETTER = re.compile(
     r"\s{1,4}(?:because|since|as|for|given|based|which|and|but|with|due|is|was|or|the)\b"
 )
 # A single letter before a stop ends no sentence (`B. right`), nor do several stops.
-_SENTENCE_END = re.compile(r"(?:[!?。！？]+|(?<!\.)\.)(?<!\b[A-J]\.)(?:\s|\Z)|\n")
+# It opens with one class of characters, by which a search skips all others at once.
+_SENTENCE_END = re.compile(
+    r"[.!?。！？\n](?:(?<=\n)|(?<=[!?。！？])[!?。！？]*(?:\s|\Z)|(?<!\.\.)(?<!\b[A-J]\.)(?<=\.)(?:\s|\Z))"
+)
 _WORD = re.compile(r"[^\W_]")
 _PREDICATE = re.compile(
     r"\b(?:is|was|as|(?:(?:would|should|must|will|could|has to)\s+)?be|seems|appears)\s+(?:to be\s+)?"

@@ -59,7 +59,7 @@ def answer_controls(
         rows (`Sequence[Mapping]`): Rows with `id`, `task`, `question`, `options`, and `frames` with `timestamps`, or a
             `video` file; for the oracle `imagery`, and `imagery_masks` if the model pools regions.
         controls (`Sequence[str]`): Names of [`CONTROLS`].
-        batch_size (`int`): Rows decoded at once; the answers do not depend on it.
+        batch_size (`int`): Rows decoded at once, as in `predict`.
         max_new_tokens (`int`): Longest response, the model's own latents included.
         seed (`int`, *optional*, defaults to 0): Of the noise, and of whose latents a row gets.
         progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...modeling.errors import InputError
 from ..controls import hide_video, video_key
 from ..conversations import Conversation, decode, digest, digest_messages, row_prompt
+from ..unanswered import cause_not_asked
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ class Encoder:
                 conversations.append(decode(self._processor, messages, clips))
                 self.digests[index] = digest([digest_messages(messages), _digest_imagery(row), self._max_pixels])
             except (InputError, OSError) as error:
-                logger.warning("row %d counts as missing: %s", index, error)
+                logger.warning("row %d was not asked: %s", index, cause_not_asked(error))
                 continue
             rows.append(row)
             decoded.append(index)

@@ -37,8 +37,9 @@ class FourDThinker(lmms):
 
     Args:
         pretrained (`str`): Folder of a saved model, or its name on the Hub.
-        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; the answers do not
-            depend on it. `"auto"` is `max_batch_size`, or 32. It is halved where memory does not suffice.
+        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; with `dtype=float32`
+            the answers do not depend on it, in half precision up to rounding. `"auto"` is `max_batch_size`, or 32. It
+            is halved where memory does not suffice.
         device (`str`, *optional*): Where to run; a GPU for each process if there are any, else the CPU.
         max_batch_size (`int`, *optional*): For `"auto"`.
         peft (`str`, *optional*): An adapter that is merged into the model.

@@ -11,6 +11,7 @@ from ...modeling.errors import InputError
 from ..controls import video_key
 from ..scores import judge, row_video, score
 from ..statistics import difference_interval, mcnemar_p, shares_videos
+from ..unanswered import reason_not_asked
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -112,14 +113,19 @@ def report_controls(
     Args:
         own (`Sequence[Mapping]`): The rows with their responses to the own input.
         controls (`Mapping[str, Sequence[Mapping]]`): For each control, such as `"video none"`, the rows as they were
-            shown with their responses.
+            shown with their responses. A question that could not be asked with its own input counts as not asked under
+            the controls too, so that all of them are about the same questions.
         skip_missing (`bool`, *optional*, defaults to `False`): As for `score`.
 
     Returns:
         `dict[str, dict]`: For each control `n`, `accuracy`, `interval`, `parse_failures` and `tasks` (accuracies), and
         `own_minus_control`, what `compare_runs` returns.
     """
-    return {name: _report_control(own, rows, skip_missing) for name, rows in controls.items()}
+    not_asked = {row["id"]: row for row in own if reason_not_asked(row["response"])}
+    return {
+        name: _report_control(own, [not_asked.get(row["id"], row) for row in rows], skip_missing)
+        for name, rows in controls.items()
+    }
 
 
 def _report_control(own: Sequence[Mapping], rows: Sequence[Mapping], skip_missing: bool) -> dict:

@@ -3,11 +3,15 @@
 import argparse
 import json
 
+import av
+import pyarrow
+import pyarrow.parquet
 import pytest
 from datasets import Dataset
 from PIL import Image
 
 from fourdthinker.cli.eval_overlap import check_overlap_arguments, report_overlap
+from fourdthinker.eval_tasks.tasks import benchmark_rows, find_benchmark
 from fourdthinker.modeling.errors import InputError
 
 from ..eval_tasks.test_overlap import make_clip
@@ -32,6 +36,15 @@ def question(name: str, frames: list) -> dict:
     }
 
 
+def write_video(path, frames) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = *frames[0].size, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
 def arguments(**values) -> argparse.Namespace:
     return argparse.Namespace(**{"check_overlap": None, "drop_overlap": False, **values})
 
@@ -49,6 +62,23 @@ def test_overlapping_rows_are_named_and_dropped(tmp_path, capsys):
         ("leaked", "train 2", "video")
     ]
     assert "1 of 2 rows overlap" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["dsr_bench", "dsr_bench_last_second_hidden"])
+def test_a_training_video_is_found_in_a_benchmark_that_samples_it_otherwise(tmp_path, monkeypatch, name):
+    """Training rows have one frame a second; DSR-Bench shows 32 of the whole video, or without its last second."""
+    folder = tmp_path / "dsr"
+    (folder / "videos").mkdir(parents=True)
+    row = {"question": "Which way?", "options": ["up", "down"], "answer": "A", "type": "abs_dir_pred"}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{**row, "videoID": "a"}]), folder / "benchmark.parquet")
+    write_video(folder / "videos/a.mp4", [frame for seed in range(4) for frame in make_clip(seed, 4)])
+    monkeypatch.setenv("DSR_BENCH_ROOT", str(folder))
+    training = tmp_path / "training.jsonl"
+    own = {"id": "t", "task": "x", "question": "What colour has the car?", "options": ["red", "blue"], "answer": "A"}
+    training.write_text(json.dumps({**own, "video": str(folder / "videos/a.mp4")}) + "\n", encoding="utf-8")
+    benchmark = find_benchmark(name)
+    _, overlap = report_overlap(benchmark_rows(benchmark), name, benchmark, arguments(check_overlap=str(training)))
+    assert [(entry["row"], entry["kind"]) for entry in overlap["overlapping"]] == [("dsr_bench-0", "video")]
 
 
 def test_rows_stay_where_nothing_is_asked_for(tmp_path):

@@ -269,3 +269,9 @@ def test_constant_policies_earn_no_more_than_chance():
         "<answer>A</answer><answer>B</answer><answer>C</answer><answer>D</answer>": 0,
     }.items():
         assert sum(extract_answer(response, OPTIONS, "reward") == key for key in keys) <= most
+
+
+@pytest.mark.parametrize("options", [["moving", "moving to the left"], ["left", "to the left"]])
+def test_a_text_that_holds_another_one_is_that_text_alone(options):
+    assert extract_answer("Look at the car. It is moving to the left.", options) == "B"
+    assert extract_answer("Look at the car. It is moving.", ["moving", "moving to the left"]) == "A"

@@ -76,6 +76,14 @@ def test_controls_tell_a_model_that_looks_from_one_that_does_not(rows):
     assert "do not show that it is worth anything" in describe_worth(guessed)
 
 
+def test_a_control_that_the_rows_do_not_allow_leaves_the_others(rows, caplog):
+    one_clip = rows.select([0, 1])
+    report = evaluate(seeing, one_clip, controls=all_controls()).report
+    assert set(report["controls"]) == {"video none", "video first", "options shuffled"}
+    assert "about one video" in report["controls_left_out"]["video shuffled"]
+    assert "video shuffled is left out" in caplog.text
+
+
 def test_intervals_know_that_questions_share_clips(rows):
     evaluation = evaluate(seeing, rows, controls=[Shown("none")])
     assert evaluation.report["videos"] == 40
@@ -177,12 +185,13 @@ def test_the_command_writes_what_score_reads_again(talking_model_folder, world_f
     monkeypatch.setenv("FOURD_WORLD_DATA", str(world_folder))
     output, answers, picture = tmp_path / "scores.json", tmp_path / "answers.jsonl", tmp_path / "scores.png"
     arguments = ["eval", "--model", str(talking_model_folder), "--max-new-tokens", "4", "--controls"]
-    arguments += ["--output", str(output), "--answers", str(answers), "--picture", str(picture)]
+    arguments += ["--dtype", "bfloat16", "--output", str(output), "--answers", str(answers), "--picture", str(picture)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "video shuffled" in printed and "The video is worth" in printed and "frames: 4 to 6" in printed
     report = json.loads(output.read_text())["tasks"]["fourd_world"]
     assert report["settings"]["decoding"] == "greedy, at most 4 new tokens"
+    assert report["settings"]["dtype"] == "bfloat16"
     assert report["controls"].keys() == {"video none", "video first", "video shuffled", "options shuffled"}
     assert picture.stat().st_size > 5000
     names = {path.name for path in tmp_path.glob("*.jsonl")}

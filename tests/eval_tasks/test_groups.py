@@ -45,3 +45,13 @@ def test_controls_of_a_group_are_paired_over_all_of_its_questions():
     }
     worth = pool_groups(runs)["vlm4d"]["first"].report["controls"]["video none"]["own_minus_control"]
     assert (worth["n"], worth["difference"]) == (4, pytest.approx(3 / 4))
+
+
+def test_rows_asked_again_are_marked_in_the_group_too():
+    runs = {
+        "vlm4d_real": {"m": evaluation("exocentric", "AAB")},
+        "vlm4d_synthetic": {"m": evaluation("directional", "A")},
+    }
+    for number, run in enumerate(runs.values(), start=1):
+        run["m"].report["ask_again"] = {"times": 3, "rows": number}
+    assert pool_groups(runs)["vlm4d"]["m"].report["ask_again"] == {"times": 3, "rows": 3}

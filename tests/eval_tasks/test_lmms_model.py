@@ -168,7 +168,7 @@ def test_a_video_that_cannot_be_shown_is_counted_and_the_others_are_answered(mod
     paths = [str(tmp_path / "nowhere.mp4"), str(broken), clip]
     got = answer(model, [[user({"type": "video", "url": path}, text("Which way?"))] for path in paths])
     assert got[:2] == [MISSING_VIDEO, UNREADABLE_VIDEO] and got[2] not in (MISSING_VIDEO, UNREADABLE_VIDEO, "")
-    assert "row made 0 counts as missing" in caplog.text and "nowhere.mp4" in caplog.text
+    assert "row made 0 was not asked" in caplog.text and "nowhere.mp4" in caplog.text
 
 
 def test_controls_of_the_video(talking_model_folder, clip, make_video, tmp_path):

@@ -163,6 +163,14 @@ def test_pictures_are_drawn(tmp_path, reports, suffix):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_question_that_was_not_asked_does_not_count_for_the_blind_run_either():
+    row = {"task": "t", "options": ["left", "right"], "answer": "A"}
+    own = [{**row, "id": "asked", "response": "A"}, {**row, "id": "gone", "response": None}]
+    blind = [{**row, "id": "gone", "response": "A"}, {**row, "id": "asked", "response": "B"}]
+    control = report_controls(own, {"video none": blind})["video none"]
+    assert (control["accuracy"], control["missing"], control["own_minus_control"]["only_second"]) == (0.0, 1, 0)
+
+
 def test_a_picture_shows_bars_chance_and_the_blind_model(tmp_path, reports):
     path = tmp_path / "scores.svg"
     draw_reports(path, reports)

@@ -1,0 +1,86 @@
+"""Which questions `eval` and `diagnose` ask: their arguments, the checks of these, and the rows."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
+from ..eval_tasks.tasks import BENCHMARKS, expand_tasks
+from ..modeling.errors import InputError
+from ..modeling.records import RECORD_KINDS
+from ..modeling.row_rules import ON_BAD_ROW
+from .input_checks import check_dataset, check_seed
+from .training_run import load_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..eval_tasks.benchmark import Benchmark
+
+
+def add_question_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--tasks` or `--dataset`, and how their rows are asked."""
+    questions = parser.add_mutually_exclusive_group()
+    questions.add_argument(
+        "--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(BENCHMARKS)}"
+    )
+    questions.add_argument(
+        "--dataset",
+        metavar="PATH",
+        help=f"questions of your own instead: a {RECORD_KINDS} file, or a folder made by build-data",
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
+    )
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
+    parser.add_argument("--limit", type=int, help="ask only the first LIMIT rows of each task")
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        help=f"longest response (default: the benchmark's own; {MAX_NEW_TOKENS} for own questions)",
+    )
+    parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        default="stop",
+        help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
+    )
+
+
+def check_question_arguments(args: argparse.Namespace) -> list[str]:
+    """Check these arguments and `--seed` before anything is loaded.
+
+    Returns:
+        `list[str]`: The names of the benchmarks; none for `--dataset`.
+    """
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    check_seed(args.seed)
+    check_sizes(args.batch_size, MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens)
+    if args.dataset:
+        check_dataset(args.dataset, "grpo", "test")
+        return []
+    return expand_tasks(args.tasks)
+
+
+def longest_response(args: argparse.Namespace, benchmark: "Benchmark | None") -> int:
+    """The tokens that a response may have."""
+    return args.max_new_tokens or (benchmark.max_new_tokens if benchmark else MAX_NEW_TOKENS)
+
+
+def own_rows(args: argparse.Namespace) -> "Dataset":
+    """The first rows of `--dataset`."""
+    return first_rows(load_rows(args.dataset, "grpo", "test", args.image_root, args.on_bad_row), args)
+
+
+def first_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    """As many rows as `--limit` says."""
+    return rows.select(range(min(args.limit or len(rows), len(rows))))
+
+
+def valid_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
+    """The rows that can be asked and scored; others stop the command or are skipped, as `--on-bad-row` says."""
+    from ..trainers.common.row_validation import validate_rows
+
+    return validate_rows(rows, "eval", args.on_bad_row)
