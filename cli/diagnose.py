@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
     questions = parser.add_mutually_exclusive_group()
     questions.add_argument(
-        "--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(BENCHMARKS)}"
+        "--tasks",
+        default="fourd_world",
+        help=f"names, comma-separated (default: fourd_world), of: {', '.join(BENCHMARKS)}",
     )
     questions.add_argument(
         "--dataset",

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_masks_argument(models)
     questions = parser.add_mutually_exclusive_group()
     known = ", ".join(BENCHMARKS)
-    questions.add_argument("--tasks", default="fourd_world", help=f"names, comma-separated, of: {known}")
+    questions.add_argument(
+        "--tasks", default="fourd_world", help=f"names, comma-separated (default: fourd_world), of: {known}"
+    )
     questions.add_argument(
         "--dataset",
         metavar="PATH",
