@@ -125,4 +125,4 @@ def _range(low: float, high: float) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # The sum makes a plain zero of a negative one.
