@@ -146,9 +146,7 @@ def check_model(name: str, remedy: str = "give one that `fourdthinker init` or t
     path = Path(name)
     if path.is_dir():
         if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
-            raise InputError(
-                f"{name} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
-            )
+            raise InputError(f"{name} has no config.json, so it is no model: {remedy}")
         return
     if path.exists() or not may_be_hub_name(name):
         raise InputError(f"there is no model folder {name}: {remedy}")

@@ -207,7 +207,7 @@ def _config_fields(path: str | os.PathLike, hub: dict) -> dict:
         raise InputError(f"there is no model folder {path}: give one that `fourdthinker init` or training has written")
     if local.is_dir() and not (local / "config.json").is_file():
         raise InputError(
-            f"{path} has no config.json, so it is no checkpoint: make one with `fourdthinker init --backbone PATH`"
+            f"{path} has no config.json, so it is no model: give one that `fourdthinker init` or training has written"
         )
     try:
         fields, _ = PreTrainedConfig.get_config_dict(path, **hub)

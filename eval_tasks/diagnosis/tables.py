@@ -50,8 +50,10 @@ def control_table(diagnosis: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def describe_columns(diagnosis: Mapping[str, Any]) -> str:
     """What the columns of the table of controls hold."""
     power, level = percent(diagnosis["power"], 0), f"{diagnosis['level']:.2g}"
+    missing = diagnosis["missing"]
+    left_out = f"; {missing} more have no video that can be decoded" if missing else ""
     return (
-        f"{diagnosis['n']} questions; {diagnosis['missing']} more have no video that can be decoded. Changes are in "
+        f"{diagnosis['n']} questions{left_out}. Changes are in "
         f"points of accuracy. Could show: the smallest true change that these questions find with a probability of "
         f"{power}, at the level of {level} that the correction leaves. Changed: answers that name another option."
     )

@@ -30,6 +30,10 @@ def run(right: int, wrong: int, unread: int = 0, task: str = "camera") -> list[d
     return [make_row(number, response, task) for number, response in enumerate(responses)]
 
 
+def test_readings_that_agree_differ_by_a_plain_zero():
+    assert "; +0.0 points" in format_report(build_report([make_row(0, "<answer>B</answer>"), make_row(1, "no idea")]))
+
+
 def test_both_readings_stand_side_by_side():
     rows = [
         make_row(0, "A"),
