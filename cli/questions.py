@@ -21,7 +21,9 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
     """`--tasks` or `--dataset`, and how their rows are asked."""
     questions = parser.add_mutually_exclusive_group()
     questions.add_argument(
-        "--tasks", default="fourd_world", help=f"names, comma-separated, of: {', '.join(BENCHMARKS)}"
+        "--tasks",
+        default="fourd_world",
+        help=f"names, comma-separated (default: %(default)s), of: {', '.join(BENCHMARKS)}",
     )
     questions.add_argument(
         "--dataset",

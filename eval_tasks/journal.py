@@ -23,7 +23,7 @@ class Journal:
     nobody, and a last line that was torn is simply not an answer.
 
     Args:
-        folder (`str` or `os.PathLike`): Where the files of this model and these settings are; made at the first answer.
+        folder (`str` or `os.PathLike`): Where the files of this model and these settings are; made when first needed.
     """
 
     def __init__(self, folder: str | os.PathLike):
