@@ -97,6 +97,7 @@ def through_lmms_eval(model_folder: str, batch_size: int, limit: int) -> Callabl
 
 def measure(args: argparse.Namespace, folder: Path) -> None:
     """Print the table."""
+    (folder / "world").mkdir()
     build_world(folder / "world", clips={"test": args.rows // 2}, configurations=("grpo",))
     os.environ[fourd_world.DATA_VARIABLE] = str(folder / "world")
     rows = fourd_world.read_rows(folder / "world")
