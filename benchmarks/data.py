@@ -114,7 +114,7 @@ def make_video(path: Path, kind: str, seed: int, size: tuple[int, int], seconds:
 
 
 def make_videos(folder: Path, count: int, size: tuple[int, int], seconds: float) -> Path:
-    """Write so many videos, the kinds by turns."""
+    """Write `count` videos, cycling through the kinds."""
     folder.mkdir()
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
@@ -123,7 +123,7 @@ def make_videos(folder: Path, count: int, size: tuple[int, int], seconds: float)
 
 
 def link_videos(videos: Sequence[Path], folder: Path, count: int) -> Path:
-    """A folder of so many links to the videos, which come by turns."""
+    """Make a folder of `count` links, cycling through the videos."""
     folder.mkdir()
     for number in range(count):
         video = videos[number % len(videos)].resolve()

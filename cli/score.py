@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     name = args.task or args.dataset or "answers"
     answered = {path: _answered(path, questions, args.limit) for path in _files(args)}
     own = answered[args.answers]
-    rule = benchmark.rule if benchmark else "answer_block"
+    rule = benchmark.rule if benchmark else None
     summaries = benchmark.summaries if benchmark else None
     compared = [path for path in (args.answers, args.against) if path]
     runs = {path: build_report(answered[path], rule, args.skip_missing, summaries) for path in compared}

@@ -107,7 +107,7 @@ def evaluate(
         controlled, _ = _answer(ask, part, [questions[number] for number in asked], control, ask_again, rule)
         for number, row in zip(asked, controlled, strict=True):
             answers[control.name][number] = row
-    report = build_report(own, rule or "answer_block", skip_missing, benchmark.summaries if benchmark else None)
+    report = build_report(own, rule, skip_missing, benchmark.summaries if benchmark else None)
     report["input"] = {"video": shown.video, "options": shown.options, "seed": shown.seed}
     report["data"] = {"rows": len(questions), "sha256": data_hash(questions)}
     if ask_again:

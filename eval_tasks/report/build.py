@@ -32,7 +32,8 @@ def build_report(
 
     Args:
         rows (`Sequence[Mapping]`): As for `score`, which takes the answers as a careful reader would.
-        rule (`str`, *optional*): The benchmark's own rule, by which they are read a second time.
+        rule (`str`, *optional*): The benchmark's own rule, by which they are read a second time; by default the answer
+            block that our models learn.
         skip_missing (`bool`, *optional*, defaults to `False`): As for `score`.
         summaries (`Mapping[str, Callable]`, *optional*): Further scores of the benchmark, functions of judged rows
             (the rows' columns, and `score` 0 or 1).
@@ -41,6 +42,7 @@ def build_report(
         `dict`: What `score` returns by the tolerant policy; under `strict` the whole of the other reading without its
         tasks; under `readings_differ` on how many rows their verdicts differ; and `summaries`.
     """
+    rule = rule or "answer_block"
     careful, strict = [judge(row) for row in rows], [judge(row, "strict", rule) for row in rows]
     other = score(rows, "strict", rule, skip_missing, verdicts=strict)
     judged = [
