@@ -6,16 +6,18 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 from ..modeling.atomic import atomic_dir, atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
+from .demo_plan import DEFAULT_SIZES, STAGES, about, estimate_seconds, total_seconds
 from .input_checks import check_model
 from .packaged_recipes import find_recipe
+from .side_by_side import run_side_by_side
 from .training_progress import format_seconds
 from .training_run import logged_recipe
 
@@ -23,8 +25,6 @@ _CLI = [sys.executable, "-m", "fourdthinker.cli"]
 _MAX_NEW_TOKENS = 176
 # 20 steps of 4DRL use 160 rows; of each task this many are rendered.
 _GRPO_QUESTIONS = 240
-_DEFAULT_SIZES = {"questions": 2400, "held_out": 320, "steps_scale": 1.0}
-_RETRAIN_SECONDS = 3600.0
 # A row of the table: what it says, which model, which latents.
 _ROWS = (
     ("before training", "backbone", "own"),
@@ -36,38 +36,6 @@ _ROWS = (
 _TASKS = ("camera_motion", "object_motion")
 
 
-class _Stage(NamedTuple):
-    """What is done, and about how long it takes on two cores.
-
-    Attributes:
-        title (`str`): What is printed before it starts.
-        seconds (`float`): At the default sizes.
-        fixed (`float`): How many of them remain at any size.
-        size (`str`, *optional*): The argument of the command that the rest grows with.
-    """
-
-    title: str
-    seconds: float
-    fixed: float
-    size: str | None = None
-
-
-_STAGES = {
-    "first_answer": _Stage("first answer: the shipped model about a clip rendered now", 25, 25),
-    "backbone": _Stage("backbone: the untrained model", 10, 10),
-    "data": _Stage("data: clips, questions and reasoning", 115, 20, "questions"),
-    "text_only": _Stage("training without imagery, to compare", 160, 12, "steps_scale"),
-    "dift": _Stage("training with imagery (DIFT)", 250, 12, "steps_scale"),
-    "grpo": _Stage("reinforcement learning (4DRL)", 73, 15, "steps_scale"),
-    "backbone-own": _Stage("score before training", 42, 8, "held_out"),
-    "text_only-own": _Stage("score without imagery", 29, 8, "held_out"),
-    "dift-own": _Stage("score after DIFT", 29, 8, "held_out"),
-    "dift-zero": _Stage("score after DIFT with latents zeroed", 29, 8, "held_out"),
-    "grpo-own": _Stage("score after 4DRL", 29, 8, "held_out"),
-    "lmms_eval": _Stage("the same score by lmms-eval", 34, 18, "held_out"),
-}
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
@@ -77,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retrain", action="store_true", help="pretrain the tiny backbone instead of copying it (about an hour)"
     )
-    parser.set_defaults(**_DEFAULT_SIZES)
+    parser.set_defaults(**DEFAULT_SIZES)
     parser.add_argument("--questions", type=int, help="training questions of each task (default: %(default)s)")
     parser.add_argument("--held-out", type=int, help="held-out questions of each task (default: %(default)s)")
     parser.add_argument("--steps-scale", type=float, help="multiply the recipes' steps, e.g. 0.01 for a smoke test")
@@ -94,26 +62,24 @@ def run(args: argparse.Namespace) -> None:
     if args.backbone:
         check_model(args.backbone)
     started = time.monotonic()
-    demo = Demo(Path(args.output), _estimates(args))
+    demo = Demo(Path(args.output), estimate_seconds(args))
     demo.print_plan()
     demo.first_answer()
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]
-    demo.stage("backbone", ["init", *origin])
+    demo.stages({"backbone": ["init", *origin]})
     grpo_questions = min(args.questions, _GRPO_QUESTIONS)
     sizes = ["--clips", str(args.questions), "--grpo-clips", str(grpo_questions), "--held-out", str(args.held_out)]
     # Two million parameters bind an option to its letter hardly better than chance; its text they can say.
     world = ["--source", "world", "--answer", "text", *sizes]
     # The demo shows how the parts work together, whatever the gates find in the world.
-    demo.stage("data", ["build-data", *world, "--allow-failed-gates", "--workers", str(os.cpu_count() or 1)])
-    for command, name, start in (
-        ("dift", "text_only", "backbone"),
-        ("dift", "dift", "backbone"),
-        ("grpo", "grpo", "dift"),
-    ):
-        demo.stage(name, [command, *_recipe(name, args.steps_scale), *demo.places(start)])
-    for _, model, latents in _ROWS:
-        demo.score(model, latents)
-    demo.score_with_lmms_eval("grpo")
+    demo.stages({"data": ["build-data", *world, "--allow-failed-gates", "--workers", str(os.cpu_count() or 1)]})
+    demo.stages(
+        {name: ["dift", *_recipe(name, args.steps_scale), *demo.places("backbone")] for name in ("text_only", "dift")}
+    )
+    demo.stages({"grpo": ["grpo", *_recipe("grpo", args.steps_scale), *demo.places("dift")]})
+    demo.score(("backbone", "own"), ("text_only", "own"))
+    demo.score(("dift", "own"), ("dift", "zero"))
+    demo.score(("grpo", "own"), with_lmms_eval="grpo")
     demo.write_card("grpo")
     print(demo.table())
     print(f"\n{demo.folder / 'grpo'} is the trained model, its card is README.md there.")
@@ -130,7 +96,7 @@ class Demo:
 
     Args:
         folder (`Path`): Where.
-        estimates (`dict[str, float]`): For each stage of `_STAGES` whose length is known, about how many seconds.
+        estimates (`dict[str, float]`): For each stage of `STAGES` whose length is known, about how many seconds.
     """
 
     def __init__(self, folder: Path, estimates: dict[str, float]):
@@ -140,9 +106,9 @@ class Demo:
 
     def print_plan(self) -> None:
         """Say how long the stages that are left take together, if that is known."""
-        left = [name for name in _STAGES if not self._output(name).exists()]
+        left = [name for name in STAGES if not self._output(name).exists()]
         if left and self.estimates.keys() >= set(left):
-            print(f"{len(left)} stages, {_about(sum(self.estimates[name] for name in left))} in all.")
+            print(f"{len(left)} stages, {about(total_seconds(left, self.estimates))} in all.")
 
     def first_answer(self) -> None:
         """Ask the shipped model about a clip rendered now: question, answer, right answer and a picture."""
@@ -155,49 +121,66 @@ class Demo:
         model, clip = self.folder / "trained", picture.with_name("clip.mp4")
         row = render_held_out_clip(clip)
         if not model.exists():
-            self._call([*_CLI, "init", "--trained", "--output", str(model)])
+            self._run({"init": [*_CLI, "init", "--trained", "--output", str(model)]})
         print(f"\nAbout {clip}, which was rendered now: {row['question']}\n{format_options(row['options'])}")
         options = ["--options", *row["options"], "--imagery", str(picture)]
-        self._call([*_CLI, "ask", str(clip), row["question"], "--model", str(model), *options])
+        self._run({"ask": [*_CLI, "ask", str(clip), row["question"], "--model", str(model), *options]})
         print(f"\nThe right answer: {row['options'][ord(row['answer']) - ord('A')]}")
         if picture.exists():
             print(f"Where each latent of its imagery points: {picture}", flush=True)
 
-    def stage(self, name: str, arguments: list[str]) -> None:
-        """Run one `fourdthinker` command that writes the sub-folder `name`, unless it is there."""
-        if self._begin(name):
-            self._call([*_CLI, *arguments, "--output", str(self._output(name))])
+    def stages(self, commands: Mapping[str, Sequence[str]]) -> None:
+        """Run `fourdthinker` commands side by side, each writing the sub-folder of its name, but those done before."""
+        self._run(
+            {
+                name: [*_CLI, *arguments, "--output", str(self._output(name))]
+                for name, arguments in commands.items()
+                if self._begin(name)
+            }
+        )
 
     def places(self, start: str) -> list[str]:
         """Arguments of a training command that goes on from the model `start`."""
         return ["--model", str(self.folder / start), "--dataset", str(self.folder / "data")]
 
-    def score(self, model: str, latents: str) -> None:
-        """Score a model on the held-out questions, unless that was done."""
-        name = f"{model}-{latents}"
-        if self._begin(name):
-            settings = ["--latents", latents, "--max-new-tokens", str(_MAX_NEW_TOKENS), "--batch-size", "100"]
-            self._call(
-                [*_CLI, "eval", "--model", str(self.folder / model), *settings, "--output", str(self._output(name))]
-            )
+    def score(self, *readings: tuple[str, str], with_lmms_eval: str | None = None) -> None:
+        """Score models on the held-out questions side by side, but those done before.
 
-    def score_with_lmms_eval(self, model: str) -> None:
-        """Score a model with lmms-eval as well, and compare."""
-        model_args = f"pretrained={self.folder / model}"
-        gen_kwargs = f"max_new_tokens={_MAX_NEW_TOKENS}"
-        results = self._output("lmms_eval")
-        command = [sys.executable, "-m", "lmms_eval", "--model", "fourdthinker", "--model_args", model_args]
-        if self._begin("lmms_eval"):
-            with atomic_dir(results) as folder:
-                settings = ["--tasks", "fourd_world", "--gen_kwargs", gen_kwargs, "--batch_size", "100"]
-                self._call([*command, *settings, "--output_path", str(folder)])
-                # It ends with code 0 even after an error of its own.
-                if not any(folder.rglob("*_results.json")):
-                    raise InputError("lmms_eval wrote no results: its message stands above")
-        (file,) = results.rglob("*_results.json")
-        theirs = json.loads(file.read_text())["results"]["fourd_world"]
-        ours = self._read(model, "own")
-        print(f"accuracy by fourdthinker eval {ours['accuracy']:.4f}, by lmms_eval {theirs['accuracy,none']:.4f}")
+        Args:
+            readings (`tuple[str, str]`): Model and latents of each.
+            with_lmms_eval (`str`, *optional*): A model that lmms-eval scores as well, to compare.
+        """
+        commands = {}
+        for model, latents in readings:
+            if self._begin(name := f"{model}-{latents}"):
+                settings = ["--latents", latents, "--max-new-tokens", str(_MAX_NEW_TOKENS), "--batch-size", "100"]
+                places = ["--model", str(self.folder / model), "--output", str(self._output(name))]
+                commands[name] = [*_CLI, "eval", *places, *settings]
+        with ExitStack() as stack:
+            if with_lmms_eval and self._begin("lmms_eval"):
+                folder = stack.enter_context(atomic_dir(self._output("lmms_eval")))
+                commands["lmms_eval"] = self._lmms_eval(with_lmms_eval, folder)
+            self._run(commands)
+            # It ends with code 0 even after an error of its own.
+            if "lmms_eval" in commands and not any(folder.rglob("*_results.json")):
+                raise InputError("lmms_eval wrote no results: its message stands above")
+        if with_lmms_eval:
+            (file,) = self._output("lmms_eval").rglob("*_results.json")
+            theirs = json.loads(file.read_text())["results"]["fourd_world"]
+            ours = self._read(with_lmms_eval, "own")
+            print(f"accuracy by fourdthinker eval {ours['accuracy']:.4f}, by lmms_eval {theirs['accuracy,none']:.4f}")
+
+    def _lmms_eval(self, model: str, output: Path) -> list[str]:
+        return [
+            *(sys.executable, "-m", "lmms_eval", "--model", "fourdthinker"),
+            *(
+                "--model_args",
+                f"pretrained={self.folder / model}",
+                "--gen_kwargs",
+                f"max_new_tokens={_MAX_NEW_TOKENS}",
+            ),
+            *("--tasks", "fourd_world", "--batch_size", "100", "--output_path", str(output)),
+        ]
 
     def write_card(self, model: str) -> None:
         """Put the card of a model beside its weights."""
@@ -241,38 +224,25 @@ class Demo:
             print(f"{output}: done before", file=sys.stderr)
             return False
         seconds = self.estimates.get(name)
-        length = "" if seconds is None else f": {_about(seconds)}"
-        print(f"\n[{list(_STAGES).index(name) + 1}/{len(_STAGES)}] {_STAGES[name].title}{length}", flush=True)
+        length = "" if seconds is None else f": {about(seconds)}"
+        print(f"\n[{list(STAGES).index(name) + 1}/{len(STAGES)}] {STAGES[name].title}{length}", flush=True)
         return True
 
-    def _call(self, command: list[str]) -> None:
-        own = command[: len(_CLI)] == _CLI
-        print(f"$ {shlex.join(['fourdthinker', *command[len(_CLI) :]] if own else command)}", flush=True)
-        held_out = {"FOURD_WORLD_DATA": str(self.folder / "data")}
+    def _run(self, commands: Mapping[str, Sequence[str]]) -> None:
+        if not commands:
+            return
+        for command in commands.values():
+            own = command[: len(_CLI)] == _CLI
+            print(f"$ {shlex.join(['fourdthinker', *command[len(_CLI) :]] if own else command)}", flush=True)
         started = time.monotonic()
-        done = subprocess.run(command, env={**os.environ, **held_out}, check=False)
-        if done.returncode in (130, -signal.SIGINT):
+        codes = run_side_by_side(commands, {**os.environ, "FOURD_WORLD_DATA": str(self.folder / "data")})
+        if {130, -signal.SIGINT} & {*codes.values()}:
             raise KeyboardInterrupt
-        if done.returncode:
-            raise InputError(
-                f"the step above ended with code {done.returncode}: fix it and run the demo again to continue"
-            )
+        for name, code in codes.items():
+            if code:
+                step = "the step above" if len(codes) == 1 else f"{name} above"
+                raise InputError(f"{step} ended with code {code}: fix it and run the demo again to continue")
         print(f"took {format_seconds(time.monotonic() - started)}", flush=True)
-
-
-def _estimates(args: argparse.Namespace) -> dict[str, float]:
-    """About how many seconds each stage takes on two cores; none for those that run a backbone of the user's own."""
-    estimates = {}
-    for name, stage in _STAGES.items():
-        share = getattr(args, stage.size) / _DEFAULT_SIZES[stage.size] if stage.size else 1.0
-        estimates[name] = stage.fixed + (stage.seconds - stage.fixed) * share
-    if args.retrain:
-        estimates["backbone"] = _RETRAIN_SECONDS
-    return {name: estimates[name] for name in ("first_answer", "data")} if args.backbone else estimates
-
-
-def _about(seconds: float) -> str:
-    return f"about {format_seconds(seconds)} on two cores"
 
 
 def _recipe(name: str, scale: float) -> list[str]:
