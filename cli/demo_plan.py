@@ -34,18 +34,18 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "first_answer": Stage("first answer: the shipped model about a clip rendered now", 25, 25),
-    "backbone": Stage("backbone: the untrained model", 10, 10),
-    "data": Stage("data: clips, questions and reasoning", 115, 20, "questions"),
-    "text_only": Stage("training without imagery, to compare", 160, 12, "steps_scale"),
-    "dift": Stage("training with imagery (DIFT)", 250, 12, "steps_scale"),
-    "grpo": Stage("reinforcement learning (4DRL)", 73, 15, "steps_scale"),
-    "backbone-own": Stage("score before training", 42, 8, "held_out"),
-    "text_only-own": Stage("score without imagery", 29, 8, "held_out"),
-    "dift-own": Stage("score after DIFT", 29, 8, "held_out"),
-    "dift-zero": Stage("score after DIFT with latents zeroed", 29, 8, "held_out"),
-    "grpo-own": Stage("score after 4DRL", 29, 8, "held_out"),
-    "lmms_eval": Stage("the same score by lmms-eval", 34, 18, "held_out"),
+    "first_answer": Stage("first answer: the shipped model about a clip rendered now", 16, 16),
+    "backbone": Stage("backbone: the untrained model", 7, 7),
+    "data": Stage("data: clips, questions and reasoning", 84, 20, "questions"),
+    "text_only": Stage("training without imagery, to compare", 225, 12, "steps_scale"),
+    "dift": Stage("training with imagery (DIFT)", 300, 12, "steps_scale"),
+    "grpo": Stage("reinforcement learning (4DRL)", 70, 15, "steps_scale"),
+    "backbone-own": Stage("score before training", 44, 8, "held_out"),
+    "text_only-own": Stage("score without imagery", 35, 8, "held_out"),
+    "dift-own": Stage("score after DIFT", 27, 8, "held_out"),
+    "dift-zero": Stage("score after DIFT with latents zeroed", 27, 8, "held_out"),
+    "grpo-own": Stage("score after 4DRL", 30, 8, "held_out"),
+    "lmms_eval": Stage("the same score by lmms-eval", 36, 18, "held_out"),
 }
 
 
