@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..eval_tasks.controls import OPTION_ORDERS, VIDEO_CONTROLS
 from ..eval_tasks.latents import LATENTS, latent_transform
+from ..eval_tasks.precision import dtype_name
 from ..eval_tasks.predict import predict
 from ..eval_tasks.tasks import benchmark_rows, expand_tasks, find_benchmark
 from ..modeling.atomic import atomic_path, check_writable
@@ -22,6 +23,7 @@ from .questions import (
     add_question_arguments,
     check_question_arguments,
     first_rows,
+    load_answering_model,
     longest_response,
     own_rows,
     valid_rows,
@@ -49,12 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_question_arguments(parser)
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        help="number format of the weights (default: the checkpoint's); only in float32 the answers do not depend on "
-        "--batch-size",
     )
     _add_input_arguments(parser)
     parser.add_argument(
@@ -139,11 +135,9 @@ def _evaluate_model(
 ) -> Iterator[tuple[str, "Evaluation"]]:
     from ..eval_tasks.journal import open_journal
     from ..eval_tasks.unanswered import response_for
-    from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    model, processor = load_model(name, **({"dtype": args.dtype} if args.dtype else {}))
-    model.to(device)
+    model, processor = load_answering_model(name, device, args.dtype)
     answer = partial(
         predict,
         model,
@@ -158,7 +152,7 @@ def _evaluate_model(
         rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
         rows, overlap = report_overlap(rows, task, benchmark, args)
         evaluation = _evaluate(answer, processor, rows, benchmark, args)
-        evaluation.report["settings"]["dtype"] = str(model.dtype).removeprefix("torch.")
+        evaluation.report["settings"]["dtype"] = dtype_name(model)
         if overlap:
             evaluation.report["overlap"] = overlap
         yield task, evaluation

@@ -17,6 +17,7 @@ from ..controls import check_video_control
 from ..conversations import Prompt
 from ..journal import open_journal
 from ..latents import latent_transform
+from ..precision import DTYPES, choose_dtype
 from ..predict import BATCH_SIZE, MAX_NEW_TOKENS, respond
 from ..sampling import Sampling, sampling_of
 from ..unanswered import response_for
@@ -37,13 +38,13 @@ class FourDThinker(lmms):
 
     Args:
         pretrained (`str`): Folder of a saved model, or its name on the Hub.
-        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; with `dtype=float32`
-            the answers do not depend on it, in half precision up to rounding. `"auto"` is `max_batch_size`, or 32. It
+        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; in float32 the
+            answers do not depend on it, in half precision up to rounding. `"auto"` is `max_batch_size`, or 32. It
             is halved where memory does not suffice.
         device (`str`, *optional*): Where to run; a GPU for each process if there are any, else the CPU.
         max_batch_size (`int`, *optional*): For `"auto"`.
         peft (`str`, *optional*): An adapter that is merged into the model.
-        dtype (`str`, *optional*): Such as `"bfloat16"`; by default the checkpoint's own.
+        dtype (`str`, *optional*): Such as `"bfloat16"`, or `"auto"` for the checkpoint's own; see `choose_dtype`.
         attn_implementation (`str`, *optional*): Such as `"sdpa"`.
         fps, max_frames, max_pixels (*optional*): Frames a second, frames and pixels of a frame at most, in place of
             what the task's metadata say. `max_frames` without a rate is spread evenly over the video.
@@ -98,7 +99,8 @@ class FourDThinker(lmms):
         self.max_new_tokens, self.sampling = max_new_tokens, sampling
         local_gpu = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or local_gpu)
-        self.model, self.processor = _load(str(pretrained), peft, dtype, attn_implementation)
+        chosen = choose_dtype(dtype, self.device)
+        self.model, self.processor = _load(str(pretrained), peft, chosen, attn_implementation)
         self.model.to(self.device)
         self.journal = open_journal(self.model, self.processor, {"latents": latents}, journal)
         self._warned: set[str] = set()
@@ -223,13 +225,10 @@ class FourDThinker(lmms):
         return None
 
 
-def _load(pretrained: str, peft: str | None, dtype: str | None, attention: str | None):
-    settings: dict[str, Any] = {}
-    if dtype is not None:
-        known = dtype == "auto" or isinstance(getattr(torch, str(dtype), None), torch.dtype)
-        if not known:
-            raise InputError(f"unknown dtype {dtype!r}: give one such as bfloat16, float16 or float32")
-        settings["dtype"] = dtype
+def _load(pretrained: str, peft: str | None, dtype: str, attention: str | None):
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    settings: dict[str, Any] = {"dtype": dtype}
     if attention is not None:
         settings["attn_implementation"] = attention
     try:

@@ -101,7 +101,7 @@ def test_progress_goes_to_stderr_where_it_is_a_terminal(talking, rows, capsys, m
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("sys.stderr", Terminal())
     predict(*talking, rows.select([0]), 1, 1)
-    assert "answering" in sys.stderr.getvalue() and capsys.readouterr().out == ""
+    assert "answers" in sys.stderr.getvalue() and capsys.readouterr().out == ""
 
 
 def test_a_model_in_training_stays_in_training(talking, rows):
