@@ -59,9 +59,9 @@ def describe_columns(diagnosis: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"{diagnosis['n']} questions{left_out}. Changes are in "
-        f"points of accuracy. Could show: the smallest true change that these questions find with a probability of "
-        f"{power}, at the level of {level} that the correction leaves. Changed: answers that name another option.{made}"
+        f"{diagnosis['n']} questions{left_out}.{made} Changes are in points of accuracy. Could show: the smallest "
+        f"true change that these questions find with a probability of {power}, at the level of {level} that the "
+        "correction leaves. Changed: answers that name another option."
     )
 
 

@@ -4,7 +4,8 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lmms_eval.api.instance import Instance
@@ -20,9 +21,14 @@ from ..latents import latent_transform
 from ..precision import DTYPES, choose_dtype
 from ..predict import BATCH_SIZE, MAX_NEW_TOKENS, respond
 from ..sampling import Sampling, sampling_of
+from ..shown_frames import describe_frames
 from ..unanswered import response_for
+from .current_model import note_model
 from .messages import convert_messages
 from .shown_media import controlled_messages
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +110,7 @@ class FourDThinker(lmms):
         self.model.to(self.device)
         self.journal = open_journal(self.model, self.processor, {"latents": latents}, journal)
         self._warned: set[str] = set()
+        note_model(self)
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Answer requests.
@@ -130,6 +137,17 @@ class FourDThinker(lmms):
     def clean(self) -> None:
         """Called when the answers are in. The base class would delete the model, which its owner may still need."""
         torch.cuda.empty_cache()
+
+    def describe_frames(self, rows: "Dataset", policy: FramePolicy, as_images: bool = False) -> str:
+        """In words, which frames this model is shown of rows of a task that asks for this policy.
+
+        Args:
+            rows (`Dataset`): The rows.
+            policy (`FramePolicy`): The task's.
+            as_images (`bool`, *optional*, defaults to `False`): Whether the task samples the frames itself.
+        """
+        own = replace(self.frames, fps=None, max_frames=None) if as_images else self.frames
+        return describe_frames(rows, own.completed_by(policy), self.video, self.processor)
 
     def _answer_rounds(self, requests: Sequence[Instance]) -> list[list[str]]:
         outputs: list[list[str]] = [[] for _ in requests]
@@ -208,9 +226,10 @@ class FourDThinker(lmms):
     def _frame_policy(self, request: Instance) -> FramePolicy:
         """The model's arguments, and what they leave open from the task's metadata."""
         said = (request.metadata or {}).get("frames")
-        said = said if isinstance(said, Mapping) else {}
-        own = {name: getattr(self.frames, name) for name in ("fps", "max_frames", "max_pixels")}
-        return FramePolicy(**{name: said.get(name) if value is None else value for name, value in own.items()})
+        names = ("fps", "max_frames", "max_pixels")
+        return self.frames.completed_by(
+            FramePolicy(*(said.get(name) for name in names)) if isinstance(said, Mapping) else FramePolicy()
+        )
 
     def _length(self, settings: Mapping) -> int:
         return int(self.max_new_tokens or settings.get("max_new_tokens") or MAX_NEW_TOKENS)
