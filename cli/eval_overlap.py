@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ..eval_tasks.benchmark import Benchmark
     from ..modeling.clip import Clip
 
-# How densely a benchmark's videos are looked at; training rows come with the frames that they have.
-_FRAMES_PER_SECOND, _MOST_FRAMES, _PIXELS = 4.0, 64, 256 * 256
-
 
 def add_overlap_arguments(parser: argparse.ArgumentParser) -> None:
     """`--check-overlap` and `--drop-overlap`."""
@@ -48,19 +45,17 @@ def find_rows_overlap(
     """
     from dataclasses import asdict
 
-    from ..eval_tasks.benchmark import FramePolicy
     from ..eval_tasks.overlap import clean_rows, find_overlap, format_overlap
+    from ..eval_tasks.video_overlap import SAMPLING
     from ..eval_tasks.videos import has_video, read_row_clip
     from ..modeling.processing import row_clip
-
-    sampling = FramePolicy(fps=_FRAMES_PER_SECOND, max_frames=_MOST_FRAMES, max_pixels=_PIXELS)
 
     def read_clip(row: Mapping[str, Any]) -> "Clip | None":
         try:
             if benchmark is not None and benchmark.has_videos:
                 # The whole video, whatever part of it the benchmark shows.
                 whole = {**row, "hidden_tail": None, "start": None, "end": None}
-                return read_row_clip(whole, sampling) if has_video(row) else None
+                return read_row_clip(whole, SAMPLING) if has_video(row) else None
             return row_clip(row) if row["frames"] else None
         except InputError:  # an unreadable video is counted when its question is asked
             return None

@@ -11,10 +11,15 @@ from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from .benchmark import FramePolicy
+
 if TYPE_CHECKING:
     import numpy as np
 
     from ..modeling.clip import Clip
+
+# How densely a benchmark's videos are looked at; training rows come with the frames that they have.
+SAMPLING = FramePolicy(fps=4.0, max_frames=64, max_pixels=256 * 256)
 
 ReadClip = Callable[[Mapping[str, Any]], "Clip | None"]
 
