@@ -85,18 +85,18 @@ def alike_videos(
     hashes = hash_videos(rows, read, _spread)
     training = hash_videos(training_rows, read_training, _at_fractions)
     others = [number for number, known in enumerate(training) if known is not None]
-    best: dict[int, tuple[float, int]] = {}
+    videos = {id(known): known for known in hashes if known is not None}
+    best: dict[int, tuple[float, int]] = dict.fromkeys(videos, (1.0, 0))
     for start in range(0, len(others), _CHUNK):
         some = others[start : start + _CHUNK]
         times = np.stack([training[number].times for number in some])
         bits = np.stack([training[number].bits[0] for number in some])
-        for place, known in enumerate(hashes):
-            if known is None:
-                continue
+        for key, known in videos.items():
             differing = _compare(known, times, bits)
             closest = int(differing.argmin())
-            best[place] = min(best.get(place, (1.0, 0)), (float(differing[closest]), some[closest]))
-    for place, (differing, other) in sorted(best.items()):
+            best[key] = min(best[key], (float(differing[closest]), some[closest]))
+    for place, known in enumerate(hashes):
+        differing, other = best.get(id(known), (1.0, 0))
         if differing <= _ALIKE:
             yield place, other, 1 - differing
 

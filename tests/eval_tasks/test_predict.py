@@ -172,4 +172,3 @@ def test_both_stages_of_training_and_the_evaluation_ask_in_the_same_tokens(talki
     supervised = {**row, "response": "<think>It moves.</think><answer>A. left</answer>", "imagery": []}
     batch = DIFTCollator(processor, latent_size=4)([supervised])
     assert batch["input_ids"][0].tolist()[: len(asked)] == asked
-    assert set(batch["labels"][0].tolist()[: len(asked)]) == {-100} != set(batch["labels"][0].tolist()[len(asked) :])
