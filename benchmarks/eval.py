@@ -25,6 +25,7 @@ from fourdthinker.cli.init import TINY_TRAINED
 from fourdthinker.dataset_builders.fourd_cot import build_world
 from fourdthinker.dataset_builders.world.clip_file import write_clip
 from fourdthinker.eval_tasks import fourd_world
+from fourdthinker.eval_tasks.precision import choose_dtype
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling import load_model, video_messages
 from fourdthinker.modeling.processing import row_clip
@@ -102,7 +103,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     os.environ[fourd_world.DATA_VARIABLE] = str(folder / "world")
     rows = fourd_world.read_rows(folder / "world")
     videos = as_videos(rows, folder)
-    model, processor = load_model(args.model)
+    model, processor = load_model(args.model, dtype=choose_dtype(None, "cpu"))
     lmms_eval = through_lmms_eval(args.model, args.batch_size, len(rows))
     inside: list[float] = []
     ways = {

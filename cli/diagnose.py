@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.data_folder import find_data
 from ..eval_tasks.diagnosis.controls import CONTROLS, choose_controls
 from ..eval_tasks.diagnosis.verdict import MARGIN
+from ..eval_tasks.precision import dtype_name
 from ..eval_tasks.tasks import benchmark_rows, find_benchmark
 from ..modeling.errors import InputError
 from .device import choose_device
@@ -18,6 +19,7 @@ from .questions import (
     add_question_arguments,
     check_question_arguments,
     first_rows,
+    load_answering_model,
     longest_response,
     own_rows,
     valid_rows,
@@ -69,12 +71,9 @@ def run(args: argparse.Namespace) -> None:
     from ..eval_tasks.diagnosis.diagnosis import diagnose
     from ..eval_tasks.diagnosis.tables import format_diagnosis
     from ..eval_tasks.journal import open_journal
-    from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    device = choose_device(args.device)
-    model, processor = load_model(args.model)
-    model.to(device)
+    model, processor = load_answering_model(args.model, choose_device(args.device), args.dtype)
     journal = open_journal(model, processor, {"diagnosis": 1})
     results = {}
     for task in own or tasks:
@@ -83,8 +82,9 @@ def run(args: argparse.Namespace) -> None:
         length = longest_response(args, benchmark)
         settings = (controls, args.batch_size, length, args.margin / 100, args.seed)
         diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
+        diagnosis["settings"] = {"dtype": dtype_name(model), "max_new_tokens": length}
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
-        results[task] = ({**diagnosis, "max_new_tokens": length}, answers, rows)
+        results[task] = (diagnosis, answers, rows)
     if output:
         _write(output, args, results)
 

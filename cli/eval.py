@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 
 from ..eval_tasks.controls import OPTION_ORDERS, VIDEO_CONTROLS
 from ..eval_tasks.latents import LATENTS, latent_transform
+from ..eval_tasks.precision import dtype_name
 from ..eval_tasks.predict import predict
-from ..eval_tasks.tasks import benchmark_rows, expand_tasks, find_benchmark
+from ..eval_tasks.tasks import benchmark_rows, find_benchmark
 from ..modeling.atomic import atomic_path, check_writable
 from ..modeling.errors import InputError
 from .device import choose_device
 from .eval_masks import add_masks_argument, score_masks
 from .eval_models import check_models, choose_devices, compare_models, run_models
-from .eval_overlap import add_overlap_arguments, check_overlap_arguments, report_overlap
+from .eval_overlap import add_overlap_arguments, check_overlap_arguments, find_rows_overlap
 from .input_checks import check_model
 from .questions import (
     add_question_arguments,
     check_question_arguments,
     first_rows,
+    load_answering_model,
     longest_response,
     own_rows,
     valid_rows,
@@ -49,12 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_question_arguments(parser)
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        help="number format of the weights (default: the checkpoint's); only in float32 the answers do not depend on "
-        "--batch-size",
     )
     _add_input_arguments(parser)
     parser.add_argument(
@@ -118,11 +114,14 @@ def run(args: argparse.Namespace) -> None:
     devices = choose_devices(args.device, len(models)) if args.models else [choose_device(args.device)]
     names = _distinct_names(models)
     runs: dict[str, dict[str, Evaluation]] = {}
-    for model, task, evaluation in run_models(partial(_evaluate_model, args, own), models, devices):
+    questions = own or dict.fromkeys(tasks)
+    overlaps = _find_overlaps(args, questions) if args.check_overlap else {}
+    evaluate_model = partial(_evaluate_model, args, questions, overlaps)
+    for model, task, evaluation in run_models(evaluate_model, models, devices):
         runs.setdefault(task, {})[model] = evaluation
         print(format_report(evaluation.report, title=f"{task}: {model}, {args.latents} latents"), end="\n\n")
         if args.answers:
-            parts = (names[model], task if len(own or tasks) > 1 else "")
+            parts = (names[model], task if len(questions) > 1 else "")
             _write_answers(args.answers, parts, evaluation)
     for group, pooled in pool_groups(runs, args.skip_missing).items():
         runs[group] = pooled
@@ -135,15 +134,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _evaluate_model(
-    args: argparse.Namespace, own: Mapping[str, "Dataset"], name: str, device: str
+    args: argparse.Namespace,
+    questions: Mapping[str, "Dataset | None"],
+    overlaps: Mapping[str, tuple[list[int], dict]],
+    name: str,
+    device: str,
 ) -> Iterator[tuple[str, "Evaluation"]]:
     from ..eval_tasks.journal import open_journal
     from ..eval_tasks.unanswered import response_for
-    from ..modeling import load_model
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    model, processor = load_model(name, **({"dtype": args.dtype} if args.dtype else {}))
-    model.to(device)
+    model, processor = load_answering_model(name, device, args.dtype)
     answer = partial(
         predict,
         model,
@@ -153,20 +154,31 @@ def _evaluate_model(
         describe_failure=response_for,
         journal=open_journal(model, processor, {"latents": args.latents}),
     )
-    for task in own or expand_tasks(args.tasks):
-        benchmark = None if own else find_benchmark(task)
-        rows = own[task] if benchmark is None else _benchmark_rows(benchmark, args)
-        rows, overlap = report_overlap(rows, task, benchmark, args)
+    for task, own in questions.items():
+        benchmark, rows = _task_questions(task, own, args)
+        kept, overlap = overlaps.get(task, (None, None))
+        rows = rows if kept is None else rows.select(kept)
         evaluation = _evaluate(answer, processor, rows, benchmark, args)
-        evaluation.report["settings"]["dtype"] = str(model.dtype).removeprefix("torch.")
+        evaluation.report["settings"]["dtype"] = dtype_name(model)
         if overlap:
             evaluation.report["overlap"] = overlap
         yield task, evaluation
 
 
-def _check(args: argparse.Namespace) -> dict[str, "Benchmark"]:
-    """Check the arguments before anything is loaded; the benchmarks by name."""
-    tasks = {task: find_benchmark(task) for task in check_question_arguments(args)}
+def _find_overlaps(
+    args: argparse.Namespace, questions: Mapping[str, "Dataset | None"]
+) -> dict[str, tuple[list[int], dict]]:
+    """What `find_rows_overlap` says of each task, once for all models."""
+    found = {}
+    for task, own in questions.items():
+        benchmark, rows = _task_questions(task, own, args)
+        found[task] = find_rows_overlap(rows, task, benchmark, args)
+    return found
+
+
+def _check(args: argparse.Namespace) -> list[str]:
+    """Check the arguments before anything is loaded; the names of the benchmarks."""
+    tasks = check_question_arguments(args)
     if args.ask_again < 0:
         raise InputError(f"--ask-again must be 0 or more, got {args.ask_again}")
     if args.controls and (args.video, args.options) != ("own", "own"):
@@ -191,7 +203,9 @@ def _evaluate(
     benchmark: "Benchmark | None",
     args: argparse.Namespace,
 ) -> "Evaluation":
-    from ..eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
+    from ..eval_tasks.benchmark import FramePolicy
+    from ..eval_tasks.evaluation import Shown, all_controls, evaluate
+    from ..eval_tasks.shown_frames import describe_frames
 
     length = longest_response(args, benchmark)
     ask = partial(answer, benchmark=benchmark, max_new_tokens=length)
@@ -199,16 +213,22 @@ def _evaluate(
     controls = all_controls(args.seed) if args.controls else []
     evaluation = evaluate(ask, rows, benchmark, shown, controls, args.ask_again, args.skip_missing)
     evaluation.report["settings"] = {
-        "frames": describe_frames(rows, benchmark, shown.video, processor),
+        "frames": describe_frames(rows, benchmark.frames if benchmark else FramePolicy(), shown.video, processor),
         "decoding": f"greedy, at most {length} new tokens",
         "latents": args.latents,
     }
     return evaluation
 
 
-def _benchmark_rows(benchmark: "Benchmark", args: argparse.Namespace) -> "Dataset":
+def _task_questions(
+    task: str, own: "Dataset | None", args: argparse.Namespace
+) -> tuple["Benchmark | None", "Dataset"]:
+    """The benchmark of a name and its rows; of the user's own questions nothing, and these."""
+    if own is not None:
+        return None, own
+    benchmark = find_benchmark(task)
     rows = first_rows(benchmark_rows(benchmark, need_videos=args.video != "none"), args)
-    return rows if benchmark.has_videos else valid_rows(rows, args)
+    return benchmark, rows if benchmark.has_videos else valid_rows(rows, args)
 
 
 def _head(args: argparse.Namespace, reports: Mapping[str, Mapping[str, dict]]) -> Mapping[str, object]:

@@ -10,9 +10,9 @@ from .training_run import load_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from PIL import Image
 
     from ..eval_tasks.benchmark import Benchmark
+    from ..modeling.clip import Clip
 
 
 def add_overlap_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,43 +34,38 @@ def check_overlap_arguments(args: argparse.Namespace) -> None:
         check_dataset(args.check_overlap, "dift", "train")
 
 
-def report_overlap(
+def find_rows_overlap(
     rows: "Dataset", task: str, benchmark: "Benchmark | None", args: argparse.Namespace
-) -> tuple["Dataset", dict[str, Any] | None]:
+) -> tuple[list[int], dict[str, Any]]:
     """Compare rows with those of `--check-overlap`, and print which are in both.
 
     Returns:
-        `tuple[Dataset, dict | None]`: The rows to score; and for the report `data`, `overlapping` (entries of
-        [`~eval_tasks.overlap.Overlap`]) and `dropped` (how many rows), or nothing where it was not asked for.
+        `tuple[list[int], dict]`: The places of the rows to score; and for the report `data`, `overlapping` (entries of
+        [`~eval_tasks.overlap.Overlap`]) and `dropped` (how many rows).
     """
-    if not args.check_overlap:
-        return rows, None
     from dataclasses import asdict
 
-    from ..eval_tasks.benchmark import FramePolicy
     from ..eval_tasks.overlap import clean_rows, find_overlap, format_overlap
+    from ..eval_tasks.video_overlap import SAMPLING
     from ..eval_tasks.videos import has_video, read_row_clip
-    from ..modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, row_clip
+    from ..modeling.processing import row_clip
 
-    sampling = FramePolicy(fps=FRAMES_PER_SECOND, max_frames=MAX_FRAMES)
-
-    def row_frames(row: Mapping[str, Any]) -> "list[Image.Image] | None":
+    def read_clip(row: Mapping[str, Any]) -> "Clip | None":
         try:
             if benchmark is not None and benchmark.has_videos:
-                # Sampled as training rows are, whatever the benchmark shows: of a copy these are the same frames.
-                whole = {**row, "hidden_tail": None}
-                return read_row_clip(whole, sampling).frames if has_video(row) else None
-            return row_clip(row).frames if row["frames"] else None
+                # The whole video, whatever part of it the benchmark shows.
+                whole = {**row, "hidden_tail": None, "start": None, "end": None}
+                return read_row_clip(whole, SAMPLING) if has_video(row) else None
+            return row_clip(row) if row["frames"] else None
         except InputError:  # an unreadable video is counted when its question is asked
             return None
 
-    def training_frames(row: Mapping[str, Any]) -> "list[Image.Image] | None":
-        return row_clip(row).frames if row["frames"] else None
+    def read_training_clip(row: Mapping[str, Any]) -> "Clip | None":
+        return row_clip(row) if row["frames"] else None
 
-    training_rows = _training_rows(args.check_overlap)
-    overlaps = find_overlap(rows, training_rows, row_frames, training_frames)
+    overlaps = find_overlap(rows, _training_rows(args.check_overlap), read_clip, read_training_clip)
     print(format_overlap(overlaps, len(rows), task, args.check_overlap), end="\n\n")
-    kept = rows.select(clean_rows(rows, overlaps)) if args.drop_overlap else rows
+    kept = clean_rows(rows, overlaps) if args.drop_overlap else list(range(len(rows)))
     entries = [asdict(overlap) for overlap in overlaps]
     return kept, {"data": args.check_overlap, "overlapping": entries, "dropped": len(rows) - len(kept)}
 

@@ -1,8 +1,9 @@
-"""Which questions `eval` and `diagnose` ask: their arguments, the checks of these, and the rows."""
+"""What `eval` and `diagnose` have in common: arguments, their checks, the rows that are asked, and the model."""
 
 import argparse
 from typing import TYPE_CHECKING
 
+from ..eval_tasks.precision import DTYPES, choose_dtype
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
 from ..eval_tasks.tasks import BENCHMARKS, expand_tasks
 from ..modeling.errors import InputError
@@ -48,6 +49,12 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         default="stop",
         help="how to handle invalid rows: stop before the first one is answered (default) or skip them",
     )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="number format of the weights; auto is the checkpoint's (default: float32 on a CPU, else auto). Only in "
+        "float32 the answers do not depend on --batch-size",
+    )
 
 
 def check_question_arguments(args: argparse.Namespace) -> list[str]:
@@ -86,3 +93,11 @@ def valid_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
     from ..trainers.common.row_validation import validate_rows
 
     return validate_rows(rows, "eval", args.on_bad_row)
+
+
+def load_answering_model(name: str, device: str, dtype: str | None):
+    """A saved model on its device, in the number format that `--dtype` names, and its processor."""
+    from ..modeling import load_model
+
+    model, processor = load_model(name, dtype=choose_dtype(dtype, device))
+    return model.to(device), processor

@@ -93,7 +93,11 @@ def _answered(path: str, questions: Sequence[dict] | None, limit: int | None) ->
         return own_questions(answers[:limit])
     rows = join_answers(questions, answers)
     if unanswered := len(rows) - len(answers):
+        first = {str(row["id"]) for row in rows[: len(answers)]} | set(range(len(answers)))
+        limited = all(answer.row in first for answer in answers)
         print(
-            f"{path}: {unanswered} of {len(rows)} questions have no answer there and count as missing", file=sys.stderr
+            f"{path}: {unanswered} of {len(rows)} questions have no answer there and count as missing"
+            + (f"; if its run was limited, give --limit {len(answers)}" if limited else ""),
+            file=sys.stderr,
         )
     return rows

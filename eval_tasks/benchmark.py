@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ class FramePolicy:
     fps: float | None = None
     max_frames: int | None = None
     max_pixels: int | None = None
+
+    def completed_by(self, other: "FramePolicy") -> "FramePolicy":
+        """This policy, with what it leaves open from another one."""
+        return FramePolicy(
+            *(own if own is not None else theirs for own, theirs in zip(astuple(self), astuple(other), strict=True))
+        )
 
     def __str__(self) -> str:
         rate = f"{self.fps:g} fps" if self.fps else "uniform"

@@ -40,7 +40,7 @@ def find_data(benchmark: Benchmark) -> Path:
     elif benchmark.dataset is not None:
         _download(benchmark, cached)
     else:
-        raise InputError(f"{benchmark.name}: its data are not here and cannot be downloaded; {data_remedy(benchmark)}")
+        raise InputError(f"{benchmark.name}: its data are not here and cannot be downloaded: {data_remedy(benchmark)}")
     return cached
 
 
@@ -62,8 +62,8 @@ def _download(benchmark: Benchmark, folder: Path) -> None:
     except Exception as error:  # each of the client's libraries has errors of its own, and the remedy is the same
         reason = first_line(error).rstrip(".")
         raise InputError(
-            f"{benchmark.name}: its data are not here, and {benchmark.dataset} cannot be downloaded from the Hub "
-            f"({reason}); {data_remedy(benchmark)}"
+            f"{benchmark.name}: its data are not here: {data_remedy(benchmark)}, which cannot be downloaded here "
+            f"({reason})"
         ) from error
     with atomic_dir(folder) as building:
         _unpack(Path(snapshot), building)

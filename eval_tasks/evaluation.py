@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..modeling.errors import InputError
-from .benchmark import Benchmark, FramePolicy
+from .benchmark import Benchmark
 from .controls import ControlledRows
 from .report.build import build_report, data_hash, question_rows, report_controls
 from .sampling import Sampling
@@ -94,42 +94,47 @@ def evaluate(
         raise InputError("no rows to score: check the split and --limit")
     questions = question_rows(rows)
     rule = benchmark.rule if benchmark else None
-    own, repeated = _answer(ask, rows, questions, shown, ask_again, rule)
+    own, repeated = _answer(ask, _control(rows, shown), questions, shown, ask_again, rule)
     answers = {shown.name: own}
     asked = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]
     if controls and not asked:
         raise InputError("--controls: none of the videos could be shown, so there is nothing to compare")
-    part = rows.select(asked)
-    left_out = _impossible(controls, part)
-    controls = [control for control in controls if control.name not in left_out]
-    for control in controls:
+    possible, left_out = _control_rows(rows.select(asked), controls)
+    for control, controlled in possible.items():
         answers[control.name] = list(own)
-        controlled, _ = _answer(ask, part, [questions[number] for number in asked], control, ask_again, rule)
-        for number, row in zip(asked, controlled, strict=True):
+        part, _ = _answer(ask, controlled, [questions[number] for number in asked], control, ask_again, rule)
+        for number, row in zip(asked, part, strict=True):
             answers[control.name][number] = row
     report = build_report(own, rule, skip_missing, benchmark.summaries if benchmark else None)
     report["input"] = {"video": shown.video, "options": shown.options, "seed": shown.seed}
     report["data"] = {"rows": len(questions), "sha256": data_hash(questions)}
     if ask_again:
         report["ask_again"] = {"times": ask_again, "rows": repeated}
-    if controls:
-        others = {control.name: answers[control.name] for control in controls}
+    if possible:
+        others = {control.name: answers[control.name] for control in possible}
         report["controls"] = report_controls(own, others, skip_missing)
     if left_out:
         report["controls_left_out"] = left_out
     return Evaluation(report, answers)
 
 
-def _impossible(controls: Sequence[Shown], rows: "Dataset") -> dict[str, str]:
-    """The controls that these rows do not allow, with the reason: the others are worth hours of answers."""
-    reasons = {}
+def _control(rows: "Dataset", shown: Shown) -> ControlledRows:
+    return ControlledRows(rows, shown.video, shown.options, shown.seed)
+
+
+def _control_rows(rows: "Dataset", controls: Sequence[Shown]) -> tuple[dict[Shown, ControlledRows], dict[str, str]]:
+    """The rows under each control, and the controls that they do not allow with the reason.
+
+    One that is not possible stops nothing: the others are worth hours of answers.
+    """
+    possible, left_out = {}, {}
     for control in controls:
         try:
-            ControlledRows(rows, control.video, control.options, control.seed)
+            possible[control] = _control(rows, control)
         except InputError as error:
-            reasons[control.name] = str(error)
+            left_out[control.name] = str(error)
             logger.warning("--controls: %s is left out: %s", control.name, error)
-    return reasons
+    return possible, left_out
 
 
 def pool_groups(
@@ -182,10 +187,9 @@ def _pool(evaluations: Mapping[str, Evaluation], rule: str | None, skip_missing:
 
 
 def _answer(
-    ask: Ask, rows: "Dataset", questions: Sequence[Mapping], shown: Shown, ask_again: int, rule: str | None
+    ask: Ask, controlled: ControlledRows, questions: Sequence[Mapping], shown: Shown, ask_again: int, rule: str | None
 ) -> tuple[list[dict], int]:
     """The questions as they were shown with their responses, and how many of them were asked again."""
-    controlled = ControlledRows(rows, shown.video, shown.options, shown.seed)
     settings: dict[str, Any] = {"standing_still": shown.video == "first"}
     answered = [
         {**row, "response": response}
@@ -221,36 +225,3 @@ class _Part(Sequence):
 
     def with_format(self, form: str | None) -> "_Part":
         return _Part(self._rows.with_format(form), self._numbers)
-
-
-def describe_frames(rows: "Dataset", benchmark: Benchmark | None, video: str, processor) -> str:
-    """How many frames the model was shown of each video, as they were sampled and not as they were asked for.
-
-    Args:
-        rows (`Dataset`): The rows.
-        benchmark (`Benchmark`, *optional*): Whose rows they are.
-        video (`str`): The control of the video.
-        processor: The model's processor, which may have a lower limit of pixels.
-    """
-    from ..modeling.dataset_files import keep_videos_encoded
-    from ..modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, pixel_limits
-
-    if video == "none":
-        return "no video"
-    policy = benchmark.frames if benchmark else FramePolicy()
-    pixels, _ = pixel_limits(processor.video_processor, policy.max_pixels)
-    stored = keep_videos_encoded(rows)
-    counts = [len(row["frames"]) for row in stored if row.get("frames")]
-    parts = []
-    if counts:
-        parts.append(
-            f"{min(counts)} to {max(counts)} of the rows' own"
-            if len(set(counts)) > 1
-            else f"{counts[0]} of the rows' own"
-        )
-    if len(counts) < len(stored):
-        rate = policy.fps or (None if policy.max_frames else FRAMES_PER_SECOND)
-        sampled = FramePolicy(rate, policy.max_frames or MAX_FRAMES)
-        parts.append(str(sampled))
-    still = ", the first of them repeated" if video == "first" else ""
-    return f"{' or '.join(parts)}, at most {pixels} pixels a frame{still}"

@@ -1,14 +1,12 @@
 """Answer questions in batches, for `fourdthinker eval` and the lmms-eval model."""
 
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from ..modeling.errors import InputError
+from ..modeling.progress import Progress
 from .controls import repeat_first_frame
 from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages, row_prompt
 from .sampling import RowSampler, Sampling
@@ -48,7 +46,7 @@ def predict(
             that are almost equally likely another one may be taken.
         max_new_tokens (`int`, *optional*, defaults to 512): Longest response, latents included.
         latent_transform (`Callable`, *optional*): Applied to each state `(batch, 1, hidden)` before it is fed back.
-        progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
+        progress (`bool`, *optional*, defaults to `True`): Show on stderr how far it is, see [`Progress`].
         benchmark (`Benchmark`, *optional*): Whose rows they are, for their wording and how videos are sampled.
         sample (`int`, *optional*, defaults to 0): Which of several answers this is to be, where `sampling` draws them.
         settings: Further ones of [`Answering`], such as `journal`.
@@ -87,16 +85,14 @@ def respond(
     training = model.training
     model.eval()
     try:
-        with tqdm(
-            total=len(prompts), desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
-        ) as bar:
+        with Progress("answers", len(prompts), shown=progress) as answered:
             waiting = order
             while waiting:
                 chosen, waiting = waiting[: answering.batch_size], waiting[answering.batch_size :]
                 answers = answering.answer([prompts[index] for index in chosen])
                 for index, answer in zip(chosen, answers, strict=True):
                     responses[index] = answer
-                bar.update(len(chosen))
+                answered.advance(len(chosen))
     finally:
         model.train(training)
     return responses

@@ -26,13 +26,15 @@ HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers",
 STAYS_HERE = {
     *{("peft_adapters.py", "peft"), ("versions.py", "packaging"), ("dataset_files.py", "datasets")},
     ("records.py", "pyarrow"),
+    ("progress.py", "tqdm"),
+    ("pages.py", "jinja2"),
 }
 # Imported only when a function needs it, inside `try`: transformers asks for others before it runs the code.
 IMPORTED_WHEN_NEEDED = {("video_file.py", "av")}
 # What rows are made of: words, files, and the `Clip` that every package reads videos into.
 ROW_MODELING = {
     *("tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"),
-    *("records", "chat_messages", "listed_options"),
+    *("records", "chat_messages", "listed_options", "progress", "pages"),
     *("clip", "video_decoding", "video_file", "video_source", "video_timeline"),
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...modeling.progress import Progress
 from ..questions.clip_questions import Candidate, list_candidates
 from ..sources.video_files import file_state, find_videos, safe_names
-from .progress import Progress
 from .record_json import window_from_json, window_name
 from .settings import WINDOW_STAGES, BuildSettings
 from .stage_files import Fault, StageFiles, StageResult

@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
+from ...modeling.progress import Progress
 from ..fourd_cot import Written, write_dataset
-from .progress import Progress
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from ...modeling.atomic import atomic_dir, remove_leftovers
+from ...modeling.pages import load_page_template
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
 from ..clip_record import ClipRecord
 from ..pipeline.stage_files import is_build_folder
@@ -54,18 +54,12 @@ def write_preview(output: Path, count: int) -> Path:
         InputError: If the folder has neither rows nor a build from videos.
     """
     files = [] if is_build_folder(output) and not has_rows(output) else dataset_files(output)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    template = load_page_template(Path(__file__).parent, _TEMPLATE)
     remove_leftovers(output)
     with atomic_dir(output / FOLDER) as folder:
         (folder / _PICTURES).mkdir()
         rows = [_describe_row(row, output, folder, number) for number, row in enumerate(read_sample(files, count))]
-        text = environment.get_template(_TEMPLATE).render(rows=rows, **_describe_build(output, files))
+        text = template.render(rows=rows, **_describe_build(output, files))
         (folder / PAGE).write_text(text, encoding="utf-8")
     return output / FOLDER / PAGE
 

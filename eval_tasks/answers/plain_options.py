@@ -85,6 +85,10 @@ class PlainOptions:
         if match is None or letter is None:
             return None
         rest = match[3] or match[5]
+        if self._own(letter) and self._comparable(rest[: 2 * self.longest_text + _SHORT].strip(_OUTER)) == self._own(
+            letter
+        ):
+            return letter  # which may name other letters: "Object B, then object A"
         if "\n" in rest or self.mentions(rest) - {letter}:
             return None
         if self._contradicts(letter, rest):

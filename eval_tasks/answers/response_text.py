@@ -19,10 +19,12 @@ _SPECIAL = re.compile(r"<\|[A-Za-z_]{1,32}\|>|</?s>|<eos>|<end_of_turn>")
 _BOXED = re.compile(r"\\f?boxed\s{0,4}\{")
 _LATEX_COMMAND = re.compile(r"\\[A-Za-z]{1,32}")
 _LATEX_SYMBOL = re.compile(r"\\([%#&])|\\[^A-Za-z%#&]")
+# An element in tags of whatever name, as `<ans>B</ans>`.
+_ELEMENT = re.compile(r"<([A-Za-z_]{2,24})>([^<>]{0,400})</\1>|\[([A-Z]{2,12})\]([^\[\]]{0,400})\[/\3\]")
 _SPACES = re.compile(r"[ ~]{2,}")
 _MARKUP = str.maketrans({**dict.fromkeys('*_`$"“”„«»「」『』{}#'), "~": " ", "‘": "'", "’": "'"})
 # An apostrophe inside a word stays.
-_QUOTES = (*(before + "'" for before in " \n(:"), *("'" + after for after in " \n.,:;)!?"))
+_QUOTES = (*(before + "'" for before in " \n(:=["), *("'" + after for after in " \n.,:;)]!?"))
 # A statement of the answer comes at the end; reading further back only costs time.
 _TAIL = 20_000
 _MOST_BOXES, _LONGEST_BOX = 64, 512
@@ -64,6 +66,8 @@ def to_plain_text(text: str) -> str:
     if "\\" in text:
         text = _LATEX_SYMBOL.sub(lambda match: match[1] or " ", _LATEX_COMMAND.sub(" ", _mark_boxes(text)))
         text = _SPACES.sub(" ", text)
+    if "</" in text or "[/" in text:
+        text = _ELEMENT.sub(lambda match: f"\n{match[2] or match[4]}\n", text)
     text = text.translate(_MARKUP).strip()
     if "'" in text:
         text = text.strip("'")

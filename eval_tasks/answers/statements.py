@@ -9,6 +9,8 @@ from .plain_options import UNCLEAR, PlainOptions
 from .response_text import BOX_CLOSE, BOX_OPEN
 
 _NOUNS = ("answer", "option", "choice", "solution", "conclusion", "selection", "response", "guess", "prediction")
+# In other languages, as models answer in that of the question.
+_NOUNS += ("respuesta", "réponse", "reponse", "risposta", "resposta", "antwort", "ответ")
 _VERBS = (
     "choose",
     "choosing",
@@ -22,20 +24,23 @@ _VERBS = (
     "going with",
     "opt for",
 )
-_VERBS += ("making", "makes", "leaving", "leaves")
+_VERBS += ("making", "makes", "leaving", "leaves", "say", "likely", "probably", "leaning towards")
 _LINK = re.compile(
-    r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?"
-    r"(?:(?:is|was|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
-    r"\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s))\s{0,8}",
+    r"\s{0,4}(?:\([^()\n]{0,40}\)\s{0,4})?(?:(?=\[[A-J]\])|"
+    r"(?:(?:is|was|es|est|ist|é|è|(?:(?:would|should|must|will|could|has to|seems to|appears to|to) )?be)\b"
+    r"\s{0,4}(?:that\b)?\s{0,4}[:=]?|[:=→⇒]|[-–—](?=\s)))\s{0,8}",
     re.IGNORECASE,
 )
-_LATER_LINK = re.compile(r"(\b(?:is|was|be)\b\s{0,4}[:=]?|[:=])\s{0,8}|[.!?](?:\s|\Z)|\n", re.IGNORECASE)
+_LATER_LINK = re.compile(
+    r"(\b(?:is|was|be|es|est|ist|é|è)\b\s{0,4}[:=]?|[:=])\s{0,8}|[.!?](?:\s|\Z)|\n", re.IGNORECASE
+)
 _NEGATION = re.compile(r"\b(?:not|never|cannot|no|neither)\b|n't\b", re.IGNORECASE)
+_DOUBT = re.compile(rf"{_NEGATION.pattern}|\bless\b", re.IGNORECASE)
 _CONDITION = re.compile(r"\b(?:if|whether|suppose|assuming|unless)\b[^.,;\n]{0,24}\Z", re.IGNORECASE)
 _FILLERS = re.compile(
     r"(?:(?:most\s+)?(?:likely|probably)\b,?\s*|(?:clearly|therefore|thus|indeed|definitely|hence|actually|simply|still|also|"
     r"then|either|now)\b,?\s*|(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|letter|answer)\b\s*(?:is\b\s*)?[:=]?\s*|"
-    r"[→⇒:=>]\s*|[-–—]\s+){0,3}",
+    r"[→⇒:=>]\s*|[-–—]\s+|\d{1,2}[.)]\s+(?=[A-J]\b)){0,3}",
     re.IGNORECASE,
 )
 _NAMED = re.compile(
@@ -43,7 +48,7 @@ _NAMED = re.compile(
     r"|([a-j])(?=\s{0,2}(?:[.):;,!\n]|\Z))"
 )
 _ALTERNATIVE = re.compile(
-    r"\s{0,4}(?:,?\s{0,2}(?:or|and|nor|或|和)\b|/|&|,)\s{0,4}(?:(?:option|choice)\s)?(?:[(\[]([A-Za-z])[)\]]|([A-J])(?![A-Za-z0-9'])(?!\s[a-z]))",
+    r"\s{0,4}(?:[,.]{0,3}\s{0,2}(?:or|and|nor|或|和)\b(?:\s(?:maybe|perhaps|possibly))?|/|&|,)\s{0,4}(?:(?:option|choice)\s)?(?:[(\[]([A-Za-z])[)\]]|([A-J])(?![A-Za-z0-9'])(?!\s[a-z]))",
 )
 # A quantity or a function of that name: `E = 5 V`, `H(s)`.
 _QUANTITY = re.compile(r"\(|\s{0,3}[=≈<≥≤^+]")
@@ -73,7 +78,10 @@ _AFTER_PREDICATE = re.compile(
 )
 _PARENTHESIS = re.compile(r"\([^()\n]{2,160}\)")
 _SUBJECT_START = re.compile(r"[,;]\s|\b(?:so|thus|therefore|hence|but|because|since|and|while|that)\b", re.IGNORECASE)
-_CHINESE = re.compile(r"(?:答案|选项|选择|选)\s{0,2}(?:应该|应)?(?:是|为|選)?\s{0,2}[:]?\s{0,2}(?:选项|选)?\s{0,4}")
+_CHINESE = re.compile(
+    r"(?:(?:正确的?)?(?:答案|正解|答え|정답|选项|选择|选)|正确的?|答(?=\s?:))[】\s]{0,2}(?:应该|应)?(?:是|为|選|は|은|는)?\s{0,2}[:]?\s{0,2}(?:选项|选)?\s{0,4}"
+)
+_CHINESE_SUBJECT = re.compile(r"(?<![A-Za-z])([A-J])\s{0,2}(?:选项|项)?\s{0,2}(?:是|为)?(?:最)?(?:正确|对)的?")
 _GAP, _REACH = 90, 200
 _MOST_CUES = 200  # looked at of each kind, from the last one back
 
@@ -114,6 +122,7 @@ def _find_statements(text: str, options: PlainOptions) -> Iterator[tuple[int, st
     readers = [
         *((noun, _read_noun) for noun in _NOUNS),
         ("correct", _read_subject),
+        ("likely", _read_subject),
         *((verb, _read_verb) for verb in _VERBS),
     ]
     for word, reader in readers:
@@ -129,6 +138,8 @@ def _find_statements(text: str, options: PlainOptions) -> Iterator[tuple[int, st
             yield start, options.agreed(letter, "", text[box_end + 1 : box_end + _REACH])
             break
     if not text.isascii():
+        for cue in deque(_CHINESE_SUBJECT.finditer(text), maxlen=1):
+            yield cue.start(), options.letter(cue[1]) or UNCLEAR
         for cue in deque(_CHINESE.finditer(text), maxlen=_MOST_CUES):
             if letter := _read_choice(text, cue.end(), options, firm=True):
                 yield cue.start(), letter
@@ -154,7 +165,7 @@ def _read_noun(text: str, start: int, end: int, options: PlainOptions) -> str | 
 def _read_verb(text: str, start: int, end: int, options: PlainOptions) -> str | None:
     """Read "I choose B"."""
     letter = _read_choice(text, end, options, firm=False)
-    return letter if letter and not _NEGATION.search(text, max(0, start - 16), start) else None
+    return letter if letter and not _DOUBT.search(text, max(0, start - 16), start) else None
 
 
 def _read_after_noun(text: str, start: int, end: int, options: PlainOptions) -> str | None:

@@ -11,7 +11,7 @@ from .statements import first_sentence, last_sentence, read_statements
 
 _LEAD = re.compile(
     r"(?:(?:so|therefore|thus|hence|finally|overall|consequently|accordingly|then|in conclusion|in summary|conclusion|"
-    r"result)\b[,:]?\s{1,4}|[-•>→⇒]\s{0,4}|(?:the\s)?(?:option|choice|answer|letter)\s{1,4}(?:is\s{1,4})?){1,3}",
+    r"result)\b[,:]?\s{1,4}|[-•>→⇒∴]\s{0,4}|(?:the\s)?(?:option|choice|answer|letter)\s{1,4}(?:is\s{1,4})?){1,3}",
     re.IGNORECASE,
 )
 # A letter that opens an item of a list or a sentence: the options, or a discussion of each.
@@ -21,8 +21,24 @@ _REJECTION = re.compile(
     re.IGNORECASE,
 )
 _ENDING = re.compile(
-    r"\b(?:it is|it's|that is|that's|(?:would|must|should) be|[→⇒:])\s{1,4}([A-J])\s{0,4}[.!]?\Z", re.IGNORECASE
+    r"(?:\b(?:it is|it's|that is|that's|(?:would|must|should) be|(?:so|hence|thus|therefore),?)|[→⇒:])\s{1,4}"
+    r"(?:option\s)?[(\[]?([A-J])[)\]]?(?=\s{0,4}(?:[.!]?\Z|[-–—,;(]))",
+    re.IGNORECASE,
 )
+# "The most accurate description is B", "the best match is B. right".
+_SUPERLATIVE = re.compile(
+    r"\b(?:best|closest|most [a-z]{3,16}|only|correct|right)\b[^.!?\n]{1,80}?\b(?:is|be)\s{0,4}:?\s{1,4}"
+    r"(?=[(\[]?[A-J]\b)"
+)
+_FITTING = re.compile(
+    r"(?:\A|,\s)[(\[]?([A-J])[)\]]?\s(?:fits|matches|describes|captures|aligns|corresponds|seems|appears|makes sense|"
+    r"remains|stands out|applies|works|is the (?:best|closest|most))\b"
+)
+_CONCLUDING = re.compile(r"(?:so|therefore|thus|hence|finally|overall|conclusion|final)\b", re.IGNORECASE)
+# A list of the options in which each is marked as right or wrong.
+_LISTED = re.compile(r"[-•|\s]{0,8}(?:option\s)?[(\[]?([A-J])(?![A-Za-z0-9'])", re.IGNORECASE)
+_APPROVED = re.compile(r"(?:[✅✓✔☑]|(?<!not )\bcorrect)[\W_]*\Z", re.IGNORECASE)
+_REJECTED = re.compile(r"(?:[❌✗✘✖✕]|\b(?:incorrect|wrong|not correct))[\W_]*\Z", re.IGNORECASE)
 # A longer response without an end to its last sentence was cut off before it answered.
 _LONG = 2_500
 _ENDED = re.compile(r"[.!?。！？)\]:;]\s*\Z")
@@ -32,9 +48,19 @@ def read_tolerantly(text: str, options: PlainOptions) -> str | None:
     """The letter that the response means, or nothing."""
     answer = to_plain_text(drop_reasoning(text))
     letter = options.choice(answer, trust_letter=False) or read_statements(answer, options)
-    letter = letter or _read_lines(answer, options)
+    letter = letter or _read_marks(answer, options) or _read_lines(answer, options)
     letter = letter or _read_conclusion(answer, options)
     return letter if letter != UNCLEAR else None
+
+
+def _read_marks(text: str, options: PlainOptions) -> str | None:
+    """The one option that a list marks as right, where it marks others as wrong."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    approved, rejected = (
+        {listed[1].upper() for line in lines if mark.search(line[-24:]) and (listed := _LISTED.match(line))}
+        for mark in (_APPROVED, _REJECTED)
+    )
+    return options.letter(approved.pop()) if len(approved) == 1 and rejected - approved else None
 
 
 def _read_lines(text: str, options: PlainOptions) -> str | None:
@@ -42,6 +68,8 @@ def _read_lines(text: str, options: PlainOptions) -> str | None:
     lines = [line.strip() for line in text.splitlines()]
     read = [(line, letter) for line in lines if line and (letter := options.choice(_drop_lead(line)))]
     letters = [letter for _, letter in read]
+    if read and lines[-1] == read[-1][0] and _CONCLUDING.match(lines[-1]):
+        return letters[-1]
     if letters[: len(options.letters)] == list(options.letters):
         letters = letters[len(options.letters) :]
     if len(set(letters)) == 1:
@@ -60,9 +88,9 @@ def _read_conclusion(text: str, options: PlainOptions) -> str | None:
     stated = _drop_lead(sentence)
     if (letter := options.choice(stated)) and (stated != sentence or not _discusses_options(text)):
         return letter
-    if letter := (ending := _ENDING.search(sentence)) and options.letter(ending[1]):
-        return letter
     mentions = options.mentions(sentence)
+    if letter := _read_verdict(sentence, mentions, options):
+        return letter
     if not mentions:
         return options.named_by_text(sentence)
     marked = options.marked_mentions(sentence)
@@ -72,6 +100,20 @@ def _read_conclusion(text: str, options: PlainOptions) -> str | None:
         return letter and options.agreed(letter, sentence[: marked[0].start()], sentence[marked[-1].end() :])
     letter = options.choice(first_sentence(text))
     return letter if letter and not _discusses_options(text) else None
+
+
+def _read_verdict(sentence: str, mentions: set[str], options: PlainOptions) -> str | None:
+    """A letter that a sentence ends with, or says to be the best."""
+    if best := _SUPERLATIVE.search(sentence):
+        return options.choice(sentence[best.end() :])
+    for ending in reversed(list(_ENDING.finditer(sentence))):
+        letter, rest = options.letter(ending[1]), sentence[ending.end() :]
+        last = ending[0][0].isalpha() and not rest.strip(" .!")  # an arrow may be one of several
+        if letter and (mentions <= {letter} or last):
+            return options.agreed(letter, "", rest)
+    fitting = _FITTING.search(_drop_lead(sentence))
+    fits = fitting and mentions <= {fitting[1]} and not _REJECTION.search(sentence)
+    return options.letter(fitting[1]) if fits else None
 
 
 def _discusses_options(text: str) -> bool:

@@ -157,6 +157,7 @@ BENCHMARKS = (
         contents="records in the format of MLLM-4D's training files (.jsonl) and their videos",
         prompt=prompt,
         frames=FramePolicy(max_frames=32),
+        rule="answer_block",
         max_new_tokens=4096,
     ),
 )

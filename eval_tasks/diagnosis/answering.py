@@ -1,12 +1,10 @@
 """Answer the same questions under every control, and record the latents of the model's own answers."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from ...modeling.progress import Progress
 from ..conversations import digest
 from ..predict import check_sizes, decode_greedily
 from .controls import OWN
@@ -62,7 +60,7 @@ def answer_controls(
         batch_size (`int`): Rows decoded at once, as in `predict`.
         max_new_tokens (`int`): Longest response, the model's own latents included.
         seed (`int`, *optional*, defaults to 0): Of the noise, and of whose latents a row gets.
-        progress (`bool`, *optional*, defaults to `True`): Show a progress bar on stderr.
+        progress (`bool`, *optional*, defaults to `True`): Show on stderr how far it is.
         benchmark ([`Benchmark`], *optional*): Whose rows they are, for their wording and how videos are sampled.
         journal ([`Journal`], *optional*): Where finished answers under controls are kept, and found again. The model's
             own are decoded each time, since their latents are needed.
@@ -76,16 +74,14 @@ def answer_controls(
     model.eval()
     total = len(rows) * (1 + len(controls))
     try:
-        with tqdm(
-            total=total, desc="answering", unit="row", file=sys.stderr, disable=None if progress else True
-        ) as bar:
+        with Progress("answers", total, shown=progress) as answered:
             for indices in batches:
                 run.answer_freely(indices)
-                bar.update(len(indices))
+                answered.advance(len(indices))
             run.prepare(controls)
             for indices in batches:
                 run.answer_under_control(indices)
-                bar.update(len(indices) * len(controls))
+                answered.advance(len(indices) * len(controls))
     finally:
         model.train(training)
     return answers

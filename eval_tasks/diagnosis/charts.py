@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .controls import CONTROLS
+from .controls import OWN
 
 INK, BAR, FAINT, MARK = "#1c2126", "#0072b2", "#8cc0df", "#d55e00"  # told apart by colour-blind readers
 _WIDTH, _NAMES, _RIGHT, _ROW, _FOOT, _BARS = 360, 118, 20, 20, 24, 110
@@ -28,14 +28,13 @@ def draw_changes(diagnosis: Mapping[str, Any]) -> str:
                 parts.append(f'<path stroke="{MARK}" stroke-width="2" d="M{x:.1f} {y - 6}v12"/>')
         parts.append(f'<path stroke="{BAR}" stroke-width="2" d="M{low:.1f} {y}H{high:.1f}"/>')
         parts.append(f'<circle cx="{middle:.1f}" cy="{y}" r="4" fill="{BAR}"/>')
-        parts.append(_name(row, CONTROLS[name].label))
+        parts.append(_name(row, name))
     return axis.svg(parts, "change of accuracy under each control, in points")
 
 
 def draw_accuracies(diagnosis: Mapping[str, Any]) -> str:
     """Accuracies as bars with intervals, and the chance level."""
-    entries = [("the model's own", diagnosis["own"])]
-    entries += [(CONTROLS[name].label, numbers) for name, numbers in diagnosis["controls"].items()]
+    entries = [(OWN, diagnosis["own"]), *diagnosis["controls"].items()]
     axis = _Axis(0, 100, len(entries))
     parts = axis.grid(" %")
     for row, (label, numbers) in enumerate(entries):

@@ -15,14 +15,12 @@ class Control:
     """One way of answering the same questions, compared with the model's own.
 
     Attributes:
-        name (`str`): Its name on the command line and in files.
-        label (`str`): Its name in tables and charts.
+        name (`str`): Its name on the command line, in tables, charts and files.
         kind (`str`): What it changes.
         description (`str`): What is done, in a sentence.
     """
 
     name: str
-    label: str
     kind: Kind
     description: str
 
@@ -31,17 +29,17 @@ OWN = "own"
 CONTROLS = {
     control.name: control
     for control in (
-        Control("zero", "zeros", "content", "Every latent is the zero vector."),
-        Control("noise", "noise", "content", "Every latent is random, with the norm of the one it replaces."),
-        Control("mean", "mean latent", "content", "Every latent is the mean of those at its place in a block."),
-        Control("other", "another's latents", "content", "The latents are those of another row of the same task."),
-        Control("pad", "pad embedding", "content", "Every latent is the embedding of the pad token."),
-        Control("markers", "markers only", "structure", "A block is its start and its end, with no latent between."),
-        Control("forbidden", "blocks forbidden", "structure", "The model cannot open a block."),
-        Control("half", "half as many", "size", "A block has half as many latents, the model's own."),
-        Control("double", "twice as many", "size", "A block has twice as many latents, the model's own."),
-        Control("oracle", "true imagery", "size", "The latents are the embeddings of the row's imagery."),
-        Control("blind", "no video", "input", "The question without its video; the latents are the model's own."),
+        Control("zero", "content", "Every latent is the zero vector."),
+        Control("noise", "content", "Every latent is random, with the norm of the one it replaces."),
+        Control("mean", "content", "Every latent is the mean of those at its place in a block."),
+        Control("other", "content", "The latents are those of another row of the same task."),
+        Control("pad", "content", "Every latent is the embedding of the pad token."),
+        Control("markers", "structure", "A block is its start and its end, with no latent between."),
+        Control("forbidden", "structure", "The model cannot open a block."),
+        Control("half", "size", "A block has half as many latents, the model's own."),
+        Control("double", "size", "A block has twice as many latents, the model's own."),
+        Control("oracle", "size", "The latents are the embeddings of the row's imagery."),
+        Control("blind", "input", "The question without its video; the latents are the model's own."),
     )
 }
 

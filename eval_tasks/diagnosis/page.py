@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...modeling.pages import load_page_template
 from .charts import draw_accuracies, draw_changes, draw_cosines, draw_histogram, draw_shares
 from .controls import CONTROLS
 from .tables import control_table, describe_columns, latent_table
@@ -22,16 +23,8 @@ def write_page(path: Path, model: str, results: Mapping[str, tuple[dict[str, Any
         model (`str`): The name of the model.
         results (`Mapping[str, tuple]`): By task what [`~diagnosis.diagnose`] returned, and the rows.
     """
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     tasks = []
     for task, (diagnosis, answers, _) in results.items():
         charts = [(title, note, Markup(chart)) for title, note, chart in _draw_charts(diagnosis, answers)]
@@ -41,20 +34,22 @@ def write_page(path: Path, model: str, results: Mapping[str, tuple[dict[str, Any
                 "diagnosis": diagnosis,
                 "controls": control_table(diagnosis),
                 "about": describe_columns(diagnosis),
-                "left_out": [(CONTROLS[name].label, reason) for name, reason in diagnosis["left_out"].items()],
+                "left_out": list(diagnosis["left_out"].items()),
                 "latents": latent_table(diagnosis["latents"]),
                 "charts": charts,
                 "examples": answers.examples,
             }
         )
-    text = environment.get_template(_TEMPLATE).render(model=model, tasks=tasks, descriptions=CONTROLS.values())
+    text = load_page_template(Path(__file__).parent, _TEMPLATE).render(
+        model=model, tasks=tasks, descriptions=CONTROLS.values()
+    )
     path.write_text(text, encoding="utf-8")
 
 
 def _draw_charts(diagnosis: Mapping[str, Any], answers: "Answers") -> list[tuple[str, str, str]]:
     """Title, note and SVG of each chart."""
     numbers, margin = diagnosis["latents"], 100 * diagnosis["margin"]
-    changed = {CONTROLS[name].label: control["changed_answers"] for name, control in diagnosis["controls"].items()}
+    changed = {name: control["changed_answers"] for name, control in diagnosis["controls"].items()}
     charts = []
     if changed:
         note = f"Points, with 95 % interval; shaded: below {margin:g} points; orange: the smallest loss that shows."

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..scores import align_table
-from .controls import CONTROLS
+from .controls import OWN
 
 _WIDTH = 100  # of sentences below tables
 
@@ -18,7 +18,7 @@ def format_diagnosis(diagnosis: Mapping[str, Any], title: str) -> str:
         title (`str`): A first line.
     """
     lines = [title, *align_table(control_table(diagnosis)), *textwrap.wrap(describe_columns(diagnosis), _WIDTH)]
-    lines += [f"not run: {CONTROLS[name].label} ({reason})" for name, reason in diagnosis["left_out"].items()]
+    lines += [f"not run: {name} ({reason})" for name, reason in diagnosis["left_out"].items()]
     lines += ["", *align_table(latent_table(diagnosis["latents"]))]
     verdict = diagnosis["verdict"]
     lines += ["", *textwrap.wrap(f"verdict: {verdict['sentence']} ({verdict['reason']})", _WIDTH)]
@@ -27,14 +27,14 @@ def format_diagnosis(diagnosis: Mapping[str, Any], title: str) -> str:
 
 def control_table(diagnosis: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The controls, one a line, below the model's own answers; the first line names the columns."""
-    header = ("latents", "accuracy", "change", "95 % interval", "p (Holm)", "could show", "changed", "unparsed")
+    header = ("control", "accuracy", "change", "95 % interval", "p (Holm)", "could show", "changed", "unparsed")
     own = diagnosis["own"]
-    table = [header, ("the model's own", percent(own["accuracy"]), "", "", "", "", "", str(own["parse_failures"]))]
+    table = [header, (OWN, percent(own["accuracy"]), "", "", "", "", "", str(own["parse_failures"]))]
     for name, numbers in diagnosis["controls"].items():
         low, high = numbers["change_interval"]
         table.append(
             (
-                CONTROLS[name].label,
+                name,
                 percent(numbers["accuracy"]),
                 points(numbers["change"]),
                 f"{points(low)} to {points(high)}",
@@ -52,10 +52,16 @@ def describe_columns(diagnosis: Mapping[str, Any]) -> str:
     power, level = percent(diagnosis["power"], 0), f"{diagnosis['level']:.2g}"
     missing = diagnosis["missing"]
     left_out = f"; {missing} more have no video that can be decoded" if missing else ""
+    settings = diagnosis.get("settings")
+    made = (
+        f" Weights in {settings['dtype']}, greedy decoding, at most {settings['max_new_tokens']} new tokens."
+        if settings
+        else ""
+    )
     return (
-        f"{diagnosis['n']} questions{left_out}. Changes are in "
-        f"points of accuracy. Could show: the smallest true change that these questions find with a probability of "
-        f"{power}, at the level of {level} that the correction leaves. Changed: answers that name another option."
+        f"{diagnosis['n']} questions{left_out}.{made} Changes are in points of accuracy. Could show: the smallest "
+        f"true change that these questions find with a probability of {power}, at the level of {level} that the "
+        "correction leaves. Changed: answers that name another option."
     )
 
 

@@ -117,7 +117,7 @@ def _explain(name: str, costly: Sequence[str], margin: float) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(CONTROLS[name].label for name in names)
+    return ", ".join(names)
 
 
 def _word(name: str, reason: str, margin: float, sentence: str | None = None) -> Conclusion:

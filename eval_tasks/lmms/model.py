@@ -4,7 +4,8 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lmms_eval.api.instance import Instance
@@ -17,11 +18,17 @@ from ..controls import check_video_control
 from ..conversations import Prompt
 from ..journal import open_journal
 from ..latents import latent_transform
+from ..precision import DTYPES, choose_dtype
 from ..predict import BATCH_SIZE, MAX_NEW_TOKENS, respond
 from ..sampling import Sampling, sampling_of
+from ..shown_frames import describe_frames
 from ..unanswered import response_for
+from .current_model import note_model
 from .messages import convert_messages
 from .shown_media import controlled_messages
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +44,13 @@ class FourDThinker(lmms):
 
     Args:
         pretrained (`str`): Folder of a saved model, or its name on the Hub.
-        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; with `dtype=float32`
-            the answers do not depend on it, in half precision up to rounding. `"auto"` is `max_batch_size`, or 32. It
+        batch_size (`int` or `str`, *optional*, defaults to 1): Conversations decoded at once; in float32 the
+            answers do not depend on it, in half precision up to rounding. `"auto"` is `max_batch_size`, or 32. It
             is halved where memory does not suffice.
         device (`str`, *optional*): Where to run; a GPU for each process if there are any, else the CPU.
         max_batch_size (`int`, *optional*): For `"auto"`.
         peft (`str`, *optional*): An adapter that is merged into the model.
-        dtype (`str`, *optional*): Such as `"bfloat16"`; by default the checkpoint's own.
+        dtype (`str`, *optional*): Such as `"bfloat16"`, or `"auto"` for the checkpoint's own; see `choose_dtype`.
         attn_implementation (`str`, *optional*): Such as `"sdpa"`.
         fps, max_frames, max_pixels (*optional*): Frames a second, frames and pixels of a frame at most, in place of
             what the task's metadata say. `max_frames` without a rate is spread evenly over the video.
@@ -98,10 +105,12 @@ class FourDThinker(lmms):
         self.max_new_tokens, self.sampling = max_new_tokens, sampling
         local_gpu = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or local_gpu)
-        self.model, self.processor = _load(str(pretrained), peft, dtype, attn_implementation)
+        chosen = choose_dtype(dtype, self.device)
+        self.model, self.processor = _load(str(pretrained), peft, chosen, attn_implementation)
         self.model.to(self.device)
         self.journal = open_journal(self.model, self.processor, {"latents": latents}, journal)
         self._warned: set[str] = set()
+        note_model(self)
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Answer requests.
@@ -128,6 +137,17 @@ class FourDThinker(lmms):
     def clean(self) -> None:
         """Called when the answers are in. The base class would delete the model, which its owner may still need."""
         torch.cuda.empty_cache()
+
+    def describe_frames(self, rows: "Dataset", policy: FramePolicy, as_images: bool = False) -> str:
+        """In words, which frames this model is shown of rows of a task that asks for this policy.
+
+        Args:
+            rows (`Dataset`): The rows.
+            policy (`FramePolicy`): The task's.
+            as_images (`bool`, *optional*, defaults to `False`): Whether the task samples the frames itself.
+        """
+        own = replace(self.frames, fps=None, max_frames=None) if as_images else self.frames
+        return describe_frames(rows, own.completed_by(policy), self.video, self.processor)
 
     def _answer_rounds(self, requests: Sequence[Instance]) -> list[list[str]]:
         outputs: list[list[str]] = [[] for _ in requests]
@@ -206,9 +226,10 @@ class FourDThinker(lmms):
     def _frame_policy(self, request: Instance) -> FramePolicy:
         """The model's arguments, and what they leave open from the task's metadata."""
         said = (request.metadata or {}).get("frames")
-        said = said if isinstance(said, Mapping) else {}
-        own = {name: getattr(self.frames, name) for name in ("fps", "max_frames", "max_pixels")}
-        return FramePolicy(**{name: said.get(name) if value is None else value for name, value in own.items()})
+        names = ("fps", "max_frames", "max_pixels")
+        return self.frames.completed_by(
+            FramePolicy(*(said.get(name) for name in names)) if isinstance(said, Mapping) else FramePolicy()
+        )
 
     def _length(self, settings: Mapping) -> int:
         return int(self.max_new_tokens or settings.get("max_new_tokens") or MAX_NEW_TOKENS)
@@ -223,13 +244,10 @@ class FourDThinker(lmms):
         return None
 
 
-def _load(pretrained: str, peft: str | None, dtype: str | None, attention: str | None):
-    settings: dict[str, Any] = {}
-    if dtype is not None:
-        known = dtype == "auto" or isinstance(getattr(torch, str(dtype), None), torch.dtype)
-        if not known:
-            raise InputError(f"unknown dtype {dtype!r}: give one such as bfloat16, float16 or float32")
-        settings["dtype"] = dtype
+def _load(pretrained: str, peft: str | None, dtype: str, attention: str | None):
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    settings: dict[str, Any] = {"dtype": dtype}
     if attention is not None:
         settings["attn_implementation"] = attention
     try:

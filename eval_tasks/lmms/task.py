@@ -10,9 +10,11 @@ from lmms_eval.models import MODEL_REGISTRY_V2
 
 from ...modeling.errors import InputError
 from ..benchmark import Benchmark
+from ..shown_frames import describe_frames
 from ..tasks import benchmark_rows, check_rows
 from ..unanswered import MISSING_VIDEO, UNREADABLE_VIDEO
 from ..videos import has_video
+from .current_model import current_model
 from .documents import judge_response, metric_list, row_media, user_turn
 from .names import read_task_name
 
@@ -68,6 +70,21 @@ class BenchmarkTask(ConfigurableMessagesTask):
         elif doc["id"] in self._undecoded:
             response = UNREADABLE_VIDEO
         return judge_response(self.benchmark, doc, response or "")
+
+    def dump_config(self) -> dict:
+        """The settings that lmms-eval writes beside the scores, with the frames that the model is shown.
+
+        Only of our own model and of frames that go out as images is it known which these are.
+        """
+        config = super().dump_config()
+        rows, policy = self.dataset[_SPLIT], self.benchmark.frames
+        as_images = self.as_frames or not self.benchmark.has_videos
+        model = current_model() if self.model_name in (None, _OWN_MODEL) else None
+        if model:
+            used = model.describe_frames(rows, policy, as_images)
+        else:
+            used = describe_frames(rows, policy) if as_images else "as the model samples videos"
+        return {**config, "metadata": {**config["metadata"], "frames_used": used}}
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs):
         """A request in the form that the model takes: messages, or text and media for one of the older kind."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from ..scores import align_table, format_scores
 
+_MOSTLY = 0.5  # a report speaks of blind answers of which this share names no option
+
 
 def format_report(report: Mapping, title: str = "") -> str:
     """A report as plain text: the table of `format_scores`, and what belongs beside its numbers.
@@ -103,10 +105,17 @@ def describe_worth(report: Mapping) -> str:
         return "No blind control was run: nothing here shows that the answers need the video."
     paired = blind["own_minus_control"]
     low, high = paired["interval"]
+    share = blind["parse_failures"] / blind["n"] if blind["n"] else 0.0
+    unparsed = (
+        f" {_percent(share)} of the answers without it name no option and count as wrong: this shows as much how the "
+        "model takes to a question without a video as what the video is worth."
+        if share >= _MOSTLY
+        else ""
+    )
     unclear = " The questions do not show that it is worth anything." if low <= 0 <= high else ""
     return (
         f"The video is worth {_points(paired['difference'])} points (95 % {_points(low)} to {_points(high)}, "
-        f"{paired['n']} questions in pairs): {_percent(blind['accuracy'])} without it.{unclear}"
+        f"{paired['n']} questions in pairs): {_percent(blind['accuracy'])} without it.{unclear}{unparsed}"
     )
 
 

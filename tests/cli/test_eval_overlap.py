@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from fourdthinker.cli.eval_overlap import check_overlap_arguments, report_overlap
+from fourdthinker.cli.eval_overlap import check_overlap_arguments, find_rows_overlap
 from fourdthinker.eval_tasks.tasks import benchmark_rows, find_benchmark
 from fourdthinker.modeling.errors import InputError
 
@@ -55,8 +55,8 @@ def test_overlapping_rows_are_named_and_dropped(tmp_path, capsys):
     training.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     mirrored = [frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for frame in make_clip(2, 3)]
     benchmark = Dataset.from_list([question("held out", make_clip(3, 3)), question("leaked", mirrored)])
-    kept, overlap = report_overlap(benchmark, "x", None, arguments(check_overlap=str(training), drop_overlap=True))
-    assert kept["id"][:] == ["held out"]
+    kept, overlap = find_rows_overlap(benchmark, "x", None, arguments(check_overlap=str(training), drop_overlap=True))
+    assert kept == [0]
     assert overlap["dropped"] == 1
     assert [(entry["row"], entry["other"], entry["kind"]) for entry in overlap["overlapping"]] == [
         ("leaked", "train 2", "video")
@@ -77,12 +77,8 @@ def test_a_training_video_is_found_in_a_benchmark_that_samples_it_otherwise(tmp_
     own = {"id": "t", "task": "x", "question": "What colour has the car?", "options": ["red", "blue"], "answer": "A"}
     training.write_text(json.dumps({**own, "video": str(folder / "videos/a.mp4")}) + "\n", encoding="utf-8")
     benchmark = find_benchmark(name)
-    _, overlap = report_overlap(benchmark_rows(benchmark), name, benchmark, arguments(check_overlap=str(training)))
+    _, overlap = find_rows_overlap(benchmark_rows(benchmark), name, benchmark, arguments(check_overlap=str(training)))
     assert [(entry["row"], entry["kind"]) for entry in overlap["overlapping"]] == [("dsr_bench-0", "video")]
-
-
-def test_rows_stay_where_nothing_is_asked_for(tmp_path):
-    assert report_overlap("rows", "x", None, arguments()) == ("rows", None)
 
 
 def test_wrong_arguments_end_in_one_line(tmp_path):

@@ -73,12 +73,22 @@ def test_questions_without_an_answer_are_missing(tmp_path, questions, capsys):
     assert main(["score", answers, "--dataset", str(questions)]) == 0
     out, err = capsys.readouterr()
     assert all_row(out)[:3] == ["40", "30", "75.0"] and all_row(out)[-2:] == ["10", "0"]
-    assert "10 of 40 questions have no answer there and count as missing" in err
+    assert (
+        "10 of 40 questions have no answer there and count as missing; if its run was limited, give --limit 30" in err
+    )
     assert main(["score", answers, "--dataset", str(questions), "--skip-missing"]) == 0
     out = capsys.readouterr().out
     assert all_row(out)[:3] == ["30", "30", "100.0"] and "--skip-missing" in out
     assert main(["score", answers, "--dataset", str(questions), "--limit", "30"]) == 0
     assert all_row(capsys.readouterr().out)[:3] == ["30", "30", "100.0"]
+
+
+def test_only_answers_to_the_first_questions_may_be_those_of_a_limited_run(tmp_path, questions, capsys):
+    answers = write_answers(tmp_path / "answers.jsonl", key(1.0))
+    lines = (tmp_path / "answers.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "answers.jsonl").write_text("".join(lines[5:]))
+    assert main(["score", answers, "--dataset", str(questions)]) == 0
+    assert "5 of 40 questions have no answer" in (error := capsys.readouterr().err) and "--limit" not in error
 
 
 def test_answers_that_bring_their_questions_need_nothing_else(tmp_path, capsys):

@@ -9,6 +9,7 @@ from fourdthinker.eval_tasks.answers import RULES, extract_answer
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.tokens import format_options
 
+from .model_answers import ANSWERS, OTHER_OPTIONS
 from .response_shapes import OPTIONS, SHAPES
 
 
@@ -19,6 +20,17 @@ def test_table(text, reward, strict, tolerant):
     assert extract_answer(text, OPTIONS, policy="reward") == reward
     assert extract_answer(text, OPTIONS, policy="strict") == strict
     assert extract_answer(text, OPTIONS, policy="tolerant") == tolerant
+
+
+@pytest.mark.parametrize(
+    "text,options,letter",
+    [*((text, OPTIONS, letter) for text, letter in ANSWERS), *OTHER_OPTIONS],
+    ids=[f"{number}-{row[0][-40:]}" for number, row in enumerate([*ANSWERS, *OTHER_OPTIONS])],
+)
+def test_answers_as_models_write_them(text, options, letter):
+    assert extract_answer(text, options) == letter
+    for policy in ("reward", "strict"):  # these read less, and never another letter
+        assert extract_answer(text, options, policy) in (None, letter)
 
 
 @pytest.mark.parametrize(

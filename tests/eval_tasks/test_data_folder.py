@@ -42,7 +42,7 @@ def test_a_missing_folder_is_named_with_the_variable_and_the_dataset(tmp_path, m
 def test_offline_one_line_names_variable_and_dataset(home):
     with pytest.raises(InputError) as caught:
         find_data(BENCHMARK)
-    assert "dsr_bench: its data are not here, and TencentARC/DSR_Suite-Data cannot be" in str(caught.value)
+    assert str(caught.value).startswith("dsr_bench: its data are not here: set DSR_BENCH_ROOT to a folder with ")
     assert ADVICE in str(caught.value) and "\n" not in str(caught.value)
     assert not (home / "dsr_bench").exists()
 

@@ -10,9 +10,10 @@ from PIL import Image
 from fourdthinker.cli.main import main
 from fourdthinker.eval_tasks import fourd_world
 from fourdthinker.eval_tasks.benchmark import Benchmark, FramePolicy
-from fourdthinker.eval_tasks.evaluation import Shown, all_controls, describe_frames, evaluate
+from fourdthinker.eval_tasks.evaluation import Shown, all_controls, evaluate
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.eval_tasks.report.table import describe_worth
+from fourdthinker.eval_tasks.shown_frames import describe_frames
 from fourdthinker.eval_tasks.unanswered import MISSING_VIDEO, UNREADABLE_VIDEO
 from fourdthinker.modeling.errors import InputError
 
@@ -172,12 +173,11 @@ def test_asking_again_draws_other_answers_and_the_same_ones_every_time(talking, 
 
 def test_frames_are_named_as_they_were_shown(talking, own_rows):
     _, processor = talking
-    assert describe_frames(own_rows, None, "own", processor).startswith("4 to 6 of the rows' own, at most ")
-    assert describe_frames(own_rows, None, "none", processor) == "no video"
+    assert describe_frames(own_rows, FramePolicy(), "own", processor).startswith("4 to 6 of the rows' own, at most ")
+    assert describe_frames(own_rows, FramePolicy(), "none", processor) == "no video"
     videos = [{"id": "q", "video": "a.mp4"}]
-    benchmark = Benchmark("b", read=list, types=(), variable="B", frames=FramePolicy(fps=1.0, max_pixels=784))
     # The decoder stops at 50 frames, whatever a benchmark leaves open.
-    shown = describe_frames(videos, benchmark, "first", processor)
+    shown = describe_frames(videos, FramePolicy(fps=1.0, max_pixels=784), "first", processor)
     assert shown == "1 fps, at most 50 frames, at most 784 pixels a frame, the first of them repeated"
 
 

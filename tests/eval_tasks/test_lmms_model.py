@@ -266,3 +266,55 @@ def test_what_it_does_not_do_is_one_line(model):
         model.loglikelihood([])
     with pytest.raises(NotImplementedError, match="takes text, images and videos, and no audio"):
         answer(model, [[user({"type": "audio", "url": "a.wav"}, text("What is said?"))]])
+
+
+@pytest.fixture(scope="module")
+def adapter(talking_model_folder, tmp_path_factory):
+    """A LoRA adapter of that model, with weights that change what it says."""
+    from peft import LoraConfig, get_peft_model
+
+    from fourdthinker.modeling import load_model
+
+    torch.manual_seed(1)
+    wrapped = get_peft_model(
+        load_model(talking_model_folder)[0], LoraConfig(r=2, target_modules=["q_proj", "down_proj"])
+    )
+    with torch.no_grad():
+        for name, weight in wrapped.named_parameters():
+            if "lora_" in name:
+                weight.normal_(std=0.3)
+    folder = tmp_path_factory.mktemp("adapter") / "lora"
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_a_number_format_and_a_way_of_attention_are_used(
+    model, talking_model_folder, adapter, conversations, tmp_path
+):
+    messages = list(conversations.values())[:6]
+
+    def make(**arguments):
+        return FourDThinker(pretrained=str(talking_model_folder), batch_size=4, journal=str(tmp_path), **arguments)
+
+    own = answer(model, messages)
+    adapted = make(peft=str(adapter))
+    changed = answer(adapted, messages)
+    assert changed != own
+    assert not any("lora" in name for name, _ in adapted.model.named_parameters()), "it is merged"
+
+    half = make(dtype="bfloat16")
+    assert (half.model.dtype, model.model.dtype) == (torch.bfloat16, torch.float32)
+    assert len(answer(half, messages)) == 6
+
+    eager, sdpa = make(attn_implementation="eager"), make(attn_implementation="sdpa")
+    ways = [each.model.config._attn_implementation for each in (eager, sdpa, model)]
+    assert ways == ["eager", "sdpa", "sdpa"]
+    assert answer(eager, messages) == answer(sdpa, messages) == own
+    # Each keeps its answers apart, since each may round otherwise.
+    assert len({each.journal.folder for each in (adapted, half, eager, sdpa)}) == 4
+    assert answer(make(peft=str(adapter)), messages) == changed, "from the journal"
+
+
+def test_attention_that_is_not_there_is_one_line(talking_model_folder):
+    with pytest.raises(InputError, match="^attn_implementation flash_attention_2 cannot be used here: [^\n]*$"):
+        FourDThinker(pretrained=str(talking_model_folder), attn_implementation="flash_attention_2")

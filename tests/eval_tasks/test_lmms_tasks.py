@@ -29,8 +29,8 @@ def load(monkeypatch, dsr_folder):
 
     monkeypatch.setenv("DSR_BENCH_ROOT", str(dsr_folder))
 
-    def load(*names):
-        manager = TaskManager(include_path=str(TASKS_DIR), include_defaults=False, model_name="fourdthinker")
+    def load(*names, model_name="fourdthinker"):
+        manager = TaskManager(include_path=str(TASKS_DIR), include_defaults=False, model_name=model_name)
         return get_task_dict(list(names), manager, task_type="chat")
 
     return load
@@ -98,6 +98,28 @@ def test_metadata_say_how_frames_are_taken_and_where_data_are_looked_for(load):
         "strict_rule": "dsr_bench",
     }
     assert task.config.generation_kwargs["max_new_tokens"] == 2048 and task.VERSION == 1
+
+
+def test_metadata_name_the_frames_that_were_used_not_those_that_were_asked_for(load, tiny_model_folder):
+    from fourdthinker.eval_tasks.lmms.model import FourDThinker
+
+    names = ("dsr_bench", "dsr_bench_frames")
+
+    def used(**arguments):
+        model = FourDThinker(pretrained=str(tiny_model_folder), journal="none", **arguments)
+        loaded = load(*names)
+        found = [loaded[name].dump_config()["metadata"] for name in names]
+        assert all(metadata["frames"]["max_frames"] == 32 for metadata in found), "what the protocol asks for stays"
+        assert model.frames.fps == arguments.get("fps")
+        return [metadata["frames_used"].partition(", at most 200704")[0] for metadata in found]
+
+    assert used() == ["uniform, at most 32 frames"] * 2
+    # Frames of the twin are sampled by the task: the model's arguments come too late for them.
+    assert used(fps=2, max_frames=8) == ["2 fps, at most 8 frames", "uniform, at most 32 frames"]
+    assert used(video="none") == ["no video"] * 2
+    stock = load(*names, model_name="dummy")
+    plain, twin = (stock[name].dump_config()["metadata"]["frames_used"] for name in names)
+    assert plain == "as the model samples videos" and twin == "uniform, at most 32 frames"
 
 
 def test_one_response(load):

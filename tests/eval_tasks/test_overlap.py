@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fourdthinker.eval_tasks.overlap import clean_rows, find_overlap
+from fourdthinker.modeling.clip import Clip
 from fourdthinker.modeling.errors import InputError
 
 SIZE = (96, 72)
@@ -51,9 +52,19 @@ def rows_of(clips: dict[str, list[Image.Image]]) -> list[dict]:
     return [{"id": name, "question": f"Where does {name} go?", "options": ["up", "down"]} for name in clips]
 
 
+def as_clip(frames: list[Image.Image] | Clip | None) -> Clip | None:
+    """Frames as a clip of four a second."""
+    if frames is None or isinstance(frames, Clip):
+        return frames
+    return Clip(frames, [number / 4 for number in range(len(frames))])
+
+
 def overlaps_of(clips: dict, training_clips: dict) -> dict[str, str]:
     found = find_overlap(
-        rows_of(clips), rows_of(training_clips), lambda row: clips[row["id"]], lambda row: training_clips[row["id"]]
+        rows_of(clips),
+        rows_of(training_clips),
+        lambda row: as_clip(clips[row["id"]]),
+        lambda row: as_clip(training_clips[row["id"]]),
     )
     return {overlap.row: overlap.other for overlap in found if overlap.kind == "video"}
 
@@ -69,6 +80,29 @@ def test_planted_copies_are_found_and_nothing_else(swapped):
         assert overlaps_of(training, {**benchmark, **planted}) == expected
     else:
         assert overlaps_of({**benchmark, **planted}, training) == expected
+
+
+def make_fast_clip(seed: int, rate: float, start: float = 0.0) -> Clip:
+    """Eight seconds in which all that is seen changes within a second, sampled at a rate."""
+    scenes = [make_clip(100 * seed + number, 4) for number in range(8)]
+    times = [float(time) for time in np.arange(start, 8, 1 / rate)]
+    return Clip([scenes[int(time)][int(4 * (time % 1))] for time in times], times)
+
+
+@pytest.mark.parametrize(("rate", "start"), [(1, 0.0), (1, 0.4), (2, 0.0), (3, 0.1), (0.7, 0.0), (10, 0.0)])
+def test_a_clip_with_fast_motion_is_found_however_it_was_sampled_for_training(rate, start):
+    training = {f"train {seed}": make_fast_clip(seed, rate, start) for seed in range(4)}
+    benchmark = {f"test {seed}": make_fast_clip(seed, 4) for seed in (2, 7)}
+    assert overlaps_of(benchmark, training) == {"test 2": "train 2"}
+
+
+def test_times_that_begin_anew_do_not_hide_a_copy():
+    """A copy in training rows whose times start at another second, or that runs at another speed."""
+    clip = make_fast_clip(1, 2)
+    later = Clip(clip.frames, [time + 30 for time in clip.timestamps])
+    slower = Clip(clip.frames, [1.25 * time for time in clip.timestamps])
+    for training in (later, slower):
+        assert overlaps_of({"test": make_fast_clip(1, 4)}, {"train": training}) == {"test": "train"}
 
 
 def test_plain_frames_and_missing_videos_are_no_copies():

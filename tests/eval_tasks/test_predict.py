@@ -101,7 +101,7 @@ def test_progress_goes_to_stderr_where_it_is_a_terminal(talking, rows, capsys, m
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("sys.stderr", Terminal())
     predict(*talking, rows.select([0]), 1, 1)
-    assert "answering" in sys.stderr.getvalue() and capsys.readouterr().out == ""
+    assert "answers" in sys.stderr.getvalue() and capsys.readouterr().out == ""
 
 
 def test_a_model_in_training_stays_in_training(talking, rows):
@@ -156,3 +156,19 @@ def test_what_is_fed_back_changes_what_is_said_after_a_latent_block(talking_mode
         and answers["zero"] != answers["shuffled"]
     )
     assert predict(model, processor, rows, 3, 28, latent_transform("shuffled"), progress=False) == answers["shuffled"]
+
+
+def test_both_stages_of_training_and_the_evaluation_ask_in_the_same_tokens(talking, rows):
+    from fourdthinker.eval_tasks.conversations import decode, row_prompt
+    from fourdthinker.modeling.processing import encode
+    from fourdthinker.trainers.dift.dift_collator import DIFTCollator
+    from fourdthinker.trainers.grpo.rollout import encode_prompts
+
+    _, processor = talking
+    row = rows[0]
+    conversation = decode(processor, row_prompt(row, fourd_world.FOURD_WORLD).messages(), {})
+    asked = encode(processor, [conversation.text], conversation.clips, "left")["input_ids"][0].tolist()
+    assert encode_prompts(processor, [row])["input_ids"][0].tolist() == asked
+    supervised = {**row, "response": "<think>It moves.</think><answer>A. left</answer>", "imagery": []}
+    batch = DIFTCollator(processor, latent_size=4)([supervised])
+    assert batch["input_ids"][0].tolist()[: len(asked)] == asked

@@ -114,6 +114,15 @@ def test_a_video_that_may_be_worth_nothing_is_called_so():
     assert "The questions do not show that it is worth anything." in describe_worth(report)
 
 
+def test_blind_answers_that_name_no_option_are_not_called_the_worth_of_the_video():
+    own = run(60, 40)
+    silent = [{**row, "response": "I cannot see a video." if number % 5 else "A"} for number, row in enumerate(own)]
+    report = {**build_report(own), "controls": report_controls(own, {"video none": silent})}
+    assert "80.0 % of the answers without it name no option" in describe_worth(report)
+    report["controls"] = report_controls(own, {"video none": run(30, 70)})
+    assert "name no option" not in describe_worth(report)
+
+
 def test_marks_of_scores_that_are_not_comparable():
     rows = [*run(2, 1), make_row(9, None)]
     report = build_report(rows, skip_missing=True)

@@ -1,6 +1,6 @@
-"""Progress of a build whose output is a file: few plain lines, none for a short one."""
+"""Progress of long work whose output is a file: few plain lines, none for a short one."""
 
-from fourdthinker.dataset_builders.pipeline.progress import Progress
+from fourdthinker.modeling.progress import Progress
 
 
 def test_each_tenth_prints_one_plain_line(capsys):
@@ -13,7 +13,7 @@ def test_each_tenth_prints_one_plain_line(capsys):
     assert "\r" not in printed.err and not printed.out
 
 
-def test_a_short_build_prints_nothing(capsys):
+def test_short_work_prints_nothing(capsys):
     with Progress("videos", 3) as progress:
         for done in range(4):
             progress.reach(done)

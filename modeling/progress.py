@@ -1,0 +1,48 @@
+"""How far long work is: a bar on a terminal, plain lines where the output is a file."""
+
+import sys
+import time
+from typing import Self
+
+from tqdm.auto import tqdm
+
+_SECONDS = 10.0  # what ends sooner prints no line
+
+
+class Progress:
+    """Progress of a build or an evaluation, on standard error. Use it as a context manager.
+
+    Where that is no terminal, each tenth of the work prints a line, but none earlier than ten seconds after the last.
+
+    Args:
+        what (`str`): What is counted, in the plural.
+        total (`int`): How many there are.
+        seconds (`float`, *optional*, defaults to 10): Least time between two lines.
+        shown (`bool`, *optional*, defaults to `True`): Show anything at all.
+    """
+
+    def __init__(self, what: str, total: int, seconds: float = _SECONDS, shown: bool = True):
+        self._what, self._total, self._seconds, self._shown = what, total, seconds, shown
+        self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=None if shown else True)
+        self._done, self._said, self._when = 0, 0, time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._bar.close()
+
+    def advance(self, more: int) -> None:
+        """Show that so many more are done."""
+        self.reach(self._done + more)
+
+    def reach(self, done: int) -> None:
+        """Show that so many are done."""
+        self._done = done
+        if not self._bar.disable:
+            self._bar.update(done - self._bar.n)
+        elif (
+            self._shown and 10 * (done - self._said) >= self._total and time.monotonic() - self._when >= self._seconds
+        ):
+            self._said, self._when = done, time.monotonic()
+            print(f"{self._what}: {done} of {self._total} ({done / self._total:.0%})", file=sys.stderr, flush=True)
