@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..clip_record import ObjectTrack, PoseKind
 from ..sources.picture_sequence import frame_seconds, open_frames
+from ..sources.video_files import file_state
 from .files import check_inside
 from .trajectory import Trajectory
 
@@ -57,6 +58,16 @@ class ImportedClip:
     def files(self) -> list[Path]:
         """All files beside the video that results depend on; some may be missing."""
         raise NotImplementedError
+
+    @property
+    def has_exr(self) -> bool:
+        """Whether its depth is read with OpenEXR."""
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """What tells a changed clip: its layout, and size and time of change of every file."""
+        states = {path.name: file_state(path) for path in self.files if path.is_file()}
+        return {"layout": self.layout, "fps": self.fps, "files": states}
 
     def trajectory(self) -> Trajectory:
         """The camera's path.

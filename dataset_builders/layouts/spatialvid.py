@@ -64,6 +64,11 @@ class SpatialVidClip(ImportedClip):
         """Seconds of the annotated frames, `int(0.2 * fps)` frames apart."""
         return self._times
 
+    @property
+    def has_exr(self) -> bool:
+        """Whether the depth is there."""
+        return self._depth_file.is_file()
+
     def trajectory(self) -> Trajectory:
         """Poses at the times of the annotated frames."""
         path = self._folder / "poses.npy"

@@ -61,6 +61,11 @@ class VipeClip(ImportedClip):
         """Seconds of the frames with poses."""
         return self._seconds[self._poses[0]]
 
+    @property
+    def has_exr(self) -> bool:
+        """Whether the depth is there."""
+        return self._file("depth", ".zip").is_file()
+
     def trajectory(self) -> Trajectory:
         """Poses at the times of the frames that `inds` numbers."""
         numbers, poses = self._poses

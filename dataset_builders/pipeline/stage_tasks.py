@@ -18,6 +18,7 @@ from .stage_files import Fault, StageResult
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip
+    from ..layouts.imported_clip import ImportedClip
 
 # After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
 _FATAL = ("timeout", "memory", "damaged")
@@ -33,12 +34,25 @@ class Video(NamedTuple):
         source (`str`): Its path under the source folder.
         name (`str`): What it is called in ids and on disk.
         file (`dict[str, int]`): State of the file, by which a changed one is noticed.
+        imported ([`ImportedClip`], *optional*): What comes with it in the layout of a data set or tool.
     """
 
     path: Path
     source: str
     name: str
     file: dict[str, int]
+    imported: "ImportedClip | None" = None
+
+    def licence(self, settings: BuildSettings) -> str | None:
+        """Terms of the video: what the user says, else what its data set says."""
+        return settings.licence or (None if self.imported is None else self.imported.licence)
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What results depend on, as JSON values."""
+        if self.imported is None:
+            return {"source": self.source, "file": self.file}
+        return {"source": self.source, "file": self.file, "imported": self.imported.state()}
 
 
 @dataclass
@@ -55,7 +69,7 @@ class ShotsTask:
 
     def key(self, stage: str = "shots") -> str:
         """The key that the result must have."""
-        return stage_key(stage, self.settings, {"source": self.video.source, "file": self.video.file}, {})
+        return stage_key(stage, self.settings, self.video.subject, {})
 
     def run(self, report: Report) -> None:
         """Find the windows of the video, and what tells copies of it."""
@@ -63,14 +77,15 @@ class ShotsTask:
         from ..sources.windows import search_windows
 
         report("shots")
-        path, settings = self.video.path, self.settings
+        path, settings, imported = self.video.path, self.settings, self.video.imported
         value, fault = None, None
         try:
             with _as_clip_errors():
-                found = search_windows(path, settings.seed, settings.max_windows)
+                given = (None, None) if imported is None else (imported.fps, imported.annotated())
+                found = search_windows(path, settings.seed, settings.max_windows, *given)
             value = {
                 "source": self.video.source,
-                "licence": settings.licence,
+                "licence": self.video.licence(settings),
                 "content": content_hash(path),
                 "windows": [window_to_json(window) for window in found.windows],
                 "dropped": found.dropped,
@@ -125,7 +140,7 @@ class WindowTask:
 
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
-        subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
+        subject = {**self.video.subject, "window": window_to_json(self.window)}
         if stage == "objects" and self.settings.objects == "files":
             subject["masks"] = folder_state(mask_folder(self.video.path))
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
@@ -196,10 +211,17 @@ class _Frames:
 
 def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
+    from ..layouts.records import import_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
+    imported = task.video.imported
     try:
-        value["camera"] = camera_to_json(estimate_camera(frames.clip, task.settings.seed))
+        if imported is None:
+            camera = estimate_camera(frames.clip, task.settings.seed)
+        else:
+            with _as_clip_errors():
+                camera = import_camera(imported, frames.clip)
+        value["camera"] = camera_to_json(camera)
     except ClipError as error:
         value["fault"] = error  # objects may still be found
     return value
@@ -211,7 +233,7 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
-        movers = _find_objects(frames, camera, task.settings.objects)
+        movers = _find_objects(task, frames, camera)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -221,7 +243,20 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     return value
 
 
-def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
+def _find_objects(task: WindowTask, frames: _Frames, camera: CameraPoses | None) -> list[ObjectTrack]:
+    imported, objects = task.video.imported, task.settings.objects
+    if imported is None or objects == "none":
+        return _find_movers(frames, camera, objects)
+    from ..layouts.records import import_depths, import_objects
+
+    with _as_clip_errors():
+        movers = import_objects(imported, frames.clip)
+        if movers is None:
+            movers = _find_movers(frames, camera, objects)
+        return import_depths(imported, frames.clip, movers) if movers and camera is not None else movers
+
+
+def _find_movers(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
     if objects == "flow":
         from ..geometry.object_tracks import find_objects
 
@@ -300,5 +335,5 @@ def _object_facts(record: ClipRecord) -> list[dict[str, Any]]:
     return [
         {"object": number, **asdict(fact)}
         for number, track in enumerate(record.objects or ())
-        for fact in object_facts(track, record.camera, record.window.timestamps, record.size)
+        for fact in object_facts(track, record.camera, record.window.timestamps, record.size, track.depths)
     ]
