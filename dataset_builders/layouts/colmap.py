@@ -26,7 +26,6 @@ _PARAMETERS = {
 }
 
 
-
 class ColmapClip(ImportedClip):
     """World-to-camera poses and points up to scale, of pictures without times: `fps` gives them."""
 

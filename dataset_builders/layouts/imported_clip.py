@@ -32,7 +32,9 @@ class Lens:
     def matrix(self, size: tuple[int, int]) -> np.ndarray:
         """Intrinsics `(3, 3)` in pixels of a picture of a size (width, height)."""
         (focal_x, focal_y), (centre_x, centre_y), (width, height) = self.focal, self.centre, size
-        return np.array([[focal_x * width, 0, centre_x * width], [0, focal_y * height, centre_y * height], [0, 0, 1.0]])
+        return np.array(
+            [[focal_x * width, 0, centre_x * width], [0, focal_y * height, centre_y * height], [0, 0, 1.0]]
+        )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ def window_lens(
         ClipError: `damaged` for numbers that are no lens, `unclear` for one that zooms.
     """
     if numbers.ndim != 2 or numbers.shape[1] < 4 or len(numbers) != len(seconds):
-        raise damaged(path, f"holds intrinsics of shape {numbers.shape}, not 4 numbers for each of {len(seconds)} frames")
+        raise damaged(
+            path, f"holds intrinsics of shape {numbers.shape}, not 4 numbers for each of {len(seconds)} frames"
+        )
     width, height = size
     shares = numbers[:, :4] / (width, height, width, height)
     usual = np.median(np.diff(seconds)) if len(seconds) > 1 else 0.0

@@ -162,7 +162,9 @@ def _measure_with(
     for pair in sorted(pairs, key=lambda pair: -len(pair.before)):
         if not np.isfinite(poses[[pair.first, pair.last]]).all():
             continue
-        relative = np.linalg.inv(poses[pair.last]) @ poses[pair.first]  # from the first camera's axes to the last one's
+        relative = (
+            np.linalg.inv(poses[pair.last]) @ poses[pair.first]
+        )  # from the first camera's axes to the last one's
         rays, after = _straight(pair.before, intrinsics, lens), _straight(pair.after, intrinsics, lens)
         distances, hidden = _distances(rays, after, relative, intrinsics)
         errors.append(float(np.median(unit * distances)))
@@ -215,9 +217,7 @@ def _shift(pair: PairMatches, size: tuple[int, int]) -> float:
     return TRACK_SIDE / max(size) * float(np.median(np.linalg.norm(pair.after - pair.before, axis=1)))
 
 
-def _median_depth(
-    pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens
-) -> float | None:
+def _median_depth(pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens) -> float | None:
     """Median depth of points triangulated between frames that move enough, median over pairs."""
     intrinsics, found = lens.matrix(size), []
     for pair in pairs:

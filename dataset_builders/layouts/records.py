@@ -37,7 +37,9 @@ def import_camera(imported: ImportedClip, clip: "Clip") -> CameraPoses:
     poses = trajectory.at(seconds)
     known = np.isfinite(poses).all(axis=(1, 2))
     if known.sum() < 2:
-        raise ClipError("too_short", f"{int(known.sum())} of {len(known)} frames have a pose", "give poses for the clip")
+        raise ClipError(
+            "too_short", f"{int(known.sum())} of {len(known)} frames have a pose", "give poses for the clip"
+        )
     chosen = np.flatnonzero(known)
     numbers = chosen[np.unique(np.linspace(0, len(chosen) - 1, _MATCHED_FRAMES).round().astype(int))].tolist()
     masks = _movers(imported, seconds, size)

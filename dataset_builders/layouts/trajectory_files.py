@@ -123,9 +123,7 @@ class EurocClip(TrajectoryClip):
         numbers = self._numbers(self._path, 8, separator=",")
         poses = quaternion_poses(self._path, numbers[:, 1:4], numbers[:, [5, 6, 7, 4]])
         seconds = self._from_first_frame(numbers[:, 0] / 1e9)
-        return make_trajectory(
-            self._path, seconds, poses, mount=read_sensor(self._sensor)[0], quaternion="first"
-        )
+        return make_trajectory(self._path, seconds, poses, mount=read_sensor(self._sensor)[0], quaternion="first")
 
 
 CLIPS: tuple[type[TrajectoryClip], ...] = (TumClip, KittiClip, EurocClip)

@@ -1,6 +1,6 @@
 """What each stage does with one clip. It runs in a worker process, which a clip may end."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -264,15 +264,18 @@ def _find_movers(frames: _Frames, camera: CameraPoses | None, objects: str) -> l
     folder = mask_folder(frames.path)
     if objects == "none" or not folder.is_dir():
         return []
-    from ...modeling.video_timeline import read_timeline
+    return read_mask_files(folder, _frame_numbers(frames), frames.clip.frames[0].size)
+
+
+def _frame_numbers(frames: _Frames) -> Sequence[int]:
+    """Which frames of the video those of the window are."""
+    if frames.window.pictures is not None:
+        return frames.window.pictures
+    from ..sources.picture_sequence import frame_seconds
 
     with _as_clip_errors():
-        timeline = read_timeline(frames.path)
-    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
-    numbers = [
-        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
-    ]
-    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
+        seconds = frame_seconds(frames.path)
+    return [int(abs(seconds - moment).argmin()) for moment in frames.window.timestamps]
 
 
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:

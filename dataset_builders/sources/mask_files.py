@@ -43,7 +43,7 @@ def read_mask_files(
         ClipError: If no frame of the window has a mask, or a file is damaged, of another shape, or no number mask
             (`damaged`).
     """
-    pictures = [_read_mask(folder / f"{number:05d}.png") for number in frame_numbers]
+    pictures = [_read_mask(folder / f"{number:05d}.png", size) for number in frame_numbers]
     if all(picture is None for picture in pictures):
         raise _fault(f"{folder.name} has no mask for frames {min(frame_numbers)} to {max(frame_numbers)}")
     return number_tracks(folder, pictures, size, _read_names(folder / NAMES_FILE), {"masks": folder.name}, names)
@@ -97,7 +97,7 @@ def _sure(masks: Sequence[np.ndarray | None]) -> np.ndarray:
     return sure
 
 
-def _read_mask(path: Path) -> np.ndarray | None:
+def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
@@ -108,13 +108,13 @@ def _read_mask(path: Path) -> np.ndarray | None:
         raise _fault(f"{path.name} cannot be read as a PNG") from error
     if picture.mode not in ("1", "L", "P", "I", "I;16"):
         raise _fault(f"{path.name} has colours ({picture.mode}) where one number a pixel is needed")
-    return np.asarray(picture).astype(np.int64)
+    return _scale_mask(path, np.asarray(picture).astype(np.int64), size)
 
 
 def _scale_mask(source: Path, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = picture.shape
     if abs(width * size[1] - height * size[0]) > max(width, height, *size):
-        raise _fault(f"{source.name} has masks of {width}x{height}, the frames are {size[0]}x{size[1]}")
+        raise _fault(f"{source.name} is {width}x{height}, the frames are {size[0]}x{size[1]}")
     rows, columns = (_nearest(side, wanted) for side, wanted in zip((height, width), size[::-1], strict=True))
     return picture[rows[:, None], columns]
 

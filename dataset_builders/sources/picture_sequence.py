@@ -54,7 +54,7 @@ def open_frames(path: Path, fps: float | None, max_pixels: int | None) -> "Frame
     return PictureSequence(path, fps or 1.0, max_pixels) if is_sequence(path) else open_source(path, max_pixels)
 
 
-def frame_seconds(path: Path, fps: float | None) -> np.ndarray:
+def frame_seconds(path: Path, fps: float | None = None) -> np.ndarray:
     """Seconds of all frames of a video or a sequence from the first one."""
     if is_sequence(path):
         return PictureSequence(path, fps or 1.0).times
