@@ -72,7 +72,7 @@ def check_poses(
     if len(pairs) < _MIN_PAIRS:
         raise ClipError(
             "no_texture",
-            f"imported poses cannot be checked: {len(pairs)} pairs of frames share enough points, {_MIN_PAIRS} are needed",
+            f"imported poses cannot be checked: {len(pairs)} pairs of frames share enough points of {_MIN_PAIRS}",
             "give a clip with more texture",
         )
     given = _measure(pairs, matches.size, trajectory.at(seconds), lens)

@@ -1,7 +1,6 @@
 """A trajectory beside a clip: `clip.tum`, `clip.kitti` or `clip.euroc.csv` for `clip.mp4`."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
