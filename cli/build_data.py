@@ -300,6 +300,11 @@ def _print_report(report: "BuildReport", where: Path) -> None:
         print(f"  {sum(count for _, count in codes[_CODES:])} with other codes")
     if report.faults:
         print(f"listed in {where}")
+    spans, same = report.agreement
+    if spans:
+        print(
+            f"instructions.json says the same as the geometry of {same} in {count_noun(spans, 'span')}; it is not used"
+        )
 
 
 def _shorten(reason: str) -> str:

@@ -36,6 +36,7 @@ class ClipOutcome:
         candidates (`list[Candidate]`): What could be asked about it.
         questions (`int`): How much of it is asked.
         fault ([`Fault`], *optional*): Why that is nothing.
+        agreement (`tuple[int, int]`): Spans with labels that came along, and how many have the same by geometry.
     """
 
     clip: str
@@ -43,6 +44,7 @@ class ClipOutcome:
     candidates: list[Candidate] = field(default_factory=list)
     questions: int = 0
     fault: Fault | None = None
+    agreement: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -235,7 +237,9 @@ class StageRunner:
         outcome = self._outcomes[task.video.name]
         outcome.waiting -= 1
         clip = outcome.clips[task.number]
-        facts = task.results.get("facts")
+        facts, poses = task.results.get("facts"), task.results.get("poses")
+        spans, same = ((poses and poses.value) or {}).get("instructions", (0, 0))
+        clip.agreement = (spans, same)
         clip.candidates = list_candidates((facts.value or {}).get("facts", {}) if facts is not None else {})
         clip.fault = None if clip.candidates else task.fault
         task.results.clear()

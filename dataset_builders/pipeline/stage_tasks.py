@@ -211,6 +211,7 @@ class _Frames:
 
 def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
+    from ..layouts.instructions import compare_instructions
     from ..layouts.records import import_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
@@ -221,6 +222,7 @@ def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
         else:
             with _as_clip_errors():
                 camera = import_camera(imported, frames.clip)
+                value["instructions"] = compare_instructions(imported, camera, frames.clip.timestamps)
         value["camera"] = camera_to_json(camera)
     except ClipError as error:
         value["fault"] = error  # objects may still be found

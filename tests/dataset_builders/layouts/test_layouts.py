@@ -107,13 +107,14 @@ def test_samples_of_every_layout_say_what_is_true(shared_file):
                 assert np.linalg.norm(part[-1, :3, 3] - part[0, :3, 3]) == pytest.approx(
                     span.get("metres", 0), rel=0.02, abs=1e-3
                 )
-        ball, box = truth["objects"]
+        ball, _ = truth["objects"]
         if layout in ("vipe", "spatialvid"):
             points = object_points(clip, list(seconds), clip.frame_size())
             mover, *rest = points.values()
-            way = mover[-1] - mover[0]
-            assert np.linalg.norm(way - ball["metres_in_first_camera_axes"]) < 0.02 * np.linalg.norm(way) + 0.02
-            assert all(np.ptp(still, axis=0).max() < 0.35 for still in rest)
+            way, part = mover[-1] - mover[0], (len(mover) - 1) / 23  # it leaves the picture before the end
+            true = part * np.array(ball["metres_in_first_camera_axes"])
+            assert np.linalg.norm(way - true) < 0.02 * np.linalg.norm(true)
+            assert all(np.ptp(still, axis=0).max() < 0.35 for still in rest)  # of a box one face, then two
 
 
 def test_every_layout_has_a_writer_here():
