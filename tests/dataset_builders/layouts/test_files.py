@@ -171,6 +171,7 @@ def test_dynamic_masks_with_bad_counts_are_named(tmp_path, make_video):
     with pytest.raises(ClipError, match="holds no mask for frame 0"):
         clip.objects([0.0, 0.25], (64, 48))
     (folder / "indexes.txt").write_text("0 0\n1 100\n")
+    np.save(folder / "poses.npy", np.tile([0, 0, 0, 0, 0, 0, 1.0], (2, 1)))
     with pytest.raises(ClipError, match="names frames beyond the 8 of the video"):
         SpatialVidClip(root / "videos" / "group" / "clip.mp4", root).trajectory()
 

@@ -1,6 +1,7 @@
 """Layouts of other people's data: what is true of a clip comes out of its files, in each of them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -79,15 +80,15 @@ def test_labels_that_come_along_are_read_but_never_used(layouts):
     assert clip.instructions() == [(0.0, 1.6, ["Dolly In"]), (3.2, 4.4, ["Truck Right"])]
 
 
-def test_layouts_are_found_in_a_folder_that_holds_several(layouts, tmp_path):
-    for name in WRITERS:
-        (tmp_path / name).symlink_to(layouts(name))
-    found = find_imported(layouts("vipe").parent, fps=RATE)
-    assert {clip.layout for clip in found} >= {"vipe"} and all(clip.video.exists() for clip in found)
+def test_layouts_are_found_wherever_they_lie(layouts, tmp_path):
+    for name in ("vipe", "megasam"):
+        shutil.copytree(layouts(name), tmp_path / "sets" / name)
+    found = find_imported(tmp_path, fps=RATE)
+    assert [clip.layout for clip in found] == ["megasam", "vipe"]
     with pytest.raises(InputError, match="no clip in the layout of colmap: it needs images/ and sparse/0"):
-        find_imported(layouts("vipe"), "colmap")
+        find_imported(tmp_path, "colmap")
     with pytest.raises(InputError, match="says nothing of time: give its pictures a second with --fps"):
-        find_imported(layouts("megasam"), "auto")
+        find_imported(tmp_path)
 
 
 def test_samples_of_every_layout_say_what_is_true(shared_file):

@@ -13,6 +13,7 @@ from PIL import Image  # noqa: E402
 
 from fourdthinker.dataset_builders.clip_error import ClipError  # noqa: E402
 from fourdthinker.dataset_builders.geometry.sift_matches import match_frames  # noqa: E402
+from fourdthinker.dataset_builders.layouts.depth_check import check_depths  # noqa: E402
 from fourdthinker.dataset_builders.layouts.imported_clip import Lens  # noqa: E402
 from fourdthinker.dataset_builders.layouts.pose_check import check_poses  # noqa: E402
 from fourdthinker.dataset_builders.layouts.trajectory import make_trajectory  # noqa: E402
@@ -53,8 +54,8 @@ def test_the_focal_length_is_found_where_no_file_tells_it(matches, trajectory):
     ("misread", "named"),
     [
         (lambda t: t.inverted(), r"the matrices are inverted \(camera-to-world\)"),
-        (lambda t: replace(t, stored=t.reordered().stored), "the quaternions have w first"),
-        (lambda t: replace(t, mount=OPENGL), "y up and z backward, as in OpenGL"),
+        (lambda t: replace(t, quaternion="first").reordered(), "the quaternions have w first"),
+        (lambda t: replace(t, mount=OPENGL), "the camera's axes are y up and z backward, as in OpenGL"),
         (lambda t: replace(t, seconds=t.seconds + 1 / RATE), "the poses come 1 frame too late"),
         (lambda t: replace(t, seconds=t.seconds - 3 / RATE), "the poses come 3 frames too early"),
     ],
@@ -74,6 +75,18 @@ def test_poses_of_another_clip_are_refused_without_advice(matches, trajectory):
     stored[:, :3, 3] += rng.normal(0, 1.0, (len(stored), 3))
     with pytest.raises(ClipError, match="no other reading is better"):
         check_poses(matches, SECONDS, replace(trajectory, stored=stored), LENS, 1 / RATE)
+
+
+def test_depth_must_be_that_of_the_points(matches, trajectory, scene):
+    poses, maps = trajectory.at(SECONDS), {index: scene.depth(index) for index in range(0, 21, 3)}
+    assert check_depths(matches, poses, LENS, maps) == pytest.approx(1, abs=0.1)
+    assert check_depths(matches, poses, LENS, {}) is None
+    with pytest.raises(
+        ClipError, match=r"the depth is 0\.0\d+ times .*, and (1|0\.9\d|1\.\d) times if it is inverted"
+    ):
+        check_depths(matches, poses, LENS, {index: 1 / depth for index, depth in maps.items()})
+    with pytest.raises(ClipError, match="the depth is 3 times .*: they are in different units"):
+        check_depths(matches, poses, LENS, {index: 3 * depth for index, depth in maps.items()})
 
 
 def test_what_has_no_texture_cannot_be_checked(trajectory):
