@@ -10,7 +10,7 @@ from ..clip_error import ClipError
 from ..geometry.point_tracks import TRACK_SIDE
 from ..geometry.sift_matches import Matches, PairMatches
 from .imported_clip import Lens
-from .sights import Sights
+from .sights import MIN_PARALLAX, Sights
 from .trajectory import Trajectory
 
 MAX_PIXELS = 2.0  # of a picture 640 wide, as all the pixels here
@@ -26,6 +26,7 @@ _MAX_SHIFT_SECONDS, _MAX_SHIFT_FRAMES = 1.0, 3  # the longer of the two
 _FOCALS = np.geomspace(0.45, 3.2, 9)  # longer sides of the picture
 _FOCAL_STEPS = (0.88, 0.94, 1.0, 1.06, 1.12)
 _TRIANGULATED = 0.5  # share of a pair's points that must be, for a depth of the scene
+_FAR = 0.2  # degrees between the rays to points that count for it too: without the far ones it would be too small
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _ROS = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # x forward, y left, z up
 
@@ -210,6 +211,10 @@ def _distances(
 
 def _median_depth(sights: Sights, poses: np.ndarray, lens: Lens) -> float | None:
     """Median depth of points triangulated between frames that move enough, median over pairs."""
-    depths = sights.by_pair(sights.triangulate(poses, lens))
-    found = [float(np.nanmedian(deep)) for deep in depths if np.isfinite(deep).mean() > _TRIANGULATED]
+    sure, all_depths = (sights.by_pair(sights.triangulate(poses, lens, least)) for least in (MIN_PARALLAX, _FAR))
+    found = [
+        float(np.nanmedian(depths))
+        for depths, near in zip(all_depths, sure, strict=True)
+        if np.isfinite(near).mean() > _TRIANGULATED
+    ]
     return float(np.median(found)) if len(found) >= _MIN_PAIRS else None

@@ -40,8 +40,9 @@ class Sights:
         first, last = (poses[[getattr(pair, side) for pair in self.pairs]] for side in ("first", "last"))
         return np.linalg.inv(np.where(np.isfinite(last), last, np.eye(4))) @ first * _known(last)
 
-    def triangulate(self, poses: np.ndarray, lens: Lens) -> np.ndarray:
-        """Depth of each point in the axes of its first camera, `(M,)`; NaN where its rays are too alike to tell."""
+    def triangulate(self, poses: np.ndarray, lens: Lens, least: float = MIN_PARALLAX) -> np.ndarray:
+        """Depth of each point in the axes of its first camera, `(M,)`; NaN where its rays meet at less than `least`
+        degrees."""
         relative = self.relative(poses)[self.owners]
         rays, there = self.rays(lens)
         turned = np.einsum("mij,mj->mi", relative[:, :3, :3], rays)
@@ -49,7 +50,7 @@ class Sights:
         sines = np.linalg.norm(across, axis=1) / np.linalg.norm(turned, axis=1) / np.linalg.norm(there, axis=1)
         # depth * turned + shift is parallel to there
         depths = -np.sum(across * moved, axis=1) / np.maximum(np.sum(across * across, axis=1), 1e-12)
-        return np.where((depths > 0) & (sines > np.sin(np.radians(MIN_PARALLAX))), depths, np.nan)
+        return np.where((depths > 0) & (sines > np.sin(np.radians(least))), depths, np.nan)
 
     def by_pair(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of points, `(M,)`, for each pair."""
