@@ -196,8 +196,6 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     if args.records and args.questions != "mllm4d":
         raise InputError("--records goes with --questions mllm4d, whose format it writes")
-    from ..dataset_builders.pipeline.stage_runner import list_videos
-
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
@@ -214,6 +212,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
     if args.fps is not None and not 0 < args.fps <= 1000:
         raise InputError(f"--fps must be positive and at most 1000, got {args.fps:g}")
+    from ..dataset_builders.pipeline.stage_runner import list_videos
+
     list_videos(Path(args.source), args.format, args.fps)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..geometry.masks import decode_mask
 from .files import PictureArchive
+from .imported_clip import half_step, nearest_number
 
 NEAREST, FARTHEST = 1e-3, 1e3  # in the unit of the path: what lies outside is sky or no depth at all
 MAP_SIDE = 320  # a window of large maps would fill the memory
@@ -26,8 +27,6 @@ def nearest_maps(
         seconds (`Sequence[float]`): The moments.
         inverse (`bool`, *optional*): Whether pictures hold one over depth.
     """
-    from .imported_clip import half_step, nearest_number
-
     for moment in seconds:
         index = nearest_number(times, moment, half_step(times))
         stored = None if index is None else archive.depths(f"{numbers[index]:05d}.exr")

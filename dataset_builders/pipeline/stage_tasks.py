@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ...modeling.clip import Clip
     from ..layouts.imported_clip import ImportedClip
 
-# After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
-_FATAL = ("timeout", "memory", "damaged")
+# After these the next stage would meet the same fate, or masks may be as wrong as poses. A crash is mostly the pose
+# solver's own.
+_FATAL = ("timeout", "memory", "damaged", "poses_disagree")
 _SHOWN_DEGREES = 1.0
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
