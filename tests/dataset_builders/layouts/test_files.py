@@ -95,7 +95,7 @@ def test_archives_are_never_unpacked_to_the_disk(tmp_path):
         archive.writestr("00000.png", b"no picture")
         archive.writestr("00001.png", b"\0" * (2**26 + 1))
     archive = PictureArchive(inside / "mask.zip")
-    with pytest.raises(ClipError, match="cannot be read|no PNG"):
+    with pytest.raises(ClipError, match=r"mask\.zip cannot be read"):
         archive.numbers("00000.png")
     with pytest.raises(ClipError, match=r"unpacks 00001\.png to more than 64 MiB"):
         archive.numbers("00001.png")

@@ -235,6 +235,15 @@ def test_frames_without_poses_are_left_out(folder):
         open_clip("vipe", root).trajectory()
 
 
+def test_poses_must_be_as_many_as_their_frames(folder):
+    root = folder("spatialvid")
+    write_spatialvid(root, path("Dolly In", 1.0, COUNT))
+    poses = root / "annotations" / "group" / "clip" / "poses.npy"
+    np.save(poses, np.load(poses)[:9])
+    with pytest.raises(ClipError, match="holds 9 poses for 16 times"):
+        open_clip("spatialvid", root).trajectory()
+
+
 def test_runs_of_a_real_hand_held_camera_have_their_directions(shared_file, tmp_path):
     """Motion capture of TUM's freiburg1_xyz, before a desk 1.5 m away."""
     rows = np.loadtxt(shared_file("trajectories/tum_freiburg1_xyz.txt"))
