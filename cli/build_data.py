@@ -3,11 +3,12 @@
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES, TOKEN_PIXELS
+from ..dataset_builders.pipeline.settings import FORMATS, OBJECT_SOURCES, STAGES, TOKEN_PIXELS
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
@@ -30,6 +31,8 @@ _OF_VIDEOS = {
     "names": (None, "knows its objects"),
     "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
     "license": (None, "has a licence of its own"),
+    "format": ("auto", "has a layout of its own"),
+    "fps": (None, "has times of its own"),
 }
 _DESCRIPTION = (
     "Questions about the motion of cameras and objects in videos, whose answers follow from geometry, with reasoning "
@@ -129,6 +132,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="videos: Hub id of their licence, such as cc-by-4.0, for the card (default: the sources' terms apply)",
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="videos: whose poses, depth and masks to import; auto (default) takes every layout that it finds, and "
+        "trajectories beside clips (clip.tum, clip.kitti, clip.euroc.csv)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="videos: pictures a second of layouts without times (megasam, colmap)",
+    )
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
@@ -180,8 +196,6 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--questions goes with --source world: of videos no object's place is known")
     if args.records and args.questions != "mllm4d":
         raise InputError("--records goes with --questions mllm4d, whose format it writes")
-    from ..dataset_builders.sources.video_files import find_videos
-
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
@@ -196,7 +210,11 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--license takes the Hub id of a licence, such as cc-by-4.0 or other, got {args.license!r}")
     if args.held_out is not None and args.held_out > 99:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
-    find_videos(Path(args.source))
+    if args.fps is not None and not 0 < args.fps <= 1000:
+        raise InputError(f"--fps must be positive and at most 1000, got {args.fps:g}")
+    from ..dataset_builders.pipeline.stage_runner import list_videos
+
+    list_videos(Path(args.source), args.format, args.fps)
 
 
 def _video_output(path: str) -> Path:
@@ -244,12 +262,14 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         output,
         settings,
         # Without a licence the videos' own terms hold for their frames.
-        partial(write_card, source.name or "videos", args.license, description=description),
+        lambda made, licences: write_card(source.name or "videos", licences or None, made, description),
         workers=args.workers,
         time_limit=args.time_limit,
         last_stage=args.stage,
         clips=args.clips,
         held_out=args.held_out or 0,
+        layout=args.format,
+        fps=args.fps,
     )
     where = output / QUARANTINE
     _print_report(report, where)
@@ -280,6 +300,11 @@ def _print_report(report: "BuildReport", where: Path) -> None:
         print(f"  {sum(count for _, count in codes[_CODES:])} with other codes")
     if report.faults:
         print(f"listed in {where}")
+    spans, same = report.agreement
+    if spans:
+        print(
+            f"instructions.json says the same as the geometry of {same} in {count_noun(spans, 'span')}; it is not used"
+        )
 
 
 def _shorten(reason: str) -> str:
@@ -299,7 +324,9 @@ def _read_names(path: str | None) -> dict[str, str]:
     return names
 
 
-def write_card(source: str, license: str | None, written: "Written", description: str | None = None) -> str:
+def write_card(
+    source: str, license: str | Sequence[str] | None, written: "Written", description: str | None = None
+) -> str:
     """The text of a dataset's card."""
     from ..hub_cards import dataset_card
 

@@ -17,12 +17,15 @@ class Window:
         shot (`int`): Number of the shot within the video, from 0.
         start, end (`float`): Seconds from the first frame of the video.
         timestamps (`tuple[float, ...]`): Seconds of the sampled frames from the first frame of the video, increasing.
+        pictures (`tuple[int, ...]`, *optional*): Which pictures they are, where the frames are no video but a sequence
+            of pictures.
     """
 
     shot: int
     start: float
     end: float
     timestamps: tuple[float, ...]
+    pictures: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class ObjectTrack:
         errors (`dict[str, float]`): Noise and residuals by name: `static_size` is the change, as a logarithm, that the
             linear size of resting regions of the clip seems to undergo; `background_share` and `background_pixels` say
             how well the background's motion was known.
+        depths (`np.ndarray` of shape `(T,)`, *optional*): Median depth of what the mask shows, along the view axis in
+            the unit of the poses; NaN where unknown. `None` where the clip has no depth.
     """
 
     name: str
@@ -76,6 +81,7 @@ class ObjectTrack:
     sure: np.ndarray
     made_by: dict[str, str] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    depths: np.ndarray | None = None
 
 
 @dataclass

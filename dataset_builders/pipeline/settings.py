@@ -10,6 +10,8 @@ from typing import Any
 # whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
 STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
 WINDOW_STAGES = ("poses", "objects", "facts")
+# Layouts of other people's data, as `layouts.source` reads them; `auto` is any.
+FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
 OBJECT_SOURCES = ("flow", "files", "none")
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}

@@ -1,6 +1,6 @@
 """What each stage does with one clip. It runs in a worker process, which a clip may end."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -18,9 +18,11 @@ from .stage_files import Fault, StageResult
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip
+    from ..layouts.imported_clip import ImportedClip
 
-# After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
-_FATAL = ("timeout", "memory", "damaged")
+# After these the next stage would meet the same fate, or masks may be as wrong as poses. A crash is mostly the pose
+# solver's own.
+_FATAL = ("timeout", "memory", "damaged", "poses_disagree")
 _SHOWN_DEGREES = 1.0
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
@@ -33,12 +35,25 @@ class Video(NamedTuple):
         source (`str`): Its path under the source folder.
         name (`str`): What it is called in ids and on disk.
         file (`dict[str, int]`): State of the file, by which a changed one is noticed.
+        imported ([`ImportedClip`], *optional*): What comes with it in the layout of a data set or tool.
     """
 
     path: Path
     source: str
     name: str
     file: dict[str, int]
+    imported: "ImportedClip | None" = None
+
+    def licence(self, settings: BuildSettings) -> str | None:
+        """Terms of the video: what the user says, else what its data set says."""
+        return settings.licence or (None if self.imported is None else self.imported.licence)
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What results depend on, as JSON values."""
+        if self.imported is None:
+            return {"source": self.source, "file": self.file}
+        return {"source": self.source, "file": self.file, "imported": self.imported.state()}
 
 
 @dataclass
@@ -55,7 +70,7 @@ class ShotsTask:
 
     def key(self, stage: str = "shots") -> str:
         """The key that the result must have."""
-        return stage_key(stage, self.settings, {"source": self.video.source, "file": self.video.file}, {})
+        return stage_key(stage, self.settings, self.video.subject, {})
 
     def run(self, report: Report) -> None:
         """Find the windows of the video, and what tells copies of it."""
@@ -63,14 +78,15 @@ class ShotsTask:
         from ..sources.windows import search_windows
 
         report("shots")
-        path, settings = self.video.path, self.settings
+        path, settings, imported = self.video.path, self.settings, self.video.imported
         value, fault = None, None
         try:
             with _as_clip_errors():
-                found = search_windows(path, settings.seed, settings.max_windows)
+                given = (None, None) if imported is None else (imported.fps, imported.annotated())
+                found = search_windows(path, settings.seed, settings.max_windows, *given)
             value = {
                 "source": self.video.source,
-                "licence": settings.licence,
+                "licence": self.video.licence(settings),
                 "content": content_hash(path),
                 "windows": [window_to_json(window) for window in found.windows],
                 "dropped": found.dropped,
@@ -125,7 +141,7 @@ class WindowTask:
 
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
-        subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
+        subject = {**self.video.subject, "window": window_to_json(self.window)}
         if stage == "objects" and self.settings.objects == "files":
             subject["masks"] = folder_state(mask_folder(self.video.path))
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
@@ -196,10 +212,19 @@ class _Frames:
 
 def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
+    from ..layouts.instructions import compare_instructions
+    from ..layouts.records import import_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
+    imported = task.video.imported
     try:
-        value["camera"] = camera_to_json(estimate_camera(frames.clip, task.settings.seed))
+        if imported is None:
+            camera = estimate_camera(frames.clip, task.settings.seed)
+        else:
+            with _as_clip_errors():
+                camera = import_camera(imported, frames.clip)
+                value["instructions"] = compare_instructions(imported, camera, frames.clip.timestamps)
+        value["camera"] = camera_to_json(camera)
     except ClipError as error:
         value["fault"] = error  # objects may still be found
     return value
@@ -211,7 +236,7 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
-        movers = _find_objects(frames, camera, task.settings.objects)
+        movers = _find_objects(task, frames, camera)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -221,7 +246,20 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     return value
 
 
-def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
+def _find_objects(task: WindowTask, frames: _Frames, camera: CameraPoses | None) -> list[ObjectTrack]:
+    imported, objects = task.video.imported, task.settings.objects
+    if imported is None or objects == "none":
+        return _find_movers(frames, camera, objects)
+    from ..layouts.records import import_depths, import_objects
+
+    with _as_clip_errors():
+        movers = import_objects(imported, frames.clip)
+        if movers is None:
+            movers = _find_movers(frames, camera, objects)
+        return import_depths(imported, frames.clip, movers) if movers and camera is not None else movers
+
+
+def _find_movers(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
     if objects == "flow":
         from ..geometry.object_tracks import find_objects
 
@@ -229,15 +267,18 @@ def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> 
     folder = mask_folder(frames.path)
     if objects == "none" or not folder.is_dir():
         return []
-    from ...modeling.video_timeline import read_timeline
+    return read_mask_files(folder, _frame_numbers(frames), frames.clip.frames[0].size)
+
+
+def _frame_numbers(frames: _Frames) -> Sequence[int]:
+    """Which frames of the video those of the window are."""
+    if frames.window.pictures is not None:
+        return frames.window.pictures
+    from ..sources.picture_sequence import frame_seconds
 
     with _as_clip_errors():
-        timeline = read_timeline(frames.path)
-    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
-    numbers = [
-        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
-    ]
-    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
+        seconds = frame_seconds(frames.path)
+    return [int(abs(seconds - moment).argmin()) for moment in frames.window.timestamps]
 
 
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
@@ -300,5 +341,5 @@ def _object_facts(record: ClipRecord) -> list[dict[str, Any]]:
     return [
         {"object": number, **asdict(fact)}
         for number, track in enumerate(record.objects or ())
-        for fact in object_facts(track, record.camera, record.window.timestamps, record.size)
+        for fact in object_facts(track, record.camera, record.window.timestamps, record.size, track.depths)
     ]

@@ -100,6 +100,7 @@ def assemble(
                 "seconds": [round(float(second), 3) for second in span],
                 **facts,
                 **_describe_imagery(imagined.sights),
+                **({} if record.licence is None else {"licence": record.licence}),
             }
         ),
         "response": format_checked_response(
