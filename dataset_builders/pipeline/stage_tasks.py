@@ -12,7 +12,15 @@ from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
 from ..sources.mask_files import mask_folder, read_mask_files
 from ..sources.video_files import folder_state
-from .record_json import build_record, camera_to_json, clip_folder, track_to_json, window_name, window_to_json
+from .record_json import (
+    build_record,
+    camera_to_json,
+    clip_folder,
+    depth_to_json,
+    track_to_json,
+    window_name,
+    window_to_json,
+)
 from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
 
@@ -240,6 +248,24 @@ def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> 
     return read_mask_files(folder, numbers, frames.clip.frames[0].size)
 
 
+def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
+    """Guess depth by a network where a model is named, and take the metre of the poses from it."""
+    from ..geometry.depth_model import predict_depth
+    from ..geometry.depth_scale import fit_depth
+
+    value: dict[str, Any] = {"depth": None, "metres": None}
+    record, model = task.record, task.settings.depth
+    if model is None or record.camera is None:
+        return value
+    try:
+        depth = predict_depth(frames.clip.frames, model)
+        fit = fit_depth(frames.clip.frames, record.camera, depth, record.objects or ())
+    except ClipError as error:
+        value["fault"] = error  # what takes no depth can still be asked
+        return value
+    return {"depth": depth_to_json(fit.depth), "metres": fit.metres, "spread": fit.spread}
+
+
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
 
@@ -277,6 +303,7 @@ def _describe_objects(task: WindowTask) -> str:
 _RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {
     "poses": _run_poses,
     "objects": _run_objects,
+    "depth": _run_depth,
     "facts": _run_facts,
 }
 
