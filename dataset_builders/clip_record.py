@@ -88,6 +88,8 @@ class ObjectTrack:
         errors (`dict[str, float]`): Noise and residuals by name: `static_size` is the change, as a logarithm, that the
             linear size of resting regions of the clip seems to undergo; `background_share` and `background_pixels` say
             how well the background's motion was known.
+        depths (`np.ndarray` of shape `(T,)`, *optional*): Median depth of what the mask shows, along the view axis in
+            the unit of the poses; NaN where unknown. `None` where the clip has no depth.
     """
 
     name: str
@@ -95,6 +97,7 @@ class ObjectTrack:
     sure: np.ndarray
     made_by: dict[str, str] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    depths: np.ndarray | None = None
 
 
 @dataclass
