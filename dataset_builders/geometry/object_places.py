@@ -13,6 +13,7 @@ MIN_PIXELS = 6  # of the depth map, below which an object's place is not measure
 _MAX_POINTS = 300  # that are kept of an object in a frame
 _NEAREST_SHARE = 0.02  # of the points, which may be nearer than the nearest one: stray pixels at an edge
 _STRAY = 4.0  # median deviations from an object's median depth, beyond which a point is not its own
+_MIDDLE_SHARE = 0.35  # of its extent: how far behind its visible points the middle of an object is taken to be
 _GRID = 12  # resting patches along each side of the picture
 _PAIR_SHARE = 0.3  # of the window: how far apart two frames are, between which rest is measured at least
 _MAX_PAIRS = 12
@@ -25,7 +26,8 @@ class ObjectPlaces:
     """Where one object is over a window, in world axes and the unit of the poses.
 
     Attributes:
-        centres (`np.ndarray` of shape `(T, 3)`): Median of the visible points; NaN where the object is not seen whole.
+        centres (`np.ndarray` of shape `(T, 3)`): Its middle: the median of the visible points, and as far behind them as
+            a thing of its extent is deep; NaN where the object is not seen whole.
         points (`tuple[np.ndarray | None, ...]`): Visible points `(n, 3)` of each frame.
         extents (`np.ndarray` of shape `(T,)`): Square root of the visible area.
     """
@@ -90,7 +92,9 @@ def measure_places(
         found = _object_points(mask, depth.maps[frame], intrinsics, camera.camera_to_world[frame])
         if found is not None:
             points[frame], extents[frame] = found
-            centres[frame] = np.median(points[frame], axis=0)
+            face = np.median(points[frame], axis=0)
+            way = face - camera.camera_to_world[frame, :3, 3]
+            centres[frame] = face + _MIDDLE_SHARE * extents[frame] * way / np.linalg.norm(way)
     return ObjectPlaces(centres, tuple(points), extents)
 
 
@@ -179,10 +183,12 @@ def _patch_moves(record: ClipRecord, first: int, last: int) -> np.ndarray:
     local = (world - pose[:3, 3]) @ pose[:3, :3]
     ahead = local[:, 2] > 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        seen = np.where(ahead[:, None], local @ intrinsics.T / local[:, 2:], -1)[:, :2].round()
-    inside = ahead & (seen >= 0).all(axis=1) & (seen < (width, height)).all(axis=1)
-    columns, rows = seen[inside].astype(int).T
-    moved = np.abs(smooth[1][rows, columns] - local[inside, 2]) / local[inside, 2]
+        seen = np.where(ahead[:, None], local @ intrinsics.T / local[:, 2:], -1)[:, :2].astype(np.float32)
+    inside = ahead & (seen >= 0).all(axis=1) & (seen <= (width - 1, height - 1)).all(axis=1)
+    if not inside.any():
+        return np.empty(0)
+    there = cv2.remap(smooth[1], seen[inside, None], None, cv2.INTER_LINEAR)[:, 0]
+    moved = np.abs(there - local[inside, 2]) / local[inside, 2]
     return moved[np.isfinite(moved)]
 
 

@@ -23,6 +23,12 @@ _REMEDIES = {
     "memory": "scale the video down, or leave it out",
     "failed": "report this as a defect of the builder, or leave the clip out",
 }
+_NOTHING_ASKED = Fault(
+    "facts",
+    "unclear",
+    "nothing clear that --questions asks about",
+    "ask about more with --questions; mllm4d and dsr take depth, by --depth or from files",
+)
 
 
 @dataclass
@@ -221,6 +227,8 @@ class StageRunner:
         outcome.waiting -= 1
         clip = outcome.clips[task.number]
         facts = task.results.get("facts")
-        clip.candidates = list_candidates((facts.value or {}).get("facts", {}) if facts is not None else {})
-        clip.fault = None if clip.candidates else task.fault
+        known = (facts.value or {}).get("facts", {}) if facts is not None else {}
+        clip.candidates = list_candidates(known, self._settings.questions)
+        if not clip.candidates:
+            clip.fault = task.fault or _NOTHING_ASKED
         task.results.clear()

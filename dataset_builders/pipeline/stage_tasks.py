@@ -268,10 +268,12 @@ def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
 
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
+    from ..questions.spatial_facts import spatial_facts
 
     record = task.record
-    value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
-    if not list_candidates(value["facts"]):
+    facts = {"camera": _camera_facts(record), "objects": _object_facts(record), "space": spatial_facts(record)}
+    value: dict[str, Any] = {"facts": facts}
+    if not list_candidates(facts):
         reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
         value["fault"] = ClipError(
             "unclear", reason, "give a clip with one clear motion of the camera or of an object"

@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
 from .camera_questions import ask_about_camera, name_motion, opposite_motion
+from .mllm4d import METRES, OPPOSITE
 from .object_questions import ask_about_object, askable_facts
 from .option_design import OptionDesign
+from .spatial_questions import ask_about_space
 
 _logger = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ class Candidate(NamedTuple):
     Attributes:
         kind (`str`): Questions of one kind have answers of one kind, among which wrong options are drawn.
         answer (`str`): The right option.
-        fact (`int`): Number of the fact among the record's `camera` or `objects` facts.
+        fact (`int`): Number of the fact among the record's `camera`, `objects` or `space` facts.
     """
 
     kind: str
@@ -30,8 +32,27 @@ class Candidate(NamedTuple):
     fact: int
 
 
-def list_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
-    """Everything that a record's facts allow to ask, in a fixed order."""
+def list_candidates(facts: Mapping[str, Any], families: Sequence[str] | None = None) -> list[Candidate]:
+    """Everything that a record's facts allow to ask, in a fixed order.
+
+    Args:
+        facts (`Mapping`): Of a record.
+        families (`Sequence[str]`, *optional*): What to ask about: the parts of kinds before their first hyphen.
+    """
+    found = [*_motion_candidates(facts), *_spatial_candidates(facts)]
+    return [one for one in found if families is None or one.kind.partition("-")[0] in families]
+
+
+def _spatial_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
+    return [
+        Candidate(
+            f"{fact['family']}-{fact['task']}", fact["answer"] if isinstance(fact["answer"], str) else METRES, number
+        )
+        for number, fact in enumerate(facts.get("space", ()))
+    ]
+
+
+def _motion_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
     camera = [
         Candidate(f"camera-{'-'.join(str(len(part)) for part in fact['parts'])}", name_motion(fact["parts"]), number)
         for number, fact in enumerate(facts.get("camera", ()))
@@ -51,10 +72,14 @@ def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionD
     """
     return {
         kind: OptionDesign(
-            answers, [(answer, opposite_motion(answer)) for answer in answers if answer < opposite_motion(answer)]
+            answers, [(answer, _opposite(answer)) for answer in answers if answer < _opposite(answer)]
         )
         for kind, answers in counts.items()
     }
+
+
+def _opposite(answer: str) -> str:
+    return OPPOSITE.get(answer) or opposite_motion(answer)
 
 
 def ask_about_clip(
@@ -104,6 +129,8 @@ def _ask(
     rng: np.random.Generator,
     name: str | None,
 ) -> dict[str, Any] | None:
+    if candidate.kind.startswith(("mllm4d", "dsr")):
+        return ask_about_space(record, record.facts["space"][candidate.fact], design, frames, token, rng, name)
     if candidate.kind.startswith("camera"):
         return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, token, rng)
     return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, token, rng, name)

@@ -1,0 +1,129 @@
+"""Camera and objects in space at a few moments, and the same with the noise of a clip's own measurements."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from .object_places import ObjectPlaces
+from .object_paths import smooth
+
+Label = TypeVar("Label", bound=Hashable)
+
+SAMPLES = 24  # noisy copies, in all of which an answer must be the same
+_NOISE_FACTOR = 1.5  # of the measured noise, with which they are drawn
+_MIDDLE_ERROR = 0.25  # of an object's extent: how far its middle may lie before or behind where it is taken to be
+_PIXELS = 1.0  # of a depth map, by which the middle of a mask is off
+
+
+@dataclass(frozen=True)
+class SpatialView:
+    """Where camera and objects are at some moments, in world axes and one unit.
+
+    Attributes:
+        frames (`np.ndarray` of shape `(K,)`): Frames of the window.
+        seconds (`np.ndarray` of shape `(K,)`): Their times.
+        poses (`np.ndarray` of shape `(K, 4, 4)`): Camera-to-world.
+        places (`dict[int, np.ndarray]`): For each object its centres `(K, 3)`.
+        extents (`dict[int, float]`): For each object the square root of its visible area.
+        nearest (`dict[int, np.ndarray]`): For each object, how near its visible points come in each frame (rows) to
+            where the camera is in each (columns), `(K, K)`.
+    """
+
+    frames: np.ndarray
+    seconds: np.ndarray
+    poses: np.ndarray
+    places: Mapping[int, np.ndarray]
+    extents: Mapping[int, float] = field(default_factory=dict)
+    nearest: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Where the camera is, `(K, 3)`."""
+        return self.poses[:, :3, 3]
+
+    def in_camera(self, number: int, reference: int | None = None) -> np.ndarray:
+        """An object's centres `(K, 3)` in the camera's axes: of each moment, or of one that they all refer to."""
+        poses = self.poses if reference is None else np.broadcast_to(self.poses[reference], self.poses.shape)
+        return np.einsum("kji,kj->ki", poses[:, :3, :3], self.places[number] - poses[:, :3, 3])
+
+    def with_noise(self, noise: float, pixel: float, scene_depth: float, rng: np.random.Generator) -> "SpatialView":
+        """A copy in which everything is off by as much as measurements of the clip are.
+
+        Every place is shifted along its line of sight by the noise of depth, and across it by a pixel; how deep
+        an object is, and with it the place of its middle, is unknown; the camera is off by the noise at the scene's
+        depth.
+
+        Args:
+            noise (`float`): Of a displacement, as a share of the distance.
+            pixel (`float`): Angle in radians of a pixel of the depth map.
+            scene_depth (`float`): Usual distance of what is seen.
+            rng (`np.random.Generator`): Source of the noise.
+        """
+        single = _NOISE_FACTOR * noise / np.sqrt(2)  # a displacement has the noise of two places
+        count = len(self.seconds)
+        places, nearest = {}, {}
+        for number, centres in self.places.items():
+            rays = centres - self.centres
+            distances = np.linalg.norm(rays, axis=1, keepdims=True)
+            ways = rays / np.maximum(distances, 1e-9)
+            along = single * rng.standard_normal((count, 1)) * distances
+            across = _PIXELS * pixel * distances * rng.standard_normal((count, 3))
+            behind = _MIDDLE_ERROR * rng.uniform(-1, 1) * self.extents.get(number, 0.0)
+            places[number] = centres + (along + behind) * ways + across
+            if number in self.nearest:
+                nearest[number] = self.nearest[number] * (1 + single * rng.standard_normal((count, 1)))
+        poses = self.poses.copy()
+        poses[:, :3, 3] += single * scene_depth * rng.standard_normal((count, 3)) / np.sqrt(3)
+        return SpatialView(self.frames, self.seconds, poses, places, self.extents, nearest)
+
+
+def view_moments(
+    places: Mapping[int, ObjectPlaces], poses: np.ndarray, timestamps: np.ndarray, run: tuple[int, int], count: int
+) -> SpatialView:
+    """The view at `count` moments, evenly spread over a run of frames in which all objects have places.
+
+    Args:
+        places (`Mapping[int, ObjectPlaces]`): Of the objects.
+        poses (`np.ndarray` of shape `(T, 4, 4)`): Camera-to-world.
+        timestamps (`np.ndarray` of shape `(T,)`): Seconds.
+        run (`tuple[int, int]`): Its first and last frame.
+        count (`int`): How many moments, at least 2.
+    """
+    first, last = run
+    wanted = np.linspace(timestamps[first], timestamps[last], count)
+    frames = first + np.abs(timestamps[first : last + 1][None] - wanted[:, None]).argmin(axis=1)
+    centres = {
+        number: smooth(place.centres[first : last + 1])[frames - first] for number, place in places.items()
+    }
+    extents = {number: float(np.nanmedian(place.extents[frames])) for number, place in places.items()}
+    nearest = {
+        number: np.array([[place.nearest(frame, poses[other, :3, 3]) for other in frames] for frame in frames])
+        for number, place in places.items()
+    }
+    return SpatialView(frames, timestamps[frames], poses[frames], centres, extents, nearest)
+
+
+def measure_surely(
+    measure: Callable[[SpatialView], Label | None],
+    view: SpatialView,
+    noise: float,
+    pixel: float,
+    scene_depth: float,
+    seed: int = 0,
+) -> Label | None:
+    """What a measurement gives, if the noise of the clip cannot change it; else `None`.
+
+    Args:
+        measure (`Callable`): Gives a label, or `None` where it is not clear.
+        view ([`SpatialView`]): What to measure.
+        noise, pixel, scene_depth (`float`): As in [`SpatialView.with_noise`].
+        seed (`int`, *optional*, defaults to 0): Of the noisy copies.
+    """
+    label = measure(view)
+    if label is None:
+        return None
+    rng = np.random.default_rng(seed)
+    same = all(measure(view.with_noise(noise, pixel, scene_depth, rng)) == label for _ in range(SAMPLES))
+    return label if same else None
