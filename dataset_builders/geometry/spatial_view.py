@@ -18,6 +18,23 @@ _PIXELS = 1.0  # of a depth map, by which the middle of a mask is off
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How well places in space are known in a clip, as standard deviations.
+
+    Attributes:
+        noise (`float`): Of a displacement, as a share of the distance, measured on what rests.
+        pixel (`float`): Angle in radians of a pixel of the depth maps.
+        scene_depth (`float`): Usual distance of what is seen.
+        focal (`float`): Relative error of the focal length, which stretches places across the line of sight.
+    """
+
+    noise: float
+    pixel: float
+    scene_depth: float
+    focal: float = 0.0
+
+
+@dataclass(frozen=True)
 class SpatialView:
     """Where camera and objects are at some moments, in world axes and one unit.
 
@@ -48,34 +65,33 @@ class SpatialView:
         poses = self.poses if reference is None else np.broadcast_to(self.poses[reference], self.poses.shape)
         return np.einsum("kji,kj->ki", poses[:, :3, :3], self.places[number] - poses[:, :3, 3])
 
-    def with_noise(self, noise: float, pixel: float, scene_depth: float, rng: np.random.Generator) -> "SpatialView":
+    def with_noise(self, accuracy: Accuracy, rng: np.random.Generator) -> "SpatialView":
         """A copy in which everything is off by as much as measurements of the clip are.
 
-        Every place is shifted along its line of sight by the noise of depth, and across it by a pixel; how deep
-        an object is, and with it the place of its middle, is unknown; the camera is off by the noise at the scene's
-        depth.
+        Every place is shifted along its line of sight by the noise of depth, and across it by a pixel; how deep an
+        object is, and with it the place of its middle, is unknown; the camera is off by the noise at the scene's
+        depth; all places are stretched across the camera's axis by the error of the focal length.
 
         Args:
-            noise (`float`): Of a displacement, as a share of the distance.
-            pixel (`float`): Angle in radians of a pixel of the depth map.
-            scene_depth (`float`): Usual distance of what is seen.
+            accuracy ([`Accuracy`]): Of the clip.
             rng (`np.random.Generator`): Source of the noise.
         """
-        single = _NOISE_FACTOR * noise / np.sqrt(2)  # a displacement has the noise of two places
+        single = _NOISE_FACTOR * accuracy.noise / np.sqrt(2)  # a displacement has the noise of two places
+        stretch = np.exp(accuracy.focal * rng.standard_normal()) * np.array([1.0, 1.0, 0.0]) + np.array([0, 0, 1.0])
         count = len(self.seconds)
         places, nearest = {}, {}
-        for number, centres in self.places.items():
-            rays = centres - self.centres
-            distances = np.linalg.norm(rays, axis=1, keepdims=True)
-            ways = rays / np.maximum(distances, 1e-9)
+        for number in self.places:
+            local = self.in_camera(number) * stretch
+            distances = np.linalg.norm(local, axis=1, keepdims=True)
             along = single * rng.standard_normal((count, 1)) * distances
-            across = _PIXELS * pixel * distances * rng.standard_normal((count, 3))
+            across = _PIXELS * accuracy.pixel * distances * rng.standard_normal((count, 3))
             behind = _MIDDLE_ERROR * rng.uniform(-1, 1) * self.extents.get(number, 0.0)
-            places[number] = centres + (along + behind) * ways + across
+            local += (along + behind) * local / np.maximum(distances, 1e-9) + across
+            places[number] = np.einsum("kij,kj->ki", self.poses[:, :3, :3], local) + self.centres
             if number in self.nearest:
                 nearest[number] = self.nearest[number] * (1 + single * rng.standard_normal((count, 1)))
         poses = self.poses.copy()
-        poses[:, :3, 3] += single * scene_depth * rng.standard_normal((count, 3)) / np.sqrt(3)
+        poses[:, :3, 3] += single * accuracy.scene_depth * rng.standard_normal((count, 3)) / np.sqrt(3)
         return SpatialView(self.frames, self.seconds, poses, places, self.extents, nearest)
 
 
@@ -108,9 +124,7 @@ def view_moments(
 def measure_surely(
     measure: Callable[[SpatialView], Label | None],
     view: SpatialView,
-    noise: float,
-    pixel: float,
-    scene_depth: float,
+    accuracy: Accuracy,
     seed: int = 0,
 ) -> Label | None:
     """What a measurement gives, if the noise of the clip cannot change it; else `None`.
@@ -118,12 +132,12 @@ def measure_surely(
     Args:
         measure (`Callable`): Gives a label, or `None` where it is not clear.
         view ([`SpatialView`]): What to measure.
-        noise, pixel, scene_depth (`float`): As in [`SpatialView.with_noise`].
+        accuracy ([`Accuracy`]): Of the clip.
         seed (`int`, *optional*, defaults to 0): Of the noisy copies.
     """
     label = measure(view)
     if label is None:
         return None
     rng = np.random.default_rng(seed)
-    same = all(measure(view.with_noise(noise, pixel, scene_depth, rng)) == label for _ in range(SAMPLES))
+    same = all(measure(view.with_noise(accuracy, rng)) == label for _ in range(SAMPLES))
     return label if same else None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
+from ..questions.mllm4d_reasoning import answer_alone
 from .progress import Progress
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
@@ -22,7 +23,12 @@ from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import TIME_LIMIT, WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
-CONFIGURATIONS = ("dift", "grpo")
+# What else is made of the rows of a configuration, and how a row changes for it.
+_DERIVED: dict[str, dict[str, Callable[[dict], dict]]] = {
+    "dift": {"grpo": dict},
+    "mllm4d_cold_start": {"mllm4d_sft": answer_alone, "mllm4d_grpo": dict},
+}
+CONFIGURATIONS = tuple(name for first, others in _DERIVED.items() for name in (first, *others))
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
 
 
@@ -129,32 +135,63 @@ def _write(
                 files.write("", "rows", StageResult(key, {**written._asdict(), "licence": licence}))
             return written
     with atomic_dir(files.folder / "dataset") as folder:
-        clips = sum(len(list(outcome.asked)) for outcomes in splits.values() for outcome in outcomes)
-        with Progress("clips made into rows", clips) as progress:
-            counted = count(1)
-
-            def tasks(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
-                for task in _row_tasks(files, outcomes):
-                    yield task
-                    progress.reach(next(counted))
-
-            made = {split: stream_rows(tasks(outcomes), pool, faults) for split, outcomes in splits.items()}
-            dift = write_dataset({"dift": made}, folder)
-        stored_rows = {split: _read_rows(folder, paths) for split, paths in dift.files["dift"].items()}
-        grpo = write_dataset({"grpo": stored_rows}, folder)
-    written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
+        written = _write_rows(folder, files, splits, pool, faults)
     _place(files.folder / "dataset", output, written, card)
     if not faults:  # or the next build would not try again
         files.write("", "rows", StageResult(key, {**written._asdict(), "licence": licence}))
     return written
 
 
-def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
+def _write_rows(
+    folder: Path, files: StageFiles, splits: dict[str, list[VideoOutcome]], pool: WorkerPool, faults: dict[str, Fault]
+) -> Written:
+    """Write every configuration: the first of each sort from the videos, the others from its rows."""
+    chosen = {
+        name: {split: tasks for split, outcomes in splits.items() if (tasks := _row_tasks(files, outcomes, of_mllm4d))}
+        for name, of_mllm4d in (("dift", False), ("mllm4d_cold_start", True))
+    }
+    written = Written({}, {})
+    total = sum(len(tasks) for of_splits in chosen.values() for tasks in of_splits.values())
+    with Progress("clips made into rows", total) as progress:
+        counted = count(1)
+
+        def watched(tasks: Sequence[tuple[str, RowTask]]) -> Iterator[tuple[str, RowTask]]:
+            for task in tasks:
+                yield task
+                progress.reach(next(counted))
+
+        for name, of_splits in chosen.items():
+            if not of_splits:
+                continue
+            made = {split: stream_rows(watched(tasks), pool, faults) for split, tasks in of_splits.items()}
+            first = write_dataset({name: made}, folder)
+            derived = {other: _derive(folder, first.files[name], change) for other, change in _DERIVED[name].items()}
+            others = write_dataset(derived, folder)
+            written = Written(
+                written.files | first.files | others.files, written.counts | first.counts | others.counts
+            )
+    return written
+
+
+def _derive(
+    folder: Path, files: dict[str, list[str]], change: Callable[[dict], dict]
+) -> dict[str, Iterator[dict]]:
+    return {split: map(change, _read_rows(folder, paths)) for split, paths in files.items()}
+
+
+def _row_tasks(
+    files: StageFiles, outcomes: Sequence[VideoOutcome], of_mllm4d: bool
+) -> list[tuple[str, RowTask]]:
+    """Windows with their questions, of MLLM-4D's kinds, which have columns of their own, or of all others."""
+    tasks = []
     for outcome in outcomes:
         windows = files.load(outcome.video.name, "shots")["windows"]
         for number, clip in outcome.asked:
-            questions = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
-            yield clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), questions)
+            asked = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
+            chosen = [question for question in asked if ("camera_centers" in question) == of_mllm4d]
+            if chosen:
+                tasks.append((clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), chosen)))
+    return tasks
 
 
 def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[list]:

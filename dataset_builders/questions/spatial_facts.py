@@ -12,12 +12,13 @@ from ..clip_record import ClipRecord
 from ..geometry.camera_motion import camera_labels
 from ..geometry.object_paths import longest_run
 from ..geometry.object_places import ObjectPlaces, map_intrinsics, measure_places, place_noise
-from ..geometry.spatial_view import SAMPLES, SpatialView, measure_surely, view_moments
+from ..geometry.spatial_view import SAMPLES, Accuracy, SpatialView, measure_surely, view_moments
 from . import dsr, mllm4d
 
 MIN_SECONDS = 1.0  # that a question spans
 _MIN_FRAMES = 5
 _METRIC_KINDS = ("metric", "still", "turn_only")  # poses whose unit is that of metric depth, or that have none
+_GUESSED_FOCAL, _FOCAL_ERROR = ("still", "turn_only"), 0.2  # poses that do not tell the focal length
 _STANDS = 0.02  # of the scene's depth: a camera that goes less far has one perspective
 _TURNS = 2.0  # degrees likewise
 _SURE_SHARE = 0.08  # by which a distance in metres may be off: under half of the smallest step between options
@@ -60,19 +61,12 @@ class _SpatialClip:
         }
 
     @cached_property
-    def noise(self) -> float:
-        """As [`place_noise`] gives it."""
-        return place_noise(self.record)
-
-    @cached_property
-    def pixel(self) -> float:
-        """Angle of a pixel of the depth maps, in radians."""
-        return 1 / float(map_intrinsics(self.record.camera.intrinsics, self.record.depth, self.record.size)[0, 0])
-
-    @cached_property
-    def scene_depth(self) -> float:
-        """Median depth."""
-        return float(np.nanmedian(self.record.depth.maps))
+    def accuracy(self) -> Accuracy:
+        """How well places are known, by the clip's own resting points."""
+        record = self.record
+        pixel = 1 / float(map_intrinsics(record.camera.intrinsics, record.depth, record.size)[0, 0])
+        focal = _FOCAL_ERROR if record.camera.kind in _GUESSED_FOCAL else 0.0
+        return Accuracy(place_noise(record), pixel, float(np.nanmedian(record.depth.maps)), focal)
 
     @property
     def seconds(self) -> np.ndarray:
@@ -85,7 +79,7 @@ class _SpatialClip:
         poses = self.record.camera.camera_to_world[self.record.camera.registered]
         gone = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max()
         cosine = (np.einsum("ij,kij->k", poses[0, :3, :3], poses[:, :3, :3]).min() - 1) / 2
-        return bool(gone > _STANDS * self.scene_depth or np.degrees(np.arccos(np.clip(cosine, -1, 1))) > _TURNS)
+        return bool(gone > _STANDS * self.accuracy.scene_depth or np.degrees(np.arccos(np.clip(cosine, -1, 1))) > _TURNS)
 
     def run(self, numbers: Sequence[int]) -> tuple[int, int] | None:
         """The longest stretch with poses and with places of some objects, if it is long enough."""
@@ -108,11 +102,11 @@ class _SpatialClip:
 
     def surely(self, measure: Callable[[SpatialView], Any], view: SpatialView) -> Any:
         """As [`measure_surely`] with this clip's noise."""
-        return measure_surely(measure, view, self.noise, self.pixel, self.scene_depth)
+        return measure_surely(measure, view, self.accuracy)
 
     def numbers(self) -> dict[str, float]:
         """What every fact tells of its accuracy."""
-        return {"noise_share": round(self.noise, 4), "unit_error": self.record.depth.scale_error}
+        return {"noise_share": round(self.accuracy.noise, 4), "unit_error": self.record.depth.scale_error}
 
 
 def _mllm4d_facts(clip: _SpatialClip) -> Iterator[dict[str, Any]]:
@@ -169,7 +163,7 @@ def _measure_two(clip: _SpatialClip, task: str, number: int | None, view: Spatia
         return None
     rng = np.random.default_rng(0)
     for _ in range(SAMPLES):
-        other = measure(two_frames(view.with_noise(clip.noise, clip.pixel, clip.scene_depth, rng), number))
+        other = measure(two_frames(view.with_noise(clip.accuracy, rng), number))
         if other is None or abs(np.log(other / metres)) > _SURE_SHARE:
             return None
     return float(metres)
@@ -198,7 +192,7 @@ def _camera_labels(clip: _SpatialClip, ends: tuple[int, int]) -> list[str]:
     camera = clip.record.camera
     part = np.flatnonzero(camera.registered)
     part = part[(part >= ends[0]) & (part <= ends[1])]
-    return camera_labels(camera.camera_to_world[part], clip.seconds[part].tolist(), clip.scene_depth)
+    return camera_labels(camera.camera_to_world[part], clip.seconds[part].tolist(), clip.accuracy.scene_depth)
 
 
 def _dsr_facts(clip: _SpatialClip) -> Iterator[dict[str, Any]]:
