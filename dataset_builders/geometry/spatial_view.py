@@ -14,7 +14,7 @@ Label = TypeVar("Label", bound=Hashable)
 SAMPLES = 24  # noisy copies, in all of which an answer must be the same
 _NOISE_FACTOR = 1.5  # of the measured noise, with which they are drawn
 _MIDDLE_ERROR = 0.25  # of an object's extent: how far its middle may lie before or behind where it is taken to be
-_PIXELS = 1.0  # of a depth map, by which the middle of a mask is off
+_PIXELS = 0.4  # of a depth map, by which the middle of a mask is off
 
 
 @dataclass(frozen=True)
@@ -96,29 +96,46 @@ class SpatialView:
 
 
 def view_moments(
-    places: Mapping[int, ObjectPlaces], poses: np.ndarray, timestamps: np.ndarray, run: tuple[int, int], count: int
+    places: Mapping[int, ObjectPlaces],
+    smoothed: Mapping[int, np.ndarray],
+    poses: np.ndarray,
+    timestamps: np.ndarray,
+    frames: np.ndarray,
+    nearest: bool = False,
 ) -> SpatialView:
-    """The view at `count` moments, evenly spread over a run of frames in which all objects have places.
+    """The view at some frames, in all of which all objects have places.
 
     Args:
         places (`Mapping[int, ObjectPlaces]`): Of the objects.
+        smoothed (`Mapping[int, np.ndarray]`): Their centres `(T, 3)` without jitter, see [`smooth_run`].
         poses (`np.ndarray` of shape `(T, 4, 4)`): Camera-to-world.
         timestamps (`np.ndarray` of shape `(T,)`): Seconds.
-        run (`tuple[int, int]`): Its first and last frame.
-        count (`int`): How many moments, at least 2.
+        frames (`np.ndarray` of shape `(K,)`): Increasing.
+        nearest (`bool`, *optional*, defaults to `False`): Whether to measure how near their points come.
     """
-    first, last = run
-    wanted = np.linspace(timestamps[first], timestamps[last], count)
-    frames = first + np.abs(timestamps[first : last + 1][None] - wanted[:, None]).argmin(axis=1)
-    centres = {
-        number: smooth(place.centres[first : last + 1])[frames - first] for number, place in places.items()
-    }
+    centres = {number: smoothed[number][frames] for number in places}
     extents = {number: float(np.nanmedian(place.extents[frames])) for number, place in places.items()}
-    nearest = {
+    reach = {
         number: np.array([[place.nearest(frame, poses[other, :3, 3]) for other in frames] for frame in frames])
         for number, place in places.items()
+        if nearest
     }
-    return SpatialView(frames, timestamps[frames], poses[frames], centres, extents, nearest)
+    return SpatialView(frames, timestamps[frames], poses[frames], centres, extents, reach)
+
+
+def smooth_run(centres: np.ndarray, run: tuple[int, int]) -> np.ndarray:
+    """Centres `(T, 3)` of an object, smoothed over a run of frames in which they are known; NaN elsewhere."""
+    first, last = run
+    smoothed = np.full_like(centres, np.nan)
+    smoothed[first : last + 1] = smooth(centres[first : last + 1])
+    return smoothed
+
+
+def spread_frames(timestamps: np.ndarray, run: tuple[int, int], count: int) -> np.ndarray:
+    """Frames `(count,)` of a run, from its first to its last, evenly spread in time."""
+    first, last = run
+    wanted = np.linspace(timestamps[first], timestamps[last], count)
+    return first + np.abs(timestamps[first : last + 1][None] - wanted[:, None]).argmin(axis=1)
 
 
 def measure_surely(

@@ -10,10 +10,10 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
 from .camera_questions import ask_about_camera, name_motion, opposite_motion
-from .mllm4d import METRES, OPPOSITE
+from .mllm4d import OPPOSITE, asks_for_metres
 from .object_questions import ask_about_object, askable_facts
-from .option_design import OptionDesign
-from .spatial_questions import ask_about_space
+from .option_design import DistanceDesign, OptionDesign
+from .spatial_questions import answer_text, ask_about_space
 
 _logger = logging.getLogger(__name__)
 
@@ -45,9 +45,7 @@ def list_candidates(facts: Mapping[str, Any], families: Sequence[str] | None = N
 
 def _spatial_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
     return [
-        Candidate(
-            f"{fact['family']}-{fact['task']}", fact["answer"] if isinstance(fact["answer"], str) else METRES, number
-        )
+        Candidate(f"{fact['family']}-{fact['task']}", answer_text(fact), number)
         for number, fact in enumerate(facts.get("space", ()))
     ]
 
@@ -64,18 +62,21 @@ def _motion_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
     ]
 
 
-def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionDesign]:
+def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionDesign | DistanceDesign]:
     """For each kind of question what draws its wrong options.
 
     Args:
         counts (`Mapping[str, Mapping[str, int]]`): For each kind, how often each answer is right in the dataset.
     """
-    return {
-        kind: OptionDesign(
-            answers, [(answer, _opposite(answer)) for answer in answers if answer < _opposite(answer)]
-        )
-        for kind, answers in counts.items()
-    }
+    return {kind: _design(kind, answers) for kind, answers in counts.items()}
+
+
+def _design(kind: str, answers: Mapping[str, int]) -> OptionDesign | DistanceDesign:
+    if asks_for_metres(kind.partition("-")[2]):
+        return DistanceDesign(answers)
+    return OptionDesign(
+        answers, [(answer, _opposite(answer)) for answer in answers if answer < _opposite(answer)]
+    )
 
 
 def _opposite(answer: str) -> str:
@@ -85,7 +86,7 @@ def _opposite(answer: str) -> str:
 def ask_about_clip(
     record: ClipRecord,
     candidates: Iterable[Candidate],
-    designs: Mapping[str, OptionDesign],
+    designs: Mapping[str, OptionDesign | DistanceDesign],
     frames: int = 8,
     seed: int = 0,
     name: str | None = None,
@@ -123,7 +124,7 @@ def ask_about_clip(
 def _ask(
     record: ClipRecord,
     candidate: Candidate,
-    design: OptionDesign,
+    design: Any,
     frames: int,
     token: int,
     rng: np.random.Generator,

@@ -144,11 +144,16 @@ def offer_metres(right: float, rng: np.random.Generator, scale_error: float = 0.
     picked without any video. Where the metre itself is uncertain, the steps are so large that four standard errors
     do not lead from one option to the next.
     """
-    widening = max(1.0, float(np.exp(_UNIT_ERRORS * scale_error)) / STEPS[0])
+    widening = least_step(scale_error) / STEPS[0]
     sizes = np.cumprod([1.0, *(widening * rng.uniform(*STEPS, 3))])
     place = int(rng.integers(4))
     others = [size for number, size in enumerate(sizes) if number != place]
     return [metres(right), *(metres(right * size / sizes[place]) for size in others)]
+
+
+def least_step(scale_error: float) -> float:
+    """Ratio of two distances on offer, at least: the more, the less certain the metre is."""
+    return max(STEPS[0], float(np.exp(_UNIT_ERRORS * scale_error)))
 
 
 def metres(distance: float) -> str:
@@ -267,3 +272,8 @@ KINDS = {
         object=_BOTH,
     ),
 }
+
+
+def asks_for_metres(task: str) -> bool:
+    """Whether distances answer a kind of question."""
+    return task in KINDS and KINDS[task].labels == (METRES,)

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..clip_record import ClipRecord
 from ..geometry.camera_motion import camera_labels
 from ..geometry.object_paths import longest_run
 from ..geometry.object_places import ObjectPlaces, map_intrinsics, measure_places, place_noise
-from ..geometry.spatial_view import SAMPLES, Accuracy, SpatialView, measure_surely, view_moments
+from ..geometry.spatial_view import SAMPLES, Accuracy, SpatialView, measure_surely, smooth_run, spread_frames, view_moments
 from . import dsr, mllm4d
 
 MIN_SECONDS = 1.0  # that a question spans
@@ -49,6 +49,7 @@ class _SpatialClip:
     """A record with what is measured once for all of its facts."""
 
     record: ClipRecord
+    _smoothed: dict[tuple[int, tuple[int, int]], np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[int, ObjectPlaces]:
@@ -91,10 +92,17 @@ class _SpatialClip:
             return None
         return first, last
 
-    def view(self, numbers: Sequence[int], run: tuple[int, int], count: int) -> SpatialView:
-        """Camera and objects at moments of a stretch."""
+    def view(
+        self, numbers: Sequence[int], run: tuple[int, int], frames: Sequence[int], nearest: bool = False
+    ) -> SpatialView:
+        """Camera and objects at frames of a stretch."""
         places = {number: self.places[number] for number in numbers}
-        return view_moments(places, self.record.camera.camera_to_world, self.seconds, run, count)
+        for number in numbers:
+            if (number, run) not in self._smoothed:
+                self._smoothed[number, run] = smooth_run(places[number].centres, run)
+        smoothed = {number: self._smoothed[number, run] for number in numbers}
+        poses = self.record.camera.camera_to_world
+        return view_moments(places, smoothed, poses, self.seconds, np.array(frames), nearest)
 
     def seed(self, *what: Any) -> int:
         """Of choices about this clip."""
@@ -117,7 +125,7 @@ def _mllm4d_facts(clip: _SpatialClip) -> Iterator[dict[str, Any]]:
         if run is None:
             continue
         tasks = about_objects if number is not None else [name for name in mllm4d.KINDS if name not in about_objects]
-        ends = [clip.view(numbers, pair, 2) for pair in _pairs(run, clip.seconds)]
+        ends = [clip.view(numbers, run, pair, nearest=True) for pair in _pairs(run, clip.seconds)]
         for task in tasks:
             found = [(view, answer) for view in ends if (answer := _measure_two(clip, task, number, view)) is not None]
             if found:
@@ -228,7 +236,7 @@ def _steps_fact(
     for count in kind.moments:
         if run[1] - run[0] < 2 * (count - 1):
             continue
-        view = clip.view(numbers, run, count)
+        view = clip.view(numbers, run, spread_frames(clip.seconds, run, count).tolist())
         steps = clip.surely(lambda seen: kind.measure(seen, number, other), view)
         if steps is not None:
             shown = list(map(int, view.frames[:2] if kind.is_prediction else view.frames))

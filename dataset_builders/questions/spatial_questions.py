@@ -12,7 +12,7 @@ from .clip_reasoning import object_reasoning
 from .clip_rows import Imagined, assemble, imagine, show_frames
 from .evidence import look_at, seen_size
 from .mllm4d_reasoning import spatial_states, write_five_steps
-from .option_design import OPTIONS, OptionDesign
+from .option_design import MIN_ROWS_TO_LIMIT, OPTIONS, DistanceDesign, OptionDesign
 from .spatial_facts import name_of
 
 _NUMBERS = ("answer", "values", "nearest", "noise_share", "unit_error")  # of a fact, that a row keeps
@@ -23,7 +23,7 @@ _NEAR, _FAR = "nearer", "away"
 def ask_about_space(
     record: ClipRecord,
     fact: Mapping[str, Any],
-    design: OptionDesign,
+    design: OptionDesign | DistanceDesign,
     frames: int,
     token: int,
     rng: np.random.Generator,
@@ -34,7 +34,7 @@ def ask_about_space(
     Args:
         record ([`ClipRecord`]): Of the window.
         fact (`Mapping`): Of `spatial_facts`.
-        design ([`OptionDesign`]): Of wrong options.
+        design ([`OptionDesign`] or [`DistanceDesign`]): Of wrong options.
         frames (`int`): How many frames the row shows.
         token (`int`): Pixels a side of a token, see [`seen_size`].
         rng (`np.random.Generator`): Source of options.
@@ -48,6 +48,11 @@ def ask_about_space(
     return _ask_dsr(record, fact, design, frames, token, rng, names)
 
 
+def answer_text(fact: Mapping[str, Any]) -> str:
+    """The right option of a fact."""
+    return fact["answer"] if isinstance(fact["answer"], str) else mllm4d.metres(fact["answer"])
+
+
 def _row_facts(fact: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
     things = {role: name_of(fact[role], names) for role in ("object", "other") if fact[role] is not None}
     return {"kind": fact["task"], **things, **{key: fact[key] for key in _NUMBERS if fact.get(key) is not None}}
@@ -56,7 +61,7 @@ def _row_facts(fact: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, A
 def _ask_mllm4d(
     record: ClipRecord,
     fact: Mapping[str, Any],
-    design: OptionDesign,
+    design: OptionDesign | DistanceDesign,
     frames: int,
     token: int,
     rng: np.random.Generator,
@@ -83,7 +88,9 @@ def _ask_mllm4d(
         nearest=nothing[:, :2],
     )
     called = "" if number is None else names[number]
-    right = fact["answer"] if isinstance(fact["answer"], str) else mllm4d.metres(fact["answer"])
+    right, wrong = answer_text(fact), _wrong_answers(kind, fact, design, rng)
+    if wrong is None:
+        return None
     places = tuple(f"the {sight.place} part of the picture" for sight in sights) or ("", "")
     cameras, objects = spatial_states(kind, two)
     states = [format_spatial_state(*state) for state in zip(two.numbers, cameras, objects, strict=True)]
@@ -91,7 +98,7 @@ def _ask_mllm4d(
         record,
         fact["task"],
         mllm4d.word_question(kind, called, two.numbers, two.seconds),
-        [right, *_wrong_answers(kind, fact, design, rng)],
+        [right, *wrong],
         write_five_steps(kind, called, two, fact["camera_labels"], places, right),
         (times[0], times[1]),
         Imagined([], [], [], sights, size),
@@ -107,11 +114,15 @@ def _ask_mllm4d(
 
 
 def _wrong_answers(
-    kind: mllm4d.Kind, fact: Mapping[str, Any], design: OptionDesign, rng: np.random.Generator
-) -> list[str]:
-    right = fact["answer"]
-    if not isinstance(right, str):
-        return mllm4d.offer_metres(right, rng, fact["unit_error"])[1:]
+    kind: mllm4d.Kind, fact: Mapping[str, Any], design: OptionDesign | DistanceDesign, rng: np.random.Generator
+) -> list[str] | None:
+    """Wrong options; `None` for a distance beside which those of the dataset's others lie too near."""
+    right = answer_text(fact)
+    if isinstance(design, DistanceDesign):
+        if design.count < MIN_ROWS_TO_LIMIT:  # too few to draw from
+            return mllm4d.offer_metres(fact["answer"], rng, fact["unit_error"])[1:]
+        drawn = design.draw(right, mllm4d.least_step(fact["unit_error"]), rng)
+        return None if drawn is None else list(map(mllm4d.metres, drawn))
     drawn = design.draw(right, rng)
     others = [label for label in mllm4d.offer_labels(right, kind.labels, rng)[1:] if label not in drawn]
     return (drawn + others)[: min(OPTIONS, len(kind.labels)) - 1]

@@ -1,23 +1,34 @@
-"""Scenes for tests of questions about space: where things are is drawn before how they move, in one or two phases."""
+"""Scenes for questions about space: camera and objects go one way and then another, faster or slower, or rest.
+
+Where things are is drawn before how they move, and nothing is drawn again for the motion's sake, so that the first
+frame says nothing of what follows.
+"""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from fourdthinker.dataset_builders.world.scene import COLOURS, SHAPES, Scene, SceneObject
+from .scene import COLOURS, SHAPES, Scene, SceneObject
 
-_CLEARANCE = 1.4
-_GROUNDS = 8
+GROUNDS = 8
+_CLEARANCE = 1.4  # metres between objects
+_DEPTHS = (3.5, 9.0)  # metres ahead, at which objects begin
+_FIELD_OF_VIEW = np.radians(60.0)
+_STANDS, _TURNS_NOT, _RESTS = 0.3, 0.4, 0.2  # shares of phases in which camera or object does not move
 
 
 def draw_scene(seed: int, frames: int = 24) -> Scene:
-    """A scene whose first frame says nothing of what follows."""
+    """Draw a scene.
+
+    Args:
+        seed (`int`): Which.
+        frames (`int`, *optional*, defaults to 24): Length of the paths.
+    """
     rng = np.random.default_rng([seed, 17])
-    while True:
+    objects = None
+    while objects is None:
         objects = _objects(rng, frames)
-        if objects is not None:
-            break
     light = np.array([rng.uniform(-1, 1), rng.uniform(-1.5, -0.5), 2.0])
-    return Scene(objects, _camera(rng, frames), float(np.radians(60)), int(rng.integers(_GROUNDS)), light)
+    return Scene(objects, _camera(rng, frames), float(_FIELD_OF_VIEW), int(rng.integers(GROUNDS)), light)
 
 
 def _phases(rng: np.random.Generator, frames: int, steps: list[np.ndarray]) -> np.ndarray:
@@ -44,7 +55,7 @@ def _camera(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def _camera_move(rng: np.random.Generator) -> np.ndarray:
-    if rng.random() < 0.3:
+    if rng.random() < _STANDS:
         return np.zeros(3)
     axis = rng.integers(3)
     move = rng.uniform(-0.15, 0.15, 3)
@@ -53,7 +64,7 @@ def _camera_move(rng: np.random.Generator) -> np.ndarray:
 
 
 def _camera_turn(rng: np.random.Generator) -> np.ndarray:
-    if rng.random() < 0.4:
+    if rng.random() < _TURNS_NOT:
         return np.zeros(3)
     axis = rng.integers(3)
     turn = rng.uniform(-1, 1, 3)
@@ -62,12 +73,13 @@ def _camera_turn(rng: np.random.Generator) -> np.ndarray:
 
 
 def _objects(rng: np.random.Generator, frames: int) -> tuple[SceneObject, ...] | None:
-    count = int(rng.integers(2, 4))
+    """Three objects, of which the first rests; `None` if two would meet."""
+    count = 3
     colours = rng.choice(list(COLOURS), count, replace=False)
     placed: list[SceneObject] = []
     for number, colour in enumerate(colours):
         size = float(rng.uniform(0.35, 0.55))
-        depth = rng.uniform(4.0, 6.5)
+        depth = np.exp(rng.uniform(*np.log(_DEPTHS)))
         start = np.array([rng.uniform(-0.3, 0.3) * depth, depth, size])
         steps = [_object_step(rng) if number else np.zeros(3) for _ in range(rng.integers(1, 3))]
         path = start + _phases(rng, frames, steps)
@@ -78,7 +90,7 @@ def _objects(rng: np.random.Generator, frames: int) -> tuple[SceneObject, ...] |
 
 
 def _object_step(rng: np.random.Generator) -> np.ndarray:
-    if rng.random() < 0.2:
+    if rng.random() < _RESTS:
         return np.zeros(3)
-    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.3 else rng.integers(4) * np.pi / 2 + rng.uniform(-0.15, 0.15)
-    return rng.uniform(0.5, 1.7) * np.array([np.cos(angle), np.sin(angle), 0])
+    angle = rng.integers(4) * np.pi / 2 + rng.uniform(-0.2, 0.2)
+    return rng.uniform(0.5, 1.9) * np.array([np.cos(angle), np.sin(angle), 0])
