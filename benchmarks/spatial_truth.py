@@ -51,7 +51,9 @@ def is_true(clip: WorldClip, fact: Mapping[str, Any]) -> bool:
         index = fact["object"] or 0
         points = tuple(visible_points(clip, number, index) for number in numbers)
         if any(not len(found) for found in points):
-            points = tuple(clip.centres[[number], index] for number in numbers)  # of the camera's kinds, which use none
+            points = tuple(
+                clip.centres[[number], index] for number in numbers
+            )  # of the camera's kinds, which use none
         frames = mllm4d.pick_two_frames(clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers)
         truth = mllm4d.KINDS[fact["task"]].measure(frames)
     if isinstance(truth, str):
@@ -82,12 +84,16 @@ def add_noise(record: ClipRecord, rng: np.random.Generator, depth: float = 0.02,
     assert record.camera is not None and record.depth is not None
     maps = record.depth.maps
     count, height, width = maps.shape
-    slow = np.stack([cv2.resize(rng.standard_normal((4, 4)), (width, height), interpolation=cv2.INTER_CUBIC) for _ in maps])
+    slow = np.stack(
+        [cv2.resize(rng.standard_normal((4, 4)), (width, height), interpolation=cv2.INTER_CUBIC) for _ in maps]
+    )
     factors = rng.standard_normal((count, 1, 1)) + slow + rng.standard_normal(maps.shape)
     noisy = (maps * np.exp(depth * factors)).astype(np.float32)
     poses = record.camera.camera_to_world.copy()
     poses[:, :3, 3] += pose * float(record.camera.scene_depth or 1) * rng.standard_normal((count, 3)) / np.sqrt(3)
-    poses[:, :3, :3] = poses[:, :3, :3] @ Rotation.from_rotvec(np.radians(0.1) * rng.standard_normal((count, 3))).as_matrix()
+    poses[:, :3, :3] = (
+        poses[:, :3, :3] @ Rotation.from_rotvec(np.radians(0.1) * rng.standard_normal((count, 3))).as_matrix()
+    )
     tracks = {id(track): _roughen(track, rng) for track in record.objects or ()}
     return replace(
         record,

@@ -77,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FAMILIES",
         default=MOTION,
         help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}; motion (default) is camera,object; "
-        "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and speeds "
-        "change, as DSR-Bench does: both take depth of videos; the world has motion or mllm4d",
+        "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and "
+        "speeds change, as DSR-Bench does: both take depth of videos; the world has motion or mllm4d",
     )
     parser.add_argument(
         "--depth",
@@ -123,8 +123,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--records",
         action="store_true",
         help="world, with --questions mllm4d: write the test questions to OUTPUT/records as well, in MLLM-4D's own "
-        "format with their videos, which the task mllm4d_bench reads; videos, with --questions dsr: those, or without a "
-        "split `test` all, to OUTPUT/dsr in DSR-Bench's format, which the task dsr_bench reads",
+        "format with their videos, which the task mllm4d_bench reads; videos, with --questions dsr: those, or "
+        "without a split `test` all, to OUTPUT/dsr in DSR-Bench's format, which the task dsr_bench reads",
     )
     parser.add_argument(
         "--backbone",

@@ -61,11 +61,11 @@ class DepthMaps:
     """Depth of every frame of a window, in the unit of its poses.
 
     Attributes:
-        maps (`np.ndarray` of shape `(T, h, w)`, float32): Distance along the view axis; NaN where unknown. The maps show
-            all of the frame and may be smaller than it.
+        maps (`np.ndarray` of shape `(T, h, w)`, float32): Distance along the view axis; NaN where unknown. The maps
+            show all of the frame and may be smaller than it.
         metric (`bool`): Whether the unit is the metre.
-        scale_error (`float`): Relative standard error of that unit as a whole: 0 for rendered or stereo depth, more for
-            a unit that a network guessed. Questions in metres offer options that lie farther apart for it.
+        scale_error (`float`): Relative standard error of that unit as a whole: 0 for rendered or stereo depth, more
+            for a unit that a network guessed. Questions in metres offer options that lie farther apart for it.
         made_by (`dict[str, str]`): Tool to version.
     """
 

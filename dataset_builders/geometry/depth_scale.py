@@ -62,7 +62,9 @@ def fit_depth(
     if known.sum() < MIN_TRACKS * _MIN_SIGHTS:
         raise ClipError("unclear", "too few resting points to compare depth with poses", "give a clip with texture")
     overall = float(np.median(ratios[known]))
-    shifts = np.array([np.median(row[seen]) if seen.any() else overall for row, seen in zip(ratios, known)])
+    shifts = np.array(
+        [np.median(row[seen]) if seen.any() else overall for row, seen in zip(ratios, known, strict=True)]
+    )
     rest = (ratios - shifts[:, None])[known]
     spread = float(_MAD * np.median(np.abs(rest)))
     if spread > MAX_SPREAD:

@@ -26,8 +26,8 @@ class ObjectPlaces:
     """Where one object is over a window, in world axes and the unit of the poses.
 
     Attributes:
-        centres (`np.ndarray` of shape `(T, 3)`): Its middle: the median of the visible points, and as far behind them as
-            a thing of its extent is deep; NaN where the object is not seen whole.
+        centres (`np.ndarray` of shape `(T, 3)`): Its middle: the median of the visible points, and as far behind them
+            as a thing of its extent is deep; NaN where the object is not seen whole.
         points (`tuple[np.ndarray | None, ...]`): Visible points `(n, 3)` of each frame.
         extents (`np.ndarray` of shape `(T,)`): Square root of the visible area.
     """
@@ -68,9 +68,7 @@ def back_project(
     return local @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
 
 
-def measure_places(
-    track: ObjectTrack, camera: CameraPoses, depth: DepthMaps, size: tuple[int, int]
-) -> ObjectPlaces:
+def measure_places(track: ObjectTrack, camera: CameraPoses, depth: DepthMaps, size: tuple[int, int]) -> ObjectPlaces:
     """Measure where an object is in each frame in which its mask is sure, whole in the picture, and has depth.
 
     The mask's edge is left out, where depth is neither the object's nor the background's.
@@ -122,7 +120,8 @@ def place_noise(record: ClipRecord) -> float:
     pairs = _far_pairs(np.flatnonzero(camera.registered), len(camera.camera_to_world))
     centres = camera.camera_to_world[:, :3, 3]
     moves = [
-        np.linalg.norm(place.centres[last] - place.centres[first]) / np.linalg.norm(place.centres[first] - centres[first])
+        np.linalg.norm(place.centres[last] - place.centres[first])
+        / np.linalg.norm(place.centres[first] - centres[first])
         for place in places
         for first, last in pairs
         if place.known[[first, last]].all()
@@ -163,7 +162,11 @@ def _far_pairs(frames: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Some pairs of frames that are far apart, spread over the window."""
     gap = max(1, int(_PAIR_SHARE * (count - 1)))
     pairs = [(int(one), int(other)) for one in frames for other in frames if other - one >= gap]
-    return [pairs[number] for number in np.unique(np.linspace(0, len(pairs) - 1, _MAX_PAIRS).astype(int))] if pairs else []
+    return (
+        [pairs[number] for number in np.unique(np.linspace(0, len(pairs) - 1, _MAX_PAIRS).astype(int))]
+        if pairs
+        else []
+    )
 
 
 def _patch_moves(record: ClipRecord, first: int, last: int) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from .object_places import ObjectPlaces
 from .object_paths import smooth
+from .object_places import ObjectPlaces
 
 Label = TypeVar("Label", bound=Hashable)
 

@@ -173,15 +173,11 @@ def _write_rows(
     return written
 
 
-def _derive(
-    folder: Path, files: dict[str, list[str]], change: Callable[[dict], dict]
-) -> dict[str, Iterator[dict]]:
+def _derive(folder: Path, files: dict[str, list[str]], change: Callable[[dict], dict]) -> dict[str, Iterator[dict]]:
     return {split: map(change, _read_rows(folder, paths)) for split, paths in files.items()}
 
 
-def _row_tasks(
-    files: StageFiles, outcomes: Sequence[VideoOutcome], of_mllm4d: bool
-) -> list[tuple[str, RowTask]]:
+def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome], of_mllm4d: bool) -> list[tuple[str, RowTask]]:
     """Windows with their questions, of MLLM-4D's kinds, which have columns of their own, or of all others."""
     tasks = []
     for outcome in outcomes:

@@ -74,9 +74,7 @@ def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionD
 def _design(kind: str, answers: Mapping[str, int]) -> OptionDesign | DistanceDesign:
     if asks_for_metres(kind.partition("-")[2]):
         return DistanceDesign(answers)
-    return OptionDesign(
-        answers, [(answer, _opposite(answer)) for answer in answers if answer < _opposite(answer)]
-    )
+    return OptionDesign(answers, [(answer, _opposite(answer)) for answer in answers if answer < _opposite(answer)])
 
 
 def _opposite(answer: str) -> str:

@@ -7,6 +7,7 @@ one moment (`abs_`), whose place and axes stay as they were then. An answer list
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,7 +46,8 @@ class DsrKind:
     Attributes:
         question (`str`): With `{name}`, and `{other}` where two things are compared.
         labels (`tuple[str, ...]`): What a step can be.
-        measure (`Callable`): The steps in order, from a view, the object and the other thing; `None` if one is unclear.
+        measure (`Callable`): The steps in order, from a view, the object and the other thing; `None` if one is
+            unclear.
         follows (`bool`): Whether the perspective follows the camera; else it is that of the first moment.
         moments (`tuple[int, ...]`): At how many moments to look: the first of them that gives an answer counts.
         subject (`str`): Whom it asks about: `object` and the camera, `pair` (two things) or `camera`.
@@ -187,7 +189,7 @@ def _measure_orientation(view: SpatialView, number: int, other: int) -> Steps | 
 def _measure_speed(follows: bool) -> Measure:
     def measure(view: SpatialView, number: int, other: int) -> Steps | None:
         found, rest = speeds(view, number, follows), _rest_speeds(view, [number])
-        return _name_all([_compare_speeds(later, before, rest, SIZES) for before, later in zip(found, found[1:])])
+        return _name_all([_compare_speeds(later, before, rest, SIZES) for before, later in pairwise(found)])
 
     return measure
 
@@ -238,7 +240,9 @@ KINDS = {
     "abs_dis": DsrKind(_DISTANCE, SIZES, _measure_distance(False), False),
     "rel_dir": DsrKind(_DIRECTION, SHIFTS, _measure_direction(True), True),
     "abs_dir": DsrKind(_DIRECTION, SHIFTS, _measure_direction(False), False),
-    "abs_ori": DsrKind("how does the orientation of {other} change?", TURNS, _measure_orientation, False, subject="camera"),
+    "abs_ori": DsrKind(
+        "how does the orientation of {other} change?", TURNS, _measure_orientation, False, subject="camera"
+    ),
     "rel_spd": DsrKind(_SPEED, SIZES, _measure_speed(True), True, moments=(4, 3)),
     "abs_spd": DsrKind(_SPEED, SIZES, _measure_speed(False), False, moments=(4, 3)),
     "rel_spd_comp": DsrKind(_COMPARISON, COMPARISONS, _measure_comparison(True), True, subject="pair"),

@@ -12,7 +12,15 @@ from ..clip_record import ClipRecord
 from ..geometry.camera_motion import camera_labels
 from ..geometry.object_paths import longest_run
 from ..geometry.object_places import ObjectPlaces, map_intrinsics, measure_places, place_noise
-from ..geometry.spatial_view import SAMPLES, Accuracy, SpatialView, measure_surely, smooth_run, spread_frames, view_moments
+from ..geometry.spatial_view import (
+    SAMPLES,
+    Accuracy,
+    SpatialView,
+    measure_surely,
+    smooth_run,
+    spread_frames,
+    view_moments,
+)
 from . import dsr, mllm4d
 
 MIN_SECONDS = 1.0  # that a question spans
@@ -80,7 +88,9 @@ class _SpatialClip:
         poses = self.record.camera.camera_to_world[self.record.camera.registered]
         gone = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=1).max()
         cosine = (np.einsum("ij,kij->k", poses[0, :3, :3], poses[:, :3, :3]).min() - 1) / 2
-        return bool(gone > _STANDS * self.accuracy.scene_depth or np.degrees(np.arccos(np.clip(cosine, -1, 1))) > _TURNS)
+        return bool(
+            gone > _STANDS * self.accuracy.scene_depth or np.degrees(np.arccos(np.clip(cosine, -1, 1))) > _TURNS
+        )
 
     def run(self, numbers: Sequence[int]) -> tuple[int, int] | None:
         """The longest stretch with poses and with places of some objects, if it is long enough."""
@@ -226,9 +236,7 @@ def _subjects(clip: _SpatialClip, task: str, kind: dsr.DsrKind) -> list[tuple[in
     return swapped + (with_camera if compared_with_camera else [])
 
 
-def _steps_fact(
-    clip: _SpatialClip, task: str, kind: dsr.DsrKind, number: int, other: int
-) -> dict[str, Any] | None:
+def _steps_fact(clip: _SpatialClip, task: str, kind: dsr.DsrKind, number: int, other: int) -> dict[str, Any] | None:
     numbers = sorted({one for one in (number, other) if one != dsr.CAMERA})
     run = clip.run(numbers)
     if run is None:

@@ -51,9 +51,7 @@ def space_rows(
     records = {record.clip: record for record in _in_batches(_describe_clips, seeds, workers)}
     candidates = {name: list_candidates(record.facts, families) for name, record in records.items()}
     designs = design_options(balance_candidates(candidates, seed))
-    asked = {
-        name: ask_about_clip(record, candidates[name], designs, frames, seed) for name, record in records.items()
-    }
+    asked = {name: ask_about_clip(record, candidates[name], designs, frames, seed) for name, record in records.items()}
     names = {clip_name(number): number for number in seeds}
     wanted = [(names[name], questions) for name, questions in asked.items() if questions]
     yield from _in_batches(_make_clip_rows, wanted, workers)
