@@ -3,11 +3,12 @@
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, QUESTION_FAMILIES, STAGES, TOKEN_PIXELS
+from ..dataset_builders.pipeline.settings import FORMATS, OBJECT_SOURCES, QUESTION_FAMILIES, STAGES, TOKEN_PIXELS
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
@@ -32,6 +33,8 @@ _OF_VIDEOS = {
     "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
     "license": (None, "has a licence of its own"),
     "depth": (None, "knows its depth"),
+    "format": ("auto", "has a layout of its own"),
+    "fps": (None, "has times of its own"),
 }
 _DESCRIPTION = (
     "Questions about the motion of cameras and objects in videos, whose answers follow from geometry, with reasoning "
@@ -139,6 +142,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="videos: Hub id of their licence, such as cc-by-4.0, for the card (default: the sources' terms apply)",
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="videos: whose poses, depth and masks to import; auto (default) takes every layout that it finds, and "
+        "trajectories beside clips (clip.tum, clip.kitti, clip.euroc.csv)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="videos: pictures a second of layouts without times (megasam, colmap)",
+    )
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
@@ -193,7 +209,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--questions of the rendered world is {MOTION} or {MLLM4D}, got {args.questions!r}")
     if args.records and (MLLM4D if args.source == WORLD else "dsr") not in families:
         raise InputError("--records goes with --questions mllm4d (world) or dsr (videos), whose format it writes")
-    from ..dataset_builders.sources.video_files import find_videos
+    from ..dataset_builders.pipeline.stage_runner import list_videos
 
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
@@ -213,7 +229,9 @@ def _check(args: argparse.Namespace) -> None:
         check_depth_model(args.depth)
     if args.held_out is not None and args.held_out > 99:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
-    find_videos(Path(args.source))
+    if args.fps is not None and not 0 < args.fps <= 1000:
+        raise InputError(f"--fps must be positive and at most 1000, got {args.fps:g}")
+    list_videos(Path(args.source), args.format, args.fps)
 
 
 def read_families(text: str) -> tuple[str, ...]:
@@ -277,12 +295,14 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         output,
         settings,
         # Without a licence the videos' own terms hold for their frames.
-        partial(write_card, source.name or "videos", args.license, description=description),
+        lambda made, licences: write_card(source.name or "videos", licences or None, made, description),
         workers=args.workers,
         time_limit=args.time_limit,
         last_stage=args.stage,
         clips=args.clips,
         held_out=args.held_out or 0,
+        layout=args.format,
+        fps=args.fps,
     )
     where = output / QUARANTINE
     _print_report(report, where)
@@ -350,7 +370,9 @@ def _read_names(path: str | None) -> dict[str, str]:
     return names
 
 
-def write_card(source: str, license: str | None, written: "Written", description: str | None = None) -> str:
+def write_card(
+    source: str, license: str | Sequence[str] | None, written: "Written", description: str | None = None
+) -> str:
     """The text of a dataset's card."""
     from ..hub_cards import dataset_card
 

@@ -17,12 +17,15 @@ class Window:
         shot (`int`): Number of the shot within the video, from 0.
         start, end (`float`): Seconds from the first frame of the video.
         timestamps (`tuple[float, ...]`): Seconds of the sampled frames from the first frame of the video, increasing.
+        pictures (`tuple[int, ...]`, *optional*): Which pictures they are, where the frames are no video but a sequence
+            of pictures.
     """
 
     shot: int
     start: float
     end: float
     timestamps: tuple[float, ...]
+    pictures: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

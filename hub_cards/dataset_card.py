@@ -42,7 +42,7 @@ def dataset_card(
     configs: Mapping[str, Mapping[str, str | Sequence[str]]],
     n_rows: Mapping[str, Mapping[str, int]] | None = None,
     description: str | None = None,
-    license: str | None = "apache-2.0",
+    license: str | Sequence[str] | None = "apache-2.0",
     *,
     name: str = "4D chain of thought",
     sources: Sequence[str] = (),
@@ -55,7 +55,8 @@ def dataset_card(
             files relative to the folder (a pattern or a list).
         n_rows (`Mapping[str, Mapping[str, int]]`, *optional*): Number of rows, laid out the same way.
         description (`str`, *optional*): A paragraph on what is in it.
-        license (`str`, *optional*, defaults to `"apache-2.0"`): Hub licence id; `None` if the sources' terms apply.
+        license (`str` or `Sequence[str]`, *optional*, defaults to `"apache-2.0"`): Hub licence id, or those of several
+            sources; `None` if the sources' terms apply.
         name (`str`, *optional*): Title.
         sources (`Sequence[str]`, *optional*): What the rows were made from.
         location (`str`, *optional*, defaults to `"."`): What the snippet loads: a Hub id, or this folder.
@@ -65,8 +66,9 @@ def dataset_card(
     """
     n_rows = n_rows or {}
     of_mllm4d = all(config.startswith("mllm4d_") for config in configs)
+    licences = [license] if isinstance(license, str) else list(license or ())
     data = DatasetCardData(
-        license=license,
+        license=(licences if len(licences) > 1 else licences[0]) if licences else None,
         pretty_name=one_line(name),
         task_categories=["video-text-to-text", "visual-question-answering"],
         tags=["4dthinker", "video", "spatial-reasoning", "chain-of-thought"],
@@ -87,7 +89,7 @@ def dataset_card(
         header=data.to_yaml(),
         name=name,
         description=description or (_MLLM4D if of_mllm4d else None),
-        license=license,
+        licences=licences,
         sources=list(sources),
         configs=configs,
         n_rows=n_rows,

@@ -33,7 +33,7 @@ IMPORTED_WHEN_NEEDED = {("video_file.py", "av")}
 ROW_MODELING = {
     *("tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"),
     *("records", "chat_messages", "listed_options"),
-    *("clip", "video_decoding", "video_file", "video_source", "video_timeline"),
+    *("clip", "video_decoding", "video_file", "video_frames", "video_source", "video_timeline", "images"),
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}

@@ -71,7 +71,7 @@ def predict_depth(frames: Sequence[Image.Image], name: str) -> DepthMaps:
             asked["source_sizes"] = [frame.size[::-1]]
         maps.append(finish(outputs, **asked)[0]["predicted_depth"].float().cpu().numpy())
     made_by = {"transformers": transformers.__version__, "depth": name}
-    depth = stack_depth(maps, frames[0].size, metric=True, scale_error=UNIT_ERROR, made_by=made_by)
+    depth = stack_depth(maps, metric=True, scale_error=UNIT_ERROR, made_by=made_by)
     if depth is None:
         raise ClipError("unclear", f"{name} gives no depth for any frame", "name another --depth model")
     return depth

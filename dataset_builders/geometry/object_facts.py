@@ -174,27 +174,42 @@ def _direction(places: np.ndarray, extent: float) -> tuple[str | None, dict[str,
 
 
 def _distance_fact(path: ObjectPath, static_size: float) -> _Found:
-    """Toward or away from the camera, by distance where it is known, else by size."""
-    if path.distances is not None:
-        measures, least, sign, error = [path.distances], _MIN_DISTANCE_CHANGE, 1.0, 0.0
-    else:
-        measures, least, sign, error = [path.sizes, path.spans], _MIN_SIZE_CHANGE, -1.0, _STATIC_FACTOR * static_size
-    numbers = {"static_size_log": static_size} if error else {}
+    """Toward or away from the camera, by distance where it is known, else by size.
+
+    A camera that moves changes the distance too: there is a label only if the distances from where the camera was at
+    first and from where it is in each frame change alike.
+    """
+    if path.distances is None:
+        error = _STATIC_FACTOR * static_size
+        label, numbers = _approach(path, [path.sizes, path.spans], _MIN_SIZE_CHANGE, -1.0, error)
+        return "distance", label, _span(path), {"static_size_log": static_size, **numbers}
+    label, numbers = _approach(path, [path.distances], _MIN_DISTANCE_CHANGE, 1.0, 0.0)
+    if path.ranges is not None:
+        seen, other = _approach(path, [path.ranges], _MIN_DISTANCE_CHANGE, 1.0, 0.0)
+        numbers["camera_change_log"] = other["change_log"]
+        label = label if label == seen else None
+    return "distance", label, _span(path), numbers
+
+
+def _approach(
+    path: ObjectPath, measures: list[np.ndarray], least: float, sign: float, error: float
+) -> tuple[str | None, dict[str, float]]:
+    """One of [`DISTANCES`] or none, and the numbers, from measures that grow (`sign` 1) or shrink with distance."""
     curves = [smooth(measure) for measure in measures]
     change = float(curves[0][-1] - curves[0][0])
     travelled = float(np.abs(np.diff(curves[0][:: max(1, (len(curves[0]) - 1) // 6)])).sum())
     jitter = float(np.std(measures[0] - np.polyval(np.polyfit(path.seconds, measures[0], 2), path.seconds)))
-    numbers |= {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": max(least, error)}
-    label = None
+    numbers = {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": max(least, error)}
     # The box must say the same as the area, at least half as loudly: limbs change one of them alone.
     agreed = all(
         np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > numbers["least_log"] / 2 for c in curves
     )
+    label = None
     if abs(change) >= max(least, error, 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
         label = DISTANCES[int(sign * change > 0)]
     elif max(np.ptp(curve) for curve in curves) <= _KEPT * least and error <= least:
         label = DISTANCES[2]
-    return "distance", label, _span(path), numbers
+    return label, numbers
 
 
 def _speed_fact(path: ObjectPath, world: np.ndarray) -> _Found:

@@ -34,6 +34,8 @@ class ObjectPath:
         distances (`np.ndarray` of shape `(n,)`, *optional*): Natural logarithms of the distance from where the first
             camera was; `None` where depth is not known.
         points (`np.ndarray` of shape `(n, 3)`, *optional*): Places in the first camera's axes, unit of the poses.
+        ranges (`np.ndarray` of shape `(n,)`, *optional*): Natural logarithms of the distance from where the camera is
+            in each frame.
     """
 
     seconds: np.ndarray
@@ -43,6 +45,7 @@ class ObjectPath:
     spans: np.ndarray
     distances: np.ndarray | None = None
     points: np.ndarray | None = None
+    ranges: np.ndarray | None = None
 
     @property
     def extent(self) -> float:
@@ -52,11 +55,7 @@ class ObjectPath:
     def cut(self, first: int, last: int) -> "ObjectPath":
         """The part from one frame to another, both included."""
         part = slice(first, last + 1)
-        optional = [None if x is None else x[part] for x in (self.world, self.distances, self.points)]
-        world, distances, points = optional
-        return ObjectPath(
-            self.seconds[part], self.picture[part], world, self.sizes[part], self.spans[part], distances, points
-        )
+        return ObjectPath(**{name: None if values is None else values[part] for name, values in vars(self).items()})
 
 
 def measure_path(
@@ -124,7 +123,7 @@ def _seen_by_first_camera(
     cosines = 1 / np.linalg.norm(rays, axis=1)
     sizes, spans = path.sizes + 1.5 * np.log(cosines), path.spans + 1.5 * np.log(cosines)
     poses = camera.camera_to_world[part]
-    points = distances = None
+    points = distances = ranges = None
     if camera.kind in ("still", "turn_only"):
         turned = rays
         if camera.kind == "turn_only":
@@ -136,13 +135,15 @@ def _seen_by_first_camera(
         points = turned = (world - poses[0, :3, 3]) @ poses[0, :3, :3]
     else:
         return ObjectPath(path.seconds, path.picture, None, sizes, spans)
-    if points is not None:
+    if points is not None and depths is not None:
         distances = np.log(np.linalg.norm(points, axis=1))
+        ranges = np.log(depths / cosines)
     ahead = turned[:, 2] > np.cos(np.radians(_MAX_ANGLE)) * np.linalg.norm(turned, axis=1)
     if not ahead.all():
-        return ObjectPath(path.seconds, path.picture, None, sizes, spans, distances, points)
+        return ObjectPath(path.seconds, path.picture, None, sizes, spans, distances, points, ranges)
     world_places = (turned / turned[:, 2:]) @ camera.intrinsics.T
-    return ObjectPath(path.seconds, path.picture, world_places[:, :2] / side, sizes, spans, distances, points)
+    places = world_places[:, :2] / side
+    return ObjectPath(path.seconds, path.picture, places, sizes, spans, distances, points, ranges)
 
 
 def _measure_mask(mask: np.ndarray) -> np.ndarray:

@@ -139,8 +139,8 @@ def _object_points(
     """Visible points of an object and the square root of its visible area, `None` if there are too few."""
     shown = _shrink(decode_mask(mask), depth.shape)
     inner = cv2.erode(shown.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
-    used = inner if inner.sum() >= MIN_PIXELS else shown
-    used &= np.isfinite(depth)
+    known = np.isfinite(depth)
+    used = inner & known if (inner & known).sum() >= MIN_PIXELS else shown & known
     if used.sum() < MIN_PIXELS:
         return None
     values = depth[used]

@@ -52,7 +52,9 @@ def _ask(
     stages = {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
     name = settings.names.get(clip.source)
     name = None if name is None else check_name(name)
-    key = stage_key("questions", settings, [clip.clip, name, subject], {made: stages[made].digest for made in stages})
+    licence = outcome.video.licence(settings)
+    asked = [clip.clip, name, subject] if licence is None else [clip.clip, name, subject, licence]
+    key = stage_key("questions", settings, asked, {made: stages[made].digest for made in stages})
     stored = files.read(folder, "questions")
     if stored is None or stored.key != key or stored.value is None:
         shots = files.load(outcome.video.name, "shots")

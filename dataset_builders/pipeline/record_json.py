@@ -18,12 +18,21 @@ _PATHS = ("camera_to_world", "second_path")  # of shape `(T, 4, 4)`
 
 def window_to_json(window: Window) -> dict[str, Any]:
     """A window as a JSON object."""
-    return {**asdict(window), "timestamps": list(window.timestamps)}
+    value = {**asdict(window), "timestamps": list(window.timestamps)}
+    pictures = value.pop("pictures")
+    return value if pictures is None else {**value, "pictures": list(pictures)}
 
 
 def window_from_json(value: Mapping) -> Window:
     """The window that [`window_to_json`] wrote."""
-    return Window(**{**value, "timestamps": tuple(value["timestamps"])})
+    pictures = value.get("pictures")
+    return Window(
+        **{
+            **value,
+            "timestamps": tuple(value["timestamps"]),
+            "pictures": None if pictures is None else tuple(pictures),
+        }
+    )
 
 
 def camera_to_json(camera: CameraPoses | None) -> dict[str, Any] | None:
@@ -91,12 +100,24 @@ def depth_from_json(value: Mapping | None) -> DepthMaps | None:
 
 def track_to_json(track: ObjectTrack) -> dict[str, Any]:
     """An object's track as a JSON object."""
-    return {**vars(track), "masks": list(track.masks), "sure": np.asarray(track.sure, dtype=bool).tolist()}
+    value = {**vars(track), "masks": list(track.masks), "sure": np.asarray(track.sure, dtype=bool).tolist()}
+    depths = value.pop("depths")
+    if depths is None:
+        return value
+    return {**value, "depths": [float(depth) if np.isfinite(depth) else None for depth in depths]}
 
 
 def track_from_json(value: Mapping) -> ObjectTrack:
     """The track that [`track_to_json`] wrote."""
-    return ObjectTrack(**{**value, "masks": tuple(value["masks"]), "sure": np.array(value["sure"], dtype=bool)})
+    depths = value.get("depths")
+    return ObjectTrack(
+        **{
+            **value,
+            "masks": tuple(value["masks"]),
+            "sure": np.array(value["sure"], dtype=bool),
+            "depths": None if depths is None else np.array(depths, dtype=float),
+        }
+    )
 
 
 def build_record(

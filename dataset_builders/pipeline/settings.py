@@ -12,6 +12,8 @@ STAGES = ("shots", "poses", "objects", "depth", "facts", "questions", "rows")
 WINDOW_STAGES = ("poses", "objects", "depth", "facts")
 # What is asked: the camera's motion, objects' motion, and two families that take depth (MLLM-4D's, DSR-Bench's).
 QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr")
+# Layouts of other people's data, as `layouts.source` reads them; `auto` is any.
+FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
 OBJECT_SOURCES = ("flow", "files", "none")
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}

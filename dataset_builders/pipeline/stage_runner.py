@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..layouts.source import AUTO, find_imported, trajectory_clip
 from ..questions.clip_questions import Candidate, list_candidates
 from ..sources.video_files import file_state, find_videos, safe_names
 from .progress import Progress
@@ -70,17 +71,30 @@ class VideoOutcome:
         return ((number, clip) for number, clip in enumerate(self.clips) if clip.questions)
 
 
-def list_videos(source: Path) -> list[Video]:
-    """The videos under a folder, in the order of their names.
+def list_videos(source: Path, layout: str = AUTO, fps: float | None = None) -> list[Video]:
+    """The videos under a folder, and the clips in other layouts, in the order of their names.
+
+    Args:
+        source (`Path`): A folder or one file.
+        layout (`str`, *optional*, defaults to `"auto"`): Which of `layouts.source.FORMATS`; with another than `auto`
+            clips outside that layout are left out.
+        fps (`float`, *optional*): Pictures a second of layouts without times.
 
     Raises:
         InputError: If there is none.
     """
-    paths = find_videos(source)
+    imported = {clip.video: clip for clip in find_imported(source, layout, fps)}
+    paths = list(imported)
+    if layout == AUTO:
+        roots = {clip.root for clip in imported.values()}
+        videos = find_videos(source) if not imported else find_videos(source, required=False)
+        plain = [path for path in videos if path not in imported and not roots & set(path.parents)]
+        imported |= {path: clip for path in plain if (clip := trajectory_clip(path)) is not None}
+        paths = sorted({*plain, *imported})
     relative = [path.relative_to(source) if path != source else Path(path.name) for path in paths]
     names = safe_names(relative)
     return [
-        Video(path, below.as_posix(), name, file_state(path))
+        Video(path, below.as_posix(), name, file_state(path), imported.get(path))
         for path, below, name in zip(paths, relative, names, strict=True)
     ]
 
@@ -131,8 +145,9 @@ class StageRunner:
             shots = self._load(task.folder, "shots")
             if shots is None or shots.key != task.key():
                 return self._start(task)
-            if shots.value is not None and shots.value["licence"] != self._settings.licence:
-                shots = replace(shots, value={**shots.value, "licence": self._settings.licence})
+            licence = video.licence(self._settings)
+            if shots.value is not None and shots.value["licence"] != licence:
+                shots = replace(shots, value={**shots.value, "licence": licence})
                 self._files.write(task.folder, "shots", shots)
             self._take_windows(video, shots)
 

@@ -1,6 +1,6 @@
 """What each stage does with one clip. It runs in a worker process, which a clip may end."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -26,6 +26,7 @@ from .stage_files import Fault, StageResult
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip
+    from ..layouts.imported_clip import ImportedClip
 
 # After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
 _FATAL = ("timeout", "memory", "damaged")
@@ -41,12 +42,25 @@ class Video(NamedTuple):
         source (`str`): Its path under the source folder.
         name (`str`): What it is called in ids and on disk.
         file (`dict[str, int]`): State of the file, by which a changed one is noticed.
+        imported ([`ImportedClip`], *optional*): What comes with it in the layout of a data set or tool.
     """
 
     path: Path
     source: str
     name: str
     file: dict[str, int]
+    imported: "ImportedClip | None" = None
+
+    def licence(self, settings: BuildSettings) -> str | None:
+        """Terms of the video: what the user says, else what its data set says."""
+        return settings.licence or (None if self.imported is None else self.imported.licence)
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What results depend on, as JSON values."""
+        if self.imported is None:
+            return {"source": self.source, "file": self.file}
+        return {"source": self.source, "file": self.file, "imported": self.imported.state()}
 
 
 @dataclass
@@ -63,7 +77,7 @@ class ShotsTask:
 
     def key(self, stage: str = "shots") -> str:
         """The key that the result must have."""
-        return stage_key(stage, self.settings, {"source": self.video.source, "file": self.video.file}, {})
+        return stage_key(stage, self.settings, self.video.subject, {})
 
     def run(self, report: Report) -> None:
         """Find the windows of the video, and what tells copies of it."""
@@ -71,14 +85,15 @@ class ShotsTask:
         from ..sources.windows import search_windows
 
         report("shots")
-        path, settings = self.video.path, self.settings
+        path, settings, imported = self.video.path, self.settings, self.video.imported
         value, fault = None, None
         try:
             with _as_clip_errors():
-                found = search_windows(path, settings.seed, settings.max_windows)
+                given = (None, None) if imported is None else (imported.fps, imported.annotated())
+                found = search_windows(path, settings.seed, settings.max_windows, *given)
             value = {
                 "source": self.video.source,
-                "licence": settings.licence,
+                "licence": self.video.licence(settings),
                 "content": content_hash(path),
                 "windows": [window_to_json(window) for window in found.windows],
                 "dropped": found.dropped,
@@ -133,7 +148,7 @@ class WindowTask:
 
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
-        subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
+        subject = {**self.video.subject, "window": window_to_json(self.window)}
         if stage == "objects" and self.settings.objects == "files":
             subject["masks"] = folder_state(mask_folder(self.video.path))
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
@@ -204,10 +219,17 @@ class _Frames:
 
 def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
+    from ..layouts.records import import_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
+    imported = task.video.imported
     try:
-        value["camera"] = camera_to_json(estimate_camera(frames.clip, task.settings.seed))
+        if imported is None:
+            camera = estimate_camera(frames.clip, task.settings.seed)
+        else:
+            with _as_clip_errors():
+                camera = import_camera(imported, frames.clip)
+        value["camera"] = camera_to_json(camera)
     except ClipError as error:
         value["fault"] = error  # objects may still be found
     return value
@@ -219,7 +241,7 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
-        movers = _find_objects(frames, camera, task.settings.objects)
+        movers = _find_objects(task, frames, camera)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -229,7 +251,20 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     return value
 
 
-def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
+def _find_objects(task: WindowTask, frames: _Frames, camera: CameraPoses | None) -> list[ObjectTrack]:
+    imported, objects = task.video.imported, task.settings.objects
+    if imported is None or objects == "none":
+        return _find_movers(frames, camera, objects)
+    from ..layouts.records import import_depths, import_objects
+
+    with _as_clip_errors():
+        movers = import_objects(imported, frames.clip)
+        if movers is None:
+            movers = _find_movers(frames, camera, objects)
+        return import_depths(imported, frames.clip, movers) if movers and camera is not None else movers
+
+
+def _find_movers(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
     if objects == "flow":
         from ..geometry.object_tracks import find_objects
 
@@ -237,26 +272,39 @@ def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> 
     folder = mask_folder(frames.path)
     if objects == "none" or not folder.is_dir():
         return []
-    from ...modeling.video_timeline import read_timeline
+    return read_mask_files(folder, _frame_numbers(frames), frames.clip.frames[0].size)
+
+
+def _frame_numbers(frames: _Frames) -> Sequence[int]:
+    """Which frames of the video those of the window are."""
+    if frames.window.pictures is not None:
+        return frames.window.pictures
+    from ..sources.picture_sequence import frame_seconds
 
     with _as_clip_errors():
-        timeline = read_timeline(frames.path)
-    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
-    numbers = [
-        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
-    ]
-    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
+        seconds = frame_seconds(frames.path)
+    return [int(abs(seconds - moment).argmin()) for moment in frames.window.timestamps]
 
 
 def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
-    """Guess depth by a network where a model is named, and take the metre of the poses from it."""
+    """Depth that comes with the clip, else that which a network guesses, if one is named; it gives poses their metre."""
+    value: dict[str, Any] = {"depth": None, "metres": None}
+    record, imported, model = task.record, task.video.imported, task.settings.depth
+    if record.camera is None:
+        return value
+    if imported is not None:
+        from ..geometry.depth_maps import stack_depth
+
+        with _as_clip_errors():
+            maps = imported.depths(record.window.timestamps)
+            depth = stack_depth(maps, imported.kind == "metric", imported.unit_error, imported.made_by)
+        if depth is not None:
+            return {**value, "depth": depth_to_json(depth)}
+    if model is None:
+        return value
     from ..geometry.depth_model import predict_depth
     from ..geometry.depth_scale import fit_depth
 
-    value: dict[str, Any] = {"depth": None, "metres": None}
-    record, model = task.record, task.settings.depth
-    if model is None or record.camera is None:
-        return value
     try:
         depth = predict_depth(frames.clip.frames, model)
         fit = fit_depth(frames.clip.frames, record.camera, depth, record.objects or ())
@@ -329,5 +377,5 @@ def _object_facts(record: ClipRecord) -> list[dict[str, Any]]:
     return [
         {"object": number, **asdict(fact)}
         for number, track in enumerate(record.objects or ())
-        for fact in object_facts(track, record.camera, record.window.timestamps, record.size)
+        for fact in object_facts(track, record.camera, record.window.timestamps, record.size, track.depths)
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
+from ..layouts.source import AUTO
 from ..questions.mllm4d_reasoning import answer_alone
 from .progress import Progress
 from .question_stage import ask_about_clips
@@ -58,13 +59,15 @@ def build_from_videos(
     source: Path,
     output: Path,
     settings: BuildSettings,
-    card: Callable[[Written], str],
+    card: Callable[[Written, Sequence[str]], str],
     *,
     workers: int = 1,
     time_limit: float = TIME_LIMIT,
     last_stage: str = "rows",
     clips: int | None = None,
     held_out: int = 0,
+    layout: str = AUTO,
+    fps: float | None = None,
 ) -> BuildReport:
     """Build, or go on with, a dataset of the videos under a folder.
 
@@ -74,21 +77,25 @@ def build_from_videos(
         source (`Path`): A folder of videos, searched to any depth, or one file.
         output (`Path`): Folder of the dataset; its folder `.stages` keeps what every stage has made.
         settings ([`BuildSettings`]): What rows depend on.
-        card (`Callable`): Makes the text of the `README.md`.
+        card (`Callable`): Makes the text of the `README.md` from what was written and the licences of the videos.
         workers (`int`, *optional*, defaults to 1): Processes.
         time_limit (`float`, *optional*, defaults to 120): Seconds that a clip may take in one stage.
         last_stage (`str`, *optional*, defaults to `"rows"`): Where to end.
         clips (`int`, *optional*): Stop after so many videos that gave questions.
         held_out (`int`, *optional*, defaults to 0): Of each hundred videos about so many, with all their rows, are the
             split `test`; copies of a video under other names are in the same split.
+        layout (`str`, *optional*, defaults to `"auto"`): One of `layouts.source.FORMATS`: whose poses, depth and masks
+            are imported.
+        fps (`float`, *optional*): Pictures a second, for layouts without times.
 
     Raises:
         InputError: If there is no video, another build writes there or left its files, or the disk is full.
     """
     for package in _PACKAGES:
-        if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
-            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    videos = list_videos(source)
+        _check_package(package)
+    videos = list_videos(source, layout, fps)
+    if any(video.imported.has_exr for video in videos if video.imported is not None):
+        _check_package("OpenEXR")
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
     written = None
@@ -97,10 +104,17 @@ def build_from_videos(
         if last_stage in ("questions", "rows"):
             ask_about_clips(files, settings, outcomes)
         if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
-            written = _write(output, files, _split(outcomes, held_out), pool, faults, card, settings.licence)
+            splits = _split(outcomes, held_out)
+            licences = _licences(splits, settings)
+            written = _write(output, files, splits, pool, faults, lambda made: card(made, licences), licences)
         report = _report(outcomes, faults, written)
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
+
+
+def _check_package(package: str) -> None:
+    if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def _split(outcomes: Sequence[VideoOutcome], held_out: int) -> dict[str, list[VideoOutcome]]:
@@ -112,6 +126,12 @@ def _split(outcomes: Sequence[VideoOutcome], held_out: int) -> dict[str, list[Vi
     return {split: videos for split, videos in splits.items() if videos}
 
 
+def _licences(splits: dict[str, list[VideoOutcome]], settings: BuildSettings) -> list[str]:
+    """Terms of the videos that gave rows, each once, `other` for those of some that are not known; empty if of all."""
+    found = {outcome.video.licence(settings) for outcomes in splits.values() for outcome in outcomes}
+    return sorted(licence or "other" for licence in found) if found != {None} else []
+
+
 def _write(
     output: Path,
     files: StageFiles,
@@ -119,26 +139,26 @@ def _write(
     pool: WorkerPool,
     faults: dict[str, Fault],
     card: Callable[[Written], str],
-    licence: str | None,
+    licences: list[str],
 ) -> Written:
     """Write the dataset unless it is there already, and remove what an earlier one has left."""
     key = digest([[split, list(_row_keys(files, outcomes))] for split, outcomes in splits.items()])
     stored = files.read("", "rows")
     if stored is not None and stored.key == key and stored.value is not None:
         value = dict(stored.value)
-        licence_before = value.pop("licence", None)
+        licences_before = value.pop("licences", None)
         written = Written(**value)
         if all((output / path).is_file() for path in ["README.md", *_paths(written)]):
             _remove_others(output, written)
-            if licence_before != licence:
+            if licences_before != licences:
                 _write_card(output, card(written))
-                files.write("", "rows", StageResult(key, {**written._asdict(), "licence": licence}))
+                files.write("", "rows", StageResult(key, {**written._asdict(), "licences": licences}))
             return written
     with atomic_dir(files.folder / "dataset") as folder:
         written = _write_rows(folder, files, splits, pool, faults)
     _place(files.folder / "dataset", output, written, card)
     if not faults:  # or the next build would not try again
-        files.write("", "rows", StageResult(key, {**written._asdict(), "licence": licence}))
+        files.write("", "rows", StageResult(key, {**written._asdict(), "licences": licences}))
     return written
 
 

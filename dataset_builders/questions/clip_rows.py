@@ -104,6 +104,7 @@ def assemble(
                 "seconds": [round(float(second), 3) for second in span],
                 **facts,
                 **(_describe_imagery(imagined.sights) if imagined.frames else {}),
+                **({} if record.licence is None else {"licence": record.licence}),
             }
         ),
         "response": format_checked_response(

@@ -1,7 +1,7 @@
 """Objects from instance masks beside a clip (`--objects files`): `clip.masks/00000.png` for the first frame."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..clip_record import ObjectTrack
 from ..geometry.masks import encode_mask
 
 NAMES_FILE = "names.txt"
+_JUMP_AREA = 4.0  # times the area of the mask before, which it does not meet
 _NAME_LINE = re.compile(r"\s*(\d+)\s*:\s*(.+?)\s*$")
 
 
@@ -45,15 +46,55 @@ def read_mask_files(
     pictures = [_read_mask(folder / f"{number:05d}.png", size) for number in frame_numbers]
     if all(picture is None for picture in pictures):
         raise _fault(f"{folder.name} has no mask for frames {min(frame_numbers)} to {max(frame_numbers)}")
-    numbers = sorted(set().union(*(np.unique(picture).tolist() for picture in pictures if picture is not None)) - {0})
-    called = dict(zip(numbers, names, strict=False)) | _read_names(folder / NAMES_FILE)
+    return number_tracks(folder, pictures, size, _read_names(folder / NAMES_FILE), {"masks": folder.name}, names)
+
+
+def number_tracks(
+    source: Path,
+    pictures: Sequence[np.ndarray | None],
+    size: tuple[int, int],
+    called: Mapping[int, str],
+    made_by: dict[str, str],
+    names: Sequence[str] = (),
+) -> list[ObjectTrack]:
+    """Tracks from pictures whose values number the objects, 0 being the background.
+
+    Where a mask jumps (it does not meet the one before, and its area is another by far), the number has gone to
+    another thing: the track is not sure there, so that no label spans the jump.
+
+    Args:
+        source (`Path`): Where the pictures come from, for errors.
+        pictures (`Sequence[np.ndarray | None]`): One a frame, `(h, w)`; `None` for a frame without.
+        size (`tuple[int, int]`): Width and height of the frames; pictures are scaled to it.
+        called (`Mapping[int, str]`): Names by number.
+        made_by (`dict[str, str]`): Tool to version.
+        names (`Sequence[str]`, *optional*): Names in the order of the numbers, for those that have none.
+
+    Raises:
+        ClipError: If a picture has another shape than the frames (`damaged`).
+    """
+    scaled = [None if picture is None else _scale_mask(source, picture, size) for picture in pictures]
+    numbers = sorted(set().union(*(np.unique(picture).tolist() for picture in scaled if picture is not None)) - {0})
+    in_order = dict(zip(numbers, names, strict=False))
     tracks = []
     for number in numbers:
-        shown = [picture is not None and bool((picture == number).any()) for picture in pictures]
-        masks = [encode_mask(p == number) if seen else None for p, seen in zip(pictures, shown, strict=True)]
-        name = called.get(number, f"object {number}")
-        tracks.append(ObjectTrack(name, tuple(masks), np.array(shown), {"masks": folder.name}))
+        masks = [None if p is None or not (p == number).any() else p == number for p in scaled]
+        name = called.get(number) or in_order.get(number) or f"object {number}"
+        encoded = tuple(None if mask is None else encode_mask(mask) for mask in masks)
+        tracks.append(ObjectTrack(name, encoded, _sure(masks), made_by))
     return tracks
+
+
+def _sure(masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Where something is shown, but not where the mask has jumped to another thing."""
+    sure = np.array([mask is not None for mask in masks])
+    for index in range(1, len(masks)):
+        before, mask = masks[index - 1], masks[index]
+        if before is None or mask is None or (before & mask).any():
+            continue
+        ratio = mask.sum() / before.sum()
+        sure[index] = 1 / _JUMP_AREA < ratio < _JUMP_AREA
+    return sure
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:
@@ -67,9 +108,20 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:
         raise _fault(f"{path.name} cannot be read as a PNG") from error
     if picture.mode not in ("1", "L", "P", "I", "I;16"):
         raise _fault(f"{path.name} has colours ({picture.mode}) where one number a pixel is needed")
-    if abs(picture.width * size[1] - picture.height * size[0]) > max(*picture.size, *size):
-        raise _fault(f"{path.name} is {picture.width}x{picture.height}, the frames are {size[0]}x{size[1]}")
-    return np.asarray(picture.resize(size, Image.Resampling.NEAREST)).astype(np.int64)
+    return _scale_mask(path, np.asarray(picture).astype(np.int64), size)
+
+
+def _scale_mask(source: Path, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = picture.shape
+    if abs(width * size[1] - height * size[0]) > max(width, height, *size):
+        raise _fault(f"{source.name} is {width}x{height}, the frames are {size[0]}x{size[1]}")
+    rows, columns = (_nearest(side, wanted) for side, wanted in zip((height, width), size[::-1], strict=True))
+    return picture[rows[:, None], columns]
+
+
+def _nearest(side: int, wanted: int) -> np.ndarray:
+    """For each pixel of a scaled side the nearest one of the stored side."""
+    return np.minimum(((np.arange(wanted) + 0.5) * side / wanted).astype(int), side - 1)
 
 
 def _read_names(path: Path) -> dict[int, str]:

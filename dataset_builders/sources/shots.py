@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...modeling.video_source import VideoSource, WebpSource
+from .picture_sequence import FrameSource
 
 LOOK_RATE = 15.0  # frames looked at a second
 LOOK_PIXELS = 256 * 144
@@ -32,7 +32,7 @@ class Shot:
     steps: np.ndarray
 
 
-def find_shots(source: VideoSource | WebpSource, start: float, end: float) -> list[Shot]:
+def find_shots(source: FrameSource, start: float, end: float) -> list[Shot]:
     """The shots from `start` to `end` (seconds from the first frame); those at both ends may go on beyond.
 
     Args:
@@ -71,7 +71,7 @@ def find_shots(source: VideoSource | WebpSource, start: float, end: float) -> li
     ]
 
 
-def _look(source: VideoSource | WebpSource, start: float, end: float) -> Iterator[tuple[float, np.ndarray]]:
+def _look(source: FrameSource, start: float, end: float) -> Iterator[tuple[float, np.ndarray]]:
     """Yield frames of at most `LOOK_RATE` a second with their times."""
     due = start
     for now, frame in source.frames(start):

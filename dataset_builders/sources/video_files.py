@@ -13,20 +13,24 @@ _MAX_NAME = 60
 _HASHED_BYTES = 2**20  # from each end of a file
 
 
-def find_videos(source: Path) -> list[Path]:
+def find_videos(source: Path, required: bool = True) -> list[Path]:
     """Video files under a folder in the order of their names, or the one file given.
 
     Linked folders are searched too, each real folder once, so that a loop of links ends.
 
+    Args:
+        source (`Path`): A folder or a file.
+        required (`bool`, *optional*, defaults to `True`): Whether it is an error that there is none.
+
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or no such folder.
     """
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist; name a folder of video files")
     found = sorted(_walk(source))
-    if not found:
+    if not found and required:
         raise InputError(f"{source} holds no video; it takes files named {', '.join(sorted(VIDEO_SUFFIXES))}")
     return found
 
@@ -68,12 +72,16 @@ def safe_names(paths: list[Path]) -> list[str]:
 
 
 def file_state(path: Path) -> dict[str, int]:
-    """Size and time of change of a file, which differ when it was replaced.
+    """Size and time of change of a file, which differ when it was replaced; of a folder those of all its files.
 
     Raises:
         InputError: If the file is gone or may not be looked at.
     """
     try:
+        if path.is_dir():
+            states = [file.stat() for file in path.iterdir() if file.is_file()]
+            newest = max((state.st_mtime_ns for state in states), default=0)
+            return {"bytes": sum(state.st_size for state in states), "files": len(states), "changed": newest}
         state = path.stat()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
@@ -84,8 +92,11 @@ def content_hash(path: Path) -> str:
     """Hash of a file's size and both its ends, the same for copies under other names.
 
     Args:
-        path (`Path`): Any file.
+        path (`Path`): Any file; of a folder the files in it count.
     """
+    if path.is_dir():
+        hashes = [content_hash(file) for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
     size = path.stat().st_size
     hashed = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -1,16 +1,16 @@
 """Windows of a video: stretches of one shot, short enough for a question, sampled so that neighbours overlap."""
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...modeling.clip import Clip
 from ...modeling.video_decoding import read_frames
-from ...modeling.video_source import open_source
 from ..clip_error import ClipError
 from ..clip_record import Window
+from .picture_sequence import PictureSequence, open_frames
 from .shots import LOOK_PIXELS, LOOK_RATE, Shot, find_shots
 
 MAX_WINDOWS = 4
@@ -40,21 +40,30 @@ def find_windows(path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> l
     return search_windows(path, seed, max_windows).windows
 
 
-def search_windows(path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) -> WindowSearch:
+def search_windows(
+    path: Path,
+    seed: int = 0,
+    max_windows: int = MAX_WINDOWS,
+    fps: float | None = None,
+    annotated: np.ndarray | None = None,
+) -> WindowSearch:
     """Look for windows of 4 s, or of whole shots that are shorter; none crosses a cut.
 
     Of a long video only `max_windows` stretches are decoded, spread over it.
 
     Args:
-        path (`Path`): A video file.
+        path (`Path`): A video file or a sequence of pictures.
         seed (`int`, *optional*, defaults to 0): Which stretches of a long video, and which of many windows.
         max_windows (`int`, *optional*, defaults to 4): At most so many.
+        fps (`float`, *optional*): Pictures a second of a sequence.
+        annotated (`np.ndarray`, *optional*): Seconds of the frames about which something is known already; windows
+            are sampled at these where they are dense enough.
 
     Raises:
         VideoError: If the file is no video or damaged.
         ClipError: `too_short`, if no shot is long enough.
     """
-    source = open_source(path, LOOK_PIXELS)
+    source = open_frames(path, fps, LOOK_PIXELS)
     rng = np.random.default_rng([seed, zlib.crc32(path.name.encode("utf-8", "surrogateescape"))])
     shots: list[Shot] = []
     for start, end in _stretches(source.seconds, source.seekable, max_windows, rng):
@@ -73,7 +82,12 @@ def search_windows(path: Path, seed: int = 0, max_windows: int = MAX_WINDOWS) ->
             f" {_describe(longest)}",
             "give a clip with longer shots or more frames a second",
         )
-    return WindowSearch(_spread(found, max_windows, rng), dropped)
+    windows = _spread(found, max_windows, rng)
+    if annotated is not None:
+        windows = [_snap(window, annotated) for window in windows]
+    if isinstance(source, PictureSequence):
+        windows = [_name_pictures(window, source.times) for window in windows]
+    return WindowSearch(windows, dropped)
 
 
 def read_window(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> Clip:
@@ -87,6 +101,9 @@ def read_window(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> 
     Raises:
         VideoError: If the file is damaged there.
     """
+    if window.pictures is not None:
+        pictures = PictureSequence(path, 1.0, max_pixels)
+        return Clip([pictures.to_image(number) for number in window.pictures], list(window.timestamps))
     return read_frames(path, times=window.timestamps, tolerance=1e-3, max_pixels=max_pixels)
 
 
@@ -123,6 +140,22 @@ def _sample(seconds: np.ndarray, rate: float) -> np.ndarray:
     grid = np.linspace(seconds[0], seconds[-1], count)
     nearest = np.abs(seconds[:, None] - grid[None]).argmin(axis=0)
     return seconds[np.unique(nearest)]
+
+
+def _snap(window: Window, annotated: np.ndarray) -> Window:
+    """The window sampled at the annotated frames nearest to its own, unless these are too few."""
+    inside = annotated[(annotated >= window.start - 1e-6) & (annotated <= window.end + 1e-6)]
+    if len(inside) < FEWEST_FRAMES:
+        return window
+    nearest = {int(np.abs(inside - moment).argmin()) for moment in window.timestamps}
+    times = inside[sorted(nearest)]
+    if len(times) < FEWEST_FRAMES or times[-1] - times[0] < SHORTEST_SECONDS:
+        return window
+    return Window(window.shot, float(times[0]), float(times[-1]), tuple(times.tolist()))
+
+
+def _name_pictures(window: Window, times: np.ndarray) -> Window:
+    return replace(window, pictures=tuple(int(np.abs(times - moment).argmin()) for moment in window.timestamps))
 
 
 def _stretches(

@@ -83,7 +83,7 @@ def _find_video(output: Path, record: ClipRecord, source: Path | None) -> Path:
     if source is None:
         source = Path(json.loads((output / FOLDER / "build.json").read_text(encoding="utf-8"))["source"])
     video = source if source.is_file() else source / record.source
-    if not video.is_file():
+    if not video.exists():
         raise InputError(f"{video} is not there: say with --source where the videos are now")
     return video
 

@@ -1,0 +1,239 @@
+"""Whether imported poses agree with the pixels, and which other reading of their file would agree better."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..clip_error import ClipError
+from ..geometry.point_tracks import TRACK_SIDE
+from ..geometry.sift_matches import Matches, PairMatches
+from .imported_clip import Lens
+from .trajectory import Trajectory
+
+MAX_PIXELS = 2.0  # of a picture 640 wide, as all the pixels here
+_BETTER = 0.5  # of the error: what another reading must stay below to be the better one
+_LEAST_GAIN = 0.4  # pixels by which it must be better: less is noise
+_MIN_SHIFT = 3.0  # pixels between the frames of a pair, or it tells nothing
+_MIN_PAIRS = 3
+_ALL_PAIRS, _TURNING_PAIRS = 16, 8  # that are counted, those with the most matches
+_MIN_TURN = 3.0  # degrees
+_SHARED_PAIRS = 0.6  # of the pairs, that another reading must have poses for
+_AS_GOOD = 1.25  # times the least error: of readings that fit alike the simplest is named
+_MAX_SHIFT_SECONDS, _MAX_SHIFT_FRAMES = 1.0, 3  # the longer of the two
+_FOCALS = np.geomspace(0.45, 3.2, 9)  # longer sides of the picture
+_FOCAL_STEPS = (0.88, 0.94, 1.0, 1.06, 1.12)
+_MIN_PARALLAX = 2.0  # degrees between rays, for a depth
+_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+_ROS = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # x forward, y left, z up
+
+
+@dataclass(frozen=True)
+class PoseCheck:
+    """How well poses explain where points are seen.
+
+    Attributes:
+        pixels (`float`): Median distance of points from where the poses allow them, of points at any depth before
+            both cameras: from their epipolar line, or from the one place where a mere turn puts them.
+        behind (`float`): Share of the points that would have to lie behind a camera.
+        pairs (`int`): Pairs of frames that were looked at.
+        lens ([`Lens`]): That of the files, or the best of a few.
+        depth (`float`, *optional*): Median depth of the points in the unit of the poses; `None` where no pair moves
+            enough to tell.
+    """
+
+    pixels: float
+    behind: float
+    pairs: int
+    lens: Lens
+    depth: float | None = None
+
+
+def check_poses(
+    matches: Matches, seconds: Sequence[float], trajectory: Trajectory, lens: Lens | None, frame_step: float
+) -> PoseCheck:
+    """Compare a trajectory with matches between frames.
+
+    Args:
+        matches ([`Matches`]): Of frames of a window.
+        seconds (`Sequence[float]`): Of all frames of the window.
+        trajectory ([`Trajectory`]): As its layout reads.
+        lens ([`Lens`], *optional*): Without it the focal length that fits best is taken, for every reading.
+        frame_step (`float`): Seconds between frames of the video, by which a trajectory may be shifted.
+
+    Raises:
+        ClipError: `poses_disagree` with both errors and the better reading; `no_texture` where too few pairs of frames
+            share enough points.
+    """
+    moving = [pair for pair in matches.pairs if _shift(pair, matches.size) >= _MIN_SHIFT]
+    pairs = moving if len(moving) >= _MIN_PAIRS else matches.pairs
+    if len(pairs) < _MIN_PAIRS:
+        raise ClipError(
+            "no_texture",
+            f"imported poses cannot be checked: {len(pairs)} pairs of frames share enough points, {_MIN_PAIRS} are needed",
+            "give a clip with more texture",
+        )
+    given = _measure(pairs, matches.size, trajectory.at(seconds), lens)
+    if given is None:
+        raise ClipError("too_short", "too few frames of the window have poses", "give poses for all of the clip")
+    better = _better_reading(given, pairs, matches.size, trajectory, seconds, lens, frame_step)
+    if given.pixels <= MAX_PIXELS and better is None:
+        return replace(given, depth=_median_depth(pairs, matches.size, trajectory.at(seconds), given.lens))
+    missed = (
+        f"the imported poses miss the pixels by {given.pixels:.1f} px of 640 over {given.pairs} pairs of frames, with"
+        f" {100 * given.behind:.0f} % of the points behind a camera"
+    )
+    if better is None:
+        reason = f"{missed}; no other reading is better: the lens, the clip or the poses may be others"
+        raise ClipError("poses_disagree", reason, "leave the clip out, or let the builder find the poses")
+    name, pixels = better
+    raise ClipError("poses_disagree", f"{missed}, and by {pixels:.1f} px if {name}", f"correct the file: {name}")
+
+
+def _better_reading(
+    given: PoseCheck,
+    pairs: Sequence[PairMatches],
+    size: tuple[int, int],
+    trajectory: Trajectory,
+    seconds: Sequence[float],
+    lens: Lens | None,
+    frame_step: float,
+) -> tuple[str, float] | None:
+    """The simplest of the readings that fit clearly better than the one given, and its error."""
+    enough = min(_BETTER * given.pixels, given.pixels - _LEAST_GAIN)
+    found = []
+    for name, poses in _other_readings(trajectory, seconds, frame_step):
+        other = _measure(pairs, size, poses, lens)
+        if other is not None and other.pairs >= _SHARED_PAIRS * given.pairs and other.pixels < enough:
+            found.append((name, other.pixels))
+    best = min((pixels for _, pixels in found), default=0.0)
+    return next(((name, pixels) for name, pixels in found if pixels <= _AS_GOOD * best), None)
+
+
+def _other_readings(
+    trajectory: Trajectory, seconds: Sequence[float], frame_step: float
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names of other readings of a trajectory, with the poses that they give."""
+    way = "camera-to-world" if trajectory.world_to_camera else "world-to-camera"
+    yield f"the matrices are inverted ({way})", trajectory.inverted().at(seconds)
+    if trajectory.quaternion is not None:
+        other = trajectory.reordered()
+        place = "w first" if other.quaternion == "first" else "w last"
+        yield f"the quaternions have {place}", other.at(seconds)
+        yield f"the quaternions have {place} and the matrices are inverted ({way})", other.inverted().at(seconds)
+    for name, axes in (("y up and z backward, as in OpenGL", _OPENGL), ("x forward, y left and z up", _ROS)):
+        yield f"the camera's axes are {name}", replace(trajectory, mount=trajectory.mount @ axes).at(seconds)
+    moments = np.asarray(seconds)
+    for count in range(1, max(_MAX_SHIFT_FRAMES, int(_MAX_SHIFT_SECONDS / frame_step)) + 1):
+        for sign in (1, -1):
+            way = "late" if sign > 0 else "early"
+            frames = "frame" if count == 1 else "frames"
+            yield f"the poses come {count} {frames} too {way}", trajectory.at(moments + sign * count * frame_step)
+
+
+def _measure(
+    pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens | None
+) -> PoseCheck | None:
+    """The check of poses, with the lens or the focal length that fits best; `None` without enough pairs."""
+    if lens is not None:
+        return _measure_with(pairs, size, poses, lens)
+    best = None
+    for focals in (_FOCALS, _FOCAL_STEPS):
+        around = 1.0 if best is None else best.lens.focal[0] * size[0] / max(size)
+        checks = [_measure_with(pairs, size, poses, _square_lens(around * focal, size)) for focal in focals]
+        best = min((check for check in checks if check is not None), key=lambda check: check.pixels, default=None)
+        if best is None:
+            return None
+    return best
+
+
+def _square_lens(focal: float, size: tuple[int, int]) -> Lens:
+    side = max(size)
+    return Lens((float(focal * side / size[0]), float(focal * side / size[1])))
+
+
+def _measure_with(
+    pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens
+) -> PoseCheck | None:
+    intrinsics, unit = lens.matrix(size), TRACK_SIDE / max(size)
+    errors, turning, behind = [], [], []
+    for pair in sorted(pairs, key=lambda pair: -len(pair.before)):
+        if not np.isfinite(poses[[pair.first, pair.last]]).all():
+            continue
+        relative = (
+            np.linalg.inv(poses[pair.last]) @ poses[pair.first]
+        )  # from the first camera's axes to the last one's
+        rays, after = _straight(pair.before, intrinsics, lens), _straight(pair.after, intrinsics, lens)
+        distances, hidden = _distances(rays, after, relative, intrinsics)
+        errors.append(float(np.median(unit * distances)))
+        if np.degrees(Rotation.from_matrix(relative[:3, :3]).magnitude()) >= _MIN_TURN:
+            turning.append(errors[-1])  # the pairs with the most matches first
+        behind.append(float((hidden & (unit * distances > MAX_PIXELS)).mean()))
+    if len(errors) < _MIN_PAIRS:
+        return None
+    pixels = float(np.median(errors[:_ALL_PAIRS]))
+    if len(turning) >= _MIN_PAIRS:  # they tell the most, and may be few
+        pixels = max(pixels, float(np.median(turning[:_TURNING_PAIRS])))
+    return PoseCheck(pixels, float(np.median(behind)), len(errors), lens)
+
+
+def _straight(points: np.ndarray, intrinsics: np.ndarray, lens: Lens) -> np.ndarray:
+    """Rays `(M, 2)` at depth 1 through points, the bend of the lens taken out."""
+    bent = np.array(lens.distortion, dtype=float) if lens.distortion else None
+    return cv2.undistortPoints(points.reshape(-1, 1, 2).astype(float), intrinsics, bent).reshape(-1, 2)
+
+
+def _distances(
+    rays: np.ndarray, seen: np.ndarray, relative: np.ndarray, intrinsics: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far points are seen from where any depth before both cameras puts them, in pixels.
+
+    As its depth falls from infinity, a point goes in the last picture from where the turn alone puts it along its
+    epipolar line toward the epipole (or away from it, where the camera goes forward). Returned besides is whether the
+    nearest place of the whole line lies beyond that start.
+    """
+    focal = np.array([intrinsics[0, 0], intrinsics[1, 1]])
+    turned = np.column_stack([rays, np.ones(len(rays))]) @ relative[:3, :3].T
+    shift = relative[:3, 3]
+    front = turned[:, 2] > 1e-6
+    start = turned[:, :2] / np.where(front, turned[:, 2], 1.0)[:, None]
+    direction = (shift[:2] - start * shift[2]) * focal
+    length = np.linalg.norm(direction, axis=1)
+    along = direction / np.maximum(length, 1e-12)[:, None]
+    offset = (seen - start) * focal
+    way = np.sum(offset * along, axis=1)
+    end = np.full(len(rays), np.inf)
+    if shift[2] > 1e-12:  # depth 0 is the epipole
+        end = length / shift[2]
+    reached = np.clip(way, 0, end)
+    distances = np.linalg.norm(offset - reached[:, None] * along, axis=1)
+    distances[~front] = 10 * focal.max()
+    return distances, (way < 0) | ~front
+
+
+def _shift(pair: PairMatches, size: tuple[int, int]) -> float:
+    return TRACK_SIDE / max(size) * float(np.median(np.linalg.norm(pair.after - pair.before, axis=1)))
+
+
+def _median_depth(pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens) -> float | None:
+    """Median depth of points triangulated between frames that move enough, median over pairs."""
+    intrinsics, found = lens.matrix(size), []
+    for pair in pairs:
+        if not np.isfinite(poses[[pair.first, pair.last]]).all():
+            continue
+        relative = np.linalg.inv(poses[pair.last]) @ poses[pair.first]
+        rays, seen = _straight(pair.before, intrinsics, lens), _straight(pair.after, intrinsics, lens)
+        turned = np.column_stack([rays, np.ones(len(rays))]) @ relative[:3, :3].T
+        there = np.column_stack([seen, np.ones(len(seen))])
+        cosines = np.sum(turned * there, axis=1) / np.linalg.norm(turned, axis=1) / np.linalg.norm(there, axis=1)
+        if np.degrees(np.arccos(np.clip(np.median(cosines), -1, 1))) < _MIN_PARALLAX:
+            continue
+        # depth * turned + shift is parallel to there
+        across, moved = np.cross(turned, there), np.cross(relative[:3, 3], there)
+        depths = -np.sum(across * moved, axis=1) / np.maximum(np.sum(across * across, axis=1), 1e-12)
+        depths = depths[depths > 0]
+        if len(depths):
+            found.append(float(np.median(depths)))
+    return float(np.median(found)) if len(found) >= _MIN_PAIRS else None

@@ -1,0 +1,100 @@
+"""Parts of a clip's record from a layout: its camera, checked against the pixels, its objects and their depth."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..clip_error import ClipError
+from ..clip_record import CameraPoses, ObjectTrack
+from ..geometry.masks import decode_mask
+from ..geometry.sift_matches import match_frames
+from .depth_maps import object_depths, scene_depth
+from .imported_clip import ImportedClip
+from .pose_check import check_poses
+from .words import plain_name
+
+if TYPE_CHECKING:
+    from ...modeling.clip import Clip
+
+_MATCHED_FRAMES = 8
+_MAX_COVER = 0.6  # of the picture: masks that cover more are no movers, and nothing would be left to match
+
+
+def import_camera(imported: ImportedClip, clip: "Clip") -> CameraPoses:
+    """The poses of a window from a layout's files, refused where the pixels disagree with them.
+
+    Args:
+        imported ([`ImportedClip`]): Where they come from.
+        clip ([`Clip`]): All frames of the window.
+
+    Raises:
+        ClipError: `damaged`, `poses_disagree`, `no_texture`, or `too_short` where the window has no poses.
+    """
+    seconds, size = clip.timestamps, clip.frames[0].size
+    trajectory, lens = imported.trajectory(), imported.lens(seconds[0], seconds[-1])
+    poses = trajectory.at(seconds)
+    known = np.isfinite(poses).all(axis=(1, 2))
+    if known.sum() < 2:
+        raise ClipError(
+            "too_short", f"{int(known.sum())} of {len(known)} frames have a pose", "give poses for the clip"
+        )
+    chosen = np.flatnonzero(known)
+    numbers = chosen[np.unique(np.linspace(0, len(chosen) - 1, _MATCHED_FRAMES).round().astype(int))].tolist()
+    masks = _movers(imported, seconds, size)
+    matches = match_frames(clip.frames, numbers, masks)
+    step = float(np.median(np.diff(imported.frame_seconds())))
+    check = check_poses(matches, seconds, trajectory, lens, step)
+    depth = scene_depth(list(imported.depths(seconds)))
+    return CameraPoses(
+        imported.kind,
+        poses,
+        check.lens.matrix(size),
+        check.depth if depth is None else depth,
+        {"import_pixels": round(check.pixels, 3), "import_behind": round(check.behind, 3)},
+        imported.made_by,
+    )
+
+
+def _movers(imported: ImportedClip, seconds: Sequence[float], size: tuple[int, int]) -> list[np.ndarray | None] | None:
+    """Where the layout's masks lie in each frame, which matches had better avoid."""
+    try:
+        tracks = imported.objects(seconds, size)
+    except ClipError:  # the stage of objects says so
+        return None
+    masks: list[np.ndarray | None] = [None] * len(seconds)
+    for track in tracks or ():
+        for index, encoded in enumerate(track.masks):
+            if encoded is not None:
+                before, mask = masks[index], decode_mask(encoded)
+                masks[index] = mask if before is None else before | mask
+    return [None if mask is None or mask.mean() > _MAX_COVER else mask for mask in masks]
+
+
+def import_objects(imported: ImportedClip, clip: "Clip") -> list[ObjectTrack] | None:
+    """The objects of a layout's masks in a window; `None` where it has no masks.
+
+    A name that is more than plain words becomes the `object` with its number, so that no phrase of a file can pass for
+    markup or for the end of a prompt.
+
+    Raises:
+        ClipError: `damaged`.
+    """
+    tracks = imported.objects(clip.timestamps, clip.frames[0].size)
+    if tracks is None:
+        return None
+    return [
+        replace(track, name=plain_name(track.name) or f"object {number}")
+        for number, track in enumerate(tracks, start=1)
+        if any(mask is not None for mask in track.masks)
+    ]
+
+
+def import_depths(imported: ImportedClip, clip: "Clip", tracks: Sequence[ObjectTrack]) -> list[ObjectTrack]:
+    """The same objects with their depth in each frame, where the layout knows any."""
+    maps = list(imported.depths(clip.timestamps))
+    if all(depths is None for depths in maps):
+        return list(tracks)
+    found = [(track, object_depths(track.masks, maps)) for track in tracks]
+    return [replace(track, depths=depths) if np.isfinite(depths).any() else track for track, depths in found]
