@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WORLD = "world"
 MOTION, MLLM4D = "motion", "mllm4d"
+_SPACE = ("mllm4d", "dsr")  # families that take depth
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
 _CODES, _REASON = 6, 260  # codes that are printed with an example, and letters of its reason
@@ -81,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MOTION,
         help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}; motion (default) is camera,object; "
         "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and "
-        "speeds change, as DSR-Bench does: both take depth of videos; the world has motion or mllm4d",
+        "speeds change, as DSR-Bench does: both take depth of videos; the world does not mix motion with others, and "
+        "with dsr --clips counts rendered clips",
     )
     parser.add_argument(
         "--depth",
@@ -126,8 +128,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--records",
         action="store_true",
         help="world, with --questions mllm4d: write the test questions to OUTPUT/records as well, in MLLM-4D's own "
-        "format with their videos, which the task mllm4d_bench reads; videos, with --questions dsr: those, or "
-        "without a split `test` all, to OUTPUT/dsr in DSR-Bench's format, which the task dsr_bench reads",
+        "format with their videos, which the task mllm4d_bench reads; with --questions dsr: those, or without a split "
+        "`test` all, to OUTPUT/dsr in DSR-Bench's format, which the task dsr_bench reads",
     )
     parser.add_argument(
         "--backbone",
@@ -179,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
         for split, rows in splits.items():
             print(f"{config}, {split}: {count_noun(rows, 'row')}")
     print(f"written to {output}")
-    if args.records and args.source == WORLD:
+    if args.records and args.questions == MLLM4D and args.source == WORLD:
         print(f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}")
     elif args.records and written:
         print(f"for the task dsr_bench: DSR_BENCH_ROOT={_write_dsr(output, written)}")
@@ -205,10 +207,12 @@ def _check(args: argparse.Namespace) -> None:
     if args.grpo_clips is not None and (args.source != WORLD or args.questions != MOTION):
         raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
     families = read_families(args.questions)
-    if args.source == WORLD and args.questions not in (MOTION, MLLM4D):
-        raise InputError(f"--questions of the rendered world is {MOTION} or {MLLM4D}, got {args.questions!r}")
-    if args.records and (MLLM4D if args.source == WORLD else "dsr") not in families:
-        raise InputError("--records goes with --questions mllm4d (world) or dsr (videos), whose format it writes")
+    if args.source == WORLD and args.questions not in (MOTION, MLLM4D) and not set(families) <= set(_SPACE):
+        raise InputError(
+            f"--questions of the rendered world is {MOTION}, or of {' and '.join(_SPACE)}, got {args.questions!r}"
+        )
+    if args.records and not set(families) & set(_SPACE):
+        raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
     from ..dataset_builders.pipeline.stage_runner import list_videos
 
     check_seed(args.seed)  # COLMAP takes 32 bits
@@ -264,6 +268,10 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
     with atomic_dir(output) as folder:
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
         card = partial(write_card, "the rendered world", "apache-2.0")
+        if "dsr" in read_families(args.questions):
+            from ..dataset_builders.sources.world_space import build_space
+
+            return build_space(folder, sizes, read_families(args.questions), args.seed, args.workers, card)
         names = CONFIGURATIONS[args.questions]
         written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips)
         if args.records:

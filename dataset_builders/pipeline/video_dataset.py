@@ -11,9 +11,9 @@ from itertools import count
 from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
-from ..fourd_cot import Written, write_dataset
+from ..fourd_cot import Written
 from ..layouts.source import AUTO
-from ..questions.mllm4d_reasoning import answer_alone
+from .derived_rows import CONFIGURATIONS, MLLM4D, MOTION, write_configurations
 from .progress import Progress
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
@@ -24,12 +24,6 @@ from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import TIME_LIMIT, WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
-# What else is made of the rows of a configuration, and how a row changes for it.
-_DERIVED: dict[str, dict[str, Callable[[dict], dict]]] = {
-    "dift": {"grpo": dict},
-    "mllm4d_cold_start": {"mllm4d_sft": answer_alone, "mllm4d_grpo": dict},
-}
-CONFIGURATIONS = tuple(name for first, others in _DERIVED.items() for name in (first, *others))
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
 
 
@@ -167,10 +161,9 @@ def _write_rows(
 ) -> Written:
     """Write every configuration: the first of each sort from the videos, the others from its rows."""
     chosen = {
-        name: {split: tasks for split, outcomes in splits.items() if (tasks := _row_tasks(files, outcomes, of_mllm4d))}
-        for name, of_mllm4d in (("dift", False), ("mllm4d_cold_start", True))
+        name: {split: tasks for split, outcomes in splits.items() if (tasks := _row_tasks(files, outcomes, name))}
+        for name in (MOTION, MLLM4D)
     }
-    written = Written({}, {})
     total = sum(len(tasks) for of_splits in chosen.values() for tasks in of_splits.values())
     with Progress("clips made into rows", total) as progress:
         counted = count(1)
@@ -180,31 +173,21 @@ def _write_rows(
                 yield task
                 progress.reach(next(counted))
 
-        for name, of_splits in chosen.items():
-            if not of_splits:
-                continue
-            made = {split: stream_rows(watched(tasks), pool, faults) for split, tasks in of_splits.items()}
-            first = write_dataset({name: made}, folder)
-            derived = {other: _derive(folder, first.files[name], change) for other, change in _DERIVED[name].items()}
-            others = write_dataset(derived, folder)
-            written = Written(
-                written.files | first.files | others.files, written.counts | first.counts | others.counts
-            )
-    return written
+        made = {
+            name: {split: stream_rows(watched(tasks), pool, faults) for split, tasks in of_splits.items()}
+            for name, of_splits in chosen.items()
+        }
+        return write_configurations(made, folder)
 
 
-def _derive(folder: Path, files: dict[str, list[str]], change: Callable[[dict], dict]) -> dict[str, Iterator[dict]]:
-    return {split: map(change, _read_rows(folder, paths)) for split, paths in files.items()}
-
-
-def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome], of_mllm4d: bool) -> list[tuple[str, RowTask]]:
-    """Windows with their questions, of MLLM-4D's kinds, which have columns of their own, or of all others."""
+def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome], name: str) -> list[tuple[str, RowTask]]:
+    """Windows with the questions of a configuration: MLLM-4D's kinds have columns of their own."""
     tasks = []
     for outcome in outcomes:
         windows = files.load(outcome.video.name, "shots")["windows"]
         for number, clip in outcome.asked:
             asked = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
-            chosen = [question for question in asked if ("camera_centers" in question) == of_mllm4d]
+            chosen = [question for question in asked if ("camera_centers" in question) == (name == MLLM4D)]
             if chosen:
                 tasks.append((clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), chosen)))
     return tasks
@@ -246,16 +229,6 @@ def _remove_others(output: Path, written: Written) -> None:
 
 def _paths(written: Written) -> list[str]:
     return [path for splits in written.files.values() for paths in splits.values() for path in paths]
-
-
-def _read_rows(folder: Path, paths: Sequence[str]) -> Iterator[dict]:
-    """Rows just written, one at a time, their pictures still encoded: making them again would take hours."""
-    from datasets import Image, List, load_dataset
-
-    stored = load_dataset("parquet", data_files=[str(folder / path) for path in paths], split="train", streaming=True)
-    for column in ("frames", "imagery", "imagery_masks"):
-        stored = stored.cast_column(column, List(Image(decode=False)))
-    yield from stored
 
 
 def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written: Written | None) -> BuildReport:

@@ -1,8 +1,8 @@
 """Build rows of MLLM-4D's and DSR-Bench's kinds from rendered scenes, as a build from videos with depth makes them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -10,6 +10,8 @@ from PIL import Image
 from ...modeling.clip import Clip
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
+from ..fourd_cot import Written
+from ..pipeline.derived_rows import MLLM4D, MOTION, write_configurations
 from ..pipeline.question_stage import balance_candidates
 from ..pipeline.rows import make_rows
 from ..questions.clip_questions import ask_about_clip, design_options, list_candidates
@@ -57,6 +59,36 @@ def space_rows(
     yield from _in_batches(_make_clip_rows, wanted, workers)
 
 
+def build_space(
+    folder: Path,
+    clips: Mapping[str, int],
+    families: Sequence[str],
+    seed: int,
+    workers: int,
+    card: Callable[[Written], str],
+) -> Written:
+    """Render scenes and write the rows about them as a dataset.
+
+    Args:
+        folder (`Path`): An existing folder.
+        clips (`Mapping[str, int]`): Clips to render, by split.
+        families, seed, workers: As in [`space_rows`].
+        card (`Callable`): Makes the text of the `README.md`.
+
+    Raises:
+        InputError: If no clip gives a row.
+    """
+    made: dict[str, dict[str, list[dict]]] = {MOTION: {}, MLLM4D: {}}
+    for split, count in clips.items():
+        for row in space_rows(split, count, families, seed, workers):
+            made[MLLM4D if "camera_centers" in row else MOTION].setdefault(split, []).append(row)
+    if not any(made.values()):
+        raise InputError("no rendered clip gives a row: render more with --clips")
+    written = write_configurations(made, folder)
+    (folder / "README.md").write_text(card(written), encoding="utf-8")
+    return written
+
+
 def clip_name(seed: int) -> str:
     """What the clip of a seed is called in ids."""
     return f"world-{seed}"
@@ -81,7 +113,7 @@ def _in_batches(work, items: Sequence, workers: int) -> Iterator:
             yield from work(batch)
         return
     with worker_pool(workers) as pool:
-        for made in pool.imap(partial(work), batches):
+        for made in pool.imap(work, batches):
             yield from made
 
 
