@@ -17,7 +17,7 @@ from fourdthinker.dataset_builders.questions import dsr, mllm4d
 from fourdthinker.dataset_builders.world import WorldClip
 from fourdthinker.dataset_builders.world.facts import visible_points
 
-# Thresholds without the band in which nothing is asked: half-way between what counts as a change and what as none.
+# Thresholds without the band in which nothing is asked: half-way between a change and none.
 _DECIDED = {
     dsr: {
         "_CHANGED": np.log(1.14),
@@ -43,7 +43,7 @@ def decided() -> Iterator[None]:
 
 
 def is_true(clip: WorldClip, fact: Mapping[str, Any]) -> bool:
-    """Whether a fact's answer is that of the scene's own places and poses; a distance within half a step of options."""
+    """Whether an answer is that of the scene's own places and poses; a distance within half a step of options."""
     with decided():
         if fact["family"] == "dsr":
             return _true_steps(clip, fact) == tuple(fact["steps"])

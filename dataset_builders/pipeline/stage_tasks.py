@@ -287,7 +287,7 @@ def _frame_numbers(frames: _Frames) -> Sequence[int]:
 
 
 def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
-    """Depth that comes with the clip, else that which a network guesses, if one is named; it gives poses their metre."""
+    """Depth that comes with the clip, else what a named network guesses, which gives poses their metre."""
     value: dict[str, Any] = {"depth": None, "metres": None}
     record, imported, model = task.record, task.video.imported, task.settings.depth
     if record.camera is None:

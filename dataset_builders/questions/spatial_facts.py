@@ -13,7 +13,6 @@ from ..geometry.camera_motion import camera_labels
 from ..geometry.object_paths import longest_run
 from ..geometry.object_places import ObjectPlaces, map_intrinsics, measure_places, place_noise
 from ..geometry.spatial_view import (
-    SAMPLES,
     Accuracy,
     SpatialView,
     measure_surely,
@@ -29,7 +28,7 @@ _METRIC_KINDS = ("metric", "still", "turn_only")  # poses whose unit is that of 
 _GUESSED_FOCAL, _FOCAL_ERROR = ("still", "turn_only"), 0.2  # poses that do not tell the focal length
 _STANDS = 0.02  # of the scene's depth: a camera that goes less far has one perspective
 _TURNS = 2.0  # degrees likewise
-_SURE_SHARE = 0.08  # by which a distance in metres may be off: under half of the smallest step between options
+_MOST_OFF = 0.08  # by which a distance in metres may be off: under half of the smallest step between options
 
 
 def spatial_facts(record: ClipRecord) -> list[dict[str, Any]]:
@@ -179,12 +178,12 @@ def _measure_two(clip: _SpatialClip, task: str, number: int | None, view: Spatia
     metres = measure(two_frames(view, number))
     if metres is None:
         return None
-    rng = np.random.default_rng(0)
-    for _ in range(SAMPLES):
-        other = measure(two_frames(view.with_noise(clip.accuracy, rng), number))
-        if other is None or abs(np.log(other / metres)) > _SURE_SHARE:
-            return None
-    return float(metres)
+
+    def is_near(seen: SpatialView) -> bool:
+        other = measure(two_frames(seen, number))
+        return other is not None and abs(np.log(other / metres)) <= _MOST_OFF
+
+    return float(metres) if clip.surely(is_near, view) else None
 
 
 def _two_frame_fact(

@@ -59,9 +59,7 @@ def render(
     return Clip(frames, [index / rate for index in range(len(frames))])
 
 
-def depth_maps(
-    planes: list[Plane], poses: np.ndarray, focal: float, size: tuple[int, int] = (320, 240)
-) -> np.ndarray:
+def depth_maps(planes: list[Plane], poses: np.ndarray, focal: float, size: tuple[int, int] = (320, 240)) -> np.ndarray:
     """Depth along the view axis in metres, `(T, height, width)`, of the frames of [`render`]."""
     return np.stack([nearest for _, nearest in _views(planes, poses, focal, size)])
 

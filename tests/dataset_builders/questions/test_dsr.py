@@ -62,7 +62,11 @@ SIDEWAYS = [(-1, 0, 5), (1, 0, 5), (1, 0, 5)]
         ("abs_spd", {"places": [(0, 0, 5), (1, 0, 5), (1, 0, 5)]}, "(1) Becomes smaller."),
         # A thing at rest before a camera that speeds up.
         ("rel_spd", {"places": [AHEAD] * 3, "camera": [(0, 0, 0), (1, 0, 0), (3, 0, 0)]}, "(1) Becomes larger."),
-        ("abs_spd", {"places": [AHEAD] * 3, "camera": [(0, 0, 0), (1, 0, 0), (3, 0, 0)]}, "(1) Keeps nearly constant."),
+        (
+            "abs_spd",
+            {"places": [AHEAD] * 3, "camera": [(0, 0, 0), (1, 0, 0), (3, 0, 0)]},
+            "(1) Keeps nearly constant.",
+        ),
         ("abs_dir_pred", {"places": [(0, 0, 5), (1, 0, 5), (2, 0, 5)]}, "(1) To the right."),
         ("abs_dir_pred", {"places": [(0, 0, 5), (0, 0, 4), (0, 0, 3)]}, "(1) Toward the camera."),
         ("abs_dir_pred", {"places": [(0, 0, 5), (1, 0, 5), (0, 0, 5)]}, None),  # it turns round: nobody could foresee
