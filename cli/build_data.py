@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset_builders.pipeline.settings import FORMATS, OBJECT_SOURCES, STAGES, TOKEN_PIXELS
+from ..dataset_builders.pipeline.settings import FORMATS, OBJECT_SOURCES, QUESTION_FAMILIES, STAGES, TOKEN_PIXELS
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..dataset_builders.pipeline.video_dataset import BuildReport
 
 WORLD = "world"
+MOTION, MLLM4D = "motion", "mllm4d"
+_SPACE = ("mllm4d", "dsr")  # families that take depth
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
 _CODES, _REASON = 6, 260  # codes that are printed with an example, and letters of its reason
@@ -31,6 +33,7 @@ _OF_VIDEOS = {
     "names": (None, "knows its objects"),
     "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
     "license": (None, "has a licence of its own"),
+    "depth": (None, "knows its depth"),
     "format": ("auto", "has a layout of its own"),
     "fps": (None, "has times of its own"),
 }
@@ -75,10 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--questions",
-        choices=("motion", "mllm4d"),
-        default="motion",
-        help="world: which way camera and objects move, with imagery (default), or MLLM-4D's seven kinds, which say "
-        "where they are, for its three stages",
+        metavar="FAMILIES",
+        default=MOTION,
+        help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}; motion (default) is camera,object; "
+        "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and "
+        "speeds change, as DSR-Bench does: both take depth of videos; the world does not mix motion with others, and "
+        "with dsr --clips counts rendered clips",
+    )
+    parser.add_argument(
+        "--depth",
+        metavar="MODEL",
+        help="videos: guess depth in metres by a model of transformers (folder or Hub name), for clips that come "
+        "without depth; the metre of the camera's path is taken from it",
     )
     parser.add_argument(
         "--answer",
@@ -117,7 +128,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--records",
         action="store_true",
         help="world, with --questions mllm4d: write the test questions to OUTPUT/records as well, in MLLM-4D's own "
-        "format with their videos; the task mllm4d_bench reads that folder",
+        "format with their videos, which the task mllm4d_bench reads; with --questions dsr: those, or without a split "
+        "`test` all, to OUTPUT/dsr in DSR-Bench's format, which the task dsr_bench reads",
     )
     parser.add_argument(
         "--backbone",
@@ -169,8 +181,10 @@ def run(args: argparse.Namespace) -> int:
         for split, rows in splits.items():
             print(f"{config}, {split}: {count_noun(rows, 'row')}")
     print(f"written to {output}")
-    if args.records:
+    if args.records and args.questions == MLLM4D and args.source == WORLD:
         print(f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}")
+    elif args.records and written:
+        print(f"for the task dsr_bench: DSR_BENCH_ROOT={_write_dsr(output, written)}")
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
         print(f"preview: {_write_preview(output, args.preview)}")
@@ -190,12 +204,15 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
-    if args.grpo_clips is not None and (args.source != WORLD or args.questions != "motion"):
+    if args.grpo_clips is not None and (args.source != WORLD or args.questions != MOTION):
         raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
-    if args.questions != "motion" and args.source != WORLD:
-        raise InputError("--questions goes with --source world: of videos no object's place is known")
-    if args.records and args.questions != "mllm4d":
-        raise InputError("--records goes with --questions mllm4d, whose format it writes")
+    families = read_families(args.questions)
+    if args.source == WORLD and args.questions not in (MOTION, MLLM4D) and not set(families) <= set(_SPACE):
+        raise InputError(
+            f"--questions of the rendered world is {MOTION}, or of {' and '.join(_SPACE)}, got {args.questions!r}"
+        )
+    if args.records and not set(families) & set(_SPACE):
+        raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
@@ -208,6 +225,10 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"a row of {args.frames} frames shows no motion; ask for at least 2")
     if args.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", args.license):
         raise InputError(f"--license takes the Hub id of a licence, such as cc-by-4.0 or other, got {args.license!r}")
+    if args.depth is not None:
+        from ..dataset_builders.geometry.depth_model import check_depth_model
+
+        check_depth_model(args.depth)
     if args.held_out is not None and args.held_out > 99:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
     if args.fps is not None and not 0 < args.fps <= 1000:
@@ -215,6 +236,20 @@ def _check(args: argparse.Namespace) -> None:
     from ..dataset_builders.pipeline.stage_runner import list_videos
 
     list_videos(Path(args.source), args.format, args.fps)
+
+
+def read_families(text: str) -> tuple[str, ...]:
+    """What `--questions` names, in the order of `QUESTION_FAMILIES`.
+
+    Raises:
+        InputError: If one of them is unknown, or there is none.
+    """
+    named = {part.strip() for part in text.split(",")}
+    if MOTION in named:
+        named = named - {MOTION} | {"camera", "object"}
+    if unknown := sorted(named - set(QUESTION_FAMILIES)):
+        raise InputError(f"--questions {unknown[0]!r}: it takes {', '.join(QUESTION_FAMILIES)} or {MOTION}")
+    return tuple(family for family in QUESTION_FAMILIES if family in named)
 
 
 def _video_output(path: str) -> Path:
@@ -233,6 +268,10 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
     with atomic_dir(output) as folder:
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
         card = partial(write_card, "the rendered world", "apache-2.0")
+        if "dsr" in read_families(args.questions):
+            from ..dataset_builders.sources.world_space import build_space
+
+            return build_space(folder, sizes, read_families(args.questions), args.seed, args.workers, card)
         names = CONFIGURATIONS[args.questions]
         written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips)
         if args.records:
@@ -255,6 +294,8 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         names=_read_names(args.names),
         backbone=args.backbone,
         licence=args.license,
+        questions=read_families(args.questions),
+        depth=args.depth,
     )
     description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
     report = build_from_videos(
@@ -277,6 +318,24 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         page = "" if args.preview is None else f", and {_write_preview(output, args.preview)} shows it"
         raise InputError(f"no clip of {source} gives a row: {where} says why{page}")
     return report.written
+
+
+def _write_dsr(output: Path, written: "Written") -> Path:
+    """Write the questions of DSR-Bench's kinds, of the split `test` where there is one, as its own files."""
+    from datasets import load_dataset
+
+    from ..dataset_builders.questions.dsr import KINDS
+    from ..dataset_builders.sources.dsr_files import write_dsr_files
+    from ..modeling.atomic import atomic_dir
+
+    splits = written.files.get("dift", {})
+    paths = [str(output / path) for path in splits.get("test") or splits.get("train") or ()]
+    rows = load_dataset("parquet", data_files=paths, split="train", streaming=True) if paths else []
+    with atomic_dir(output / "dsr") as folder:
+        count = write_dsr_files(folder, (row for row in rows if row["task"] in KINDS))
+        if not count:
+            raise InputError(f"{output} has no question of DSR-Bench's kinds: clips need poses in metres and depth")
+    return output / "dsr"
 
 
 def _write_preview(output: Path, count: int) -> Path:

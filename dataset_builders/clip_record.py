@@ -60,6 +60,25 @@ class CameraPoses:
 
 
 @dataclass(frozen=True)
+class DepthMaps:
+    """Depth of every frame of a window, in the unit of its poses.
+
+    Attributes:
+        maps (`np.ndarray` of shape `(T, h, w)`, float32): Distance along the view axis; NaN where unknown. The maps
+            show all of the frame and may be smaller than it.
+        metric (`bool`): Whether the unit is the metre.
+        scale_error (`float`): Relative standard error of that unit as a whole: 0 for rendered or stereo depth, more
+            for a unit that a network guessed. Questions in metres offer options that lie farther apart for it.
+        made_by (`dict[str, str]`): Tool to version.
+    """
+
+    maps: np.ndarray
+    metric: bool
+    scale_error: float = 0.0
+    made_by: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ObjectTrack:
     """One object over a window.
 
@@ -99,6 +118,7 @@ class ClipRecord:
         resting (`list[ObjectTrack]`, *optional*): Regions that stand still in the world, by which the camera's motion
             can be seen; `None` before the stage `objects`.
         facts (`dict`): Labels with their numbers, by the stage `facts`.
+        depth ([`DepthMaps`], *optional*): Depth of the frames; `None` where none is known.
     """
 
     clip: str
@@ -110,3 +130,4 @@ class ClipRecord:
     objects: list[ObjectTrack] | None = None
     resting: list[ObjectTrack] | None = None
     facts: dict = field(default_factory=dict)
+    depth: DepthMaps | None = None

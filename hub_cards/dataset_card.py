@@ -1,6 +1,6 @@
 """The card of a dataset of 4D rows. Its header tells `load_dataset` where each configuration's files are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
@@ -93,11 +93,19 @@ def dataset_card(
         sources=list(sources),
         configs=configs,
         n_rows=n_rows,
-        columns=COLUMNS | MLLM4D_COLUMNS if of_mllm4d else COLUMNS,
+        columns=COLUMNS | _mllm4d_columns(configs),
         dift_columns=DIFT_COLUMNS if "dift" in configs else {},
         location=location,
     )
     return DatasetCard(content)
+
+
+def _mllm4d_columns(configs: Collection[str]) -> dict[str, str]:
+    """Columns that only MLLM-4D's configurations have, and what is other in those that all have."""
+    others = [config for config in configs if not config.startswith("mllm4d_")]
+    if len(others) == len(configs):
+        return {}
+    return {name: text for name, text in MLLM4D_COLUMNS.items() if not others or name not in DIFT_COLUMNS}
 
 
 def _size_category(rows: int) -> str | None:

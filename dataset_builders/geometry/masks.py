@@ -1,8 +1,12 @@
 """Masks: run-length encoding as in COCO, connected parts, tight edges."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from pycocotools import mask as coco
+
+from ..clip_record import ObjectTrack
 
 _CORE = 0.6  # of the greatest distance from a rough mask's edge; what lies deeper is the object
 _GROWTH = 0.04  # of the square root of its area, by which an object may grow between two frames on each side
@@ -26,6 +30,17 @@ def encode_mask(mask: np.ndarray) -> dict:
 def decode_mask(encoded: dict) -> np.ndarray:
     """Decode a mask of [`encode_mask`] to `(height, width)`, bool."""
     return coco.decode({"size": encoded["size"], "counts": encoded["counts"].encode("ascii")}).astype(bool)
+
+
+def moving_pixels(movers: Sequence[ObjectTrack], count: int) -> list[np.ndarray | None] | None:
+    """Where things move in each of `count` frames, `None` where nothing does or, for all of them, without movers."""
+    if not movers:
+        return None
+    found: list[np.ndarray | None] = []
+    for index in range(count):
+        masks = [decode_mask(track.masks[index]) for track in movers if track.masks[index] is not None]
+        found.append(np.logical_or.reduce(masks) if masks else None)
+    return found
 
 
 def touches_border(encoded: dict) -> bool:

@@ -90,7 +90,7 @@ def measure_path(
     if depths is not None:
         depths = np.asarray(depths, dtype=float)
         usable &= np.isfinite(depths)
-    first, last = _longest_run(usable)
+    first, last = longest_run(usable)
     if last - first + 1 < MIN_FRAMES or seconds[last] - seconds[first] < MIN_SECONDS:
         return None
     part = slice(first, last + 1)
@@ -158,8 +158,8 @@ def _measure_mask(mask: np.ndarray) -> np.ndarray:
     return np.array([columns.mean(), rows.mean(), root, np.hypot(np.ptp(columns) + 1, np.ptp(rows) + 1)])
 
 
-def _longest_run(usable: np.ndarray) -> tuple[int, int]:
-    """First and last frame of the longest stretch of true values; (0, -1) if there is none."""
+def longest_run(usable: np.ndarray) -> tuple[int, int]:
+    """First and last frame of the longest stretch of true values, shape `(T,)`; (0, -1) if there is none."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.astype(int), [0]])))
     runs = edges.reshape(-1, 2)
     if len(runs) == 0:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...modeling.clip import Clip
 from ..clip_record import CameraPoses, ObjectTrack
-from .masks import decode_mask, encode_mask
+from .masks import encode_mask, moving_pixels
 from .point_tracks import PointTracks, track_points
 
 NAME = "region at rest"
@@ -43,7 +43,7 @@ def find_resting_regions(clip: Clip, camera: CameraPoses, movers: Sequence[Objec
     Returns:
         `list[ObjectTrack]`: At most `MAX_REGIONS`, the best followed first; regions of one frame do not overlap.
     """
-    tracks = track_points(clip.frames, _moving_pixels(clip, movers))
+    tracks = track_points(clip.frames, moving_pixels(movers, len(clip.frames)))
     at_rest = _agrees_with_camera(tracks, camera)
     positions = np.where(at_rest[None, :, None], tracks.positions, np.nan)
     chosen: list[ObjectTrack] = []
@@ -57,16 +57,6 @@ def find_resting_regions(clip: Clip, camera: CameraPoses, movers: Sequence[Objec
         if len(chosen) == MAX_REGIONS:
             break
     return chosen
-
-
-def _moving_pixels(clip: Clip, movers: Sequence[ObjectTrack]) -> list[np.ndarray | None] | None:
-    if not movers:
-        return None
-    found: list[np.ndarray | None] = []
-    for index in range(len(clip.frames)):
-        masks = [decode_mask(track.masks[index]) for track in movers if track.masks[index] is not None]
-        found.append(np.logical_or.reduce(masks) if masks else None)
-    return found
 
 
 def _agrees_with_camera(tracks: PointTracks, camera: CameraPoses) -> np.ndarray:

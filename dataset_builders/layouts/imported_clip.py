@@ -55,6 +55,7 @@ class ImportedClip:
 
     layout: ClassVar[str]
     kind: ClassVar[PoseKind] = "metric"
+    unit_error: ClassVar[float] = 0.1  # relative standard error of the metre, which networks guessed in most layouts
 
     @property
     def files(self) -> list[Path]:

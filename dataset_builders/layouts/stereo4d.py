@@ -19,6 +19,7 @@ class Stereo4dClip(ImportedClip):
     """Camera-to-world poses in metres and tracks of points in the world, which serve as sparse depth."""
 
     layout = "stereo4d"
+    unit_error = 0.0  # two lenses a known distance apart
 
     @property
     def _arrays_file(self) -> Path:

@@ -30,10 +30,7 @@ def ask_about_clips(files: StageFiles, settings: BuildSettings, outcomes: Sequen
         settings ([`BuildSettings`]): What a user set.
         outcomes (`Sequence[VideoOutcome]`): Of all earlier stages.
     """
-    kept = _limit(_count(outcomes))
-    for kind, answers in kept.items():
-        _leave_out(kind, answers, outcomes, settings.seed)
-    counts = _count(outcomes)
+    counts = balance_candidates({clip.clip: clip.candidates for _, _, clip in _askable(outcomes)}, settings.seed)
     designs = design_options(counts)
     for outcome, number, clip in _askable(outcomes):
         subject = [[list(candidate), counts[candidate.kind]] for candidate in clip.candidates]
@@ -78,28 +75,39 @@ def _askable(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[VideoOutcome, i
                 yield outcome, number, clip
 
 
-def _count(outcomes: Sequence[VideoOutcome]) -> Counts:
+def balance_candidates(candidates: Mapping[str, list[Candidate]], seed: int) -> Counts:
+    """Take candidates out of their lists, at random, until no answer is more frequent than it may be.
+
+    Args:
+        candidates (`Mapping[str, list[Candidate]]`): By clip.
+        seed (`int`): Of what is left out.
+
+    Returns:
+        `dict[str, Counter]`: For each kind, how often each answer is left.
+    """
+    for kind, answers in _count(candidates).items():
+        kept = limit_shares(answers)
+        if kept != dict(answers):
+            _leave_out(kind, kept, candidates, seed)
+    return _count(candidates)
+
+
+def _count(candidates: Mapping[str, list[Candidate]]) -> Counts:
     counts: Counts = {}
-    for _, _, clip in _askable(outcomes):
-        for candidate in clip.candidates:
+    for found in candidates.values():
+        for candidate in found:
             counts.setdefault(candidate.kind, Counter())[candidate.answer] += 1
     return counts
 
 
-def _limit(counts: Counts) -> Counts:
-    """Kinds that have more of an answer than may stay, with how many may."""
-    limits = {kind: Counter(limit_shares(answers)) for kind, answers in counts.items()}
-    return {kind: answers for kind, answers in limits.items() if answers != counts[kind]}
-
-
-def _leave_out(kind: str, kept: Counter[str], outcomes: Sequence[VideoOutcome], seed: int) -> None:
+def _leave_out(kind: str, kept: Mapping[str, int], candidates: Mapping[str, list[Candidate]], seed: int) -> None:
     """Drop candidates of one kind at random until there are as many of each answer as are kept."""
-    found: dict[str, list[tuple[str, ClipOutcome, Candidate]]] = {}
-    for _, _, clip in _askable(outcomes):
-        for candidate in clip.candidates:
+    found: dict[str, list[tuple[str, str, Candidate]]] = {}
+    for clip, of_clip in candidates.items():
+        for candidate in of_clip:
             if candidate.kind == kind:
-                order = digest([seed, clip.clip, candidate.fact])
+                order = digest([seed, clip, candidate.fact])
                 found.setdefault(candidate.answer, []).append((order, clip, candidate))
     for answer, places in found.items():
         for _, clip, candidate in sorted(places, key=lambda place: place[0])[kept[answer] :]:
-            clip.candidates.remove(candidate)
+            candidates[clip].remove(candidate)

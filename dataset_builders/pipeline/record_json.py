@@ -1,13 +1,16 @@
 """Clip records as JSON values and back, exactly."""
 
+import base64
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
+from ..clip_record import CameraPoses, ClipRecord, DepthMaps, ObjectTrack, Window
+from .settings import WINDOW_STAGES
 from .stage_files import StageFiles, StageResult
 
 _PATHS = ("camera_to_world", "second_path")  # of shape `(T, 4, 4)`
@@ -48,6 +51,24 @@ def camera_from_json(value: Mapping | None) -> CameraPoses | None:
     return CameraPoses(**{**value, **paths, "intrinsics": np.array(value["intrinsics"], dtype=float)})
 
 
+def scale_camera(camera: CameraPoses | None, metres: float | None) -> CameraPoses | None:
+    """Poses up to scale as metric ones.
+
+    Args:
+        camera ([`CameraPoses`], *optional*): Poses.
+        metres (`float`, *optional*): Metres in one unit of the poses; without it they stay as they are.
+    """
+    if camera is None or metres is None:
+        return camera
+    unit = np.ones((4, 4))
+    unit[:3, 3] = metres  # rotations stay
+    second = None if camera.second_path is None else camera.second_path * unit
+    depth = None if camera.scene_depth is None else camera.scene_depth * metres
+    return replace(
+        camera, kind="metric", camera_to_world=camera.camera_to_world * unit, scene_depth=depth, second_path=second
+    )
+
+
 def _path_to_json(poses: np.ndarray | None) -> list | None:
     return None if poses is None else [pose.tolist() if np.isfinite(pose).all() else None for pose in poses]
 
@@ -57,6 +78,24 @@ def _path_from_json(value: list | None) -> np.ndarray | None:
     if value is None:
         return None
     return np.stack([unknown if pose is None else np.array(pose, dtype=float) for pose in value])
+
+
+def depth_to_json(depth: DepthMaps | None) -> dict[str, Any] | None:
+    """Depth as a JSON object: half floats, compressed, as text; they keep three digits at any distance."""
+    if depth is None:
+        return None
+    halves = np.asarray(depth.maps, dtype="<f2")
+    text = base64.b64encode(zlib.compress(halves.tobytes(), 6)).decode("ascii")
+    return {**vars(depth), "maps": text, "shape": list(halves.shape)}
+
+
+def depth_from_json(value: Mapping | None) -> DepthMaps | None:
+    """The depth that [`depth_to_json`] wrote."""
+    if value is None:
+        return None
+    fields = dict(value)
+    halves = np.frombuffer(zlib.decompress(base64.b64decode(fields["maps"])), "<f2").reshape(fields.pop("shape"))
+    return DepthMaps(**{**fields, "maps": halves.astype(np.float32)})
 
 
 def track_to_json(track: ObjectTrack) -> dict[str, Any]:
@@ -96,16 +135,18 @@ def build_record(
     values = {stage: result.value or {} for stage, result in stages.items()}
     poses, objects = values.get("poses", {}), values.get("objects", {})
     movers, resting = objects.get("objects"), objects.get("resting")
+    depth = values.get("depth", {})
     return ClipRecord(
         clip=clip,
         source=source,
         licence=licence,
         window=window,
         size=tuple(objects.get("size") or poses.get("size") or (0, 0)),
-        camera=camera_from_json(poses.get("camera")),
+        camera=scale_camera(camera_from_json(poses.get("camera")), depth.get("metres")),
         objects=None if movers is None else [track_from_json(track) for track in movers],
         resting=None if resting is None else [track_from_json(track) for track in resting],
         facts=values.get("facts", {}).get("facts", {}),
+        depth=depth_from_json(depth.get("depth")),
     )
 
 
@@ -122,7 +163,7 @@ def load_records(output: Path) -> list[ClipRecord]:
         shots = files.read(video, "shots")
         for number, value in enumerate((shots and shots.value or {}).get("windows", [])):
             clip = window_name(video, number)
-            found = {stage: files.read(clip_folder(video, number), stage) for stage in ("poses", "objects", "facts")}
+            found = {stage: files.read(clip_folder(video, number), stage) for stage in WINDOW_STAGES}
             stages = {stage: result for stage, result in found.items() if result is not None}
             records.append(
                 build_record(clip, shots.value["source"], shots.value["licence"], window_from_json(value), stages)

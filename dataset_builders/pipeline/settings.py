@@ -8,29 +8,33 @@ from typing import Any
 
 # In the order in which they run. Workers run `WINDOW_STAGES` on each window of a video. Questions are chosen over the
 # whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
-STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
-WINDOW_STAGES = ("poses", "objects", "facts")
+STAGES = ("shots", "poses", "objects", "depth", "facts", "questions", "rows")
+WINDOW_STAGES = ("poses", "objects", "depth", "facts")
+# What is asked: the camera's motion, objects' motion, and two families that take depth (MLLM-4D's, DSR-Bench's).
+QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr")
 # Layouts of other people's data, as `layouts.source` reads them; `auto` is any.
 FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
 OBJECT_SOURCES = ("flow", "files", "none")
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
-_VERSIONS = {"shots": 1, "poses": 1, "objects": 1, "facts": 1, "questions": 2, "rows": 1}
+_VERSIONS = {"shots": 1, "poses": 1, "objects": 1, "depth": 1, "facts": 2, "questions": 3, "rows": 1}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "shots": ("seed", "max_windows"),
     "poses": ("seed",),
     "objects": ("seed", "objects"),
+    "depth": ("depth",),
     "facts": (),
-    "questions": ("seed", "frames", "backbone"),
+    "questions": ("seed", "frames", "backbone", "questions"),
 }
 # Whose results a stage reads.
 _INPUTS: Mapping[str, tuple[str, ...]] = {
     "shots": (),
     "poses": (),
     "objects": ("poses",),
-    "facts": ("poses", "objects"),
-    "questions": ("poses", "objects", "facts"),
+    "depth": ("poses", "objects"),
+    "facts": ("poses", "objects", "depth"),
+    "questions": ("poses", "objects", "depth", "facts"),
 }
 
 
@@ -46,6 +50,8 @@ class BuildSettings:
         names (`Mapping[str, str]`): What to call the moving object, by the video's path under the source.
         backbone (`str`): The kind of model, of `TOKEN_PIXELS`, in whose pixels frames and reasoning are.
         licence (`str`, *optional*): Hub id of the terms of the videos.
+        questions (`tuple[str, ...]`): Of `QUESTION_FAMILIES`, what to ask.
+        depth (`str`, *optional*): Folder or Hub name of a model that guesses metric depth, for clips without one.
     """
 
     seed: int = 0
@@ -55,6 +61,8 @@ class BuildSettings:
     names: Mapping[str, str] = field(default_factory=dict)
     backbone: str = "qwen2_5_vl"
     licence: str | None = None
+    questions: tuple[str, ...] = ("camera", "object")
+    depth: str | None = None
 
 
 def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:

@@ -24,6 +24,12 @@ _REMEDIES = {
     "memory": "scale the video down, or leave it out",
     "failed": "report this as a defect of the builder, or leave the clip out",
 }
+_NOTHING_ASKED = Fault(
+    "facts",
+    "unclear",
+    "nothing clear that --questions asks about",
+    "ask about more with --questions; mllm4d and dsr take depth, by --depth or from files",
+)
 
 
 @dataclass
@@ -238,8 +244,8 @@ class StageRunner:
         outcome.waiting -= 1
         clip = outcome.clips[task.number]
         facts, poses = task.results.get("facts"), task.results.get("poses")
-        spans, same = ((poses and poses.value) or {}).get("instructions", (0, 0))
-        clip.agreement = (spans, same)
-        clip.candidates = list_candidates((facts.value or {}).get("facts", {}) if facts is not None else {})
-        clip.fault = None if clip.candidates else task.fault
+        clip.agreement = tuple(((poses and poses.value) or {}).get("instructions", (0, 0)))
+        known = (facts.value or {}).get("facts", {}) if facts is not None else {}
+        clip.candidates = list_candidates(known, self._settings.questions)
+        clip.fault = None if clip.candidates else task.fault or _NOTHING_ASKED
         task.results.clear()

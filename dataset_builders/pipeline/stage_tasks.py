@@ -12,7 +12,15 @@ from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
 from ..sources.mask_files import mask_folder, read_mask_files
 from ..sources.video_files import folder_state
-from .record_json import build_record, camera_to_json, clip_folder, track_to_json, window_name, window_to_json
+from .record_json import (
+    build_record,
+    camera_to_json,
+    clip_folder,
+    depth_to_json,
+    track_to_json,
+    window_name,
+    window_to_json,
+)
 from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
 
@@ -281,12 +289,42 @@ def _frame_numbers(frames: _Frames) -> Sequence[int]:
     return [int(abs(seconds - moment).argmin()) for moment in frames.window.timestamps]
 
 
+def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
+    """Depth that comes with the clip, else what a named network guesses, which gives poses their metre."""
+    value: dict[str, Any] = {"depth": None, "metres": None}
+    record, imported, model = task.record, task.video.imported, task.settings.depth
+    if record.camera is None:
+        return value
+    if imported is not None:
+        from ..geometry.depth_maps import stack_depth
+
+        with _as_clip_errors():
+            maps = imported.depths(record.window.timestamps)
+            depth = stack_depth(maps, imported.kind == "metric", imported.unit_error, imported.made_by)
+        if depth is not None:
+            return {**value, "depth": depth_to_json(depth)}
+    if model is None:
+        return value
+    from ..geometry.depth_model import predict_depth
+    from ..geometry.depth_scale import fit_depth
+
+    try:
+        depth = predict_depth(frames.clip.frames, model)
+        fit = fit_depth(frames.clip.frames, record.camera, depth, record.objects or ())
+    except ClipError as error:
+        value["fault"] = error  # what takes no depth can still be asked
+        return value
+    return {"depth": depth_to_json(fit.depth), "metres": fit.metres, "spread": fit.spread}
+
+
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
+    from ..questions.spatial_facts import spatial_facts
 
     record = task.record
-    value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
-    if not list_candidates(value["facts"]):
+    facts = {"camera": _camera_facts(record), "objects": _object_facts(record), "space": spatial_facts(record)}
+    value: dict[str, Any] = {"facts": facts}
+    if not list_candidates(facts):
         reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
         value["fault"] = ClipError(
             "unclear", reason, "give a clip with one clear motion of the camera or of an object"
@@ -318,6 +356,7 @@ def _describe_objects(task: WindowTask) -> str:
 _RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {
     "poses": _run_poses,
     "objects": _run_objects,
+    "depth": _run_depth,
     "facts": _run_facts,
 }
 

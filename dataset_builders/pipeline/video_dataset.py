@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ...modeling.progress import Progress
-from ..fourd_cot import Written, write_dataset
+from ..fourd_cot import Written
 from ..layouts.source import AUTO
+from .derived_rows import CONFIGURATIONS, MLLM4D, MOTION, write_configurations
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
@@ -23,7 +24,6 @@ from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import TIME_LIMIT, WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
-CONFIGURATIONS = ("dift", "grpo")
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
 
 
@@ -151,32 +151,48 @@ def _write(
                 files.write("", "rows", StageResult(key, {**written._asdict(), "licences": licences}))
             return written
     with atomic_dir(files.folder / "dataset") as folder:
-        clips = sum(len(list(outcome.asked)) for outcomes in splits.values() for outcome in outcomes)
-        with Progress("clips made into rows", clips) as progress:
-            counted = count(1)
-
-            def tasks(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
-                for task in _row_tasks(files, outcomes):
-                    yield task
-                    progress.reach(next(counted))
-
-            made = {split: stream_rows(tasks(outcomes), pool, faults) for split, outcomes in splits.items()}
-            dift = write_dataset({"dift": made}, folder)
-        stored_rows = {split: _read_rows(folder, paths) for split, paths in dift.files["dift"].items()}
-        grpo = write_dataset({"grpo": stored_rows}, folder)
-    written = Written(dift.files | grpo.files, dift.counts | grpo.counts)
+        written = _write_rows(folder, files, splits, pool, faults)
     _place(files.folder / "dataset", output, written, card)
     if not faults:  # or the next build would not try again
         files.write("", "rows", StageResult(key, {**written._asdict(), "licences": licences}))
     return written
 
 
-def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[str, RowTask]]:
+def _write_rows(
+    folder: Path, files: StageFiles, splits: dict[str, list[VideoOutcome]], pool: WorkerPool, faults: dict[str, Fault]
+) -> Written:
+    """Write every configuration: the first of each sort from the videos, the others from its rows."""
+    chosen = {
+        name: {split: tasks for split, outcomes in splits.items() if (tasks := _row_tasks(files, outcomes, name))}
+        for name in (MOTION, MLLM4D)
+    }
+    total = sum(len(tasks) for of_splits in chosen.values() for tasks in of_splits.values())
+    with Progress("clips made into rows", total) as progress:
+        counted = count(1)
+
+        def watched(tasks: Sequence[tuple[str, RowTask]]) -> Iterator[tuple[str, RowTask]]:
+            for task in tasks:
+                yield task
+                progress.reach(next(counted))
+
+        made = {
+            name: {split: stream_rows(watched(tasks), pool, faults) for split, tasks in of_splits.items()}
+            for name, of_splits in chosen.items()
+        }
+        return write_configurations(made, folder)
+
+
+def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome], name: str) -> list[tuple[str, RowTask]]:
+    """Windows with the questions of a configuration: MLLM-4D's kinds have columns of their own."""
+    tasks = []
     for outcome in outcomes:
         windows = files.load(outcome.video.name, "shots")["windows"]
         for number, clip in outcome.asked:
-            questions = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
-            yield clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), questions)
+            asked = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
+            chosen = [question for question in asked if ("camera_centers" in question) == (name == MLLM4D)]
+            if chosen:
+                tasks.append((clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), chosen)))
+    return tasks
 
 
 def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[list]:
@@ -215,16 +231,6 @@ def _remove_others(output: Path, written: Written) -> None:
 
 def _paths(written: Written) -> list[str]:
     return [path for splits in written.files.values() for paths in splits.values() for path in paths]
-
-
-def _read_rows(folder: Path, paths: Sequence[str]) -> Iterator[dict]:
-    """Rows just written, one at a time, their pictures still encoded: making them again would take hours."""
-    from datasets import Image, List, load_dataset
-
-    stored = load_dataset("parquet", data_files=[str(folder / path) for path in paths], split="train", streaming=True)
-    for column in ("frames", "imagery", "imagery_masks"):
-        stored = stored.cast_column(column, List(Image(decode=False)))
-    yield from stored
 
 
 def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written: Written | None) -> BuildReport:

@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
 from .camera_questions import ask_about_camera, name_motion, opposite_motion
+from .mllm4d import OPPOSITE, asks_for_metres
 from .object_questions import ask_about_object, askable_facts
-from .option_design import OptionDesign
+from .option_design import DistanceDesign, OptionDesign
+from .spatial_questions import answer_text, ask_about_space
 
 _logger = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ class Candidate(NamedTuple):
     Attributes:
         kind (`str`): Questions of one kind have answers of one kind, among which wrong options are drawn.
         answer (`str`): The right option.
-        fact (`int`): Number of the fact among the record's `camera` or `objects` facts.
+        fact (`int`): Number of the fact among the record's `camera`, `objects` or `space` facts.
     """
 
     kind: str
@@ -30,8 +32,25 @@ class Candidate(NamedTuple):
     fact: int
 
 
-def list_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
-    """Everything that a record's facts allow to ask, in a fixed order."""
+def list_candidates(facts: Mapping[str, Any], families: Sequence[str] | None = None) -> list[Candidate]:
+    """Everything that a record's facts allow to ask, in a fixed order.
+
+    Args:
+        facts (`Mapping`): Of a record.
+        families (`Sequence[str]`, *optional*): What to ask about: the parts of kinds before their first hyphen.
+    """
+    found = [*_motion_candidates(facts), *_spatial_candidates(facts)]
+    return [one for one in found if families is None or one.kind.partition("-")[0] in families]
+
+
+def _spatial_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
+    return [
+        Candidate(f"{fact['family']}-{fact['task']}", answer_text(fact), number)
+        for number, fact in enumerate(facts.get("space", ()))
+    ]
+
+
+def _motion_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
     camera = [
         Candidate(f"camera-{'-'.join(str(len(part)) for part in fact['parts'])}", name_motion(fact["parts"]), number)
         for number, fact in enumerate(facts.get("camera", ()))
@@ -43,24 +62,29 @@ def list_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
     ]
 
 
-def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionDesign]:
+def design_options(counts: Mapping[str, Mapping[str, int]]) -> dict[str, OptionDesign | DistanceDesign]:
     """For each kind of question what draws its wrong options.
 
     Args:
         counts (`Mapping[str, Mapping[str, int]]`): For each kind, how often each answer is right in the dataset.
     """
-    return {
-        kind: OptionDesign(
-            answers, [(answer, opposite_motion(answer)) for answer in answers if answer < opposite_motion(answer)]
-        )
-        for kind, answers in counts.items()
-    }
+    return {kind: _design(kind, answers) for kind, answers in counts.items()}
+
+
+def _design(kind: str, answers: Mapping[str, int]) -> OptionDesign | DistanceDesign:
+    if asks_for_metres(kind.partition("-")[2]):
+        return DistanceDesign(answers)
+    return OptionDesign(answers, [(answer, _opposite(answer)) for answer in answers if answer < _opposite(answer)])
+
+
+def _opposite(answer: str) -> str:
+    return OPPOSITE.get(answer) or opposite_motion(answer)
 
 
 def ask_about_clip(
     record: ClipRecord,
     candidates: Iterable[Candidate],
-    designs: Mapping[str, OptionDesign],
+    designs: Mapping[str, OptionDesign | DistanceDesign],
     frames: int = 8,
     seed: int = 0,
     name: str | None = None,
@@ -98,12 +122,14 @@ def ask_about_clip(
 def _ask(
     record: ClipRecord,
     candidate: Candidate,
-    design: OptionDesign,
+    design: Any,
     frames: int,
     token: int,
     rng: np.random.Generator,
     name: str | None,
 ) -> dict[str, Any] | None:
+    if candidate.kind.startswith(("mllm4d", "dsr")):
+        return ask_about_space(record, record.facts["space"][candidate.fact], design, frames, token, rng, name)
     if candidate.kind.startswith("camera"):
         return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, token, rng)
     return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, token, rng, name)

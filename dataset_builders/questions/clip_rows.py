@@ -67,7 +67,9 @@ def assemble(
     frames: int,
     rng: np.random.Generator,
     numbers: Iterable[str] = (),
-    name: str = "",
+    names: Iterable[str] = (),
+    named: Sequence[int] = (),
+    last: int | None = None,
 ) -> dict[str, Any]:
     """A question whose first option is right, with its reasoning checked against facts and imagery.
 
@@ -84,13 +86,15 @@ def assemble(
         frames (`int`): How many frames the row shows.
         rng (`np.random.Generator`): Of the options' order.
         numbers (`Iterable[str]`): Phrases with other numbers of the facts, as `claims` reads them.
-        name (`str`, *optional*): What the object is called.
+        names (`Iterable[str]`, *optional*): What objects are called.
+        named (`Sequence[int]`, *optional*): Frames beside the imagined ones that the row must show.
+        last (`int`, *optional*): The last frame that may be shown.
 
     Raises:
         InputError: If the reasoning does not follow from what it is checked against.
     """
     asked = shuffle_options(wording, list(options), rng)
-    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers, name)
+    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers, names)
     return {
         "source": record.source,
         "task": task,
@@ -99,14 +103,16 @@ def assemble(
             {
                 "seconds": [round(float(second), 3) for second in span],
                 **facts,
-                **_describe_imagery(imagined.sights),
+                **(_describe_imagery(imagined.sights) if imagined.frames else {}),
                 **({} if record.licence is None else {"licence": record.licence}),
             }
         ),
         "response": format_checked_response(
             reasoning, asked["answer"], asked["options"], imagery=len(imagined.frames)
         ),
-        "shown": show_frames(len(record.window.timestamps), frames, imagined.frames),
+        "shown": show_frames(
+            len(record.window.timestamps) if last is None else last + 1, frames, [*imagined.frames, *named]
+        ),
         "imagined": [
             {"frame": index, "mask": mask} for index, mask in zip(imagined.frames, imagined.masks, strict=True)
         ],

@@ -15,10 +15,12 @@ MOVED_METRES = 0.5  # shorter ways are not asked for in metres
 DOMINANT = 2.0  # times as far along one axis as along any other, or the direction has no name
 STILL_METRES, STILL_SHARE = 0.1, 0.05  # smaller changes count as none: of metres, and of the distances compared
 CLEAR = 2.0  # times that threshold, from where a change is clear; what lies between is not asked
+_UNIT_ERRORS = 4.0  # standard errors of the metre between two options
 STEPS = (1.2, 1.5)  # from one distance on offer to the next larger one
 
 _OPPOSITES = (("To the Left", "To the Right"), ("Upward", "Downward"), ("Backward", "Forward"))
 DIRECTIONS = tuple(label for pair in _OPPOSITES for label in pair)
+OPPOSITE = {one: other for pair in _OPPOSITES for one, other in (pair, pair[::-1])}
 NEARER = ("Closer", "Farther Away", "Neither of Both")
 SIDEWAYS = ("To the Left", "To the Right", "Neither of Both")
 METRES = "metres"  # stands for the label of every question that a distance answers
@@ -108,11 +110,21 @@ def ask(kind: Kind, name: str, frames: TwoFrames, answer: float | str, rng: np.r
     Returns:
         `dict`: `question`, `options` (four, or all three of three labels) and `answer` (letter).
     """
-    start, end = (
-        f"frame {number} ({time:.1f} s)" for number, time in zip(frames.numbers, frames.seconds, strict=True)
-    )
     options = offer_labels(answer, kind.labels, rng) if isinstance(answer, str) else offer_metres(answer, rng)
-    return shuffle_options(kind.question.format(name=name, start=start, end=end), options, rng)
+    return shuffle_options(word_question(kind, name, frames.numbers, frames.seconds), options, rng)
+
+
+def word_question(kind: Kind, name: str, numbers: tuple[int, int], seconds: tuple[float, float]) -> str:
+    """The words of a question.
+
+    Args:
+        kind ([`Kind`]): Which.
+        name (`str`): What the object is called, without its article.
+        numbers (`tuple[int, int]`): Places of the two frames among those that are shown.
+        seconds (`tuple[float, float]`): Their times.
+    """
+    start, end = (f"frame {number} ({time:.1f} s)" for number, time in zip(numbers, seconds, strict=True))
+    return kind.question.format(name=name, start=start, end=end)
 
 
 def offer_labels(right: str, labels: tuple[str, ...], rng: np.random.Generator) -> list[str]:
@@ -124,17 +136,24 @@ def offer_labels(right: str, labels: tuple[str, ...], rng: np.random.Generator) 
     return [right, *(label for label in mine if label != right), *others[int(rng.integers(len(others)))]]
 
 
-def offer_metres(right: float, rng: np.random.Generator) -> list[str]:
+def offer_metres(right: float, rng: np.random.Generator, scale_error: float = 0.0) -> list[str]:
     """Four distances, each at least a fifth larger than the one before; the right one stands first in the list.
 
     By size it is any of the four equally often, and the steps between them do not depend on which. MLLM-4D draws the
     others from 25 % to 175 % of the right one, which so comes to lie in the middle three times in four, and can be
-    picked without any video.
+    picked without any video. Where the metre itself is uncertain, the steps are so large that four standard errors
+    do not lead from one option to the next.
     """
-    sizes = np.cumprod([1.0, *rng.uniform(*STEPS, 3)])
+    widening = least_step(scale_error) / STEPS[0]
+    sizes = np.cumprod([1.0, *(widening * rng.uniform(*STEPS, 3))])
     place = int(rng.integers(4))
     others = [size for number, size in enumerate(sizes) if number != place]
     return [metres(right), *(metres(right * size / sizes[place]) for size in others)]
+
+
+def least_step(scale_error: float) -> float:
+    """Ratio of two distances on offer, at least: the more, the less certain the metre is."""
+    return max(STEPS[0], float(np.exp(_UNIT_ERRORS * scale_error)))
 
 
 def metres(distance: float) -> str:
@@ -253,3 +272,8 @@ KINDS = {
         object=_BOTH,
     ),
 }
+
+
+def asks_for_metres(task: str) -> bool:
+    """Whether distances answer a kind of question."""
+    return task in KINDS and KINDS[task].labels == (METRES,)

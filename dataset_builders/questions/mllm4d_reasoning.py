@@ -1,10 +1,11 @@
 """MLLM-4D's chain of thought in five steps, with the positions of camera and object."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ...modeling.tokens import format_spatial_state
+from ...modeling.tokens import AnswerForm, format_answer, format_spatial_state
 from .mllm4d import Kind, TwoFrames
 from .motion_reasoning import describe_camera
 
@@ -16,6 +17,11 @@ def spatial_states(kind: Kind, frames: TwoFrames) -> tuple[list, list]:
         `tuple[list, list]`: For each a pair of `[x, y, z]` in metres, for the first and the second frame.
     """
     return _select_needed(frames.camera, kind.camera), _select_needed(frames.object_centers, kind.object)
+
+
+def answer_alone(row: Mapping[str, Any], form: AnswerForm = "letter") -> dict[str, Any]:
+    """A row whose response is the answer without reasoning, as MLLM-4D's first stage trains on."""
+    return {**row, "response": f"<answer>{format_answer(row['answer'], row['options'], form)}</answer>"}
 
 
 def write_five_steps(

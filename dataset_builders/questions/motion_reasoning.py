@@ -79,9 +79,10 @@ def format_checked_response(
         raise InputError(f"{reasoning.count(IMAGERY_MARK)} imagery marks for {imagery} imagery frames: {reasoning!r}")
     right = options[OPTION_LETTERS.index(letter)]
     conclusion = reasoning.rstrip(". \n").split(IMAGERY_MARK)[-1]
-    if not conclusion.endswith(right) or conclusion.removesuffix(right).endswith(("and ", "not ")):
+    before = conclusion.removesuffix(right.rstrip("."))
+    if before == conclusion or before.endswith(("and ", "not ")):
         raise InputError(f"the reasoning does not conclude with the answer {right!r}: {reasoning!r}")
-    wrong = [option for option in options if option != right and option in conclusion]
+    wrong = [option for option in options if option != right and option in before]
     if wrong:
         raise InputError(f"the reasoning names {wrong[0]!r} beside the answer {right!r}: {reasoning!r}")
     return format_response(reasoning, letter, options, form)

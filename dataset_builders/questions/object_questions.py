@@ -102,7 +102,7 @@ def ask_about_object(
         frames,
         rng,
         numbers,
-        name,
+        [name],
     )
 
 

@@ -79,3 +79,47 @@ def limit_shares(counts: Mapping[str, int]) -> dict[str, int]:
         if max(kept.values()) <= share * sum(kept.values()):
             return kept
     return present
+
+
+class DistanceDesign:
+    """Draws wrong distances for one kind of question: the same comb over the distances that are right in the dataset.
+
+    The circle is their distribution: the right one stands at its own quantile, and the wrong ones a quarter, a half
+    and three quarters further on. Whichever of the four is right, the same four are offered, so that none of them is
+    likelier; a ladder of steps round the right one would show where the others cannot be.
+
+    Args:
+        counts (`Mapping[str, int]`): How often each distance, as in `4.35 m`, is right over the whole dataset.
+    """
+
+    def __init__(self, counts: Mapping[str, int]):
+        values = np.sort(np.concatenate([np.full(count, _metres(text)) for text, count in counts.items()]))
+        self._logs = np.log(values)
+
+    @property
+    def count(self) -> int:
+        """How many questions there are."""
+        return len(self._logs)
+
+    def draw(self, right: str, least_step: float, rng: np.random.Generator) -> list[float] | None:
+        """Three wrong distances, or `None` if two of the four would be too near to each other.
+
+        Args:
+            right (`str`): The right one.
+            least_step (`float`): Ratio of two neighbouring distances, at least.
+            rng (`np.random.Generator`): Source of the place among equal ones.
+        """
+        count, known = len(self._logs), np.log(_metres(right))
+        below, upto = np.searchsorted(self._logs, [known - 1e-9, known + 1e-9])
+        quantile = rng.uniform(below, max(upto, below + 1)) / count
+        others = [self._at((quantile + part / OPTIONS) % 1) for part in range(1, OPTIONS)]
+        steps = np.diff(np.sort([known, *others]))
+        return [float(np.exp(other)) for other in others] if (steps >= np.log(least_step)).all() else None
+
+    def _at(self, quantile: float) -> float:
+        count = len(self._logs)
+        return float(np.interp(quantile * count, np.arange(count) + 0.5, self._logs))
+
+
+def _metres(text: str) -> float:
+    return float(text.removesuffix(" m"))

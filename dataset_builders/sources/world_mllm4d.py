@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from ...modeling.errors import InputError
-from ...modeling.tokens import AnswerForm, format_answer
+from ...modeling.tokens import AnswerForm
 from ..geometry.camera_motion import camera_labels
 from ..questions.mllm4d import KINDS, METRES, Kind, TwoFrames, ask, metres, pick_two_frames
-from ..questions.mllm4d_reasoning import spatial_states, write_five_steps
+from ..questions.mllm4d_reasoning import answer_alone, spatial_states, write_five_steps
 from ..questions.motion_reasoning import describe_place, format_checked_response
 from ..world import WorldClip
 from ..world.facts import SEEN_PIXELS_SHARE, visible_points
@@ -111,7 +111,6 @@ def _reasoning(clip: WorldClip, index: int, frames: TwoFrames, kind: Kind, right
 
 def _add_response(row: dict, stage: str, form: AnswerForm) -> dict:
     reasoning, kept = row["reasoning"], {name: value for name, value in row.items() if name != "reasoning"}
-    key = row["answer"], row["options"]
     if stage == "sft":
-        return {**kept, "response": f"<answer>{format_answer(*key, form)}</answer>"}
-    return {**kept, "response": format_checked_response(reasoning, *key, 0, form)}
+        return answer_alone(kept, form)
+    return {**kept, "response": format_checked_response(reasoning, row["answer"], row["options"], 0, form)}

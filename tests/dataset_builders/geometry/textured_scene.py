@@ -1,5 +1,6 @@
 """Clips of textured planes whose camera path is known: one wall, or a scene with depth."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -50,12 +51,27 @@ def render(
     planes: list[Plane], poses: np.ndarray, focal: float, size: tuple[int, int] = (320, 240), rate: float = 8.0
 ) -> Clip:
     """Frames seen from camera-to-world poses `(T, 4, 4)`, with a focal length in pixels."""
+    noise = np.random.default_rng(0)
+    frames = []
+    for picture, _ in _views(planes, poses, focal, size):
+        noisy = picture + noise.normal(0, 1.5, picture.shape)  # a sensor's
+        frames.append(Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).convert("RGB"))
+    return Clip(frames, [index / rate for index in range(len(frames))])
+
+
+def depth_maps(planes: list[Plane], poses: np.ndarray, focal: float, size: tuple[int, int] = (320, 240)) -> np.ndarray:
+    """Depth along the view axis in metres, `(T, height, width)`, of the frames of [`render`]."""
+    return np.stack([nearest for _, nearest in _views(planes, poses, focal, size)])
+
+
+def _views(
+    planes: list[Plane], poses: np.ndarray, focal: float, size: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Brightness and depth of each frame."""
     width, height = size
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     rays = np.stack([(columns - width / 2) / focal, (rows - height / 2) / focal, np.ones((height, width))], axis=-1)
     textures = [_texture(plane.texture) for plane in planes]
-    noise = np.random.default_rng(0)
-    frames = []
     for pose in poses:
         directions, eye = rays @ pose[:3, :3].T, pose[:3, 3]
         picture = np.full((height, width), 120.0)
@@ -71,9 +87,7 @@ def render(
             maps = [np.mod(a * _PIXELS_A_METRE, _TEXTURE_SIDE).astype(np.float32) for a in (u, v)]
             seen = cv2.remap(texture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
             picture[hit], nearest[hit] = seen[hit], away[hit]
-        picture += noise.normal(0, 1.5, picture.shape)  # a sensor's
-        frames.append(Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).convert("RGB"))
-    return Clip(frames, [index / rate for index in range(len(frames))])
+        yield picture, nearest
 
 
 def path(label: str, amount: float, frames: int = 16) -> np.ndarray:

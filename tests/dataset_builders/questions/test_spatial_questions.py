@@ -1,0 +1,210 @@
+"""Questions about space on rendered scenes: true with noise, in words that follow from facts, as rows and as files."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+for needed in ("pybullet", "pycocotools", "cv2"):
+    pytest.importorskip(needed, reason="needs the extras `data` and `world`")
+from fourdthinker.dataset_builders.geometry.object_places import DEFAULT_NOISE, measure_places, place_noise  # noqa: E402
+from fourdthinker.dataset_builders.questions import dsr, mllm4d  # noqa: E402
+from fourdthinker.dataset_builders.questions.claims import check_claims  # noqa: E402
+from fourdthinker.dataset_builders.questions.clip_questions import (  # noqa: E402
+    ask_about_clip,
+    design_options,
+    list_candidates,
+)
+from fourdthinker.dataset_builders.questions.spatial_facts import spatial_facts  # noqa: E402
+from fourdthinker.dataset_builders.sources.dsr_files import shift_times, write_dsr_files  # noqa: E402
+from fourdthinker.dataset_builders.sources.world_space import open_world, render_clip, space_rows  # noqa: E402
+from fourdthinker.eval_tasks.benchmarks.dsr_bench import read_dsr_bench  # noqa: E402
+from fourdthinker.eval_tasks.tasks import find_benchmark  # noqa: E402
+from fourdthinker.eval_tasks.videos import read_row_clip  # noqa: E402
+from fourdthinker.modeling.errors import InputError  # noqa: E402
+from fourdthinker.modeling.tokens import OPTION_LETTERS  # noqa: E402
+from fourdthinker.trainers.rewards.answer_rewards import spatiotemporal_reward  # noqa: E402
+
+SCENES = 4
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """The script with the scenes' own truth, which is no part of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[3] / "benchmarks"))
+        yield import_module("spatial_truth")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Rendered clips with their exact records."""
+    with open_world() as world:
+        return [render_clip(world, seed) for seed in range(SCENES)]
+
+
+@pytest.fixture(scope="module")
+def records(scenes):
+    found = [replace(record) for _, record in scenes]
+    for record in found:
+        record.facts = {"space": spatial_facts(record)}
+    return found
+
+
+def ask(records):
+    counts: dict[str, Counter] = {}
+    for record in records:
+        for candidate in list_candidates(record.facts):
+            counts.setdefault(candidate.kind, Counter())[candidate.answer] += 1
+    designs = design_options(counts)
+    return [one for record in records for one in ask_about_clip(record, list_candidates(record.facts), designs)]
+
+
+@pytest.fixture(scope="module")
+def questions(records):
+    return ask(records)
+
+
+def right(row):
+    return row["options"][OPTION_LETTERS.index(row["answer"])]
+
+
+def test_answers_are_those_of_the_scene(scenes, records, truth):
+    found = [
+        (truth.is_true(clip, fact), fact)
+        for (clip, _), record in zip(scenes, records, strict=True)
+        for fact in record.facts["space"]
+    ]
+    assert len(found) > 12 * SCENES and {fact["family"] for _, fact in found} == {"mllm4d", "dsr"}
+    assert np.mean([is_true for is_true, _ in found]) >= 0.97, [fact for is_true, fact in found if not is_true]
+
+
+def test_answers_stay_right_with_the_noise_of_estimated_depth(scenes, truth):
+    found, noises = [], []
+    for number, (clip, record) in enumerate(scenes):
+        noisy = truth.add_noise(record, np.random.default_rng(number))
+        noises.append((place_noise(record), place_noise(noisy)))
+        found += [(truth.is_true(clip, fact), fact) for fact in spatial_facts(noisy)]
+    assert all(exact < 0.03 < noisy < 0.1 for exact, noisy in noises[:2]), noises
+    assert len(found) > 6 * SCENES
+    assert np.mean([is_true for is_true, _ in found]) >= 0.97, [fact for is_true, fact in found if not is_true]
+
+
+def test_nothing_is_asked_without_metres(scenes):
+    _, record = scenes[0]
+    assert spatial_facts(record)
+    assert spatial_facts(replace(record, depth=None)) == []
+    assert spatial_facts(replace(record, depth=replace(record.depth, metric=False))) == []
+    assert spatial_facts(replace(record, camera=replace(record.camera, kind="up_to_scale"))) == []
+
+
+def test_two_things_of_one_name_are_not_asked_about(scenes):
+    _, record = scenes[0]
+    same = replace(record, objects=[replace(track, name="moving object") for track in record.objects])
+    assert {fact["object"] for fact in spatial_facts(same)} <= {None, dsr.CAMERA}
+
+
+def test_places_lie_in_the_middle_of_things(scenes):
+    for clip, record in scenes[:3]:
+        for number, track in enumerate(record.objects):
+            places = measure_places(track, record.camera, record.depth, record.size)
+            error = np.linalg.norm(places.centres - clip.centres[:, number], axis=1)[places.known]
+            assert not len(error) or np.median(error) < 0.2, "a quarter of a thing's width"
+    assert place_noise(replace(record, resting=[], depth=replace(record.depth, maps=record.depth.maps * np.nan))) == (
+        DEFAULT_NOISE
+    )
+
+
+def test_every_fact_becomes_a_question(records, questions):
+    asked = {question["id"] for question in questions}
+    facts = [(record.clip, fact["family"], n) for record in records for n, fact in enumerate(record.facts["space"])]
+    assert len(asked) >= 0.9 * len(facts)
+    for question in questions:
+        facts = json.loads(question["facts"])
+        assert right(question) == facts["answer"] and facts["noise_share"] < 0.05
+        assert len(set(question["options"])) == len(question["options"]) in (3, 4)
+        if "camera_centers" in question:
+            assert question["imagined"] == [] and question["task"] in mllm4d.KINDS
+            numbers = [int(number) for number in re.findall(r"frame (\d+) \(", question["question"])]
+            assert numbers == facts["frames"] and max(numbers) < len(question["shown"])
+        else:
+            assert len(question["options"]) == 4 and question["task"] in dsr.KINDS
+            assert {one["frame"] for one in question["imagined"]} <= set(question["shown"])
+            assert all(re.fullmatch(r"(\(\d\) [^.()]+\. ?)+", option) for option in question["options"])
+
+
+def test_the_reward_pays_the_reasoning_in_full(questions):
+    rows = [question for question in questions if "camera_centers" in question]
+    columns = {name: [row[name] for row in rows] for name in ("answer", "options", "camera_centers", "object_centers")}
+    assert min(spatiotemporal_reward([row["response"] for row in rows], **columns)) > 0.99
+
+
+def test_a_prediction_shows_nothing_of_what_it_asks_for(records):
+    found = 0
+    for record in records:
+        for number, fact in enumerate(record.facts["space"]):
+            if fact["task"].endswith("_pred"):
+                found += 1
+                (question,) = [one for one in ask([record]) if one["id"] == f"{record.clip}-dsr-{number}"]
+                assert max(question["shown"]) == fact["frames"][-1] < fact["until"]
+                assert "After" in question["question"]
+    if not found:
+        pytest.skip("none of the scenes has one")
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        (r"\d+\.\d\d m\b", "9.87 m"),
+        (r"\[-?\d+\.\d\d, -?\d+\.\d\d, -?\d+\.\d\d\]", "[9.87, 0.00, 0.00]"),
+        (r"frame \d", "frame 9"),
+        (r"\d+ degrees to the (left|right)", "77 degrees to the left"),
+        (r"In between:", "In between, to the upper left of it:"),
+    ],
+)
+def test_a_text_that_says_something_else_is_refused(questions, monkeypatch, said, changed):
+    """The checker reads the same texts, of which one claim is changed."""
+    from fourdthinker.dataset_builders.questions import clip_rows
+
+    texts = []
+
+    def remember(text, *arguments):
+        texts.append((text, arguments))
+        check_claims(text, *arguments)
+
+    monkeypatch.setattr(clip_rows, "check_claims", remember)
+    with open_world() as world:
+        _, record = render_clip(world, 1)
+    record.facts = {"space": spatial_facts(record)}
+    ask([record])
+    wrong = [(re.sub(said, changed, text, count=1), arguments) for text, arguments in texts if re.search(said, text)]
+    assert wrong
+    for text, arguments in wrong:
+        with pytest.raises(InputError, match="the facts"):
+            check_claims(text, *arguments)
+
+
+@pytest.mark.slow
+def test_rows_become_files_that_dsr_bench_reads(tmp_path):
+    rows = [row for row in space_rows("train", 4, ("dsr",)) if row["task"] in dsr.KINDS]
+    assert rows == [row for row in space_rows("train", 4, ("dsr",), workers=2)], "whatever the number of workers"
+    from fourdthinker.modeling.images import decode_image
+
+    shown = [{**row, "frames": [decode_image(frame) for frame in row["frames"]]} for row in rows]
+    assert write_dsr_files(tmp_path / "dsr", shown) == len(rows)
+    read = read_dsr_bench(tmp_path / "dsr")
+    for row, back in zip(rows, read, strict=True):
+        assert (back["options"], back["answer"], back["task"]) == (row["options"], row["answer"], row["task"])
+        clip = read_row_clip(back, find_benchmark("dsr_bench").frames)
+        assert len(clip.frames) == len(row["frames"])
+        times = np.array(row["timestamps"]) - row["timestamps"][0]
+        assert np.allclose(clip.timestamps, times, atol=0.002)
+
+
+def test_times_are_shifted():
+    assert shift_times("Between 4.0 s and 6.5 s, at 4.0 s", -4.04) == "Between 0.0 s and 2.5 s, at 0.0 s"
