@@ -13,6 +13,7 @@ from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .input_checks import check_seed
 from .new_folder import new_folder
+from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, describe_writing, read_writer
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
@@ -30,6 +31,7 @@ _OF_VIDEOS = {
     "names": (None, "knows its objects"),
     "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
     "license": (None, "has a licence of its own"),
+    "writer": (TEMPLATE, "has words of its own"),
 }
 _DESCRIPTION = (
     "Questions about the motion of cameras and objects in videos, whose answers follow from geometry, with reasoning "
@@ -129,6 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="videos: Hub id of their licence, such as cc-by-4.0, for the card (default: the sources' terms apply)",
     )
+    add_writer_arguments(parser)
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
@@ -183,6 +186,7 @@ def _check(args: argparse.Namespace) -> None:
     from ..dataset_builders.sources.video_files import find_videos
 
     check_seed(args.seed)  # COLMAP takes 32 bits
+    check_writer(args)
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
             if getattr(args, name) != default:
@@ -237,8 +241,13 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         names=_read_names(args.names),
         backbone=args.backbone,
         licence=args.license,
+        writer=read_writer(args),
     )
     description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
+    if settings.writer is not None:
+        description += (
+            f" Names of objects and reasoning are worded by {settings.writer.model} and checked against facts."
+        )
     report = build_from_videos(
         source,
         output,
@@ -253,6 +262,8 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
     )
     where = output / QUARANTINE
     _print_report(report, where)
+    if report.writing is not None:
+        print("\n".join(describe_writing(report.writing, args.writer_price)))
     if args.stage == STAGES[-1] and report.written is None:
         page = "" if args.preview is None else f", and {_write_preview(output, args.preview)} shows it"
         raise InputError(f"no clip of {source} gives a row: {where} says why{page}")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..writer.settings import WriterSettings
+
 # In the order in which they run. Workers run `WINDOW_STAGES` on each window of a video. Questions are chosen over the
 # whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
 STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
@@ -44,6 +46,7 @@ class BuildSettings:
         names (`Mapping[str, str]`): What to call the moving object, by the video's path under the source.
         backbone (`str`): The kind of model, of `TOKEN_PIXELS`, in whose pixels frames and reasoning are.
         licence (`str`, *optional*): Hub id of the terms of the videos.
+        writer ([`WriterSettings`], *optional*): The language model that words names and reasoning; templates without.
     """
 
     seed: int = 0
@@ -53,6 +56,7 @@ class BuildSettings:
     names: Mapping[str, str] = field(default_factory=dict)
     backbone: str = "qwen2_5_vl"
     licence: str | None = None
+    writer: WriterSettings | None = None
 
 
 def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:

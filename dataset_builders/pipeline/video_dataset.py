@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
@@ -21,9 +22,13 @@ from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import TIME_LIMIT, WorkerPool
 
+if TYPE_CHECKING:
+    from ..writer.write_texts import WritingReport
+
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
+_WRITER_PACKAGES = ("openai", "pydantic")
 
 
 @dataclass
@@ -35,12 +40,14 @@ class BuildReport:
         clips (`int`): Windows, and videos that have none.
         giving (`int`): How many of them gave questions.
         faults (`list[dict]`): The lines of `quarantine.jsonl`.
+        writing ([`WritingReport`], *optional*): What a language model wrote, if one was to.
     """
 
     written: Written | None = None
     clips: int = 0
     giving: int = 0
     faults: list[dict] = field(default_factory=list)
+    writing: "WritingReport | None" = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,20 +86,20 @@ def build_from_videos(
     Raises:
         InputError: If there is no video, another build writes there or left its files, or the disk is full.
     """
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *(_WRITER_PACKAGES if settings.writer else ())):
         if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     videos = list_videos(source)
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
-    written = None
+    written, writing = None, None
     with files.locked(str(source.resolve())), WorkerPool(workers, time_limit) as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
-            ask_about_clips(files, settings, outcomes)
+            writing = ask_about_clips(files, settings, outcomes, pool)
         if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
             written = _write(output, files, _split(outcomes, held_out), pool, faults, card, settings.licence)
-        report = _report(outcomes, faults, written)
+        report = _report(outcomes, faults, written, writing)
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
 
@@ -205,8 +212,13 @@ def _read_rows(folder: Path, paths: Sequence[str]) -> Iterator[dict]:
     yield from stored
 
 
-def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written: Written | None) -> BuildReport:
-    report = BuildReport(written)
+def _report(
+    outcomes: Sequence[VideoOutcome],
+    faults: dict[str, Fault],
+    written: Written | None,
+    writing: "WritingReport | None",
+) -> BuildReport:
+    report = BuildReport(written, writing=writing)
     for outcome in outcomes:
         for clip in outcome.clips:
             report.clips += 1

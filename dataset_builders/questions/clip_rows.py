@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..clip_record import ClipRecord, ObjectTrack
-from .claims import check_claims
+from .draft import Draft
 from .evidence import Sight, look_at, seen_size
 from .motion import shuffle_options
-from .motion_reasoning import format_checked_response
 
 
 class Imagined(NamedTuple):
@@ -86,11 +85,23 @@ def assemble(
         numbers (`Iterable[str]`): Phrases with other numbers of the facts, as `claims` reads them.
         name (`str`, *optional*): What the object is called.
 
+    Returns:
+        `dict`: As [`ask_about_clip`] describes it.
+
     Raises:
         InputError: If the reasoning does not follow from what it is checked against.
     """
     asked = shuffle_options(wording, list(options), rng)
-    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers, name)
+    draft = Draft(
+        reasoning,
+        **asked,
+        span=span,
+        seconds=imagined.seconds,
+        sights=imagined.sights,
+        directions=tuple(directions),
+        numbers=tuple(numbers),
+        name=name,
+    )
     return {
         "source": record.source,
         "task": task,
@@ -102,14 +113,13 @@ def assemble(
                 **_describe_imagery(imagined.sights),
             }
         ),
-        "response": format_checked_response(
-            reasoning, asked["answer"], asked["options"], imagery=len(imagined.frames)
-        ),
+        "response": draft.respond(reasoning),
         "shown": show_frames(len(record.window.timestamps), frames, imagined.frames),
         "imagined": [
             {"frame": index, "mask": mask} for index, mask in zip(imagined.frames, imagined.masks, strict=True)
         ],
         "size": list(imagined.size),
+        "draft": draft,
     }
 
 
