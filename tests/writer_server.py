@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODEL = "test-model"
@@ -43,7 +44,7 @@ class Reply:
 class Request(dict):
     """The body of a request, with its headers."""
 
-    headers: dict
+    headers: Message
 
     @property
     def picture(self):
@@ -82,7 +83,7 @@ def serve(answer=good_answer):
 
         def do_POST(self):
             request = Request(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            request.headers = dict(self.headers)
+            request.headers = self.headers
             requests.append(request)
             reply = answer(request)
             time.sleep(reply.wait)
