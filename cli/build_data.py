@@ -11,6 +11,7 @@ from ..dataset_builders.pipeline.settings import OBJECT_SOURCES, STAGES, TOKEN_P
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
+from .engine_arguments import LOCAL, add_engine_arguments, check_engine
 from .input_checks import check_seed
 from .new_folder import new_folder
 from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, describe_writing, read_writer
@@ -32,6 +33,7 @@ _OF_VIDEOS = {
     "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
     "license": (None, "has a licence of its own"),
     "writer": (TEMPLATE, "has words of its own"),
+    "engine": (LOCAL, "is made by processes of this machine"),
 }
 _DESCRIPTION = (
     "Questions about the motion of cameras and objects in videos, whose answers follow from geometry, with reasoning "
@@ -132,6 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="videos: Hub id of their licence, such as cc-by-4.0, for the card (default: the sources' terms apply)",
     )
     add_writer_arguments(parser)
+    add_engine_arguments(parser)
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
@@ -187,6 +190,7 @@ def _check(args: argparse.Namespace) -> None:
 
     check_seed(args.seed)  # COLMAP takes 32 bits
     check_writer(args)
+    check_engine(args)
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
             if getattr(args, name) != default:
@@ -259,6 +263,8 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         last_stage=args.stage,
         clips=args.clips,
         held_out=args.held_out or 0,
+        engine=args.engine,
+        address=args.address,
     )
     where = output / QUARANTINE
     _print_report(report, where)

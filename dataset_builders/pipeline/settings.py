@@ -13,6 +13,7 @@ from ..writer.settings import WriterSettings
 STAGES = ("shots", "poses", "objects", "facts", "questions", "rows")
 WINDOW_STAGES = ("poses", "objects", "facts")
 OBJECT_SOURCES = ("flow", "files", "none")
+WITHOUT_MODELS = ("flow", "files", "none")  # object sources whose workers need no GPU
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.

@@ -16,8 +16,9 @@ from ..fourd_cot import Written, write_dataset
 from .progress import Progress
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
+from .ray_pool import RayPool
 from .rows import RowTask, stream_rows
-from .settings import BuildSettings, digest
+from .settings import WITHOUT_MODELS, BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import TIME_LIMIT, WorkerPool
@@ -66,10 +67,12 @@ def build_from_videos(
     last_stage: str = "rows",
     clips: int | None = None,
     held_out: int = 0,
+    engine: str = "local",
+    address: str | None = None,
 ) -> BuildReport:
     """Build, or go on with, a dataset of the videos under a folder.
 
-    What an earlier call has finished with the same settings is kept. Rows do not depend on `workers`.
+    What an earlier call has finished with the same settings is kept. Rows do not depend on `workers` and `engine`.
 
     Args:
         source (`Path`): A folder of videos, searched to any depth, or one file.
@@ -82,18 +85,29 @@ def build_from_videos(
         clips (`int`, *optional*): Stop after so many videos that gave questions.
         held_out (`int`, *optional*, defaults to 0): Of each hundred videos about so many, with all their rows, are the
             split `test`; copies of a video under other names are in the same split.
+        engine (`str`, *optional*, defaults to `"local"`): Where workers run: `local`, or `ray` for a Ray cluster.
+        address (`str`, *optional*): Of the cluster, as of [`RayPool`].
 
     Raises:
         InputError: If there is no video, another build writes there or left its files, or the disk is full.
     """
-    for package in (*_PACKAGES, *(_WRITER_PACKAGES if settings.writer else ())):
+    for package in (
+        *_PACKAGES,
+        *(_WRITER_PACKAGES if settings.writer else ()),
+        *(("ray",) if engine == "ray" else ()),
+    ):
         if find_spec(package) is None:  # here, where it ends the build, and not once for every clip
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     videos = list_videos(source)
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
     written, writing = None, None
-    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit) as pool:
+    if engine == "ray":
+        needs_gpu = settings.objects not in WITHOUT_MODELS
+        workers_of = RayPool(workers, source, time_limit, address=address, needs_gpu=needs_gpu)
+    else:
+        workers_of = WorkerPool(workers, time_limit)
+    with files.locked(str(source.resolve())), workers_of as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
             writing = ask_about_clips(files, settings, outcomes, pool)
