@@ -13,8 +13,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=(LOCAL, RAY),
         default=LOCAL,
-        help="videos: where workers run: processes of this machine (default), or actors of a Ray cluster, whose rows are "
-        "the same, byte for byte",
+        help="videos: where workers run: processes of this machine (default), or actors of a Ray cluster, whose rows "
+        "are the same, byte for byte",
     )
     parser.add_argument(
         "--address",

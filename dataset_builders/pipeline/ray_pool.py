@@ -56,7 +56,7 @@ class RayPool:
         self._limits, self._source = (time_limit, memory_limit), source.absolute()
         self._address, self._needs_gpu = address or os.environ.get("RAY_ADDRESS"), needs_gpu
         self._actors: list[_Actor | None] = [None] * workers
-        self._connected = False
+        self._connected = self._owns_ray = False
         self._starting_since: float | None = None
 
     @property
@@ -72,7 +72,7 @@ class RayPool:
             if actor is not None:
                 actor.kill()
         self._actors = [None] * len(self._actors)
-        if self._connected:
+        if self._owns_ray:
             import ray
 
             ray.shutdown()
@@ -139,6 +139,9 @@ class RayPool:
     def _connect(self) -> None:
         import ray
 
+        self._connected = ray.is_initialized()
+        if self._connected:  # by the program that builds
+            return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if (self._address or "").startswith("ray://"):
             raise InputError("--address takes HOST:PORT of the cluster's head: run the command on one of its machines")
@@ -153,7 +156,7 @@ class RayPool:
                 raise InputError(
                     f"no Ray cluster at {self._address} ({first_line(error)}): check --address"
                 ) from error
-        self._connected = True
+        self._connected = self._owns_ray = True
 
     def _gpus(self) -> int:
         import ray

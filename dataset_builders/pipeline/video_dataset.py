@@ -15,8 +15,8 @@ from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
 from .progress import Progress
 from .question_stage import ask_about_clips
-from .record_json import clip_folder, window_from_json
 from .ray_pool import RayPool
+from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
 from .settings import WITHOUT_MODELS, BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
