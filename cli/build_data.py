@@ -12,8 +12,10 @@ from ..dataset_builders.pipeline.settings import FORMATS, OBJECT_SOURCES, QUESTI
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
+from .engine_arguments import LOCAL, add_engine_arguments, check_engine
 from .input_checks import check_seed
 from .new_folder import new_folder
+from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, describe_writing, read_writer
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
@@ -36,6 +38,8 @@ _OF_VIDEOS = {
     "depth": (None, "knows its depth"),
     "format": ("auto", "has a layout of its own"),
     "fps": (None, "has times of its own"),
+    "writer": (TEMPLATE, "has words of its own"),
+    "engine": (LOCAL, "is made by processes of this machine"),
 }
 _DESCRIPTION = (
     "Questions about the motion of cameras and objects in videos, whose answers follow from geometry, with reasoning "
@@ -157,6 +161,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="videos: pictures a second of layouts without times (megasam, colmap)",
     )
+    add_writer_arguments(parser)
+    add_engine_arguments(parser)
     add_gate_arguments(parser)
     parser.add_argument(
         "--preview",
@@ -214,6 +220,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.records and not set(families) & set(_SPACE):
         raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
     check_seed(args.seed)  # COLMAP takes 32 bits
+    check_writer(args)
+    check_engine(args)
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
             if getattr(args, name) != default:
@@ -296,8 +304,13 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         licence=args.license,
         questions=read_families(args.questions),
         depth=args.depth,
+        writer=read_writer(args),
     )
     description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
+    if settings.writer is not None:
+        description += (
+            f" Names of objects and reasoning are worded by {settings.writer.model} and checked against facts."
+        )
     report = build_from_videos(
         source,
         output,
@@ -311,9 +324,13 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         held_out=args.held_out or 0,
         layout=args.format,
         fps=args.fps,
+        engine=args.engine,
+        address=args.address,
     )
     where = output / QUARANTINE
     _print_report(report, where)
+    if report.writing is not None:
+        print("\n".join(describe_writing(report.writing, args.writer_price)))
     if args.stage == STAGES[-1] and report.written is None:
         page = "" if args.preview is None else f", and {_write_preview(output, args.preview)} shows it"
         raise InputError(f"no clip of {source} gives a row: {where} says why{page}")

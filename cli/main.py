@@ -47,8 +47,10 @@ COMMANDS = {
 # Which extra of `setup.cfg` lists a package that a plain install does not have.
 EXTRAS = {
     **dict.fromkeys(("cv2", "imagehash", "pycocotools", "pycolmap", "scenedetect", "scipy", "sklearn"), "data"),
+    **dict.fromkeys(("openai", "pydantic"), "data"),
     "lmms_eval": "eval",
     "pybullet": "world",
+    "ray": "ray",
     "rerun": "view",
 }
 

@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from ..clip_record import ClipRecord
 from ..questions.clip_questions import Candidate, ask_about_clip, design_options
 from ..questions.object_questions import check_name
 from ..questions.option_design import OptionDesign, limit_shares
@@ -10,6 +13,11 @@ from .record_json import build_record, clip_folder, window_from_json
 from .settings import TOKEN_PIXELS, WINDOW_STAGES, BuildSettings, digest, stage_key
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import ClipOutcome, VideoOutcome
+from .stage_tasks import Video
+from .worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from ..writer.write_texts import WritingReport
 
 Counts = dict[str, Counter[str]]
 _UNSEEN = Fault(
@@ -20,7 +28,53 @@ _UNSEEN = Fault(
 )
 
 
-def ask_about_clips(files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]) -> None:
+@dataclass(frozen=True)
+class DueClip:
+    """A clip whose questions are missing or out of date.
+
+    Attributes:
+        video ([`Video`]): Whose window it is.
+        clip ([`ClipOutcome`]): With its candidates; it takes the number of its questions.
+        record ([`ClipRecord`]): All that is known about it.
+        folder (`str`): Where its files lie below `.stages`.
+        key (`str`): That its questions must have.
+        files ([`StageFiles`]): Where they are written.
+        settings ([`BuildSettings`]): What a user set.
+        designs (`Mapping[str, OptionDesign]`): Of wrong options.
+        name (`str`, *optional*): What the user calls its only or first object.
+    """
+
+    video: Video
+    clip: ClipOutcome
+    record: ClipRecord
+    folder: str
+    key: str
+    files: StageFiles
+    settings: BuildSettings
+    designs: Mapping[str, OptionDesign]
+    name: str | None
+
+    def ask(self, record: ClipRecord) -> list[dict[str, Any]]:
+        """Its questions, as [`ask_about_clip`] gives them."""
+        settings = self.settings
+        token = TOKEN_PIXELS[settings.backbone]
+        return ask_about_clip(
+            record, self.clip.candidates, self.designs, settings.frames, settings.seed, self.name, token
+        )
+
+    def keep(self, questions: Sequence[Mapping[str, Any]], finished: bool = True) -> None:
+        """Write its questions; unfinished ones are asked again by the next build."""
+        kept = [{name: value for name, value in question.items() if name != "draft"} for question in questions]
+        value: dict[str, Any] = {"questions": kept}
+        if not finished:
+            value["unfinished"] = True
+        self.files.write(self.folder, "questions", StageResult(self.key, value))
+        self.clip.questions = len(kept)
+
+
+def ask_about_clips(
+    files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome], pool: WorkerPool
+) -> "WritingReport | None":
     """Choose what to ask, so that no answer is more than a quarter of its kind, and write each clip's questions.
 
     Candidates that are left out for it are taken out of the outcomes.
@@ -29,43 +83,58 @@ def ask_about_clips(files: StageFiles, settings: BuildSettings, outcomes: Sequen
         files ([`StageFiles`]): Where records are read and questions are written.
         settings ([`BuildSettings`]): What a user set.
         outcomes (`Sequence[VideoOutcome]`): Of all earlier stages.
+        pool ([`WorkerPool`]): Who reads the pictures of objects that a model is to name.
+
+    Returns:
+        `WritingReport`: What a language model wrote, if one was to.
     """
     counts = balance_candidates({clip.clip: clip.candidates for _, _, clip in _askable(outcomes)}, settings.seed)
-    designs = design_options(counts)
-    for outcome, number, clip in _askable(outcomes):
-        subject = [[list(candidate), counts[candidate.kind]] for candidate in clip.candidates]
-        clip.questions = _ask(files, settings, outcome, number, subject, designs)
-        if not clip.questions:
-            clip.fault = _UNSEEN
+    due = _due_clips(files, settings, outcomes, counts, design_options(counts))
+    report = None
+    if settings.writer is None:
+        for clip in due:
+            clip.keep(clip.ask(clip.record))
+    else:
+        from .written_questions import write_questions
+
+        report = write_questions(due, len(list(_askable(outcomes))), settings.writer, files.folder, pool)
+    for _, _, asked in _askable(outcomes):
+        if not asked.questions:
+            asked.fault = _UNSEEN
+    return report
 
 
-def _ask(
+def _due_clips(
     files: StageFiles,
     settings: BuildSettings,
-    outcome: VideoOutcome,
-    number: int,
-    subject: list,
+    outcomes: Sequence[VideoOutcome],
+    counts: Counts,
     designs: Mapping[str, OptionDesign],
-) -> int:
-    """Write the questions of one clip, unless they are up to date, and return how many there are."""
-    clip, folder = outcome.clips[number], clip_folder(outcome.video.name, number)
-    stages = {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
-    name = settings.names.get(clip.source)
-    name = None if name is None else check_name(name)
-    # Of a data set; what the user says of plain videos holds for all rows and stands in the card.
-    licence = outcome.video.licence(settings) if outcome.video.imported is not None else None
-    asked = [clip.clip, name, subject] if licence is None else [clip.clip, name, subject, licence]
-    key = stage_key("questions", settings, asked, {made: stages[made].digest for made in stages})
-    stored = files.read(folder, "questions")
-    if stored is None or stored.key != key or stored.value is None:
+) -> Iterator[DueClip]:
+    """Clips whose questions are not up to date, one at a time; the number of the others' is noted."""
+    for outcome, number, clip in _askable(outcomes):
+        folder = clip_folder(outcome.video.name, number)
+        stages = {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
+        name = settings.names.get(clip.source)
+        name = None if name is None else check_name(name)
+        subject = [clip.clip, name, [[list(candidate), counts[candidate.kind]] for candidate in clip.candidates]]
+        # Of a data set; what the user says of plain videos holds for all rows and stands in the card.
+        licence = outcome.video.licence(settings) if outcome.video.imported is not None else None
+        if licence is not None:
+            subject.append(licence)
+        if settings.writer is not None:
+            from ..writer.prompts import PROMPTS
+
+            subject += [settings.writer.model, PROMPTS]
+        key = stage_key("questions", settings, subject, {made: stages[made].digest for made in stages})
+        stored = files.read(folder, "questions")
+        if stored is not None and stored.key == key and stored.value and "unfinished" not in stored.value:
+            clip.questions = len(stored.value["questions"])
+            continue
         shots = files.load(outcome.video.name, "shots")
         window = window_from_json(shots["windows"][number])
         record = build_record(clip.clip, clip.source, licence, window, stages)
-        token = TOKEN_PIXELS[settings.backbone]
-        questions = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name, token)
-        stored = StageResult(key, {"questions": questions})
-        files.write(folder, "questions", stored)
-    return len(stored.value["questions"])
+        yield DueClip(outcome.video, clip, record, folder, key, files, settings, designs, name)
 
 
 def _askable(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[VideoOutcome, int, ClipOutcome]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..writer.settings import WriterSettings
+
 # In the order in which they run. Workers run `WINDOW_STAGES` on each window of a video. Questions are chosen over the
 # whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
 STAGES = ("shots", "poses", "objects", "depth", "facts", "questions", "rows")
@@ -15,6 +17,7 @@ QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr")
 # Layouts of other people's data, as `layouts.source` reads them; `auto` is any.
 FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
 OBJECT_SOURCES = ("flow", "files", "none")
+WITHOUT_MODELS = ("flow", "files", "none")  # object sources whose workers need no GPU
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
@@ -52,6 +55,7 @@ class BuildSettings:
         licence (`str`, *optional*): Hub id of the terms of the videos.
         questions (`tuple[str, ...]`): Of `QUESTION_FAMILIES`, what to ask.
         depth (`str`, *optional*): Folder or Hub name of a model that guesses metric depth, for clips without one.
+        writer ([`WriterSettings`], *optional*): The language model that words names and reasoning; templates without.
     """
 
     seed: int = 0
@@ -63,6 +67,7 @@ class BuildSettings:
     licence: str | None = None
     questions: tuple[str, ...] = ("camera", "object")
     depth: str | None = None
+    writer: WriterSettings | None = None
 
 
 def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:

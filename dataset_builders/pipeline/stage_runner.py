@@ -193,7 +193,8 @@ class StageRunner:
 
     def _end(self, task: ShotsTask | WindowTask, death: Death | None) -> None:
         if death is not None and not self._is_done(task):
-            stage = death.step or ("shots" if isinstance(task, ShotsTask) else WINDOW_STAGES[0])
+            begun = "shots" if isinstance(task, ShotsTask) else task.next_stage() or WINDOW_STAGES[0]
+            stage = death.step or begun
             fault = Fault(stage, death.code, death.reason, _REMEDIES[death.code])
             attempts = self._attempts[task.folder, stage] + 1
             self._keep(task, stage, StageResult(task.key(stage), None, fault, attempts))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ...modeling.progress import Progress
@@ -16,15 +17,20 @@ from ..fourd_cot import Written
 from ..layouts.source import AUTO
 from .derived_rows import CONFIGURATIONS, MLLM4D, MOTION, write_configurations
 from .question_stage import ask_about_clips
+from .ray_pool import RayPool
 from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
-from .settings import BuildSettings, digest
+from .settings import WITHOUT_MODELS, BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import TIME_LIMIT, WorkerPool
 
+if TYPE_CHECKING:
+    from ..writer.write_texts import WritingReport
+
 QUARANTINE = "quarantine.jsonl"
 _PACKAGES = ("cv2", "pycocotools", "pycolmap", "scenedetect", "scipy")
+_WRITER_PACKAGES = ("openai", "pydantic")
 
 
 @dataclass
@@ -37,6 +43,7 @@ class BuildReport:
         giving (`int`): How many of them gave questions.
         faults (`list[dict]`): The lines of `quarantine.jsonl`.
         agreement (`tuple[int, int]`): Spans with labels that came along, and how many have the same by geometry.
+        writing ([`WritingReport`], *optional*): What a language model wrote, if one was to.
     """
 
     written: Written | None = None
@@ -44,6 +51,7 @@ class BuildReport:
     giving: int = 0
     faults: list[dict] = field(default_factory=list)
     agreement: tuple[int, int] = (0, 0)
+    writing: "WritingReport | None" = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -64,10 +72,12 @@ def build_from_videos(
     held_out: int = 0,
     layout: str = AUTO,
     fps: float | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> BuildReport:
     """Build, or go on with, a dataset of the videos under a folder.
 
-    What an earlier call has finished with the same settings is kept. Rows do not depend on `workers`.
+    What an earlier call has finished with the same settings is kept. Rows do not depend on `workers` and `engine`.
 
     Args:
         source (`Path`): A folder of videos, searched to any depth, or one file.
@@ -83,27 +93,36 @@ def build_from_videos(
         layout (`str`, *optional*, defaults to `"auto"`): One of `layouts.source.FORMATS`: whose poses, depth and masks
             are imported.
         fps (`float`, *optional*): Pictures a second, for layouts without times.
+        engine (`str`, *optional*, defaults to `"local"`): Where workers run: `local`, or `ray` for a Ray cluster.
+        address (`str`, *optional*): Of the cluster, as of [`RayPool`].
 
     Raises:
         InputError: If there is no video, another build writes there or left its files, or the disk is full.
     """
-    for package in _PACKAGES:
+    packages = [*_PACKAGES, *(_WRITER_PACKAGES if settings.writer else ()), *(("ray",) if engine == "ray" else ())]
+    for package in packages:
         _check_package(package)
     videos = list_videos(source, layout, fps)
     if any(video.imported.has_exr for video in videos if video.imported is not None):
         _check_package("OpenEXR")
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
-    written = None
-    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit) as pool:
+    written, writing = None, None
+    if engine == "ray":
+        needs_gpu = settings.objects not in WITHOUT_MODELS
+        workers_of = RayPool(workers, source, time_limit, address=address, needs_gpu=needs_gpu)
+    else:
+        workers_of = WorkerPool(workers, time_limit)
+    with files.locked(str(source.resolve())), workers_of as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
-            ask_about_clips(files, settings, outcomes)
+            writing = ask_about_clips(files, settings, outcomes, pool)
         if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
             splits = _split(outcomes, held_out)
             licences = _licences(splits, settings)
             written = _write(output, files, splits, pool, faults, lambda made: card(made, licences), licences)
         report = _report(outcomes, faults, written)
+        report = _report(outcomes, faults, written, writing)
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
 
@@ -233,8 +252,13 @@ def _paths(written: Written) -> list[str]:
     return [path for splits in written.files.values() for paths in splits.values() for path in paths]
 
 
-def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written: Written | None) -> BuildReport:
-    report = BuildReport(written)
+def _report(
+    outcomes: Sequence[VideoOutcome],
+    faults: dict[str, Fault],
+    written: Written | None,
+    writing: "WritingReport | None",
+) -> BuildReport:
+    report = BuildReport(written, writing=writing)
     for outcome in outcomes:
         for clip in outcome.clips:
             report.clips += 1

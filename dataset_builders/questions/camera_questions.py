@@ -24,6 +24,7 @@ _WORDINGS = (
 _OPPOSITE = {**OPPOSITE, "Arc Left": "Arc Right", "Arc Right": "Arc Left", "Stay": "Stay"}
 _LABEL = re.compile("|".join(sorted(_OPPOSITE, key=len, reverse=True)))
 _PARTS_OF_ARC = ("Pan", "Truck")  # no wrong answers beside it
+_SAME_AS = {"Dolly In": f"{NEARER}, forward", "Dolly Out": f"{BACK}, away"}  # other words for a label
 _DRAWS = 50
 _MIN_VIEW = 0.3  # of each part of a span, during which a region must be in view
 
@@ -65,7 +66,7 @@ def ask_about_camera(
         span,
         imagined,
         {"labels": fact["parts"], **fact["numbers"]},
-        [answer, NEARER, BACK],
+        [answer, *(words for label, words in _SAME_AS.items() if label in answer)],
         frames,
         rng,
     )

@@ -21,13 +21,58 @@ _STEP = re.compile(r"^\d\. |\(\d\) ", re.MULTILINE)  # numbers of what is listed
 _PLACE = re.compile(
     r"\bthe (upper left|upper right|lower left|lower right|upper|lower|left|right|middle) part of the picture\b"
 )
+_MEASURED = {"shifts": _SHIFT, "speeds": _SPEED, "growths": _GROWTH, "turns": _TURN}
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_DIRECTION = re.compile(
-    r"\b(left|right|up|down|upper|lower|upwards?|downwards?|forwards?|backwards?|clockwise|counterclockwise|towards?|away|nearer|"
-    r"closer|farther|in|out)\b",
-    re.IGNORECASE,
+# What a word claims. A claim may be made if the facts' own phrases make it, or another claim that holds it.
+_CLAIMS = {
+    "left": r"left\w*",
+    "right": r"right\w*",
+    "up": r"up|upwards?|upper\w*|above|top|ris(?:e|es|en|ing)|rose|rais\w+|climb\w*|ascen\w+",
+    "down": r"down|downwards?|lower\w*|below|beneath|bottom|falls?|fallen|falling|fell|s[aiu]nk\w*|drop\w*|descen\w+",
+    "forward": r"forwards?|ahead",
+    "back": r"back|backwards?",
+    "clockwise": r"clockwise",
+    "counterclockwise": r"(?:counter-?|anti-?)clockwise",
+    "near": r"towards?|nearer|closer|approach\w*",
+    "far": r"away|farther|further|reced\w+|retreat\w*",
+    "fast": r"speed(?:s|ing)? up|sped up|fast|faster|quick\w*|rapid\w*|accelerat\w+",
+    "slow": r"slow\w*|decelerat\w+",
+    "stop": r"stop\w*|paus\w+|halt\w*",
+    "turn": r"turn(?:s|ed|ing)?|rotat\w+|spin\w*|swivel\w*",
+    "pan": r"pan(?:s|ned|ning)?",
+    "tilt": r"tilt\w*",
+    "roll": r"roll\w*",
+    "truck": r"truck(?:s|ed|ing)?",
+    "pedestal": r"pedestal\w*",
+    "dolly": r"doll(?:y|ies|ied|ying)",
+    "arc": r"arc(?:s|ed|ing)?|orbit\w*",
+    "stay": r"stays?|stayed|staying",
+    "zoom": r"zoom\w*",
+    "sideways": r"horizontal\w*|sideways|lateral\w*",
+    "upright": r"vertical\w*",
+    "compass": r"(?:north|south|east|west)\w*",
+    "growth": r"gr[eo]w\w*|larger|bigger|enlarg\w+|expan\w+",
+    "shrinking": r"shr[aiu]nk\w*|smaller|dwindl\w+",
+    "a number in words": r"two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|"
+    r"fifty|hundreds?|thousands?|dozens?|twice|thrice|doubl\w+|tripl\w+|half|halv\w+|quarters?",
+    "a negation": r"not|never|neither|nor|cannot|\w+n't|instead|rather",
+}
+_IMPLIED = {
+    **dict.fromkeys(("pan", "tilt", "roll", "arc"), ("turn",)),
+    **dict.fromkeys(("left", "right"), ("sideways",)),
+    **dict.fromkeys(("up", "down"), ("upright",)),
+}
+_OPPOSITES = (
+    ("left", "right"),
+    ("up", "down"),
+    ("forward", "back"),
+    ("near", "far"),
+    ("clockwise", "counterclockwise"),
+    ("fast", "slow"),
 )
-_PLAIN_WORDS = frozenset({"in", "out"})  # directions only in labels
+_CLAIM = re.compile(
+    "|".join(f"(?P<c{number}>\\b(?:{words})\\b)" for number, words in enumerate(_CLAIMS.values())), re.IGNORECASE
+)
 
 
 def check_claims(
@@ -72,10 +117,60 @@ def check_claims(
     rest = _take(rest, _PLACE, {sight.place for sight in sights}, "place")
     if found := _NUMBER.search(rest):
         raise InputError(f"the reasoning says {found[0]}, which the facts do not: {text!r}")
-    known = {word.lower() for phrase in directions for word in re.findall(r"[A-Za-z]+", phrase)} | _PLAIN_WORDS
-    for found in _DIRECTION.finditer(rest):
-        if found[0].lower() not in known:
-            raise InputError(f"the reasoning says {found[0]!r}, which the facts do not: {text!r}")
+    known = {claim for phrase in directions for _, claim in find_claims(phrase)}
+    known |= {implied for claim in known for implied in _IMPLIED.get(claim, ())}
+    known |= {"growth"} if any(change.growth > 1 for change in changes) else set()
+    known |= {"shrinking"} if any(change.growth < 1 for change in changes) else set()
+    for word, claim in find_claims(rest):
+        if claim not in known:
+            raise InputError(f"the reasoning says {word!r}, which the facts do not: {text!r}")
+
+
+def check_order(text: str, draft: str, names: Iterable[str] = ()) -> None:
+    """Check that another wording of a checked reasoning keeps the order of its claims, so that none changes places.
+
+    Args:
+        text (`str`): The wording.
+        draft (`str`): The reasoning that is known to be true.
+        names (`Iterable[str]`, *optional*): What objects are called, which may hold any words.
+
+    Raises:
+        InputError: Naming the kind of claim.
+    """
+    for name in filter(None, names):
+        text, draft = text.replace(name, " "), draft.replace(name, " ")
+    for what, pattern in {"boxes": _BOX, "centres": _CENTRE, **_MEASURED}.items():
+        given, true = ([found.groups() for found in pattern.finditer(whole)] for whole in (text, draft))
+        if not _is_within(given, true):
+            raise InputError(f"the reasoning gives {what} in another order, or more often, than the draft: {text!r}")
+        text, draft = pattern.sub(" ", text), pattern.sub(" ", draft)
+    said, known = ([claim for _, claim in find_claims(_PLACE.sub(" ", whole))] for whole in (text, draft))
+    for pair in _OPPOSITES:
+        both = [claim for claim in known if claim in pair]
+        if len(set(both)) == 2 and not _is_within([claim for claim in said if claim in pair], both):
+            raise InputError(f"the reasoning says {pair[0]} and {pair[1]} in another order than the draft: {text!r}")
+
+
+def _is_within(part: Sequence, whole: Sequence) -> bool:
+    """Whether one sequence is another one, or the other one with gaps."""
+    rest = iter(whole)
+    return all(item in rest for item in part)
+
+
+def find_claims(text: str) -> list[tuple[str, str]]:
+    """The words of a text that claim a direction, a motion, a change or a number, and what each of them claims.
+
+    Example:
+
+    ```python
+    >>> find_claims("It drifts leftward, then slows down.")
+    [('leftward', 'left'), ('slows', 'slow'), ('down', 'down')]
+
+    ```
+    """
+    names = list(_CLAIMS)
+    found = _CLAIM.finditer(text)
+    return [(match[0], names[int((match.lastgroup or "c0")[1:])]) for match in found]
 
 
 def _take(text: str, pattern: re.Pattern, true: set[str], what: str) -> str:

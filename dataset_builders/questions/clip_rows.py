@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..clip_record import ClipRecord, ObjectTrack
-from .claims import check_claims
+from .draft import Draft
 from .evidence import Sight, look_at, seen_size
 from .motion import shuffle_options
-from .motion_reasoning import format_checked_response
 
 
 class Imagined(NamedTuple):
@@ -70,6 +69,7 @@ def assemble(
     names: Iterable[str] = (),
     named: Sequence[int] = (),
     last: int | None = None,
+    rewordable: bool = True,
 ) -> dict[str, Any]:
     """A question whose first option is right, with its reasoning checked against facts and imagery.
 
@@ -89,12 +89,26 @@ def assemble(
         names (`Iterable[str]`, *optional*): What objects are called.
         named (`Sequence[int]`, *optional*): Frames beside the imagined ones that the row must show.
         last (`int`, *optional*): The last frame that may be shown.
+        rewordable (`bool`, *optional*, defaults to `True`): Whether a language model may word the reasoning, which
+            must then name its span, its imagined frames and what is seen in them.
+
+    Returns:
+        `dict`: As [`ask_about_clip`] describes it.
 
     Raises:
         InputError: If the reasoning does not follow from what it is checked against.
     """
     asked = shuffle_options(wording, list(options), rng)
-    check_claims(reasoning, imagined.sights, [*span, *imagined.seconds], directions, numbers, names)
+    draft = Draft(
+        reasoning,
+        **asked,
+        span=span,
+        seconds=imagined.seconds,
+        sights=imagined.sights,
+        directions=tuple(directions),
+        numbers=tuple(numbers),
+        names=tuple(names),
+    )
     return {
         "source": record.source,
         "task": task,
@@ -107,9 +121,7 @@ def assemble(
                 **({} if record.licence is None else {"licence": record.licence}),
             }
         ),
-        "response": format_checked_response(
-            reasoning, asked["answer"], asked["options"], imagery=len(imagined.frames)
-        ),
+        "response": draft.respond(reasoning) if rewordable else draft.respond_as_it_is(),
         "shown": show_frames(
             len(record.window.timestamps) if last is None else last + 1, frames, [*imagined.frames, *named]
         ),
@@ -117,6 +129,7 @@ def assemble(
             {"frame": index, "mask": mask} for index, mask in zip(imagined.frames, imagined.masks, strict=True)
         ],
         "size": list(imagined.size),
+        "draft": draft if rewordable else None,
     }
 
 

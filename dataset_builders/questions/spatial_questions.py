@@ -109,6 +109,7 @@ def _ask_mllm4d(
         [*states, *(f"frame {shown_as}" for shown_as in two.numbers), right],
         [called],
         named,
+        rewordable=False,
     )
     return {**asked, "camera_centers": cameras, "object_centers": objects}
 
