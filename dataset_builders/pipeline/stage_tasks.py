@@ -1,17 +1,14 @@
 """What each stage does with one clip. It runs in a worker process, which a clip may end."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...modeling.errors import InputError
 from ..clip_error import ClipError
-from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
-from ..sources.mask_files import mask_folder, read_mask_files
-from ..sources.video_files import folder_state
+from ..clip_record import ClipRecord, Window
+from .object_sources import as_clip_errors, describe_masks, find_movers, load_model
 from .record_json import build_record, camera_to_json, clip_folder, track_to_json, window_name, window_to_json
 from .settings import WINDOW_STAGES, BuildSettings, stage_key
 from .stage_files import Fault, StageResult
@@ -66,7 +63,7 @@ class ShotsTask:
         path, settings = self.video.path, self.settings
         value, fault = None, None
         try:
-            with _as_clip_errors():
+            with as_clip_errors():
                 found = search_windows(path, settings.seed, settings.max_windows)
             value = {
                 "source": self.video.source,
@@ -126,8 +123,8 @@ class WindowTask:
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
         subject = {"source": self.video.source, "file": self.video.file, "window": window_to_json(self.window)}
-        if stage == "objects" and self.settings.objects == "files":
-            subject["masks"] = folder_state(mask_folder(self.video.path))
+        if stage == "objects":
+            subject |= describe_masks(self.settings, self.video.path, self.video.source)
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
 
     def next_stage(self) -> str | None:
@@ -145,6 +142,9 @@ class WindowTask:
         frames = _Frames(self.video.path, self.window)
         while (stage := self.next_stage()) is not None:
             report(stage)
+            if stage == "objects" and self.settings.mask_model is not None:
+                load_model(self.settings.mask_model)
+                report(stage)  # loading, once in each worker, does not count as time of this clip
             value, fault = None, None
             try:
                 value = _RUN[stage](self, frames)
@@ -164,22 +164,8 @@ def read_frames(path: Path, window: Window) -> "Clip":
     """
     from ..sources.windows import read_window
 
-    with _as_clip_errors():
+    with as_clip_errors():
         return read_window(path, window)
-
-
-@contextmanager
-def _as_clip_errors() -> Iterator[None]:
-    from ...modeling.video_file import COPY_AGAIN, VideoError
-
-    try:
-        yield
-    except ClipError:
-        raise
-    except VideoError as error:
-        raise ClipError(error.code, error.reason, error.remedy) from error
-    except InputError as error:  # frames that are no longer where they were
-        raise ClipError("damaged", str(error), COPY_AGAIN) from error
 
 
 @dataclass
@@ -211,7 +197,7 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
-        movers = _find_objects(frames, camera, task.settings.objects)
+        movers = find_movers(task.settings, task.video.path, task.video.source, task.window, frames.clip, camera)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -219,25 +205,6 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
         regions = find_resting_regions(frames.clip, camera, movers)
         value["resting"] = [track_to_json(track) for track in regions]
     return value
-
-
-def _find_objects(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
-    if objects == "flow":
-        from ..geometry.object_tracks import find_objects
-
-        return find_objects(frames.clip, camera)
-    folder = mask_folder(frames.path)
-    if objects == "none" or not folder.is_dir():
-        return []
-    from ...modeling.video_timeline import read_timeline
-
-    with _as_clip_errors():
-        timeline = read_timeline(frames.path)
-    seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
-    numbers = [
-        min(range(len(seconds)), key=lambda index: abs(seconds[index] - moment)) for moment in frames.window.timestamps
-    ]
-    return read_mask_files(folder, numbers, frames.clip.frames[0].size)
 
 
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ...modeling.atomic import atomic_dir, atomic_path
 from ..fourd_cot import Written, write_dataset
+from ..review.honour import Review
+from ..review.verdicts import ReviewFile
 from .progress import Progress
 from .question_stage import ask_about_clips
 from .record_json import clip_folder, window_from_json
@@ -19,7 +21,7 @@ from .rows import RowTask, stream_rows
 from .settings import BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
-from .worker_pool import TIME_LIMIT, WorkerPool
+from .worker_pool import MEMORY_LIMIT, TIME_LIMIT, WorkerPool
 
 QUARANTINE = "quarantine.jsonl"
 CONFIGURATIONS = ("dift", "grpo")
@@ -35,12 +37,14 @@ class BuildReport:
         clips (`int`): Windows, and videos that have none.
         giving (`int`): How many of them gave questions.
         faults (`list[dict]`): The lines of `quarantine.jsonl`.
+        review ([`Review`]): What people have judged, with how often it applied.
     """
 
     written: Written | None = None
     clips: int = 0
     giving: int = 0
     faults: list[dict] = field(default_factory=list)
+    review: Review = field(default_factory=Review)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -86,13 +90,16 @@ def build_from_videos(
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
     written = None
-    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit) as pool:
+    review = Review.of(ReviewFile(output).read())
+    memory = MEMORY_LIMIT + (settings.mask_model.memory if settings.mask_model is not None else 0)
+    with files.locked(str(source.resolve())), WorkerPool(workers, time_limit, memory) as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
-            ask_about_clips(files, settings, outcomes)
+            ask_about_clips(files, settings, outcomes, review)
         if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
             written = _write(output, files, _split(outcomes, held_out), pool, faults, card, settings.licence)
         report = _report(outcomes, faults, written)
+        report.review = review
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
 

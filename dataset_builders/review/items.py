@@ -1,0 +1,142 @@
+"""The overlays and rows of a finished build, in the order in which a person judges them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ...modeling.errors import InputError
+from ..clip_record import ClipRecord, ObjectTrack
+from ..pipeline.record_json import clip_folder
+from ..pipeline.stage_files import StageFiles, is_build_folder
+from ..preview.build_output import clip_of_row, dataset_files, load_clip
+from .subjects import camera_subject, object_subject, track_subject
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row, or the overlay that rows of one clip rest on.
+
+    Attributes:
+        subject (`str`): Digest of what is judged.
+        id (`str`): The row's id, or the clip with the name of the overlay.
+        row (`str`): Id of the row that it is shown with.
+        track (`str`): Digest of the object or region; empty for the plain frame.
+        name (`str`): What the moving object is called; empty where there is none to correct.
+        is_row (`bool`): Whether it is a row.
+    """
+
+    subject: str
+    id: str
+    row: str
+    track: str = ""
+    name: str = ""
+    is_row: bool = True
+
+
+@dataclass
+class Reviewed:
+    """A finished build for review.
+
+    Attributes:
+        output (`Path`): Its folder.
+        files (`list[Path]`): The Parquet files of its rows.
+        items (`list[Item]`): Clip by clip: each overlay before the rows that show it.
+    """
+
+    output: Path
+    files: list[Path]
+    items: list[Item] = field(default_factory=list)
+
+    @property
+    def by_subject(self) -> dict[str, Item]:
+        """The items by what is judged."""
+        return {item.subject: item for item in self.items}
+
+    def read_row(self, identity: str) -> dict[str, Any]:
+        """A row with its pictures."""
+        from pyarrow import parquet
+
+        path, group, place = _places(tuple(self.files))[identity]
+        rows = parquet.ParquetFile(path).read_row_group(group).slice(place, 1).to_pylist()
+        return rows[0]
+
+
+def open_build(output: Path) -> Reviewed:
+    """List what can be judged of a build from videos.
+
+    Raises:
+        InputError: If there is no such build, or it has no rows yet.
+    """
+    if not is_build_folder(output):
+        raise InputError(f"{output} holds no build from videos: name the --output folder of such a `build-data`")
+    build = Reviewed(output, dataset_files(output))
+    known: set[str] = set()
+    for identity in _places(tuple(build.files)):
+        for item in _items_of_row(output, identity):
+            if item.subject not in known:
+                known.add(item.subject)
+                build.items.append(item)
+    return build
+
+
+def _items_of_row(output: Path, identity: str) -> Iterator[Item]:
+    record = load_clip(output, clip_of_row(identity))
+    if record is None:  # the stages were removed, which a build would make again
+        raise InputError(f"{output} has no record of {identity}: run the same build-data again")
+    _, kind, number = identity.rsplit("-", 2)
+    if kind == "camera":
+        region = _shown_region(output, record, identity)
+        if region is not None:
+            subject = track_subject(record, region)
+            yield Item(subject, f"{record.clip} {region.name}", identity, subject, is_row=False)
+        yield Item(camera_subject(record, record.facts["camera"][int(number)]), identity, identity)
+        return
+    fact = record.facts["objects"][int(number)]
+    track = (record.objects or [])[fact["object"]]
+    overlay, name = track_subject(record, track), _called(output, record, identity) or track.name
+    yield Item(overlay, f"{record.clip} {name}", identity, overlay, name, is_row=False)
+    yield Item(object_subject(record, fact), identity, identity, overlay, name)
+
+
+def _questions(output: Path, clip: str) -> list[dict[str, Any]]:
+    video, _, number = clip.rpartition("-")
+    stored = StageFiles(output).read(clip_folder(video, int(number)), "questions")
+    return (stored and stored.value or {}).get("questions", [])
+
+
+def _shown_region(output: Path, record: ClipRecord, identity: str) -> ObjectTrack | None:
+    """The region that a camera question shows; nothing for plain frames."""
+    for question in _questions(output, record.clip):
+        if question["id"] == identity and question["imagined"]:
+            first = question["imagined"][0]
+            masks = [(track, track.masks[first["frame"]]) for track in record.resting or ()]
+            return next((track for track, mask in masks if mask is not None and mask == first["mask"]), None)
+    return None
+
+
+def _called(output: Path, record: ClipRecord, identity: str) -> str:
+    """What a row calls its object."""
+    facts = [json.loads(q["facts"]) for q in _questions(output, record.clip) if q["id"] == identity]
+    return facts[0].get("object", "") if facts else ""
+
+
+@lru_cache(maxsize=4)
+def _places(files: Sequence[Path]) -> dict[str, tuple[Path, int, int]]:
+    """Where each row is: its file, row group and place in it, sorted so that the rows of a clip stand together."""
+    from pyarrow import parquet
+
+    found = {}
+    for path in files:
+        opened = parquet.ParquetFile(path)
+        for group in range(opened.num_row_groups):
+            ids = opened.read_row_group(group, columns=["id"]).column("id").to_pylist()
+            found.update({identity: (path, group, place) for place, identity in enumerate(ids)})
+    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+
+
+def _order(identity: str) -> tuple[str, str, int]:
+    clip, kind, number = identity.rsplit("-", 2)
+    return clip, kind, int(number)
