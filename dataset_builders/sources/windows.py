@@ -116,7 +116,7 @@ def read_dense(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> t
             break
         if now < window.start - _SAME_TIME:
             continue
-        if passed is not None and now - seconds[-1] > 1 / DENSE_RATE + _SAME_TIME:
+        if passed is not None and seconds and now - seconds[-1] > 1 / DENSE_RATE + _SAME_TIME:
             seconds.append(passed[0])
             frames.append(source.to_image(passed[1]))
         passed = now, frame
