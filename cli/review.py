@@ -2,8 +2,8 @@
 
 import argparse
 import getpass
+import os
 import signal
-import threading
 from pathlib import Path
 
 from ..modeling.atomic import check_writable
@@ -28,8 +28,12 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--port must be between 0 and 65535, got {args.port}")
     import gradio  # noqa: F401 - before the build is read, not after
 
+    # Before gradio is imported, which reads them: no statistics.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    import gradio  # noqa: F401 - before the build is read, not after
+
     from ..dataset_builders.review.items import open_build
-    from ..dataset_builders.review.page import ReviewPage, serve
+    from ..dataset_builders.review.page import HOST, ReviewPage, listen, serve
     from ..dataset_builders.review.session import ReviewSession
     from ..dataset_builders.review.verdicts import REVIEW
 
@@ -38,13 +42,15 @@ def run(args: argparse.Namespace) -> None:
     check_writable(output / REVIEW)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with serve(ReviewPage(session), args.port) as address:
+        with listen(args.port) as listening:
+            address = f"http://{HOST}:{listening.getsockname()[1]}/"
             print(f"{session.progress().describe()}\nopen {address}\nCtrl-C ends the page", flush=True)
-            threading.Event().wait()
+            serve(ReviewPage(session), listening)
     except KeyboardInterrupt:
-        print(f"ended: {session.progress().describe()}; {output / REVIEW}")
+        pass
     finally:
         signal.signal(signal.SIGTERM, previous)
+    print(f"ended: {session.progress().describe()}; verdicts are in {output / REVIEW}")
 
 
 def _reviewer(name: str | None) -> str:

@@ -2,9 +2,8 @@
 
 import base64
 import io
-import os
+import socket
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +189,8 @@ def build_page(page: ReviewPage) -> Any:
                 [shown, field or shown],
                 [progress, item, message, *([field] if field else [])],
                 js=_SHOWN,
-                api_name=endpoint or False,
+                api_name=endpoint,
+                api_visibility="undocumented" if endpoint else "private",
                 show_progress="hidden",
                 trigger_mode="multiple",
                 concurrency_limit=1,
@@ -214,54 +214,65 @@ def build_page(page: ReviewPage) -> Any:
     return app
 
 
-@contextmanager
-def serve(page: ReviewPage, port: int):
-    """Serve the page on the loopback interface until the block ends; gives its address.
+def listen(port: int) -> socket.socket:
+    """A socket on the loopback interface; browsers that connect wait until the page is served.
+
+    Args:
+        port (`int`): Port, or 0 for any.
 
     Raises:
         InputError: If the port is in use.
     """
-    # Before gradio is imported, which reads them: no statistics, and its calls to itself go through no proxy.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "False"
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    for variable in ("NO_PROXY", "no_proxy"):
-        os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), HOST, "localhost"]))
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise InputError(f"port {port} cannot be used ({error.strerror}); name another with --port") from error
+    return listening
+
+
+def serve(page: ReviewPage, listening: socket.socket) -> None:
+    """Serve the page until the process is interrupted.
+
+    Not by gradio's `launch`, which gives a server five seconds to start, asks it through the user's proxy whether it
+    has, and reads a dozen variables that could share the page with others.
+
+    Args:
+        page ([`ReviewPage`]): What is shown.
+        listening (`socket.socket`): Of [`listen`].
+    """
     import gradio
+    import uvicorn
+    from fastapi import FastAPI
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    app = build_page(page)
-    try:
-        _, address, _ = app.launch(
-            server_name=HOST,
-            server_port=port or None,
-            share=False,
-            inbrowser=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            # Fonts of the system: the themes' own come from elsewhere.
-            theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-            head=page.head,
-            app_kwargs={
-                "middleware": [
-                    # A page from elsewhere whose name leads here is refused.
-                    Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
-                    Middleware(_PolicyMiddleware),
-                ]
-            },
-        )
-    except OSError as error:
-        raise InputError(f"port {port} cannot be used; name another with --port") from error
-    try:
-        yield address
-    finally:
-        app.close(verbose=False)
+    # A page from elsewhere whose name leads here is refused.
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    app = FastAPI(middleware=[hosts, Middleware(_PolicyMiddleware)], openapi_url=None)
+    # Fonts of the system: some of the themes' own come from elsewhere.
+    fonts = {"font": [gradio.themes.Font("sans-serif")], "font_mono": [gradio.themes.Font("monospace")]}
+    gradio.mount_gradio_app(
+        app,
+        build_page(page),
+        "/",
+        server_name=HOST,
+        server_port=listening.getsockname()[1],
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        max_file_size=1,
+        mcp_server=False,
+        pwa=False,
+        ssr_mode=False,
+        theme=gradio.themes.Base(**fonts),
+        head=page.head,
+    )
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 class _PolicyMiddleware:

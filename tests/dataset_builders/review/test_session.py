@@ -54,7 +54,7 @@ class Server:
 
     def __init__(self, output, reviewer):
         command = [sys.executable, "-m", "fourdthinker.cli", "review", str(output), "--port", "0"]
-        # A proxy that is not there: neither the server nor gradio's calls to itself may use it.
+        # A proxy that is not there: nothing may go through it.
         environment = {**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
         self.process = subprocess.Popen(
             [*command, "--reviewer", reviewer], stdout=subprocess.PIPE, text=True, env=environment
