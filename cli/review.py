@@ -26,8 +26,6 @@ def run(args: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C; verdicts are kept in OUT/review.jsonl and honoured by the next build."""
     if not 0 <= args.port <= 65535:
         raise InputError(f"--port must be between 0 and 65535, got {args.port}")
-    import gradio  # noqa: F401 - before the build is read, not after
-
     # Before gradio is imported, which reads them: no statistics.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     import gradio  # noqa: F401 - before the build is read, not after
