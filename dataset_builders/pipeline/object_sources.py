@@ -85,6 +85,8 @@ def _read_dense(path: Path, window: Window) -> "tuple[Clip, list[int]]":
 def _read_masks(path: Path, window: Window, size: tuple[int, int]) -> list[ObjectTrack]:
     from ...modeling.video_timeline import read_timeline
 
+    from ..mask_models.masklets import steady_track
+
     folder = mask_folder(path)
     if not folder.is_dir():
         return []
@@ -92,7 +94,7 @@ def _read_masks(path: Path, window: Window, size: tuple[int, int]) -> list[Objec
         timeline = read_timeline(path)
     seconds = [(moment - timeline.origin) * timeline.tick for moment in timeline.moments]
     numbers = [min(range(len(seconds)), key=lambda index: abs(seconds[index] - now)) for now in window.timestamps]
-    return read_mask_files(folder, numbers, size)
+    return [steady_track(track) for track in read_mask_files(folder, numbers, size)]
 
 
 @contextmanager
