@@ -84,7 +84,6 @@ def _read_dense(path: Path, window: Window) -> "tuple[Clip, list[int]]":
 
 def _read_masks(path: Path, window: Window, size: tuple[int, int]) -> list[ObjectTrack]:
     from ...modeling.video_timeline import read_timeline
-
     from ..mask_models.masklets import steady_track
 
     folder = mask_folder(path)
