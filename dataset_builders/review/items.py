@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,8 @@ class Reviewed:
 
     def read_row(self, identity: str) -> dict[str, Any]:
         """A row with its pictures."""
-        from pyarrow import parquet
-
         path, group, place = _places(tuple(self.files))[identity]
-        rows = parquet.ParquetFile(path).read_row_group(group).slice(place, 1).to_pylist()
-        return rows[0]
+        return _read_group(path, group).slice(place, 1).to_pylist()[0]
 
 
 def open_build(output: Path) -> Reviewed:
@@ -74,53 +72,46 @@ def open_build(output: Path) -> Reviewed:
         raise InputError(f"{output} holds no build from videos: name the --output folder of such a `build-data`")
     build = Reviewed(output, dataset_files(output))
     known: set[str] = set()
-    for identity in _places(tuple(build.files)):
-        for item in _items_of_row(output, identity):
+    for clip, identities in groupby(_places(tuple(build.files)), clip_of_row):
+        for item in _items_of_clip(output, clip, list(identities)):
             if item.subject not in known:
                 known.add(item.subject)
                 build.items.append(item)
     return build
 
 
-def _items_of_row(output: Path, identity: str) -> Iterator[Item]:
-    record = load_clip(output, clip_of_row(identity))
-    if record is None:  # the stages were removed, which a build would make again
-        raise InputError(f"{output} has no record of {identity}: run the same build-data again")
-    _, kind, number = identity.rsplit("-", 2)
-    if kind == "camera":
-        region = _shown_region(output, record, identity)
-        if region is not None:
-            subject = track_subject(record, region)
-            yield Item(subject, f"{record.clip} {region.name}", identity, subject, is_row=False)
-        yield Item(camera_subject(record, record.facts["camera"][int(number)]), identity, identity)
-        return
-    fact = record.facts["objects"][int(number)]
-    track = (record.objects or [])[fact["object"]]
-    overlay, name = track_subject(record, track), _called(output, record, identity) or track.name
-    yield Item(overlay, f"{record.clip} {name}", identity, overlay, name, is_row=False)
-    yield Item(object_subject(record, fact), identity, identity, overlay, name)
+def _items_of_clip(output: Path, clip: str, identities: Sequence[str]) -> Iterator[Item]:
+    record, questions = load_clip(output, clip), _read_questions(output, clip)
+    if record is None or not questions.keys() >= set(identities):  # the stages were removed, or made anew since
+        raise InputError(f"the stages of {clip} in {output} are not those of its rows: run the same build-data again")
+    for identity in identities:
+        _, kind, number = identity.rsplit("-", 2)
+        if kind == "camera":
+            region = _shown_region(record, questions[identity])
+            if region is not None:
+                subject = track_subject(record, region)
+                yield Item(subject, f"{clip} {region.name}", identity, subject, is_row=False)
+            yield Item(camera_subject(record, record.facts["camera"][int(number)]), identity, identity)
+            continue
+        fact = record.facts["objects"][int(number)]
+        overlay = track_subject(record, (record.objects or [])[fact["object"]])
+        name = json.loads(questions[identity]["facts"])["object"]
+        yield Item(overlay, f"{clip} {name}", identity, overlay, name, is_row=False)
+        yield Item(object_subject(record, fact), identity, identity, overlay, name)
 
 
-def _questions(output: Path, clip: str) -> list[dict[str, Any]]:
+def _read_questions(output: Path, clip: str) -> dict[str, dict[str, Any]]:
+    """The questions about a clip by their ids."""
     video, _, number = clip.rpartition("-")
     stored = StageFiles(output).read(clip_folder(video, int(number)), "questions")
-    return (stored and stored.value or {}).get("questions", [])
+    return {question["id"]: question for question in (stored and stored.value or {}).get("questions", [])}
 
 
-def _shown_region(output: Path, record: ClipRecord, identity: str) -> ObjectTrack | None:
+def _shown_region(record: ClipRecord, question: dict[str, Any]) -> ObjectTrack | None:
     """The region that a camera question shows; nothing for plain frames."""
-    for question in _questions(output, record.clip):
-        if question["id"] == identity and question["imagined"]:
-            first = question["imagined"][0]
-            masks = [(track, track.masks[first["frame"]]) for track in record.resting or ()]
-            return next((track for track, mask in masks if mask is not None and mask == first["mask"]), None)
-    return None
-
-
-def _called(output: Path, record: ClipRecord, identity: str) -> str:
-    """What a row calls its object."""
-    facts = [json.loads(q["facts"]) for q in _questions(output, record.clip) if q["id"] == identity]
-    return facts[0].get("object", "") if facts else ""
+    first = question["imagined"][0]
+    shown = (track for track in record.resting or () if first["mask"] and track.masks[first["frame"]] == first["mask"])
+    return next(shown, None)
 
 
 @lru_cache(maxsize=4)
@@ -140,3 +131,10 @@ def _places(files: Sequence[Path]) -> dict[str, tuple[Path, int, int]]:
 def _order(identity: str) -> tuple[str, str, int]:
     clip, kind, number = identity.rsplit("-", 2)
     return clip, kind, int(number)
+
+
+@lru_cache(maxsize=1)  # neighbouring rows are mostly in one group
+def _read_group(path: Path, group: int) -> Any:
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(path).read_row_group(group)
