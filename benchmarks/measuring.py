@@ -37,6 +37,11 @@ def peak(run: Callable[[], object]) -> tuple[float, float]:
     return before, _status("VmHWM")
 
 
+def resident() -> float:
+    """Resident memory in MiB, as Linux counts it."""
+    return _status("VmRSS")
+
+
 def _status(field: str) -> float:
     """MiB."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]

@@ -8,7 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset_builders.pipeline.settings import FORMATS, OBJECT_SOURCES, QUESTION_FAMILIES, STAGES, TOKEN_PIXELS
+from ..dataset_builders.mask_models.checkpoints import KINDS, find_checkpoint
+from ..dataset_builders.pipeline.settings import (
+    ALL_VIDEOS,
+    FORMATS,
+    OBJECT_SOURCES,
+    QUESTION_FAMILIES,
+    STAGES,
+    TOKEN_PIXELS,
+)
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
@@ -32,6 +40,7 @@ _BACKBONE = next(iter(TOKEN_PIXELS))
 _OF_VIDEOS = {
     "stage": (STAGES[-1], "has no stages"),
     "objects": (OBJECT_SOURCES[0], "knows its objects"),
+    "objects_model": (None, "knows its objects"),
     "names": (None, "knows its objects"),
     "backbone": (_BACKBONE, "has frames of 56 x 56 pixels"),
     "license": (None, "has a licence of its own"),
@@ -121,12 +130,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--objects",
         choices=OBJECT_SOURCES,
         default="flow",
-        help="videos: where moving objects come from: optical flow (default), mask files beside the videos, or none",
+        help="videos: where moving objects come from: optical flow (default); SAM 3, which looks for what --names "
+        "says; SAM 2, EdgeTAM or SAM 3's tracker, which follow what flow has found; mask files beside videos; none",
+    )
+    parser.add_argument(
+        "--objects-model",
+        metavar="FOLDER|ID",
+        help="videos: weights of the model that --objects names, a folder or a name on the Hub (default: "
+        + ", ".join(f"{kind.checkpoint} for {name}" for name, kind in KINDS.items())
+        + ")",
     )
     parser.add_argument(
         "--names",
         metavar="FILE",
-        help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}',
+        help='videos: JSON file that says what the moving object is called: {"walk.mp4": "brown dog"}; for SAM 3 what '
+        'to look for, several names in a list; "*" stands for all other videos',
     )
     parser.add_argument(
         "--records",
@@ -225,7 +243,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
             if getattr(args, name) != default:
-                raise InputError(f"--{name} goes with videos: the rendered world {why}")
+                raise InputError(f"--{name.replace('_', '-')} goes with videos: the rendered world {why}")
         return
     if args.preview is not None and args.stage != STAGES[-1]:
         raise InputError(f"--preview shows rows, which --stage {args.stage} does not make: leave one of the two out")
@@ -237,6 +255,13 @@ def _check(args: argparse.Namespace) -> None:
         from ..dataset_builders.geometry.depth_model import check_depth_model
 
         check_depth_model(args.depth)
+    if args.objects_model is not None and args.objects not in KINDS:
+        raise InputError(f"--objects-model goes with --objects {', '.join(KINDS)}: {args.objects} uses no weights")
+    if args.objects in KINDS and KINDS[args.objects].finds_names and args.names is None:
+        raise InputError(
+            f"--objects {args.objects} looks for things by name: give --names a file such as "
+            f'{{"{ALL_VIDEOS}": ["person", "dog"]}}'
+        )
     if args.held_out is not None and args.held_out > 99:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
     if args.fps is not None and not 0 < args.fps <= 1000:
@@ -299,6 +324,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         args.seed,
         args.frames,
         objects=args.objects,
+        mask_model=find_checkpoint(args.objects, args.objects_model) if args.objects in KINDS else None,
         names=_read_names(args.names),
         backbone=args.backbone,
         licence=args.license,
@@ -362,7 +388,9 @@ def _write_preview(output: Path, count: int) -> Path:
 
 
 def _print_report(report: "BuildReport", where: Path) -> None:
-    """Counts by code with one example each, in at most nine lines."""
+    """Counts by code with one example each, in at most ten lines."""
+    from ..dataset_builders.review.verdicts import REVIEW
+
     unclear = report.counts.get("unclear", 0)
     print(
         f"{report.giving} of {report.clips} clips (windows of the videos) gave questions; "
@@ -381,6 +409,11 @@ def _print_report(report: "BuildReport", where: Path) -> None:
         print(
             f"instructions.json says the same as the geometry of {same} in {count_noun(spans, 'span')}; it is not used"
         )
+    if review := report.review:
+        print(
+            f"review: {count_noun(review.rows, 'question')} and {count_noun(review.overlays, 'overlay')} left out, "
+            f"{count_noun(review.renamed, 'name')} corrected ({where.parent / REVIEW})"
+        )
 
 
 def _shorten(reason: str) -> str:
@@ -388,16 +421,24 @@ def _shorten(reason: str) -> str:
     return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
 
 
-def _read_names(path: str | None) -> dict[str, str]:
+def _read_names(path: str | None) -> dict[str, tuple[str, ...]]:
+    from ..dataset_builders.questions.object_questions import check_name
+
     if path is None:
         return {}
     try:
-        names = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"--names {path} cannot be read as JSON ({error})") from error
-    if not isinstance(names, dict) or not all(isinstance(name, str) and name.strip() for name in names.values()):
+    found = stored if isinstance(stored, dict) else {"": None}
+    lists = {video: [names] if isinstance(names, str) else names for video, names in found.items()}
+    if not all(names and isinstance(names, list) and all(map(_is_text, names)) for names in lists.values()):
         raise InputError(f'--names {path} must hold one object such as {{"walk.mp4": "brown dog"}}')
-    return names
+    return {video: tuple(check_name(name) for name in names) for video, names in lists.items()}
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip())
 
 
 def write_card(

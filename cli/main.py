@@ -31,6 +31,7 @@ COMMANDS = {
     "ask": Command("ask", "ask a model one question about a video"),
     "build-data": Command("build_data", "turn videos or the rendered world into 4D chain-of-thought rows"),
     "view": Command("view", "look at a clip of a build in rerun's viewer"),
+    "review": Command("review", "judge the rows and overlays of a build on a page, by keyboard"),
     "check-data": Command("check_data", "test rows for give-aways, balance and what splits share"),
     "dift": Command("dift", "train with dynamic-imagery fine-tuning, the supervised stage"),
     "grpo": Command("grpo", "train with 4DRL, the reinforcement stage on TRL's GRPO"),
@@ -51,6 +52,7 @@ EXTRAS = {
     "lmms_eval": "eval",
     "pybullet": "world",
     "ray": "ray",
+    "gradio": "serve",
     "rerun": "view",
 }
 

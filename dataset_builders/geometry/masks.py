@@ -29,7 +29,18 @@ def encode_mask(mask: np.ndarray) -> dict:
 
 def decode_mask(encoded: dict) -> np.ndarray:
     """Decode a mask of [`encode_mask`] to `(height, width)`, bool."""
-    return coco.decode({"size": encoded["size"], "counts": encoded["counts"].encode("ascii")}).astype(bool)
+    return coco.decode(_as_coco(encoded)).astype(bool)
+
+
+def mask_area(encoded: dict) -> int:
+    """Pixels of a mask of [`encode_mask`]."""
+    return int(coco.area(_as_coco(encoded)))
+
+
+def overlap(one: dict, other: dict) -> tuple[int, int]:
+    """Pixels in both of two masks of [`encode_mask`], and in either of them."""
+    pair = [_as_coco(one), _as_coco(other)]
+    return int(coco.area(coco.merge(pair, intersect=True))), int(coco.area(coco.merge(pair)))
 
 
 def moving_pixels(movers: Sequence[ObjectTrack], count: int) -> list[np.ndarray | None] | None:
@@ -46,7 +57,7 @@ def moving_pixels(movers: Sequence[ObjectTrack], count: int) -> list[np.ndarray 
 def touches_border(encoded: dict) -> bool:
     """Whether a mask of [`encode_mask`] reaches an edge of the picture, where what it shows may be cut off."""
     height, width = encoded["size"]
-    left, top, wide, high = coco.toBbox({"size": encoded["size"], "counts": encoded["counts"].encode("ascii")})
+    left, top, wide, high = coco.toBbox(_as_coco(encoded))
     return bool(min(left, top) <= 0 or left + wide >= width or top + high >= height)
 
 
@@ -109,3 +120,7 @@ def refine_mask(picture: np.ndarray, rough: np.ndarray, predicted: np.ndarray | 
 def disc(radius: int) -> np.ndarray:
     """A round structuring element for OpenCV's morphology, `2 * radius + 1` pixels wide."""
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def _as_coco(encoded: dict) -> dict:
+    return {"size": encoded["size"], "counts": encoded["counts"].encode("ascii")}

@@ -1,6 +1,6 @@
 """Find the moving objects of a clip without any weights (`--objects flow`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import cv2
@@ -51,7 +51,7 @@ def find_objects(
     }
     if np.isfinite(static := static_size_noise(motion)):
         errors["static_size"] = static
-    called = list(names[: len(chains)]) or _names_by_place(chains)
+    called = list(names[: len(chains)]) or name_by_place(NAME, [chain.masks for chain in chains])
     tracks = [
         _as_track(chain, clip.frames[0].size, len(clip.frames), name, errors)
         for chain, name in zip(chains, called, strict=False)
@@ -72,18 +72,23 @@ def _as_track(
     return ObjectTrack(name or NAME, tuple(masks), sure, {"opencv": version("opencv-python-headless")}, errors)
 
 
-def _names_by_place(chains: list[Chain]) -> list[str]:
-    """Names for one object, or for two of which one is left of the other throughout; else none."""
-    if len(chains) == 1:
-        return [NAME]
-    if len(chains) == 2:
-        first, second = (chain.masks for chain in chains)
+def name_by_place(name: str, objects: Sequence[Mapping[int, np.ndarray]]) -> list[str]:
+    """Names for one object, or for two of which one is left of the other throughout; else none.
+
+    Args:
+        name (`str`): What each of them is.
+        objects (`Sequence[Mapping[int, np.ndarray]]`): For each object frame number to mask `(h, w)`, bool.
+    """
+    if len(objects) == 1:
+        return [name]
+    if len(objects) == 2:
+        first, second = objects
         shared = sorted(first.keys() & second.keys())
         gaps = [(centre(second[f])[0] - centre(first[f])[0]) / first[f].shape[1] for f in shared]
         if gaps and min(gaps) > _MIN_APART:
-            return [f"{NAME} on the left", f"{NAME} on the right"]
+            return [f"{name} on the left", f"{name} on the right"]
         if gaps and max(gaps) < -_MIN_APART:
-            return [f"{NAME} on the right", f"{NAME} on the left"]
+            return [f"{name} on the right", f"{name} on the left"]
     return []
 
 

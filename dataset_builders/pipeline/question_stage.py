@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..clip_record import ClipRecord
+from ..mask_models.checkpoints import KINDS
 from ..questions.clip_questions import Candidate, ask_about_clip, design_options
 from ..questions.object_questions import check_name
 from ..questions.option_design import OptionDesign, limit_shares
+from ..review.honour import Review
 from .record_json import build_record, clip_folder, window_from_json
 from .settings import TOKEN_PIXELS, WINDOW_STAGES, BuildSettings, digest, stage_key
 from .stage_files import Fault, StageFiles, StageResult
@@ -25,6 +27,11 @@ _UNSEEN = Fault(
     "unclear",
     "what moves is not clear in the frames that would be asked about",
     "give another clip",
+)
+
+
+_REJECTED = Fault(
+    "questions", "unclear", "all that could be asked about it was rejected in a review", "nothing: give other clips"
 )
 
 
@@ -73,7 +80,7 @@ class DueClip:
 
 
 def ask_about_clips(
-    files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome], pool: WorkerPool
+    files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome], pool: WorkerPool, review: Review
 ) -> "WritingReport | None":
     """Choose what to ask, so that no answer is more than a quarter of its kind, and write each clip's questions.
 
@@ -84,12 +91,15 @@ def ask_about_clips(
         settings ([`BuildSettings`]): What a user set.
         outcomes (`Sequence[VideoOutcome]`): Of all earlier stages.
         pool ([`WorkerPool`]): Who reads the pictures of objects that a model is to name.
+        review ([`Review`]): What people have judged; it counts what it changes.
 
     Returns:
         `WritingReport`: What a language model wrote, if one was to.
     """
+    if review:
+        _honour(review, files, settings, outcomes)
     counts = balance_candidates({clip.clip: clip.candidates for _, _, clip in _askable(outcomes)}, settings.seed)
-    due = _due_clips(files, settings, outcomes, counts, design_options(counts))
+    due = _due_clips(files, settings, outcomes, counts, design_options(counts), review)
     report = None
     if settings.writer is None:
         for clip in due:
@@ -110,18 +120,20 @@ def _due_clips(
     outcomes: Sequence[VideoOutcome],
     counts: Counts,
     designs: Mapping[str, OptionDesign],
+    review: Review,
 ) -> Iterator[DueClip]:
     """Clips whose questions are not up to date, one at a time; the number of the others' is noted."""
     for outcome, number, clip in _askable(outcomes):
         folder = clip_folder(outcome.video.name, number)
-        stages = {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
-        name = settings.names.get(clip.source)
-        name = None if name is None else check_name(name)
+        stages = _results(files, folder)
+        name = _name_of_mover(settings, clip.source)
         subject = [clip.clip, name, [[list(candidate), counts[candidate.kind]] for candidate in clip.candidates]]
-        # Of a data set; what the user says of plain videos holds for all rows and stands in the card.
-        licence = outcome.video.licence(settings) if outcome.video.imported is not None else None
+        licence = _licence(settings, outcome)
         if licence is not None:
             subject.append(licence)
+        record = _load_record(files, settings, outcome, number, stages) if review else None
+        if record is not None and (judged := review.about(record)):
+            subject.append(judged)
         if settings.writer is not None:
             from ..writer.prompts import PROMPTS
 
@@ -131,10 +143,51 @@ def _due_clips(
         if stored is not None and stored.key == key and stored.value and "unfinished" not in stored.value:
             clip.questions = len(stored.value["questions"])
             continue
-        shots = files.load(outcome.video.name, "shots")
-        window = window_from_json(shots["windows"][number])
-        record = build_record(clip.clip, clip.source, licence, window, stages)
-        yield DueClip(outcome.video, clip, record, folder, key, files, settings, designs, name)
+        record = record or _load_record(files, settings, outcome, number, stages)
+        record, renamed = review.correct(record) if review else (record, set())
+        yield DueClip(
+            outcome.video, clip, record, folder, key, files, settings, designs, None if 0 in renamed else name
+        )
+
+
+def _honour(
+    review: Review, files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]
+) -> None:
+    """Leave out what was rejected, before it is decided how often each answer may stand."""
+    for outcome, number, clip in list(_askable(outcomes)):
+        stages = _results(files, clip_folder(outcome.video.name, number))
+        record = _load_record(files, settings, outcome, number, stages)
+        clip.candidates = review.keep(record, clip.candidates)
+        if not clip.candidates:
+            clip.fault = _REJECTED
+
+
+def _results(files: StageFiles, folder: str) -> dict[str, StageResult]:
+    return {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
+
+
+def _load_record(
+    files: StageFiles,
+    settings: BuildSettings,
+    outcome: VideoOutcome,
+    number: int,
+    stages: Mapping[str, StageResult],
+) -> ClipRecord:
+    shots, clip = files.load(outcome.video.name, "shots"), outcome.clips[number]
+    window = window_from_json(shots["windows"][number])
+    return build_record(clip.clip, clip.source, _licence(settings, outcome), window, stages)
+
+
+def _licence(settings: BuildSettings, outcome: VideoOutcome) -> str | None:
+    """Of a data set; what the user says of plain videos holds for all rows and stands in the card."""
+    return outcome.video.licence(settings) if outcome.video.imported is not None else None
+
+
+def _name_of_mover(settings: BuildSettings, source: str) -> str | None:
+    """What the user calls the moving object of a video; a model that looks for names has named its own."""
+    names = settings.names_of(source)
+    named = settings.mask_model is not None and KINDS[settings.mask_model.kind].finds_names
+    return check_name(names[0]) if names and not named else None
 
 
 def _askable(outcomes: Sequence[VideoOutcome]) -> Iterator[tuple[VideoOutcome, int, ClipOutcome]]:

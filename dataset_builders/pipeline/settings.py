@@ -4,7 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..mask_models.checkpoints import Checkpoint
 
 from ..writer.settings import WriterSettings
 
@@ -16,7 +19,8 @@ WINDOW_STAGES = ("poses", "objects", "depth", "facts")
 QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr")
 # Layouts of other people's data, as `layouts.source` reads them; `auto` is any.
 FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
-OBJECT_SOURCES = ("flow", "files", "none")
+OBJECT_SOURCES = ("flow", "sam3", "sam2", "edgetam", "sam3_tracker", "files", "none")
+ALL_VIDEOS = "*"  # in the file of names
 WITHOUT_MODELS = ("flow", "files", "none")  # object sources whose workers need no GPU
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
@@ -49,8 +53,11 @@ class BuildSettings:
         seed (`int`): Of wording, options, windows and RANSAC.
         frames (`int`): Frames in a row.
         max_windows (`int`): Windows that are taken of one video at most, spread over it.
-        objects (`str`): Where moving objects come from: `flow`, `files` (mask files beside the video) or `none`.
-        names (`Mapping[str, str]`): What to call the moving object, by the video's path under the source.
+        objects (`str`): Where moving objects come from: `flow`, a mask model, `files` (mask files beside the video) or
+            `none`.
+        mask_model ([`Checkpoint`], *optional*): The model that `objects` names.
+        names (`Mapping[str, tuple[str, ...]]`): What to call the moving object, or what a model looks for, by the
+            video's path under the source; of `*` for all others.
         backbone (`str`): The kind of model, of `TOKEN_PIXELS`, in whose pixels frames and reasoning are.
         licence (`str`, *optional*): Hub id of the terms of the videos.
         questions (`tuple[str, ...]`): Of `QUESTION_FAMILIES`, what to ask.
@@ -62,12 +69,17 @@ class BuildSettings:
     frames: int = 8
     max_windows: int = 4
     objects: str = "flow"
-    names: Mapping[str, str] = field(default_factory=dict)
+    mask_model: "Checkpoint | None" = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     backbone: str = "qwen2_5_vl"
     licence: str | None = None
     questions: tuple[str, ...] = ("camera", "object")
     depth: str | None = None
     writer: WriterSettings | None = None
+
+    def names_of(self, source: str) -> tuple[str, ...]:
+        """Names for a video, by its path under the source; none where the user gave none."""
+        return self.names.get(source, self.names.get(ALL_VIDEOS, ()))
 
 
 def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mapping[str, str]) -> str:

@@ -1,17 +1,14 @@
 """What each stage does with one clip. It runs in a worker process, which a clip may end."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...modeling.errors import InputError
 from ..clip_error import ClipError
-from ..clip_record import CameraPoses, ClipRecord, ObjectTrack, Window
-from ..sources.mask_files import mask_folder, read_mask_files
-from ..sources.video_files import folder_state
+from ..clip_record import ClipRecord, Window
+from .object_sources import Footage, as_clip_errors, describe_masks, find_movers, load_model
 from .record_json import (
     build_record,
     camera_to_json,
@@ -89,7 +86,7 @@ class ShotsTask:
         path, settings, imported = self.video.path, self.settings, self.video.imported
         value, fault = None, None
         try:
-            with _as_clip_errors():
+            with as_clip_errors():
                 given = (None, None) if imported is None else (imported.fps, imported.annotated())
                 found = search_windows(path, settings.seed, settings.max_windows, *given)
             value = {
@@ -150,8 +147,8 @@ class WindowTask:
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
         subject = {**self.video.subject, "window": window_to_json(self.window)}
-        if stage == "objects" and self.settings.objects == "files":
-            subject["masks"] = folder_state(mask_folder(self.video.path))
+        if stage == "objects":
+            subject |= describe_masks(self.settings, self.video.path, self.video.source)
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
 
     def next_stage(self) -> str | None:
@@ -169,6 +166,9 @@ class WindowTask:
         frames = _Frames(self.video.path, self.window)
         while (stage := self.next_stage()) is not None:
             report(stage)
+            if stage == "objects" and self.settings.mask_model is not None:
+                load_model(self.settings.mask_model)
+                report(stage)  # loading, once in each worker, does not count as time of this clip
             value, fault = None, None
             try:
                 value = _RUN[stage](self, frames)
@@ -188,22 +188,8 @@ def read_frames(path: Path, window: Window) -> "Clip":
     """
     from ..sources.windows import read_window
 
-    with _as_clip_errors():
+    with as_clip_errors():
         return read_window(path, window)
-
-
-@contextmanager
-def _as_clip_errors() -> Iterator[None]:
-    from ...modeling.video_file import COPY_AGAIN, VideoError
-
-    try:
-        yield
-    except ClipError:
-        raise
-    except VideoError as error:
-        raise ClipError(error.code, error.reason, error.remedy) from error
-    except InputError as error:  # frames that are no longer where they were
-        raise ClipError("damaged", str(error), COPY_AGAIN) from error
 
 
 @dataclass
@@ -229,7 +215,7 @@ def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
         if imported is None:
             camera = estimate_camera(frames.clip, task.settings.seed)
         else:
-            with _as_clip_errors():
+            with as_clip_errors():
                 camera = import_camera(imported, frames.clip)
                 value["instructions"] = compare_instructions(imported, camera, frames.clip.timestamps)
         value["camera"] = camera_to_json(camera)
@@ -244,7 +230,8 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
-        movers = _find_objects(task, frames, camera)
+        footage = Footage(task.video.path, task.video.source, task.window, frames.clip, task.video.imported)
+        movers = find_movers(task.settings, footage, camera)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -252,41 +239,6 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
         regions = find_resting_regions(frames.clip, camera, movers)
         value["resting"] = [track_to_json(track) for track in regions]
     return value
-
-
-def _find_objects(task: WindowTask, frames: _Frames, camera: CameraPoses | None) -> list[ObjectTrack]:
-    imported, objects = task.video.imported, task.settings.objects
-    if imported is None or objects == "none":
-        return _find_movers(frames, camera, objects)
-    from ..layouts.records import import_depths, import_objects
-
-    with _as_clip_errors():
-        movers = import_objects(imported, frames.clip)
-        if movers is None:
-            movers = _find_movers(frames, camera, objects)
-        return import_depths(imported, frames.clip, movers) if movers and camera is not None else movers
-
-
-def _find_movers(frames: _Frames, camera: CameraPoses | None, objects: str) -> list[ObjectTrack]:
-    if objects == "flow":
-        from ..geometry.object_tracks import find_objects
-
-        return find_objects(frames.clip, camera)
-    folder = mask_folder(frames.path)
-    if objects == "none" or not folder.is_dir():
-        return []
-    return read_mask_files(folder, _frame_numbers(frames), frames.clip.frames[0].size)
-
-
-def _frame_numbers(frames: _Frames) -> Sequence[int]:
-    """Which frames of the video those of the window are."""
-    if frames.window.pictures is not None:
-        return frames.window.pictures
-    from ..sources.picture_sequence import frame_seconds
-
-    with _as_clip_errors():
-        seconds = frame_seconds(frames.path)
-    return [int(abs(seconds - moment).argmin()) for moment in frames.window.timestamps]
 
 
 def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
@@ -298,7 +250,7 @@ def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     if imported is not None:
         from ..geometry.depth_maps import stack_depth
 
-        with _as_clip_errors():
+        with as_clip_errors():
             maps = imported.depths(record.window.timestamps)
             depth = stack_depth(maps, imported.kind == "metric", imported.unit_error, imported.made_by)
         if depth is not None:

@@ -15,6 +15,8 @@ from ...modeling.atomic import atomic_dir, atomic_path
 from ...modeling.progress import Progress
 from ..fourd_cot import Written
 from ..layouts.source import AUTO
+from ..review.honour import Review
+from ..review.verdicts import ReviewFile
 from .derived_rows import CONFIGURATIONS, MLLM4D, MOTION, write_configurations
 from .question_stage import ask_about_clips
 from .ray_pool import RayPool
@@ -23,7 +25,7 @@ from .rows import RowTask, stream_rows
 from .settings import WITHOUT_MODELS, BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
-from .worker_pool import TIME_LIMIT, WorkerPool
+from .worker_pool import MEMORY_LIMIT, TIME_LIMIT, WorkerPool
 
 if TYPE_CHECKING:
     from ..writer.write_texts import WritingReport
@@ -44,6 +46,7 @@ class BuildReport:
         faults (`list[dict]`): The lines of `quarantine.jsonl`.
         agreement (`tuple[int, int]`): Spans with labels that came along, and how many have the same by geometry.
         writing ([`WritingReport`], *optional*): What a language model wrote, if one was to.
+        review ([`Review`]): What people have judged, with how often it applied.
     """
 
     written: Written | None = None
@@ -52,6 +55,7 @@ class BuildReport:
     faults: list[dict] = field(default_factory=list)
     agreement: tuple[int, int] = (0, 0)
     writing: "WritingReport | None" = None
+    review: Review = field(default_factory=Review)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -108,21 +112,23 @@ def build_from_videos(
     files = StageFiles(output)
     faults: dict[str, Fault] = {}
     written, writing = None, None
+    review = Review.of(ReviewFile(output).read())
+    memory = MEMORY_LIMIT + (settings.mask_model.memory if settings.mask_model is not None else 0)
     if engine == "ray":
         needs_gpu = settings.objects not in WITHOUT_MODELS
-        workers_of = RayPool(workers, source, time_limit, address=address, needs_gpu=needs_gpu)
+        workers_of = RayPool(workers, source, time_limit, memory, address=address, needs_gpu=needs_gpu)
     else:
-        workers_of = WorkerPool(workers, time_limit)
+        workers_of = WorkerPool(workers, time_limit, memory)
     with files.locked(str(source.resolve())), workers_of as pool:
         outcomes = StageRunner(files, settings, last_stage, clips).run(videos, pool)
         if last_stage in ("questions", "rows"):
-            writing = ask_about_clips(files, settings, outcomes, pool)
+            writing = ask_about_clips(files, settings, outcomes, pool, review)
         if last_stage == "rows" and any(any(outcome.asked) for outcome in outcomes):
             splits = _split(outcomes, held_out)
             licences = _licences(splits, settings)
             written = _write(output, files, splits, pool, faults, lambda made: card(made, licences), licences)
-        report = _report(outcomes, faults, written)
         report = _report(outcomes, faults, written, writing)
+        report.review = review
         _write_quarantine(output / QUARANTINE, report.faults)
     return report
 

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 
@@ -17,6 +17,6 @@ def open_picture(stored: dict[str, Any]) -> Image.Image:
     return picture
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
+def save_picture(picture: Image.Image, target: Path | IO[bytes]) -> None:
     """Write a picture as JPEG."""
-    picture.save(path, format="JPEG", quality=_QUALITY)
+    picture.save(target, format="JPEG", quality=_QUALITY)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...modeling.clip import Clip
 from ...modeling.video_decoding import read_frames
+from ...modeling.video_source import open_source
 from ..clip_error import ClipError
 from ..clip_record import Window
 from .picture_sequence import PictureSequence, open_frames
@@ -17,8 +18,10 @@ MAX_WINDOWS = 4
 WINDOW_SECONDS = 4.0
 WINDOW_PIXELS = 640 * 480
 SLOWEST_RATE, FASTEST_RATE = 6.0, LOOK_RATE  # frames a second
+DENSE_RATE = 12.0  # frames a second at least, for models that follow objects from frame to frame
 LARGEST_STEP = 0.05  # picture widths that the picture may move between neighbours
 FEWEST_FRAMES, SHORTEST_SECONDS = 6, 0.5
+_SAME_TIME = 1e-3  # seconds
 _STRETCH_SECONDS = 12.0  # of a long video, so much is looked at for each window
 
 
@@ -104,7 +107,46 @@ def read_window(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> 
     if window.pictures is not None:
         pictures = PictureSequence(path, 1.0, max_pixels)
         return Clip([pictures.to_image(number) for number in window.pictures], list(window.timestamps))
-    return read_frames(path, times=window.timestamps, tolerance=1e-3, max_pixels=max_pixels)
+    return read_frames(path, times=window.timestamps, tolerance=_SAME_TIME, max_pixels=max_pixels)
+
+
+def read_dense(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> tuple[Clip, list[int]]:
+    """The frames of a window with others between them: at least [`DENSE_RATE`] a second where the video has so many.
+
+    Args:
+        path (`Path`): The video.
+        window ([`Window`]): Of the same video.
+        max_pixels (`int`, *optional*, defaults to 307200): Larger frames are shrunk.
+
+    Returns:
+        `tuple[Clip, list[int]]`: The frames, and which of them are the window's own.
+
+    Raises:
+        VideoError: If the file is damaged there.
+        ClipError: `damaged`, if a frame of the window is no longer where it was.
+    """
+    source = open_source(path, max_pixels)
+    due = list(window.timestamps)
+    frames, seconds, own = [], list[float](), list[int]()
+    passed = None  # the last frame that was not taken
+    for now, frame in source.frames(window.start):
+        if now > window.end + _SAME_TIME or not due:
+            break
+        if now < window.start - _SAME_TIME:
+            continue
+        if passed is not None and seconds and now - seconds[-1] > 1 / DENSE_RATE + _SAME_TIME:
+            seconds.append(passed[0])
+            frames.append(source.to_image(passed[1]))
+        passed = now, frame
+        if abs(now - due[0]) <= _SAME_TIME:
+            own.append(len(frames))
+            seconds.append(now)
+            frames.append(source.to_image(frame))
+            due.pop(0)
+            passed = None
+    if due:
+        raise ClipError("damaged", f"no frame at {due[0]:.3f} s, where there was one", "copy the file again")
+    return Clip(frames, seconds), own
 
 
 def shot_windows(shot: Shot, number: int) -> list[Window]:

@@ -1,0 +1,93 @@
+"""The objects of a window by a mask model (`--objects sam3`, `sam2`, `edgetam`, `sam3_tracker`)."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ...modeling.clip import Clip
+from ..clip_error import ClipError
+from ..clip_record import ObjectTrack
+from ..geometry.masks import decode_mask, overlap
+from ..geometry.object_flow import measure_motion, static_size_noise
+from .checkpoints import KINDS, Checkpoint
+from .masklets import Masklet, keep_steady, merge_duplicates, to_tracks
+from .sessions import follow_seeds, load_mask_model, segment_by_names
+
+_LEAST_AGREEMENT = 0.3  # of intersection over union with what flow saw moving; below, the model follows another thing
+
+
+def find_named_objects(
+    checkpoint: Checkpoint, dense: Clip, numbers: Sequence[int], names: Sequence[str]
+) -> list[ObjectTrack]:
+    """Find objects by name.
+
+    Args:
+        checkpoint ([`Checkpoint`]): Of a kind that finds names.
+        dense ([`Clip`]): Frames of the window, 12 a second or more.
+        numbers (`Sequence[int]`): Which of them are the window's own.
+        names (`Sequence[str]`): What to look for.
+
+    Raises:
+        ClipError: `unclear`, if there is no name for this video.
+    """
+    if not names:
+        raise ClipError("unclear", "no name to look for", "add the video, or `*` for all others, to the --names file")
+    found = merge_duplicates(segment_by_names(load_mask_model(checkpoint), dense.frames, names))
+    for masklet in found:
+        keep_steady(masklet)
+    return to_tracks(_shown(found), numbers, _made_by(checkpoint), _static_noise(dense, numbers))
+
+
+def refine_objects(
+    checkpoint: Checkpoint, dense: Clip, numbers: Sequence[int], tracks: Sequence[ObjectTrack]
+) -> list[ObjectTrack]:
+    """Replace the masks of objects that flow has found by those of a model that is seeded with them.
+
+    Where the model's mask has little in common with what flow saw moving, it is not sure. Objects that no question
+    could name keep their masks.
+
+    Args:
+        checkpoint ([`Checkpoint`]): Of a kind that is seeded.
+        dense ([`Clip`]): Frames of the window, 12 a second or more.
+        numbers (`Sequence[int]`): Which of them are the window's own.
+        tracks (`Sequence[ObjectTrack]`): Of the window, by [`find_objects`].
+    """
+    seen = [track for track in tracks if track.sure.any()]
+    if not seen:
+        return list(tracks)
+    flows = [
+        Masklet(track.name, {numbers[n]: mask for n, mask in enumerate(track.masks) if mask and track.sure[n]})
+        for track in seen
+    ]
+    seeds = [{frame: decode_mask(mask) for frame, mask in flow.masks.items()} for flow in flows]
+    found = follow_seeds(load_mask_model(checkpoint), dense.frames, seeds, [flow.name for flow in flows])
+    refined = []
+    for masklet, flow, track in zip(found, flows, seen, strict=True):
+        keep_steady(masklet)
+        for frame, mask in flow.masks.items():
+            if frame in masklet.masks:
+                both, either = overlap(masklet.masks[frame], mask)
+                if both < _LEAST_AGREEMENT * either:
+                    masklet.sure.discard(frame)
+        refined += to_tracks(_shown([masklet]), numbers, {**track.made_by, **_made_by(checkpoint)}, track.errors)
+    return refined + [track for track in tracks if not track.sure.any()]
+
+
+def _shown(found: Sequence[Masklet]) -> list[Masklet]:
+    return [masklet for masklet in found if masklet.masks]
+
+
+def _made_by(checkpoint: Checkpoint) -> dict[str, str]:
+    return {
+        KINDS[checkpoint.kind].model: f"{checkpoint.name} {checkpoint.digest[:12]}",
+        "transformers": version("transformers"),
+    }
+
+
+def _static_noise(dense: Clip, numbers: Sequence[int]) -> dict[str, float]:
+    """How much the size of what stands still seems to change, where flow can tell."""
+    window = Clip([dense.frames[n] for n in numbers], [dense.timestamps[n] for n in numbers])
+    try:
+        noise = static_size_noise(measure_motion(window))
+    except ClipError:
+        return {}
+    return {"static_size": noise} if noise == noise else {}

@@ -1,0 +1,146 @@
+"""Where the moving objects of a window come from (`--objects`)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...modeling.errors import InputError
+from ..clip_error import ClipError
+from ..clip_record import CameraPoses, ObjectTrack, Window
+from ..mask_models.checkpoints import KINDS, Checkpoint
+from ..sources.mask_files import mask_folder, read_mask_files
+from ..sources.video_files import folder_state
+from .settings import BuildSettings
+
+if TYPE_CHECKING:
+    from ...modeling.clip import Clip
+    from ..layouts.source import ImportedClip
+
+
+def describe_masks(settings: BuildSettings, path: Path, source: str) -> dict[str, Any]:
+    """What the objects of a video depend on beside the video, as JSON values.
+
+    Args:
+        settings ([`BuildSettings`]): What a user set.
+        path (`Path`): The video.
+        source (`str`): Its path under the source folder.
+    """
+    if settings.objects == "files":
+        return {"masks": folder_state(mask_folder(path))}
+    if settings.mask_model is None:
+        return {}
+    kind = KINDS[settings.mask_model.kind]
+    return {"model": settings.mask_model.digest, "names": list(settings.names_of(source)) if kind.finds_names else []}
+
+
+def load_model(checkpoint: Checkpoint) -> None:
+    """Load a mask model into this process, unless it is there already."""
+    from ..mask_models.sessions import load_mask_model
+
+    load_mask_model(checkpoint)
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A window of a video.
+
+    Attributes:
+        path (`Path`): The video.
+        source (`str`): Its path under the source folder.
+        window ([`Window`]): Which part of it.
+        clip ([`Clip`]): The frames of the window.
+        imported ([`ImportedClip`], *optional*): What came along with the video.
+    """
+
+    path: Path
+    source: str
+    window: Window
+    clip: "Clip"
+    imported: "ImportedClip | None" = None
+
+
+def find_movers(settings: BuildSettings, footage: Footage, camera: CameraPoses | None) -> list[ObjectTrack]:
+    """The moving objects of a window: those that came along with the video, if any, else those of the settings.
+
+    Args:
+        settings ([`BuildSettings`]): Says where they come from.
+        footage ([`Footage`]): The window.
+        camera ([`CameraPoses`], *optional*): Where the camera was.
+
+    Raises:
+        ClipError: If they cannot be told.
+    """
+    imported = footage.imported
+    if imported is None or settings.objects == "none":
+        return _find_movers(settings, footage, camera)
+    from ..layouts.records import import_depths, import_objects
+
+    with as_clip_errors():
+        movers = import_objects(imported, footage.clip)
+        if movers is None:
+            movers = _find_movers(settings, footage, camera)
+        return import_depths(imported, footage.clip, movers) if movers and camera is not None else movers
+
+
+def _find_movers(settings: BuildSettings, footage: Footage, camera: CameraPoses | None) -> list[ObjectTrack]:
+    if settings.objects == "files":
+        return _read_masks(footage)
+    if settings.objects == "none":
+        return []
+    checkpoint = settings.mask_model
+    if checkpoint is not None and KINDS[checkpoint.kind].finds_names:
+        from ..mask_models.objects import find_named_objects
+
+        return find_named_objects(checkpoint, *_read_dense(footage), settings.names_of(footage.source))
+    from ..geometry.object_tracks import find_objects
+
+    tracks = find_objects(footage.clip, camera)
+    if checkpoint is None or not tracks:
+        return tracks
+    from ..mask_models.objects import refine_objects
+
+    return refine_objects(checkpoint, *_read_dense(footage), tracks)
+
+
+def _read_dense(footage: Footage) -> "tuple[Clip, list[int]]":
+    if footage.window.pictures is not None:  # a folder of pictures, whose window has all that there are
+        return footage.clip, list(range(len(footage.clip.frames)))
+    from ..sources.windows import read_dense
+
+    with as_clip_errors():
+        return read_dense(footage.path, footage.window)
+
+
+def _read_masks(footage: Footage) -> list[ObjectTrack]:
+    folder = mask_folder(footage.path)
+    if not folder.is_dir():
+        return []
+    return read_mask_files(folder, _frame_numbers(footage), footage.clip.frames[0].size)
+
+
+def _frame_numbers(footage: Footage) -> Sequence[int]:
+    """Which frames of the video those of the window are."""
+    if footage.window.pictures is not None:
+        return footage.window.pictures
+    from ..sources.picture_sequence import frame_seconds
+
+    with as_clip_errors():
+        seconds = frame_seconds(footage.path)
+    return [int(abs(seconds - moment).argmin()) for moment in footage.window.timestamps]
+
+
+@contextmanager
+def as_clip_errors() -> Iterator[None]:
+    """Turn what reading a video raises into a [`ClipError`]."""
+    from ...modeling.video_file import COPY_AGAIN, VideoError
+
+    try:
+        yield
+    except ClipError:
+        raise
+    except VideoError as error:
+        raise ClipError(error.code, error.reason, error.remedy) from error
+    except InputError as error:  # frames that are no longer where they were
+        raise ClipError("damaged", str(error), COPY_AGAIN) from error

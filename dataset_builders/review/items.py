@@ -1,0 +1,145 @@
+"""The overlays and rows of a finished build, in the order in which a person judges them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ...modeling.errors import InputError
+from ..clip_record import ClipRecord, ObjectTrack
+from ..pipeline.record_json import clip_folder
+from ..pipeline.stage_files import StageFiles, is_build_folder
+from ..preview.build_output import clip_of_row, dataset_files, load_clip
+from .subjects import camera_subject, object_subject, objects_of, space_subject, track_subject
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row, or the overlay that rows of one clip rest on.
+
+    Attributes:
+        subject (`str`): Digest of what is judged.
+        id (`str`): The row's id, or the clip with the name of the overlay.
+        row (`str`): Id of the row that it is shown with.
+        track (`str`): Digest of the object or region; empty for the plain frame.
+        name (`str`): What the moving object is called; empty where there is none to correct.
+        is_row (`bool`): Whether it is a row.
+    """
+
+    subject: str
+    id: str
+    row: str
+    track: str = ""
+    name: str = ""
+    is_row: bool = True
+
+
+@dataclass
+class Reviewed:
+    """A finished build for review.
+
+    Attributes:
+        output (`Path`): Its folder.
+        files (`list[Path]`): The Parquet files of its rows.
+        items (`list[Item]`): Clip by clip: each overlay before the rows that show it.
+    """
+
+    output: Path
+    files: list[Path]
+    items: list[Item] = field(default_factory=list)
+
+    @property
+    def by_subject(self) -> dict[str, Item]:
+        """The items by what is judged."""
+        return {item.subject: item for item in self.items}
+
+    def read_row(self, identity: str) -> dict[str, Any]:
+        """A row with its pictures."""
+        path, group, place = _places(tuple(self.files))[identity]
+        return _read_group(path, group).slice(place, 1).to_pylist()[0]
+
+
+def open_build(output: Path) -> Reviewed:
+    """List what can be judged of a build from videos.
+
+    Raises:
+        InputError: If there is no such build, or it has no rows yet.
+    """
+    if not is_build_folder(output):
+        raise InputError(f"{output} holds no build from videos: name the --output folder of such a `build-data`")
+    build = Reviewed(output, dataset_files(output))
+    known: set[str] = set()
+    for clip, identities in groupby(_places(tuple(build.files)), clip_of_row):
+        for item in _items_of_clip(output, clip, list(identities)):
+            if item.subject not in known:
+                known.add(item.subject)
+                build.items.append(item)
+    return build
+
+
+def _items_of_clip(output: Path, clip: str, identities: Sequence[str]) -> Iterator[Item]:
+    record, questions = load_clip(output, clip), _read_questions(output, clip)
+    if record is None or not questions.keys() >= set(identities):  # the stages were removed, or made anew since
+        raise InputError(f"the stages of {clip} in {output} are not those of its rows: run the same build-data again")
+    for identity in identities:
+        _, kind, number = identity.rsplit("-", 2)
+        if kind == "camera":
+            region = _shown_region(record, questions[identity])
+            if region is not None:
+                subject = track_subject(record, region)
+                yield Item(subject, f"{clip} {region.name}", identity, subject, is_row=False)
+            yield Item(camera_subject(record, record.facts["camera"][int(number)]), identity, identity)
+            continue
+        is_motion = kind == "object"
+        fact = record.facts["objects" if is_motion else "space"][int(number)]
+        subject = (object_subject if is_motion else space_subject)(record, fact)
+        said, overlays = json.loads(questions[identity]["facts"]), []
+        for role in ("object", "other"):
+            if fact.get(role) not in objects_of(fact):
+                continue  # the camera, or nothing
+            overlays.append((track_subject(record, (record.objects or [])[fact[role]]), said[role]))
+            yield Item(overlays[-1][0], f"{clip} {said[role]}", identity, *overlays[-1], is_row=False)
+        yield Item(subject, identity, identity, *(overlays[0] if overlays else ()))
+
+
+def _read_questions(output: Path, clip: str) -> dict[str, dict[str, Any]]:
+    """The questions about a clip by their ids."""
+    video, _, number = clip.rpartition("-")
+    stored = StageFiles(output).read(clip_folder(video, int(number)), "questions")
+    return {question["id"]: question for question in (stored and stored.value or {}).get("questions", [])}
+
+
+def _shown_region(record: ClipRecord, question: dict[str, Any]) -> ObjectTrack | None:
+    """The region that a camera question shows; nothing for plain frames."""
+    first = question["imagined"][0]
+    shown = (track for track in record.resting or () if first["mask"] and track.masks[first["frame"]] == first["mask"])
+    return next(shown, None)
+
+
+@lru_cache(maxsize=4)
+def _places(files: Sequence[Path]) -> dict[str, tuple[Path, int, int]]:
+    """Where each row is: its file, row group and place in it, sorted so that the rows of a clip stand together."""
+    from pyarrow import parquet
+
+    found = {}
+    for path in files:
+        opened = parquet.ParquetFile(path)
+        for group in range(opened.num_row_groups):
+            ids = opened.read_row_group(group, columns=["id"]).column("id").to_pylist()
+            found.update({identity: (path, group, place) for place, identity in enumerate(ids)})
+    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+
+
+def _order(identity: str) -> tuple[str, str, int]:
+    clip, kind, number = identity.rsplit("-", 2)
+    return clip, kind, int(number)
+
+
+@lru_cache(maxsize=1)  # neighbouring rows are mostly in one group
+def _read_group(path: Path, group: int) -> Any:
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(path).read_row_group(group)

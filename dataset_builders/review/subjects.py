@@ -1,0 +1,40 @@
+"""What can be judged, as digests that stay the same in later builds as long as the thing itself does."""
+
+from typing import Any
+
+from ..clip_record import ClipRecord, ObjectTrack
+from ..pipeline.settings import digest
+
+_LENGTH = 24  # letters of a digest
+
+
+def track_subject(record: ClipRecord, track: ObjectTrack) -> str:
+    """The overlay of an object or of a resting region; its name may change."""
+    return _subject(record, ["overlay", list(track.masks)])
+
+
+def camera_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
+    """What is asked about the camera, whatever it is shown by."""
+    return _subject(record, ["camera", fact["span"], fact["parts"]])
+
+
+def object_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
+    """What is asked about an object; its name may change."""
+    track = (record.objects or [])[fact["object"]]
+    return _subject(record, ["object", fact["kind"], list(fact["span"]), fact["label"], list(track.masks)])
+
+
+def space_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
+    """What is asked about an object's place in space; its name may change."""
+    masks = [list((record.objects or [])[number].masks) for number in objects_of(fact)]
+    return _subject(record, [fact["family"], fact["task"], fact["answer"], masks])
+
+
+def objects_of(fact: dict[str, Any]) -> list[int]:
+    """Numbers of the objects that a fact about objects or about space is of; none for one of the camera alone."""
+    named = (fact["object"], fact.get("other"))
+    return [number for number in named if number is not None and number >= 0]
+
+
+def _subject(record: ClipRecord, thing: list) -> str:
+    return digest([record.clip, list(record.window.timestamps), *thing])[:_LENGTH]
