@@ -90,8 +90,8 @@ def follow_seeds(
     with _session(loaded, frames) as session:
         for start, group in _seed_frames(seeds):
             session.reset_tracking_data()
-            loaded.processor.add_inputs_to_inference_session(
-                session, frame_idx=start, obj_ids=group, input_masks=[seeds[number][start] for number in group]
+            loaded.processor.add_inputs_to_inference_session(  # it takes the list over, and empties it
+                session, frame_idx=start, obj_ids=list(group), input_masks=[seeds[number][start] for number in group]
             )
             for reverse in (False, True):
                 for output in loaded.model.propagate_in_video_iterator(session, start, reverse=reverse):

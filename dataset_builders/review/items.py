@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,14 @@ class Reviewed:
 
     Attributes:
         output (`Path`): Its folder.
-        files (`list[Path]`): The Parquet files of its rows.
+        places (`dict[str, tuple[Path, int, int]]`): For each row its file, row group and place in it.
         items (`list[Item]`): Clip by clip: each overlay before the rows that show it.
     """
 
     output: Path
-    files: list[Path]
+    places: dict[str, tuple[Path, int, int]]
     items: list[Item] = field(default_factory=list)
+    _group: tuple[tuple[Path, int], Any] | None = None  # the last row group: neighbouring rows are mostly in one
 
     @property
     def by_subject(self) -> dict[str, Item]:
@@ -58,8 +58,12 @@ class Reviewed:
 
     def read_row(self, identity: str) -> dict[str, Any]:
         """A row with its pictures."""
-        path, group, place = _places(tuple(self.files))[identity]
-        return _read_group(path, group).slice(place, 1).to_pylist()[0]
+        from pyarrow import parquet
+
+        path, group, place = self.places[identity]
+        if self._group is None or self._group[0] != (path, group):
+            self._group = (path, group), parquet.ParquetFile(path).read_row_group(group)
+        return self._group[1].slice(place, 1).to_pylist()[0]
 
 
 def open_build(output: Path) -> Reviewed:
@@ -70,9 +74,9 @@ def open_build(output: Path) -> Reviewed:
     """
     if not is_build_folder(output):
         raise InputError(f"{output} holds no build from videos: name the --output folder of such a `build-data`")
-    build = Reviewed(output, dataset_files(output))
+    build = Reviewed(output, _find_rows(dataset_files(output)))
     known: set[str] = set()
-    for clip, identities in groupby(_places(tuple(build.files)), clip_of_row):
+    for clip, identities in groupby(build.places, clip_of_row):
         for item in _items_of_clip(output, clip, list(identities)):
             if item.subject not in known:
                 known.add(item.subject)
@@ -119,8 +123,7 @@ def _shown_region(record: ClipRecord, question: dict[str, Any]) -> ObjectTrack |
     return next(shown, None)
 
 
-@lru_cache(maxsize=4)
-def _places(files: Sequence[Path]) -> dict[str, tuple[Path, int, int]]:
+def _find_rows(files: Sequence[Path]) -> dict[str, tuple[Path, int, int]]:
     """Where each row is: its file, row group and place in it, sorted so that the rows of a clip stand together."""
     from pyarrow import parquet
 
@@ -136,10 +139,3 @@ def _places(files: Sequence[Path]) -> dict[str, tuple[Path, int, int]]:
 def _order(identity: str) -> tuple[str, str, int]:
     clip, kind, number = identity.rsplit("-", 2)
     return clip, kind, int(number)
-
-
-@lru_cache(maxsize=1)  # neighbouring rows are mostly in one group
-def _read_group(path: Path, group: int) -> Any:
-    from pyarrow import parquet
-
-    return parquet.ParquetFile(path).read_row_group(group)
