@@ -3,8 +3,7 @@
     python benchmarks/spatial_questions.py --clips 150
     python benchmarks/spatial_questions.py --clips 60 --exact
 
-Without `--exact` every record gets the noise of estimated depth, masks and poses first (`spatial_truth.add_noise`); the
-scenes are the same. It prints, for each kind, how many questions there are, how many are right, and a 95 % interval.
+Without `--exact` every record gets the noise of estimated depth, masks and poses first (`spatial_truth.add_noise`). It prints, for each kind, how many questions there are, how many are right, and a 95 % interval.
 """
 
 import argparse

@@ -192,7 +192,7 @@ def test_a_text_that_says_something_else_is_refused(questions, monkeypatch, said
 @pytest.mark.slow
 def test_rows_become_files_that_dsr_bench_reads(tmp_path):
     rows = [row for row in space_rows("train", 4, ("dsr",)) if row["task"] in dsr.KINDS]
-    assert rows == [row for row in space_rows("train", 4, ("dsr",), workers=2)], "whatever the number of workers"
+    assert rows == list(space_rows("train", 4, ("dsr",), workers=2)), "whatever the number of workers"
     from fourdthinker.modeling.images import decode_image
 
     shown = [{**row, "frames": [decode_image(frame) for frame in row["frames"]]} for row in rows]
