@@ -213,8 +213,6 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.records and not set(families) & set(_SPACE):
         raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
-    from ..dataset_builders.pipeline.stage_runner import list_videos
-
     check_seed(args.seed)  # COLMAP takes 32 bits
     if args.source == WORLD:
         for name, (default, why) in _OF_VIDEOS.items():
@@ -235,6 +233,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--held-out takes at most 99 of each hundred videos, got {args.held_out}")
     if args.fps is not None and not 0 < args.fps <= 1000:
         raise InputError(f"--fps must be positive and at most 1000, got {args.fps:g}")
+    from ..dataset_builders.pipeline.stage_runner import list_videos
+
     list_videos(Path(args.source), args.format, args.fps)
 
 
@@ -359,6 +359,11 @@ def _print_report(report: "BuildReport", where: Path) -> None:
         print(f"  {sum(count for _, count in codes[_CODES:])} with other codes")
     if report.faults:
         print(f"listed in {where}")
+    spans, same = report.agreement
+    if spans:
+        print(
+            f"instructions.json says the same as the geometry of {same} in {count_noun(spans, 'span')}; it is not used"
+        )
 
 
 def _shorten(reason: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...modeling.errors import first_line
 from ..sources.picture_sequence import list_pictures
+from .depth_maps import sparse_map
 from .files import damaged
 from .imported_clip import ImportedClip, Lens, half_step, nearest_number
 from .trajectory import Trajectory, make_trajectory
@@ -45,6 +46,8 @@ class ColmapClip(ImportedClip):
     def _model(self) -> Any:
         import pycolmap
 
+        for path in self.files:
+            self.inside(path)
         pycolmap.logging.minloglevel = pycolmap.logging.FATAL
         try:
             return pycolmap.Reconstruction(str(self._folder))
@@ -94,17 +97,11 @@ class ColmapClip(ImportedClip):
             yield None if number is None else self._sparse(self._images[number][1])
 
     def _sparse(self, image: Any) -> np.ndarray:
-        camera = self._model.camera(image.camera_id)
-        depths = np.full((camera.height, camera.width), np.nan, np.float32)
-        matrix = image.cam_from_world().matrix()
-        for point in image.points2D:
-            if not point.has_point3D():
-                continue
-            column, row = map(int, point.xy)
-            depth = float(matrix[2, :3] @ self._model.point3D(point.point3D_id).xyz + matrix[2, 3])
-            if depth > 0 and 0 <= row < camera.height and 0 <= column < camera.width:
-                depths[row, column] = depth
-        return depths
+        camera, matrix = self._model.camera(image.camera_id), image.cam_from_world().matrix()
+        seen = [point for point in image.points2D if point.has_point3D()]
+        places = np.array([point.xy for point in seen]).reshape(-1, 2)
+        points = np.array([self._model.point3D(point.point3D_id).xyz for point in seen]).reshape(-1, 3)
+        return sparse_map(places, points @ matrix[2, :3] + matrix[2, 3], (camera.width, camera.height))
 
 
 def _model_file(folder: Path, name: str) -> Path | None:

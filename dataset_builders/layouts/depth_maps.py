@@ -7,8 +7,10 @@ import numpy as np
 
 from ..geometry.masks import decode_mask
 from .files import PictureArchive
+from .imported_clip import half_step, nearest_number
 
 NEAREST, FARTHEST = 1e-3, 1e3  # in the unit of the path: what lies outside is sky or no depth at all
+MAP_SIDE = 320  # a window of large maps would fill the memory
 _ERODED = 0.04  # of an object's width, at which depth bleeds over from what is behind it
 _FEWEST_PIXELS = 4
 
@@ -25,8 +27,6 @@ def nearest_maps(
         seconds (`Sequence[float]`): The moments.
         inverse (`bool`, *optional*): Whether pictures hold one over depth.
     """
-    from .imported_clip import half_step, nearest_number
-
     for moment in seconds:
         index = nearest_number(times, moment, half_step(times))
         stored = None if index is None else archive.depths(f"{numbers[index]:05d}.exr")
@@ -34,11 +34,29 @@ def nearest_maps(
 
 
 def clean_depths(stored: np.ndarray, inverse: bool = False) -> np.ndarray:
-    """Depths with NaN for what is none, from stored values or their inverse."""
-    depths = np.asarray(stored, dtype=np.float32)
+    """A map of at most `MAP_SIDE` pixels, NaN for what is no depth, from stored values or their inverse.
+
+    Pixels are left out, not averaged: between a thing and what is behind it there is no depth.
+    """
+    each = _each(max(stored.shape))
+    depths = np.asarray(stored[each // 2 :: each, each // 2 :: each], dtype=np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         depths = 1 / depths if inverse else depths
     return np.where((depths > NEAREST) & (depths < FARTHEST), depths, np.nan)
+
+
+def sparse_map(places: np.ndarray, depths: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of at most `MAP_SIDE` pixels from depths `(N,)` at places `(N, 2)` of a picture of a size."""
+    each, (width, height) = _each(max(size)), size
+    columns, rows = np.floor(places).astype(int).T if len(places) else np.empty((2, 0), int)
+    seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height) & (depths > NEAREST)
+    found = np.full((-(-height // each), -(-width // each)), np.nan, np.float32)
+    found[rows[seen] // each, columns[seen] // each] = depths[seen]
+    return found
+
+
+def _each(side: int) -> int:
+    return -(-side // MAP_SIDE)
 
 
 def scene_depth(maps: Sequence[np.ndarray | None]) -> float | None:

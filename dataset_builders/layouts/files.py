@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ MAX_BYTES = 2**31  # of one array, unpacked
 _MAX_TEXT = 2**26
 _MAX_PICTURE = 2**26  # bytes of one packed picture
 _MAX_PIXELS = 7680 * 4320
+# What numpy, zipfile and PIL raise at what they cannot read.
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, Image.DecompressionBombError),
+)
 _HALF, _FLOAT = np.dtype(np.float16), np.dtype(np.float32)
 
 
@@ -44,9 +50,11 @@ def check_inside(path: Path, root: Path) -> Path:
 def _name_faults(path: Path) -> Iterator[None]:
     try:
         yield
+    except ClipError:
+        raise
     except FileNotFoundError as error:
         raise damaged(path, "is missing", "download it, or leave the clip out") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise damaged(path, f"cannot be read ({first_line(error)})") from error
 
 
@@ -139,13 +147,10 @@ class PictureArchive:
         packed = self._bytes(path)
         if packed is None:
             return None
-        try:
-            with _name_faults(self.path), Image.open(io.BytesIO(packed), formats=("PNG",)) as picture:
-                if picture.width * picture.height > _MAX_PIXELS or picture.mode not in ("1", "L", "P", "I", "I;16"):
-                    raise damaged(self.path, f"holds {path} with {picture.size} pixels of {picture.mode}")
-                return np.asarray(picture).astype(np.int64)
-        except SyntaxError as error:  # what Pillow raises for a broken PNG
-            raise damaged(self.path, f"holds {path}, which is no PNG") from error
+        with _name_faults(self.path), Image.open(io.BytesIO(packed), formats=("PNG",)) as picture:
+            if picture.width * picture.height > _MAX_PIXELS or picture.mode not in ("1", "L", "P", "I", "I;16"):
+                raise damaged(self.path, f"holds {path} with {picture.size} pixels of {picture.mode}")
+            return np.asarray(picture).astype(np.int64)
 
     def depths(self, path: str) -> np.ndarray | None:
         """The channel `Z` of an OpenEXR picture, `(height, width)`; `None` where it is missing or broken."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -11,6 +10,7 @@ from ..clip_error import ClipError
 from ..geometry.point_tracks import TRACK_SIDE
 from ..geometry.sift_matches import Matches, PairMatches
 from .imported_clip import Lens
+from .sights import MIN_PARALLAX, Sights
 from .trajectory import Trajectory
 
 MAX_PIXELS = 2.0  # of a picture 640 wide, as all the pixels here
@@ -21,11 +21,12 @@ _MIN_PAIRS = 3
 _ALL_PAIRS, _TURNING_PAIRS = 16, 8  # that are counted, those with the most matches
 _MIN_TURN = 3.0  # degrees
 _SHARED_PAIRS = 0.6  # of the pairs, that another reading must have poses for
-_AS_GOOD = 1.25  # times the least error: of readings that fit alike the simplest is named
+_AS_GOOD, _SAME_PIXELS = 1.25, 0.1  # times the least error and above: of such readings the simplest is named
 _MAX_SHIFT_SECONDS, _MAX_SHIFT_FRAMES = 1.0, 3  # the longer of the two
 _FOCALS = np.geomspace(0.45, 3.2, 9)  # longer sides of the picture
 _FOCAL_STEPS = (0.88, 0.94, 1.0, 1.06, 1.12)
-_MIN_PARALLAX = 2.0  # degrees between rays, for a depth
+_TRIANGULATED = 0.5  # share of a pair's points that must be, for a depth of the scene
+_FAR = 0.2  # degrees between the rays to points that count for it too: without the far ones it would be too small
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _ROS = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # x forward, y left, z up
 
@@ -72,15 +73,16 @@ def check_poses(
     if len(pairs) < _MIN_PAIRS:
         raise ClipError(
             "no_texture",
-            f"imported poses cannot be checked: {len(pairs)} pairs of frames share enough points, {_MIN_PAIRS} are needed",
+            f"imported poses cannot be checked: {len(pairs)} pairs of frames share enough points of {_MIN_PAIRS}",
             "give a clip with more texture",
         )
-    given = _measure(pairs, matches.size, trajectory.at(seconds), lens)
+    sights, poses = Sights(pairs, matches.size), trajectory.at(seconds)
+    given = _measure(sights, poses, lens)
     if given is None:
         raise ClipError("too_short", "too few frames of the window have poses", "give poses for all of the clip")
-    better = _better_reading(given, pairs, matches.size, trajectory, seconds, lens, frame_step)
+    better = _better_reading(given, sights, trajectory, seconds, lens, frame_step)
     if given.pixels <= MAX_PIXELS and better is None:
-        return replace(given, depth=_median_depth(pairs, matches.size, trajectory.at(seconds), given.lens))
+        return replace(given, depth=_median_depth(sights, poses, given.lens))
     missed = (
         f"the imported poses miss the pixels by {given.pixels:.1f} px of 640 over {given.pairs} pairs of frames, with"
         f" {100 * given.behind:.0f} % of the points behind a camera"
@@ -92,10 +94,13 @@ def check_poses(
     raise ClipError("poses_disagree", f"{missed}, and by {pixels:.1f} px if {name}", f"correct the file: {name}")
 
 
+def _shift(pair: PairMatches, size: tuple[int, int]) -> float:
+    return TRACK_SIDE / max(size) * float(np.median(np.linalg.norm(pair.after - pair.before, axis=1)))
+
+
 def _better_reading(
     given: PoseCheck,
-    pairs: Sequence[PairMatches],
-    size: tuple[int, int],
+    sights: Sights,
     trajectory: Trajectory,
     seconds: Sequence[float],
     lens: Lens | None,
@@ -105,11 +110,11 @@ def _better_reading(
     enough = min(_BETTER * given.pixels, given.pixels - _LEAST_GAIN)
     found = []
     for name, poses in _other_readings(trajectory, seconds, frame_step):
-        other = _measure(pairs, size, poses, lens)
+        other = _measure(sights, poses, lens)
         if other is not None and other.pairs >= _SHARED_PAIRS * given.pairs and other.pixels < enough:
             found.append((name, other.pixels))
     best = min((pixels for _, pixels in found), default=0.0)
-    return next(((name, pixels) for name, pixels in found if pixels <= _AS_GOOD * best), None)
+    return next(((name, pixels) for name, pixels in found if pixels <= _AS_GOOD * best + _SAME_PIXELS), None)
 
 
 def _other_readings(
@@ -133,56 +138,44 @@ def _other_readings(
             yield f"the poses come {count} {frames} too {way}", trajectory.at(moments + sign * count * frame_step)
 
 
-def _measure(
-    pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens | None
-) -> PoseCheck | None:
+def _measure(sights: Sights, poses: np.ndarray, lens: Lens | None) -> PoseCheck | None:
     """The check of poses, with the lens or the focal length that fits best; `None` without enough pairs."""
     if lens is not None:
-        return _measure_with(pairs, size, poses, lens)
-    best = None
+        return _measure_with(sights, poses, lens)
+    best, around, size = None, 1.0, sights.size
     for focals in (_FOCALS, _FOCAL_STEPS):
-        around = 1.0 if best is None else best.lens.focal[0] * size[0] / max(size)
-        checks = [_measure_with(pairs, size, poses, _square_lens(around * focal, size)) for focal in focals]
+        checks = [_measure_with(sights, poses, _square_lens(float(around * focal), size)) for focal in focals]
         best = min((check for check in checks if check is not None), key=lambda check: check.pixels, default=None)
         if best is None:
             return None
+        around = best.lens.focal[0] * size[0] / max(size)
     return best
 
 
 def _square_lens(focal: float, size: tuple[int, int]) -> Lens:
+    """The lens of a focal length in longer sides of the picture."""
     side = max(size)
-    return Lens((float(focal * side / size[0]), float(focal * side / size[1])))
+    return Lens((round(focal * side / size[0], 6), round(focal * side / size[1], 6)))
 
 
-def _measure_with(
-    pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens
-) -> PoseCheck | None:
-    intrinsics, unit = lens.matrix(size), TRACK_SIDE / max(size)
+def _measure_with(sights: Sights, poses: np.ndarray, lens: Lens) -> PoseCheck | None:
+    relative, unit = sights.relative(poses), TRACK_SIDE / max(sights.size)
+    distances, hidden = _distances(*sights.rays(lens), relative[sights.owners], lens.matrix(sights.size))
+    known = np.isfinite(relative).all(axis=(1, 2))
     errors, turning, behind = [], [], []
-    for pair in sorted(pairs, key=lambda pair: -len(pair.before)):
-        if not np.isfinite(poses[[pair.first, pair.last]]).all():
+    for number, (missed, lost) in enumerate(zip(*map(sights.by_pair, (unit * distances, hidden)), strict=True)):
+        if not known[number]:
             continue
-        relative = (
-            np.linalg.inv(poses[pair.last]) @ poses[pair.first]
-        )  # from the first camera's axes to the last one's
-        rays, after = _straight(pair.before, intrinsics, lens), _straight(pair.after, intrinsics, lens)
-        distances, hidden = _distances(rays, after, relative, intrinsics)
-        errors.append(float(np.median(unit * distances)))
-        if np.degrees(Rotation.from_matrix(relative[:3, :3]).magnitude()) >= _MIN_TURN:
-            turning.append(errors[-1])  # the pairs with the most matches first
-        behind.append(float((hidden & (unit * distances > MAX_PIXELS)).mean()))
+        errors.append(float(np.median(missed)))
+        behind.append(float((lost & (missed > MAX_PIXELS)).mean()))
+        if np.degrees(Rotation.from_matrix(relative[number, :3, :3]).magnitude()) >= _MIN_TURN:
+            turning.append(errors[-1])
     if len(errors) < _MIN_PAIRS:
         return None
     pixels = float(np.median(errors[:_ALL_PAIRS]))
     if len(turning) >= _MIN_PAIRS:  # they tell the most, and may be few
         pixels = max(pixels, float(np.median(turning[:_TURNING_PAIRS])))
     return PoseCheck(pixels, float(np.median(behind)), len(errors), lens)
-
-
-def _straight(points: np.ndarray, intrinsics: np.ndarray, lens: Lens) -> np.ndarray:
-    """Rays `(M, 2)` at depth 1 through points, the bend of the lens taken out."""
-    bent = np.array(lens.distortion, dtype=float) if lens.distortion else None
-    return cv2.undistortPoints(points.reshape(-1, 1, 2).astype(float), intrinsics, bent).reshape(-1, 2)
 
 
 def _distances(
@@ -193,47 +186,35 @@ def _distances(
     As its depth falls from infinity, a point goes in the last picture from where the turn alone puts it along its
     epipolar line toward the epipole (or away from it, where the camera goes forward). Returned besides is whether the
     nearest place of the whole line lies beyond that start.
+
+    Args:
+        rays, seen (`np.ndarray` of shape `(M, 3)`): Rays of the first and of the last camera.
+        relative (`np.ndarray` of shape `(M, 4, 4)`): From the first camera's axes to the last one's.
+        intrinsics (`np.ndarray` of shape `(3, 3)`): In pixels.
     """
     focal = np.array([intrinsics[0, 0], intrinsics[1, 1]])
-    turned = np.column_stack([rays, np.ones(len(rays))]) @ relative[:3, :3].T
-    shift = relative[:3, 3]
+    turned = np.einsum("mij,mj->mi", relative[:, :3, :3], rays)
+    shift = relative[:, :3, 3]
     front = turned[:, 2] > 1e-6
     start = turned[:, :2] / np.where(front, turned[:, 2], 1.0)[:, None]
-    direction = (shift[:2] - start * shift[2]) * focal
+    direction = (shift[:, :2] - start * shift[:, 2:]) * focal
     length = np.linalg.norm(direction, axis=1)
     along = direction / np.maximum(length, 1e-12)[:, None]
-    offset = (seen - start) * focal
+    offset = (seen[:, :2] - start) * focal
     way = np.sum(offset * along, axis=1)
-    end = np.full(len(rays), np.inf)
-    if shift[2] > 1e-12:  # depth 0 is the epipole
-        end = length / shift[2]
-    reached = np.clip(way, 0, end)
-    distances = np.linalg.norm(offset - reached[:, None] * along, axis=1)
+    back = shift[:, 2] > 1e-12  # then depth 0 is the epipole
+    end = np.where(back, length / np.where(back, shift[:, 2], 1.0), np.inf)
+    distances = np.linalg.norm(offset - np.clip(way, 0, end)[:, None] * along, axis=1)
     distances[~front] = 10 * focal.max()
     return distances, (way < 0) | ~front
 
 
-def _shift(pair: PairMatches, size: tuple[int, int]) -> float:
-    return TRACK_SIDE / max(size) * float(np.median(np.linalg.norm(pair.after - pair.before, axis=1)))
-
-
-def _median_depth(pairs: Sequence[PairMatches], size: tuple[int, int], poses: np.ndarray, lens: Lens) -> float | None:
+def _median_depth(sights: Sights, poses: np.ndarray, lens: Lens) -> float | None:
     """Median depth of points triangulated between frames that move enough, median over pairs."""
-    intrinsics, found = lens.matrix(size), []
-    for pair in pairs:
-        if not np.isfinite(poses[[pair.first, pair.last]]).all():
-            continue
-        relative = np.linalg.inv(poses[pair.last]) @ poses[pair.first]
-        rays, seen = _straight(pair.before, intrinsics, lens), _straight(pair.after, intrinsics, lens)
-        turned = np.column_stack([rays, np.ones(len(rays))]) @ relative[:3, :3].T
-        there = np.column_stack([seen, np.ones(len(seen))])
-        cosines = np.sum(turned * there, axis=1) / np.linalg.norm(turned, axis=1) / np.linalg.norm(there, axis=1)
-        if np.degrees(np.arccos(np.clip(np.median(cosines), -1, 1))) < _MIN_PARALLAX:
-            continue
-        # depth * turned + shift is parallel to there
-        across, moved = np.cross(turned, there), np.cross(relative[:3, 3], there)
-        depths = -np.sum(across * moved, axis=1) / np.maximum(np.sum(across * across, axis=1), 1e-12)
-        depths = depths[depths > 0]
-        if len(depths):
-            found.append(float(np.median(depths)))
+    sure, all_depths = (sights.by_pair(sights.triangulate(poses, lens, least)) for least in (MIN_PARALLAX, _FAR))
+    found = [
+        float(np.nanmedian(depths))
+        for depths, near in zip(all_depths, sure, strict=True)
+        if np.isfinite(near).mean() > _TRIANGULATED
+    ]
     return float(np.median(found)) if len(found) >= _MIN_PAIRS else None

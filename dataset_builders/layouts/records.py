@@ -10,6 +10,7 @@ from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ObjectTrack
 from ..geometry.masks import decode_mask
 from ..geometry.sift_matches import match_frames
+from .depth_check import check_depths
 from .depth_maps import object_depths, scene_depth
 from .imported_clip import ImportedClip
 from .pose_check import check_poses
@@ -46,13 +47,17 @@ def import_camera(imported: ImportedClip, clip: "Clip") -> CameraPoses:
     matches = match_frames(clip.frames, numbers, masks)
     step = float(np.median(np.diff(imported.frame_seconds())))
     check = check_poses(matches, seconds, trajectory, lens, step)
-    depth = scene_depth(list(imported.depths(seconds)))
+    maps = list(imported.depths(seconds))
+    depth, ratio = scene_depth(maps), check_depths(matches, poses, check.lens, dict(enumerate(maps)))
+    errors = {"import_pixels": check.pixels, "import_behind": check.behind}
+    if ratio is not None:
+        errors["import_depth_ratio"] = ratio
     return CameraPoses(
         imported.kind,
         poses,
         check.lens.matrix(size),
         check.depth if depth is None else depth,
-        {"import_pixels": round(check.pixels, 3), "import_behind": round(check.behind, 3)},
+        {name: round(value, 3) for name, value in errors.items()},
         imported.made_by,
     )
 

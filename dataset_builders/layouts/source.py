@@ -1,12 +1,11 @@
 """Which clips of a source folder come with poses, and in which layout."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...modeling.errors import InputError, count_noun
+from ...modeling.errors import InputError
 from ..pipeline.settings import FORMATS
 from ..sources.picture_sequence import is_sequence
 from . import colmap, megasam, spatialvid, stereo4d, vipe
@@ -16,7 +15,6 @@ from .licences import find_licence
 from .trajectory_files import trajectory_clips
 
 AUTO = FORMATS[0]
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ LAYOUTS = {
 def find_imported(source: Path, layout: str = AUTO, fps: float | None = None) -> list[ImportedClip]:
     """The clips of a source folder that lie in a known layout, in the order of their frames' paths.
 
+    Annotations without their video are left out: few users have all parts of a large set.
+
     Args:
         source (`Path`): A folder, searched to any depth, or one file.
         layout (`str`, *optional*, defaults to `"auto"`): One of `FORMATS`; `auto` takes any.
@@ -67,8 +67,6 @@ def find_imported(source: Path, layout: str = AUTO, fps: float | None = None) ->
                 found.append(kind.clip(video, root, find_licence(root, kind.clip.layout), fps))
         if videos:
             below.clear()
-    if missing:
-        _logger.warning("%s without their video left out below %s", count_noun(missing, "annotated clip"), source)
     if not found and layout != AUTO:
         without = f" ({missing} without their video)" if missing else ""
         raise InputError(f"{source} holds no clip in the layout of {layout}{without}: it needs {kinds[layout].needs}")

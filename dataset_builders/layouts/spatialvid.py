@@ -30,9 +30,8 @@ class SpatialVidClip(ImportedClip):
     layout = "spatialvid"
     kind = "up_to_scale"
 
-    @property
-    def _folder(self) -> Path:
-        return self.inside(self.root / "annotations" / self.video.parent.name / self.video.stem)
+    def _file(self, name: str) -> Path:
+        return self.inside(self.root / "annotations" / self.video.parent.name / self.video.stem / name)
 
     @property
     def _depth_file(self) -> Path:
@@ -42,12 +41,12 @@ class SpatialVidClip(ImportedClip):
     def files(self) -> list[Path]:
         """Annotations and depth. The caption goes nowhere."""
         names = ("poses.npy", "intrinsics.npy", "indexes.txt", "dyn_masks.npz", "instructions.json")
-        return [self._folder / name for name in names] + [self._depth_file]
+        return [self._file(name) for name in names] + [self._depth_file]
 
     @cached_property
     def _times(self) -> np.ndarray:
         """Seconds of the annotated frames."""
-        path = self._folder / "indexes.txt"
+        path = self._file("indexes.txt")
         lines = [line.split() for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
         try:
             numbers = [(int(number), int(index)) for number, index in lines]
@@ -71,14 +70,14 @@ class SpatialVidClip(ImportedClip):
 
     def trajectory(self) -> Trajectory:
         """Poses at the times of the annotated frames."""
-        path = self._folder / "poses.npy"
+        path = self._file("poses.npy")
         numbers = load_array(path, (None, 7)).astype(float)
         poses = quaternion_poses(path, numbers[:, :3], numbers[:, 3:])
         return make_trajectory(path, self._times, poses, world_to_camera=True, quaternion="last")
 
     def lens(self, start: float, end: float) -> Lens:
         """Focal lengths and centre, stored in picture widths and heights."""
-        path = self._folder / "intrinsics.npy"
+        path = self._file("intrinsics.npy")
         return window_lens(path, self._times, load_array(path, (None, 4)), (1, 1), start, end)
 
     def depths(self, seconds: Sequence[float]) -> Iterator[np.ndarray | None]:
@@ -88,7 +87,7 @@ class SpatialVidClip(ImportedClip):
 
     def objects(self, seconds: Sequence[float], size: tuple[int, int]) -> list[ObjectTrack] | None:
         """The moving object, where what moves is one thing: the masks have no identities."""
-        path = self._folder / "dyn_masks.npz"
+        path = self._file("dyn_masks.npz")
         if not path.is_file():
             return None
         numbers = [nearest_number(self._times, moment, half_step(self._times)) for moment in seconds]
@@ -102,7 +101,7 @@ class SpatialVidClip(ImportedClip):
 
     def instructions(self) -> list[tuple[float, float, list[str]]]:
         """Spans and labels of `instructions.json`; what is no span of the clip is left out."""
-        path = self._folder / "instructions.json"
+        path = self._file("instructions.json")
         if not path.is_file():
             return []
         try:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from .depth_maps import sparse_map
 from .files import damaged, load_arrays
 from .imported_clip import ImportedClip, Lens, half_step, nearest_number
 from .trajectory import Trajectory, make_trajectory
 
 ENDING = "-left_rectified.mp4"
 _FIELD_OF_VIEW = 60.0  # degrees of the rectified frames
-_SHORTEST_DEPTH = 0.05  # metres
 
 
 class Stereo4dClip(ImportedClip):
@@ -79,12 +79,9 @@ class Stereo4dClip(ImportedClip):
                 continue
             rotation, place = self._poses[number, :, :3], self._poses[number, :, 3]
             points = (self.tracks[:, number] - place) @ rotation
-            points = points[points[:, 2] > _SHORTEST_DEPTH]  # NaN compares as false
-            columns, rows = ((points @ intrinsics.T)[:, :2] / points[:, 2:]).T.astype(int)
-            seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-            depths = np.full((height, width), np.nan, np.float32)
-            depths[rows[seen], columns[seen]] = points[seen, 2]
-            yield depths
+            points = points[points[:, 2] > 0]  # NaN compares as false
+            places = (points @ intrinsics.T)[:, :2] / points[:, 2:]
+            yield sparse_map(places, points[:, 2], (width, height))
 
 
 def find(root: Path) -> list[Path]:

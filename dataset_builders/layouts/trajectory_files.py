@@ -1,7 +1,6 @@
 """A trajectory beside a clip: `clip.tum`, `clip.kitti` or `clip.euroc.csv` for `clip.mp4`."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,8 @@ def read_sensor(path: Path) -> tuple[np.ndarray, Lens | None]:
     import yaml
 
     try:
-        stored: Any = yaml.safe_load(read_text(path))
+        lines = [line for line in read_text(path).splitlines() if not line.startswith("%")]  # OpenCV's `%YAML:1.0`
+        stored: Any = yaml.safe_load("\n".join(lines))
     except yaml.YAMLError as error:
         raise damaged(path, "is no YAML") from error
     stored = stored if isinstance(stored, dict) else {}

@@ -52,14 +52,15 @@ def _ask(
     stages = {stage: result for stage in WINDOW_STAGES if (result := files.read(folder, stage)) is not None}
     name = settings.names.get(clip.source)
     name = None if name is None else check_name(name)
-    licence = outcome.video.licence(settings)
+    # Of a data set; what the user says of plain videos holds for all rows and stands in the card.
+    licence = outcome.video.licence(settings) if outcome.video.imported is not None else None
     asked = [clip.clip, name, subject] if licence is None else [clip.clip, name, subject, licence]
     key = stage_key("questions", settings, asked, {made: stages[made].digest for made in stages})
     stored = files.read(folder, "questions")
     if stored is None or stored.key != key or stored.value is None:
         shots = files.load(outcome.video.name, "shots")
         window = window_from_json(shots["windows"][number])
-        record = build_record(clip.clip, clip.source, shots["licence"], window, stages)
+        record = build_record(clip.clip, clip.source, licence, window, stages)
         token = TOKEN_PIXELS[settings.backbone]
         questions = ask_about_clip(record, clip.candidates, designs, settings.frames, settings.seed, name, token)
         stored = StageResult(key, {"questions": questions})

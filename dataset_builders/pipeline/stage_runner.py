@@ -42,6 +42,7 @@ class ClipOutcome:
         candidates (`list[Candidate]`): What could be asked about it.
         questions (`int`): How much of it is asked.
         fault ([`Fault`], *optional*): Why that is nothing.
+        agreement (`tuple[int, int]`): Spans with labels that came along, and how many have the same by geometry.
     """
 
     clip: str
@@ -49,6 +50,7 @@ class ClipOutcome:
     candidates: list[Candidate] = field(default_factory=list)
     questions: int = 0
     fault: Fault | None = None
+    agreement: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -241,9 +243,9 @@ class StageRunner:
         outcome = self._outcomes[task.video.name]
         outcome.waiting -= 1
         clip = outcome.clips[task.number]
-        facts = task.results.get("facts")
+        facts, poses = task.results.get("facts"), task.results.get("poses")
+        clip.agreement = tuple(((poses and poses.value) or {}).get("instructions", (0, 0)))
         known = (facts.value or {}).get("facts", {}) if facts is not None else {}
         clip.candidates = list_candidates(known, self._settings.questions)
-        if not clip.candidates:
-            clip.fault = task.fault or _NOTHING_ASKED
+        clip.fault = None if clip.candidates else task.fault or _NOTHING_ASKED
         task.results.clear()

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from ...modeling.clip import Clip
     from ..layouts.imported_clip import ImportedClip
 
-# After these the next stage would meet the same fate. A crash is mostly the pose solver's own.
-_FATAL = ("timeout", "memory", "damaged")
+# After these the next stage would meet the same fate, or masks may be as wrong as poses. A crash is mostly the pose
+# solver's own.
+_FATAL = ("timeout", "memory", "damaged", "poses_disagree")
 _SHOWN_DEGREES = 1.0
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
@@ -219,6 +220,7 @@ class _Frames:
 
 def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..geometry.poses import estimate_camera
+    from ..layouts.instructions import compare_instructions
     from ..layouts.records import import_camera
 
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "camera": None}
@@ -229,6 +231,7 @@ def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
         else:
             with _as_clip_errors():
                 camera = import_camera(imported, frames.clip)
+                value["instructions"] = compare_instructions(imported, camera, frames.clip.timestamps)
         value["camera"] = camera_to_json(camera)
     except ClipError as error:
         value["fault"] = error  # objects may still be found

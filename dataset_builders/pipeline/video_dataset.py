@@ -36,12 +36,14 @@ class BuildReport:
         clips (`int`): Windows, and videos that have none.
         giving (`int`): How many of them gave questions.
         faults (`list[dict]`): The lines of `quarantine.jsonl`.
+        agreement (`tuple[int, int]`): Spans with labels that came along, and how many have the same by geometry.
     """
 
     written: Written | None = None
     clips: int = 0
     giving: int = 0
     faults: list[dict] = field(default_factory=list)
+    agreement: tuple[int, int] = (0, 0)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -238,6 +240,7 @@ def _report(outcomes: Sequence[VideoOutcome], faults: dict[str, Fault], written:
             report.clips += 1
             fault = faults.get(clip.clip, clip.fault)
             report.giving += fault is None and clip.questions > 0
+            report.agreement = (report.agreement[0] + clip.agreement[0], report.agreement[1] + clip.agreement[1])
             if fault is not None:
                 report.faults.append({"clip": clip.clip, "source": clip.source, **asdict(fault)})
     return report
