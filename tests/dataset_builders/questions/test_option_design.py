@@ -1,11 +1,12 @@
 """Options alone tell nothing, however unevenly the answers of a dataset are spread."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from fourdthinker.dataset_builders.questions.option_design import OptionDesign, limit_shares
+from fourdthinker.dataset_builders.questions.option_design import DistanceDesign, OptionDesign, limit_shares
 
 PAIRS = [("Pan Left", "Pan Right"), ("Tilt Up", "Tilt Down"), ("Dolly In", "Dolly Out")]
 UNEVEN = {"Pan Left": 25, "Pan Right": 20, "Tilt Up": 5, "Tilt Down": 3, "Dolly In": 90, "Dolly Out": 10, "Stay": 40}
@@ -60,3 +61,27 @@ def test_no_answer_is_much_more_frequent_than_chance(counts, kept):
 def test_few_answers_are_all_offered():
     design = OptionDesign({"a": 3, "b": 1, "c": 2})
     assert design.draw("b", np.random.default_rng(0)) == ["a", "c"]
+
+
+def test_distances_on_offer_are_each_right_equally_often():
+    """Distances that start at half a metre: a ladder round the right one would offer shorter ones, never right."""
+    rng = np.random.default_rng(0)
+    answers = [f"{value:.2f} m" for value in np.exp(rng.uniform(np.log(0.5), np.log(20), 800))]
+    design = DistanceDesign(Counter(answers))
+    places: Counter[int] = Counter()
+    right_below_two = offered_below_two = 0
+    for answer in answers:
+        right, drawn = float(answer[:-2]), design.draw(answer, 1.2, rng)
+        values = sorted([right, *drawn])
+        assert 0.49 <= values[0] and values[-1] <= 20.1
+        assert all(high >= 1.2 * low for low, high in pairwise(values))
+        places[values.index(right)] += 1
+        right_below_two += right < 2
+        offered_below_two += sum(value < 2 for value in values)
+    assert all(abs(places[place] - 200) < 50 for place in range(4)), places
+    assert right_below_two / offered_below_two == pytest.approx(0.25, abs=0.02)
+
+
+def test_distances_that_are_too_alike_are_not_asked():
+    design = DistanceDesign({f"{value:.2f} m": 1 for value in np.linspace(4, 5, 60)})
+    assert design.count == 60 and design.draw("4.00 m", 1.2, np.random.default_rng(0)) is None
