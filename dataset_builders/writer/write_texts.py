@@ -40,17 +40,17 @@ class WritingReport:
 
     Attributes:
         model (`str`): Its name.
+        usage ([`Usage`]): What was asked.
         written (`int`): Texts by it.
         refused (`int`): Texts of the template, after [`ATTEMPTS`] refused answers.
         failed (`int`): Texts of the template because the endpoint failed: the next build asks for them.
-        usage ([`Usage`]): What was asked.
     """
 
     model: str
+    usage: Usage
     written: int = 0
     refused: int = 0
     failed: int = 0
-    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Writer:
 
     def __init__(self, settings: WriterSettings, endpoint: Endpoint):
         self._endpoint = endpoint
-        self.report = WritingReport(settings.model, usage=endpoint.usage)
+        self.report = WritingReport(settings.model, endpoint.usage)
 
     async def name_object(self, picture: bytes) -> Written:
         """A name for what is framed in a picture.
