@@ -69,7 +69,8 @@ class ImportedClip:
 
     def state(self) -> dict[str, Any]:
         """What tells a changed clip: its layout, and size and time of change of every file."""
-        states = {path.name: file_state(path) for path in self.files if path.is_file()}
+        files = [path for path in self.files if path.is_file()]
+        states = {path.relative_to(self.root).as_posix(): file_state(path) for path in files}
         return {"layout": self.layout, "fps": self.fps, "files": states}
 
     def trajectory(self) -> Trajectory:

@@ -120,5 +120,15 @@ def test_samples_of_every_layout_say_what_is_true(shared_file):
             assert all(np.ptp(still, axis=0).max() < 0.35 for still in rest)  # of a box one face, then two
 
 
+def test_a_change_of_any_file_is_noticed(layouts, tmp_path):
+    shutil.copytree(layouts("vipe"), tmp_path / "vipe")
+    for path in sorted((tmp_path / "vipe").rglob("ball*")):
+        (clip,) = find_imported(tmp_path, "vipe")
+        before = clip.state()
+        with path.open("ab") as file:
+            file.write(b" ")
+        assert path == clip.video or clip.state() != before, path
+
+
 def test_every_layout_has_a_writer_here():
     assert set(WRITERS) == set(LAYOUTS)
