@@ -21,7 +21,7 @@ from fourdthinker.dataset_builders.mask_models.checkpoints import KINDS, find_ch
 from fourdthinker.dataset_builders.mask_models.sessions import follow_seeds, load_mask_model, segment_by_names
 from fourdthinker.dataset_builders.mask_models.tiny import write_tiny_mask_model
 
-FRAMES, SIZES = (24, 36, 48), ((160, 120), (320, 240), (120, 200))
+FRAMES, SIZES = (8, 12, 16), ((160, 120), (320, 240), (120, 200))
 
 
 def run_clips(kind: str, clips: int) -> list[float]:

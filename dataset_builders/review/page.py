@@ -168,14 +168,14 @@ def build_page(page: ReviewPage) -> Any:
         message = gradio.HTML()
         shown = gradio.Textbox(visible=False)
         with gradio.Row(elem_classes="review-keys"):
-            accept = gradio.Button("Accept (a)", variant="primary", elem_id="accept", size="sm")
-            back = gradio.Button("Back (←)", elem_id="back", size="sm")
-            forward = gradio.Button("On (→)", elem_id="forward", size="sm")
-            left = gradio.Button("Next left (j)", elem_id="left", size="sm")
-            undo = gradio.Button("Undo (u)", elem_id="undo", size="sm")
+            accept = gradio.Button("✓ accept (a)", variant="primary", elem_id="accept", size="sm")
+            back = gradio.Button("back (←)", elem_id="back", size="sm")
+            forward = gradio.Button("on (→)", elem_id="forward", size="sm")
+            left = gradio.Button("next left (j)", elem_id="left", size="sm")
+            undo = gradio.Button("undo (u)", elem_id="undo", size="sm")
         with gradio.Row(elem_classes="review-keys"):
             reasons = [
-                gradio.Button(f"{reason} ({number})", elem_id=f"reason-{number}", size="sm", variant="stop")
+                gradio.Button(f"✗ {reason} ({number})", elem_id=f"reason-{number}", size="sm", variant="stop")
                 for number, reason in enumerate(REASONS, start=1)
             ]
         with gradio.Row():

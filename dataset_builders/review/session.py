@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...modeling.errors import InputError, count_noun
+from ...modeling.errors import InputError
 from ..questions.object_questions import check_name
 from .items import Item, Reviewed
 from .verdicts import Decision, ReviewFile, Verdict, count_agreement, latest
@@ -28,7 +28,7 @@ class Progress:
 
     def describe(self) -> str:
         """One line for the page."""
-        parts = [f"{self.judged} of {count_noun(self.judged + self.left, 'item')} judged", f"{self.left} left"]
+        parts = [f"{self.judged} judged", f"{self.left} left"]
         if self.judged:
             parts.append(f"you agree with {self.accepted} of {self.judged} ({self.accepted / self.judged:.0%})")
         if self.shared:

@@ -2,13 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 
 for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
     pytest.importorskip(needed, reason="rows of videos need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
+from fourdthinker.dataset_builders.geometry.masks import overlap  # noqa: E402
+from fourdthinker.dataset_builders.mask_models.checkpoints import find_checkpoint  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.tiny import write_tiny_mask_model  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.object_sources import describe_masks, find_movers  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.settings import BuildSettings  # noqa: E402
+from fourdthinker.dataset_builders.sources.windows import find_windows, read_window  # noqa: E402
 
 from ..made_clips import film_still_camera  # noqa: E402
 
@@ -53,8 +59,8 @@ def test_names_that_are_none(source, tmp_path, capsys, names):
 
 
 @pytest.mark.slow
-def test_a_model_by_names_and_one_by_seed(source, tmp_path):
-    """Tiny random models find something: their tracks are in the records, and only what changed is redone."""
+def test_a_build_by_names(source, tmp_path):
+    """A tiny random model finds something: its tracks are in the records, and only what changed is redone."""
     output, names = tmp_path / "data", tmp_path / "names.json"
     names.write_text(json.dumps({"*": ["red square", "dog"], "other.mp4": "car"}), encoding="utf-8")
     model = write_tiny_mask_model("sam3", tmp_path / "sam3")
@@ -69,13 +75,35 @@ def test_a_model_by_names_and_one_by_seed(source, tmp_path):
     state = objects.stat().st_mtime_ns
     names.write_text(json.dumps({"*": ["red square", "dog"], "other.mp4": "van"}), encoding="utf-8")
     assert build(*argv, "--objects-model", model) == 0 and objects.stat().st_mtime_ns == state
-    names.write_text(json.dumps({"mover.mp4": "dog"}), encoding="utf-8")
-    assert build(*argv, "--objects-model", model) == 0 and objects.stat().st_mtime_ns != state
 
-    seeded = write_tiny_mask_model("sam2", tmp_path / "sam2")
-    argv = ["--source", source, "--output", output, "--stage", "objects", "--objects", "sam2"]
-    assert build(*argv, "--objects-model", seeded) == 0
-    (record,) = load_records(output)
-    (track,) = record.objects
-    assert track.name == "moving object" and "Sam2VideoModel" in track.made_by and "opencv" in track.made_by
-    assert "background_share" in track.errors and track.sure.any()
+
+def test_what_objects_depend_on(source, tmp_path):
+    first, second = (write_tiny_mask_model("sam3", tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    video = source / "mover.mp4"
+
+    def described(model, **names):
+        return describe_masks(
+            BuildSettings(objects="sam3", mask_model=find_checkpoint("sam3", str(model)), names=names),
+            video,
+            "mover.mp4",
+        )
+
+    same = described(first, **{"*": ("dog",), "mover.mp4": ("cat",)})
+    assert same == described(first, **{"*": ("cow",), "mover.mp4": ("cat",)})
+    assert same != described(first, **{"*": ("dog",)}) and same != described(second, **{"mover.mp4": ("cat",)})
+    assert describe_masks(BuildSettings(names={"*": ("dog",)}), video, "mover.mp4") == {}
+
+
+def test_a_seeded_model_takes_over_what_flow_has_found(source, tmp_path):
+    video = source / "mover.mp4"
+    (window,) = find_windows(video)
+    clip = read_window(video, window)
+    model = find_checkpoint("sam2", str(write_tiny_mask_model("sam2", tmp_path / "sam2")))
+    settings = [BuildSettings(objects="flow"), BuildSettings(objects="sam2", mask_model=model)]
+    (flow,), (track,) = (find_movers(one, video, "mover.mp4", window, clip, None) for one in settings)
+    assert track.name == flow.name == "moving object" and track.errors.items() >= flow.errors.items()
+    assert track.made_by["Sam2VideoModel"].startswith("sam2 ") and track.made_by.items() >= flow.made_by.items()
+    # The random model follows something else: only where it agrees with flow, as in the seed's frame, is it sure.
+    kept = [n for n in range(len(track.masks)) if track.sure[n] and flow.sure[n]]
+    both, either = np.sum([overlap(track.masks[n], flow.masks[n]) for n in kept], axis=0)
+    assert kept and both >= 0.3 * either

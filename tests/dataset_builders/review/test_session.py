@@ -16,6 +16,7 @@ for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
     pytest.importorskip(needed, reason="rows of videos need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
 from fourdthinker.dataset_builders.review.items import open_build  # noqa: E402
+from fourdthinker.dataset_builders.review.page import ReviewPage  # noqa: E402
 from fourdthinker.dataset_builders.review.session import ReviewSession  # noqa: E402
 from fourdthinker.dataset_builders.review.verdicts import REVIEW, ReviewFile  # noqa: E402
 from fourdthinker.modeling.errors import InputError  # noqa: E402
@@ -106,7 +107,7 @@ def test_verdicts_over_http_survive_a_kill_and_the_next_build_honours_them(clips
         next(i for i in items if not i.is_row and i.name and i.id.startswith(clip)) for clip in ("one", "two")
     )
     with Server(built, "ann") as ann:
-        assert ann.start.startswith(f"0 of {len(items)} items judged · {len(items)} left")
+        assert ann.start.startswith(f"0 judged · {len(items)} left")
         first = ann.ask("first")
         assert shown(first) == items[0].subject and "data:image/jpeg;base64," in first[1]
         after = ann.ask("accept", shown(first), "")
@@ -127,7 +128,7 @@ def test_verdicts_over_http_survive_a_kill_and_the_next_build_honours_them(clips
     with Server(built, "ann") as ann:
         about = [i for i in items if i.is_row and i.name and i.id.startswith("two")]
         left = len(items) - 2 - len(about)  # rows about a rejected object are settled with it
-        assert ann.start.startswith(f"2 of {left + 2} items judged · {left} left · you agree with 1 of 2 (50%)")
+        assert ann.start.startswith(f"2 judged · {left} left · you agree with 1 of 2 (50%)")
     with Server(built, "ben") as ben:
         assert f"{len(items)} left" in ben.start, "another reviewer begins anew"
         page = ben.ask("reject", renamed.subject, "no object")
@@ -188,6 +189,18 @@ def test_ends_in_one_line(built, capsys):
     server.process.send_signal(signal.SIGTERM)
     assert server.process.stdout.read().strip().splitlines()[-1].startswith("ended: ")
     assert server.process.wait(60) == 0
+
+
+def test_every_item_can_be_shown_and_the_end_is_said(built):
+    page = ReviewPage(ReviewSession(open_build(built), "dan"))
+    parts, seen = page.first(), []
+    while (subject := shown(parts)) and len(seen) < 100:
+        seen.append(subject)
+        assert "data:image/jpeg;base64," in parts[1] and parts[2].endswith("></div>")
+        parts = page.judge("accept", subject)
+    assert seen == [item.subject for item in page.session.build.items]
+    assert "All done" in parts[1] and "· 0 left · you agree with" in parts[0]
+    assert shown(page.go("", -1)) == seen[-1], "the last one can be gone back to"
 
 
 @pytest.mark.parametrize("argv", [["--port", "70000"], ["--reviewer", " "]])
