@@ -3,7 +3,8 @@
     python benchmarks/spatial_questions.py --clips 150
     python benchmarks/spatial_questions.py --clips 60 --exact
 
-Without `--exact` every record gets the noise of estimated depth, masks and poses first (`spatial_truth.add_noise`). It prints, for each kind, how many questions there are, how many are right, and a 95 % interval.
+Without `--exact` every record first gets the noise of estimated depth, masks and poses (`spatial_truth.add_noise`). It
+prints, for each kind, how many questions there are, how many are right, and a 95 % interval.
 """
 
 import argparse

@@ -23,6 +23,7 @@ from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .engine_arguments import LOCAL, add_engine_arguments, check_engine
 from .input_checks import check_seed
 from .new_folder import new_folder
+from .question_families import MLLM4D, MOTION, SPACE, read_families, write_dsr_split
 from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, describe_writing, read_writer
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from ..dataset_builders.pipeline.video_dataset import BuildReport
 
 WORLD = "world"
-MOTION, MLLM4D = "motion", "mllm4d"
-_SPACE = ("mllm4d", "dsr")  # families that take depth
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
 _CODES, _REASON = 6, 260  # codes that are printed with an example, and letters of its reason
@@ -208,7 +207,7 @@ def run(args: argparse.Namespace) -> int:
     if args.records and args.questions == MLLM4D and args.source == WORLD:
         print(f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}")
     elif args.records and written:
-        print(f"for the task dsr_bench: DSR_BENCH_ROOT={_write_dsr(output, written)}")
+        print(f"for the task dsr_bench: DSR_BENCH_ROOT={write_dsr_split(output, written)}")
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
         print(f"preview: {_write_preview(output, args.preview)}")
@@ -231,11 +230,11 @@ def _check(args: argparse.Namespace) -> None:
     if args.grpo_clips is not None and (args.source != WORLD or args.questions != MOTION):
         raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
     families = read_families(args.questions)
-    if args.source == WORLD and args.questions not in (MOTION, MLLM4D) and not set(families) <= set(_SPACE):
+    if args.source == WORLD and args.questions not in (MOTION, MLLM4D) and not set(families) <= set(SPACE):
         raise InputError(
-            f"--questions of the rendered world is {MOTION}, or of {' and '.join(_SPACE)}, got {args.questions!r}"
+            f"--questions of the rendered world is {MOTION}, or of {' and '.join(SPACE)}, got {args.questions!r}"
         )
-    if args.records and not set(families) & set(_SPACE):
+    if args.records and not set(families) & set(SPACE):
         raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
     check_seed(args.seed)  # COLMAP takes 32 bits
     check_writer(args)
@@ -269,20 +268,6 @@ def _check(args: argparse.Namespace) -> None:
     from ..dataset_builders.pipeline.stage_runner import list_videos
 
     list_videos(Path(args.source), args.format, args.fps)
-
-
-def read_families(text: str) -> tuple[str, ...]:
-    """What `--questions` names, in the order of `QUESTION_FAMILIES`.
-
-    Raises:
-        InputError: If one of them is unknown, or there is none.
-    """
-    named = {part.strip() for part in text.split(",")}
-    if MOTION in named:
-        named = named - {MOTION} | {"camera", "object"}
-    if unknown := sorted(named - set(QUESTION_FAMILIES)):
-        raise InputError(f"--questions {unknown[0]!r}: it takes {', '.join(QUESTION_FAMILIES)} or {MOTION}")
-    return tuple(family for family in QUESTION_FAMILIES if family in named)
 
 
 def _video_output(path: str) -> Path:
@@ -361,24 +346,6 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         page = "" if args.preview is None else f", and {_write_preview(output, args.preview)} shows it"
         raise InputError(f"no clip of {source} gives a row: {where} says why{page}")
     return report.written
-
-
-def _write_dsr(output: Path, written: "Written") -> Path:
-    """Write the questions of DSR-Bench's kinds, of the split `test` where there is one, as its own files."""
-    from datasets import load_dataset
-
-    from ..dataset_builders.questions.dsr import KINDS
-    from ..dataset_builders.sources.dsr_files import write_dsr_files
-    from ..modeling.atomic import atomic_dir
-
-    splits = written.files.get("dift", {})
-    paths = [str(output / path) for path in splits.get("test") or splits.get("train") or ()]
-    rows = load_dataset("parquet", data_files=paths, split="train", streaming=True) if paths else []
-    with atomic_dir(output / "dsr") as folder:
-        count = write_dsr_files(folder, (row for row in rows if row["task"] in KINDS))
-        if not count:
-            raise InputError(f"{output} has no question of DSR-Bench's kinds: clips need poses in metres and depth")
-    return output / "dsr"
 
 
 def _write_preview(output: Path, count: int) -> Path:

@@ -1,6 +1,5 @@
 """Where objects are in space, from masks, depth and poses, and how far the same measurement is off for what rests."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -206,8 +205,3 @@ def _free_depth(record: ClipRecord, frame: int) -> np.ndarray:
             values[cv2.dilate(shown, np.ones((5, 5), np.uint8)) > 0] = np.nan
     values[~np.isfinite(values)] = np.nan
     return values
-
-
-def list_known(places: Sequence[ObjectPlaces]) -> np.ndarray:
-    """Frames in which all of some objects have a place, increasing."""
-    return np.flatnonzero(np.logical_and.reduce([place.known for place in places]))

@@ -150,9 +150,7 @@ def _due_clips(
         )
 
 
-def _honour(
-    review: Review, files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]
-) -> None:
+def _honour(review: Review, files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]) -> None:
     """Leave out what was rejected, before it is decided how often each answer may stand."""
     for outcome, number, clip in list(_askable(outcomes)):
         stages = _results(files, clip_folder(outcome.video.name, number))

@@ -13,7 +13,6 @@ from .record_json import (
     build_record,
     camera_to_json,
     clip_folder,
-    depth_to_json,
     track_to_json,
     window_name,
     window_to_json,
@@ -242,31 +241,10 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
 
 
 def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
-    """Depth that comes with the clip, else what a named network guesses, which gives poses their metre."""
-    value: dict[str, Any] = {"depth": None, "metres": None}
-    record, imported, model = task.record, task.video.imported, task.settings.depth
-    if record.camera is None:
-        return value
-    if imported is not None:
-        from ..geometry.depth_maps import stack_depth
+    from .depth_stage import find_depth
 
-        with as_clip_errors():
-            maps = imported.depths(record.window.timestamps)
-            depth = stack_depth(maps, imported.kind == "metric", imported.unit_error, imported.made_by)
-        if depth is not None:
-            return {**value, "depth": depth_to_json(depth)}
-    if model is None:
-        return value
-    from ..geometry.depth_model import predict_depth
-    from ..geometry.depth_scale import fit_depth
-
-    try:
-        depth = predict_depth(frames.clip.frames, model)
-        fit = fit_depth(frames.clip.frames, record.camera, depth, record.objects or ())
-    except ClipError as error:
-        value["fault"] = error  # what takes no depth can still be asked
-        return value
-    return {"depth": depth_to_json(fit.depth), "metres": fit.metres, "spread": fit.spread}
+    with as_clip_errors():
+        return find_depth(task.record, task.video.imported, task.settings.depth, lambda: frames.clip.frames)
 
 
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:

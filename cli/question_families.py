@@ -1,0 +1,56 @@
+"""What `build-data --questions` names, and the files that it writes of one family."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..dataset_builders.pipeline.settings import QUESTION_FAMILIES
+from ..modeling.errors import InputError
+
+if TYPE_CHECKING:
+    from ..dataset_builders.fourd_cot import Written
+
+MOTION, MLLM4D = "motion", "mllm4d"
+SPACE = ("mllm4d", "dsr")  # families that take depth
+
+
+def read_families(text: str) -> tuple[str, ...]:
+    """What `--questions` names, in the order of `QUESTION_FAMILIES`.
+
+    Raises:
+        InputError: If one of them is unknown, or there is none.
+    """
+    named = {part.strip() for part in text.split(",")}
+    if MOTION in named:
+        named = named - {MOTION} | {"camera", "object"}
+    if unknown := sorted(named - set(QUESTION_FAMILIES)):
+        raise InputError(f"--questions {unknown[0]!r}: it takes {', '.join(QUESTION_FAMILIES)} or {MOTION}")
+    return tuple(family for family in QUESTION_FAMILIES if family in named)
+
+
+def write_dsr_split(output: Path, written: "Written") -> Path:
+    """Write the questions of DSR-Bench's kinds, of the split `test` where there is one, as its own files.
+
+    Args:
+        output (`Path`): A dataset folder.
+        written ([`Written`]): What is in it.
+
+    Returns:
+        `Path`: What `DSR_BENCH_ROOT` names.
+
+    Raises:
+        InputError: If there is none.
+    """
+    from datasets import load_dataset
+
+    from ..dataset_builders.questions.dsr import KINDS
+    from ..dataset_builders.sources.dsr_files import write_dsr_files
+    from ..modeling.atomic import atomic_dir
+
+    splits = written.files.get("dift", {})
+    paths = [str(output / path) for path in splits.get("test") or splits.get("train") or ()]
+    rows = load_dataset("parquet", data_files=paths, split="train", streaming=True) if paths else []
+    with atomic_dir(output / "dsr") as folder:
+        count = write_dsr_files(folder, (row for row in rows if row["task"] in KINDS))
+        if not count:
+            raise InputError(f"{output} has no question of DSR-Bench's kinds: clips need poses in metres and depth")
+    return output / "dsr"
