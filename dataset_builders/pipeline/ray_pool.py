@@ -5,10 +5,10 @@ import platform
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ...modeling import __version__
 from ...modeling.errors import InputError, first_line
 from .worker_pool import MEMORY_LIMIT, TIME_LIMIT, Death, Ended, Made, Started, Task, WorkerPool
 
@@ -19,6 +19,7 @@ _POLL_SECONDS = 1.0
 _START_LIMIT = 600.0  # seconds in which the first worker must have started: clusters may have to grow
 _LOSSES = 3  # workers that a task may lose before it is blamed
 _GPU_NAME = "GPU"
+_PACKAGE = "fourdthinker"
 
 
 class RayPool:
@@ -172,7 +173,7 @@ class Host:
 
     def look_around(self, source: Path) -> tuple[str, str, bool]:
         """Name of the machine, version of this package there, and whether the source is to be seen."""
-        return platform.node(), __version__, source.exists()
+        return platform.node(), installed_version(_PACKAGE), source.exists()
 
     def work(self, task: Task) -> Iterator[Started | Made | Ended]:
         """Do a task."""
@@ -234,10 +235,8 @@ class _Actor:
         ray.kill(self._actor)
 
     def _check(self, machine: str, version: str, sees_source: bool) -> None:
-        if version != __version__:
-            raise InputError(
-                f"fourdthinker is {version} on {machine} and {__version__} here: install the same everywhere"
-            )
+        if version != (here := installed_version(_PACKAGE)):
+            raise InputError(f"{_PACKAGE} is {version} on {machine} and {here} here: install the same everywhere")
         if not sees_source:
             raise InputError(
                 f"{machine} does not have the source at the same path: put it on a disk that all machines share"

@@ -164,6 +164,7 @@ def _ask_dsr(
         said,
         [names[one] for one in (number, fact["other"]) if one != dsr.CAMERA],
         last=named[-1] if kind.is_prediction else None,
+        rewordable=False,
     )
 
 

@@ -49,7 +49,7 @@ APPROACHES = Draft(
     seconds=(0.0, 1.0),
     sights=see((60, 98), (70, 98)),
     directions=("Moving Toward the Camera", "nearer"),
-    name="red kite",
+    names=("red kite",),
 )
 
 
@@ -142,6 +142,6 @@ def test_growth_may_be_claimed_as_it_is_measured():
 
 def test_words_of_a_name_claim_nothing():
     named = replace(
-        APPROACHES, name="left turn sign", reasoning=APPROACHES.reasoning.replace("red kite", "left turn sign")
+        APPROACHES, names=("left turn sign",), reasoning=APPROACHES.reasoning.replace("red kite", "left turn sign")
     )
     assert "left turn sign" in named.respond(named.reasoning)

@@ -169,7 +169,7 @@ def test_a_prediction_shows_nothing_of_what_it_asks_for(records):
 )
 def test_a_text_that_says_something_else_is_refused(records, monkeypatch, said, changed):
     """The checker reads the same texts, of which one claim is changed."""
-    from fourdthinker.dataset_builders.questions import clip_rows
+    from fourdthinker.dataset_builders.questions import draft
 
     texts = []
 
@@ -177,7 +177,7 @@ def test_a_text_that_says_something_else_is_refused(records, monkeypatch, said, 
         texts.append((text, arguments))
         check_claims(text, *arguments)
 
-    monkeypatch.setattr(clip_rows, "check_claims", remember)
+    monkeypatch.setattr(draft, "check_claims", remember)
     ask(records[1:2])
     wrong = [(re.sub(said, changed, text, count=1), arguments) for text, arguments in texts if re.search(said, text)]
     assert wrong

@@ -36,7 +36,7 @@ DRAFT = Draft(
         Sight(1.5, (161, 96), (138, 71, 185, 120), 48.0, SIZE),
     ),
     directions=("Moving Right",),
-    name="dog",
+    names=("dog",),
 )
 GOOD = DRAFT.reasoning.replace("From 0.0 s", "Looking from 0.0 s")
 
