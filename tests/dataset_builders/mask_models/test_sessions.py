@@ -88,8 +88,8 @@ def test_frames_are_kept_on_the_cpu_and_sessions_are_freed(sam3, frames):
 
     def held():
         gc.collect()
-        kept = [item for item in gc.get_objects() if isinstance(item, (torch.Tensor, Sam3VideoInferenceSession))]
-        return len(kept), sum(item.numel() for item in kept if isinstance(item, torch.Tensor))
+        kept = [item for item in gc.get_objects() if type(item) in (torch.Tensor, Sam3VideoInferenceSession)]
+        return len(kept), sum(item.numel() for item in kept if type(item) is torch.Tensor)
 
     segment_by_names(sam3, frames, ["dog"])
     before = held()
