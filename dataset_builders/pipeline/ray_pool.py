@@ -59,6 +59,7 @@ class RayPool:
         self._actors: list[_Actor | None] = [None] * workers
         self._connected = self._owns_ray = False
         self._starting_since: float | None = None
+        self._failed_starts = 0
 
     @property
     def size(self) -> int:
@@ -103,6 +104,9 @@ class RayPool:
             for actor in self._wait():
                 number, task = actor.number, actor.task
                 yield from actor.receive()
+                self._failed_starts = 0 if actor.is_ready else self._failed_starts + actor.is_lost
+                if self._failed_starts == _LOSSES:
+                    raise InputError(f"{_LOSSES} Ray workers did not start, the last since {actor.reason}")
                 if not actor.is_lost or task is None:
                     continue
                 if actor.has_made:  # what is left of it is asked for again by who gave it
@@ -193,7 +197,7 @@ class _Actor:
         # What is waited for: first that it starts, then what its task sends.
         self.expected: ObjectRef | Any | None = self._actor.look_around.remote(source)
         self.is_ready = self.is_lost = self.has_made = False
-        self.number, self.step = 0, ""
+        self.number, self.step, self.reason = 0, "", ""
         self.task: Task | None = None
 
     @property
@@ -216,8 +220,11 @@ class _Actor:
                 return
             event = ray.get(next(self.expected))
         except RayTaskError as error:  # no place on a disk, or a package that is missing there
-            raise error.cause if isinstance(error.cause, OSError) else InputError(_describe(error)) from error
-        except RayActorError:
+            if isinstance(error.cause, OSError):
+                raise error.cause from error
+            raise InputError(f"a Ray worker failed: {_last_line(error)}") from error
+        except RayActorError as error:
+            self.reason = _last_line(error)
             self.kill()
             return
         if isinstance(event, Started):
@@ -244,6 +251,7 @@ class _Actor:
         self.is_ready, self.expected = True, None
 
 
-def _describe(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"a Ray worker failed: {lines[-1].strip() if lines else type(error).__name__}"
+def _last_line(error: Exception) -> str:
+    """What a remote traceback ends with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -26,6 +26,7 @@ from .settings import WriterSettings
 
 ATTEMPTS = 3
 TEMPLATE = "template"
+_MAX_NAME = 40  # characters; two objects of the same name get `on the left` and `on the right` after it
 _CUT = ("length", "content_filter", "refusal")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 # What says something of a motion in a name, beside the claims of a reasoning.
@@ -135,7 +136,7 @@ def check_written_name(name: str) -> str:
     """
     plain = check_name(name).lower()
     words = plain.split()
-    if len(words) > MAX_NAME_WORDS or not all(_WORD.fullmatch(word) for word in words):
+    if len(words) > MAX_NAME_WORDS or len(plain) > _MAX_NAME or not all(_WORD.fullmatch(word) for word in words):
         raise InputError(f"the name {name!r} is not one to {MAX_NAME_WORDS} words of letters")
     if told := [word for word, _ in find_claims(plain)] + _TELLING.findall(plain):
         raise InputError(f"the name {name!r} says {told[0]!r}, which is no part of a name")

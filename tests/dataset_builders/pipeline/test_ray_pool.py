@@ -23,6 +23,14 @@ WORK = """
 import errno, os, signal, time
 
 
+class Broken:
+    def __init__(self, limits):
+        raise ModuleNotFoundError("No module named 'cv2'")
+
+    def look_around(self, source):
+        pass
+
+
 class Task:
     def __init__(self, kind, folder):
         self.kind, self.folder = kind, folder
@@ -145,6 +153,12 @@ def test_more_workers_than_places_do_not_wait_for_ever(make_task, tmp_path, monk
     with pytest.raises(InputError, match="gave no worker in 2 s"):
         run(RayPool(1, tmp_path), [make_task("a", tmp_path)])
     ray.kill(occupant)
+
+
+def test_workers_that_cannot_start_end_the_build_in_one_line(make_task, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_pool, "Host", sys.modules["ray_work"].Broken)
+    with pytest.raises(InputError, match="3 Ray workers did not start, the last since .*No module named 'cv2'"):
+        run(RayPool(1, tmp_path), [make_task("a", tmp_path)])
 
 
 def test_machines_without_the_source_are_named(make_task, tmp_path):
