@@ -55,6 +55,8 @@ def read_tolerantly(text: str, options: PlainOptions) -> str | None:
 
 def _read_marks(text: str, options: PlainOptions) -> str | None:
     """The one option that a list marks as right, where it marks others as wrong."""
+    if "orrect" not in text and text.isascii():  # neither a word nor a sign approves
+        return None
     lines = [line for line in text.splitlines() if line.strip()]
     approved, rejected = (
         {listed[1].upper() for line in lines if mark.search(line[-24:]) and (listed := _LISTED.match(line))}
