@@ -2,6 +2,6 @@
 
 from ...modeling.video_decoding import FrameTimestampError, check_video, read_frames
 
-VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ts webm webp".split())
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ogv ts webm webp".split())
 
 __all__ = ["VIDEO_SUFFIXES", "FrameTimestampError", "check_video", "read_frames"]
