@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ...modeling.video_file import MAX_FRAME_PIXELS
 from ..clip_error import ClipError
 from ..clip_record import ObjectTrack
 from ..geometry.masks import encode_mask
 
 NAMES_FILE = "names.txt"
-_NAME_LINE = re.compile(r"\s*(\d+)\s*:\s*(.+?)\s*$")
+_MAX_AREA_RATIO = 4.0  # between neighbouring frames in which an object's masks do not overlap
+_NAME_LINE = re.compile(r"\s*(\d{1,9})\s*:\s*(.+?)\s*$")
 
 
 def mask_folder(video: Path) -> Path:
@@ -36,7 +39,8 @@ def read_mask_files(
         names (`Sequence[str]`, *optional*): What to call the objects.
 
     Returns:
-        `list[ObjectTrack]`: One an object, by number; sure wherever it shows.
+        `list[ObjectTrack]`: One an object, by number; sure wherever it shows, but where its number seems to go over to
+            another object, whose mask has another place and another size.
 
     Raises:
         ClipError: If no frame of the window has a mask, or a file is damaged, of another shape, or no number mask
@@ -49,11 +53,21 @@ def read_mask_files(
     called = dict(zip(numbers, names, strict=False)) | _read_names(folder / NAMES_FILE)
     tracks = []
     for number in numbers:
-        shown = [picture is not None and bool((picture == number).any()) for picture in pictures]
-        masks = [encode_mask(p == number) if seen else None for p, seen in zip(pictures, shown, strict=True)]
+        shown = [None if picture is None or number not in picture else picture == number for picture in pictures]
+        masks = tuple(None if mask is None else encode_mask(mask) for mask in shown)
         name = called.get(number, f"object {number}")
-        tracks.append(ObjectTrack(name, tuple(masks), np.array(shown), {"masks": folder.name}))
+        tracks.append(ObjectTrack(name, masks, _sure_frames(shown), {"masks": folder.name}))
     return tracks
+
+
+def _sure_frames(masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Where an object shows, less the first frame after each jump to another one, so that no stretch goes across."""
+    sure = np.array([mask is not None for mask in masks])
+    for frame, (before, mask) in enumerate(pairwise(masks), start=1):
+        if before is not None and mask is not None and not (before & mask).any():
+            areas = sorted((before.sum(), mask.sum()))
+            sure[frame] = areas[1] < _MAX_AREA_RATIO * areas[0]
+    return sure
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:
@@ -61,8 +75,12 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:
         return None
     try:
         with Image.open(path, formats=("PNG",)) as opened:
+            if opened.width * opened.height > MAX_FRAME_PIXELS:
+                raise Image.DecompressionBombError
             opened.load()
             picture = opened.copy()
+    except Image.DecompressionBombError as error:
+        raise _fault(f"{path.name} has more pixels than an 8K frame") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged PNG files
         raise _fault(f"{path.name} cannot be read as a PNG") from error
     if picture.mode not in ("1", "L", "P", "I", "I;16"):
