@@ -344,7 +344,8 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         print("\n".join(describe_writing(report.writing, args.writer_price)))
     if args.stage == STAGES[-1] and report.written is None:
         page = "" if args.preview is None else f", and {_write_preview(output, args.preview)} shows it"
-        raise InputError(f"no clip of {source} gives a row: {where} says why{page}")
+        earlier = ", and the rows of an earlier build stay" if (output / "README.md").is_file() else ""
+        raise InputError(f"no clip of {source} gives a row{earlier}: {where} says why{page}")
     return report.written
 
 

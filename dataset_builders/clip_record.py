@@ -89,7 +89,8 @@ class ObjectTrack:
         sure (`np.ndarray` of shape `(T,)`): Where the mask may be used for labels.
         made_by (`dict[str, str]`): Tool to version.
         errors (`dict[str, float]`): Noise and residuals by name: `static_size` is the change, as a logarithm, that the
-            linear size of resting regions of the clip seems to undergo; `background_share` and `background_pixels` say
+            linear size of resting regions of the clip seems to undergo, `mask_size` the same of the object's own where
+            its mask wins or loses parts; `background_share` and `background_pixels` say
             how well the background's motion was known.
         depths (`np.ndarray` of shape `(T,)`, *optional*): Median depth of what the mask shows, along the view axis in
             the unit of the poses; NaN where unknown. `None` where the clip has no depth.

@@ -2,6 +2,8 @@
 
 from datasets import Features, Image, List, Value
 
+# `facts` is JSON text and not `datasets.Json`, which reads back as a dictionary: such rows can neither be concatenated
+# with published ones nor read by what was written for them.
 GRPO_FEATURES = Features(
     {
         "id": Value("string"),

@@ -10,14 +10,14 @@ from typing import Any
 from .errors import InputError
 
 # Demuxers that read the one file they are given. Playlists, concat scripts and image sequences name other files.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,gif"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,ogg,gif"
 MAX_FRAME_PIXELS = 7680 * 4320  # 8K; a forged header can ask for gigabytes a frame
 COPY_AGAIN = "copy or export it again"
 _OLDEST_PYAV = 15  # older ones know neither dispositions nor durations of frames
 _THREADS = 4  # more gain little, and each holds frames
 _MP4_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid"})
 _MATROSKA, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_STARTS = (_MATROSKA, b"RIFF", b"FLV", b"\x00\x00\x01\xba", b"GIF8")
+_STARTS = (_MATROSKA, b"RIFF", b"FLV", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"OggS", b"GIF8")
 
 
 class VideoError(InputError):

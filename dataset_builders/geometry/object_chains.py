@@ -58,12 +58,20 @@ class Chain:
 
     def sure_frames(self) -> set[int]:
         """Frames whose masks are no guess and show as much of the object as most others do."""
+        return {frame for frame, gain in self._gains().items() if abs(gain) < _MAX_GAIN} - self.doubtful
+
+    def size_error(self) -> float:
+        """How much parts that masks win or lose change the linear size over the sure frames, as a logarithm."""
+        gains = self._gains()
+        return float(np.ptp([gains[frame] for frame in self.sure_frames()] or [0.0])) / 2
+
+    def _gains(self) -> dict[int, float]:
+        """What each mask has more than flow alone would have carried there, against the typical one."""
         frames = sorted(self.masks)
         gained = np.array([self.gained.get(frame, 0.0) for frame in frames])
         if len(frames) > 1:  # carrying loses a little of the edge each time
             gained -= np.median(np.diff(gained)) * np.arange(len(frames))
-        whole = np.abs(gained - np.median(gained)) < _MAX_GAIN
-        return {frame for frame, kept in zip(frames, whole, strict=True) if kept} - self.doubtful
+        return dict(zip(frames, gained - np.median(gained), strict=True))
 
     def forget(self, frame: int) -> None:
         """Take a frame out."""

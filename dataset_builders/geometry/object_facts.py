@@ -1,6 +1,6 @@
 """Labels of an object's motion from its masks, the camera's poses and, where known, its depth, with their numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -113,7 +113,7 @@ def object_facts(
         if camera is not None and camera.kind != "still":
             found.append(_followed_fact(path, path.world))
     if path.distances is not None or (camera is not None and camera.kind in ("still", "turn_only")):
-        found.append(_distance_fact(path, track.errors.get("static_size", _DEFAULT_STATIC_SIZE)))
+        found.append(_distance_fact(path, track.errors))
     return [ObjectFact(kind, label, span, _rounded(numbers), made_by) for kind, label, span, numbers in found]
 
 
@@ -173,41 +173,48 @@ def _direction(places: np.ndarray, extent: float) -> tuple[str | None, dict[str,
     return DIRECTIONS[sector % 8], numbers
 
 
-def _distance_fact(path: ObjectPath, static_size: float) -> _Found:
+def _distance_fact(path: ObjectPath, errors: Mapping[str, float]) -> _Found:
     """Toward or away from the camera, by distance where it is known, else by size.
 
-    A camera that moves changes the distance too: there is a label only if the distances from where the camera was at
-    first and from where it is in each frame change alike.
+    A size may change because the mask wins or loses an arm: a change must exceed that by the least change. A camera
+    that moves changes the distance too: there is a label only if the distances from where the camera was at first and
+    from where it is in each frame change alike.
     """
     if path.distances is None:
-        error = _STATIC_FACTOR * static_size
-        label, numbers = _approach(path, [path.sizes, path.spans], _MIN_SIZE_CHANGE, -1.0, error)
-        return "distance", label, _span(path), {"static_size_log": static_size, **numbers}
-    label, numbers = _approach(path, [path.distances], _MIN_DISTANCE_CHANGE, 1.0, 0.0)
+        static, parts = errors.get("static_size", _DEFAULT_STATIC_SIZE), errors.get("mask_size", 0.0)
+        measures = [path.sizes, path.spans]
+        label, numbers = _approach(path, measures, _MIN_SIZE_CHANGE, -1.0, _STATIC_FACTOR * static, parts)
+        return "distance", label, _span(path), {"static_size_log": static, "mask_size_log": parts, **numbers}
+    label, numbers = _approach(path, [path.distances], _MIN_DISTANCE_CHANGE, 1.0)
     if path.ranges is not None:
-        seen, other = _approach(path, [path.ranges], _MIN_DISTANCE_CHANGE, 1.0, 0.0)
+        seen, other = _approach(path, [path.ranges], _MIN_DISTANCE_CHANGE, 1.0)
         numbers["camera_change_log"] = other["change_log"]
         label = label if label == seen else None
     return "distance", label, _span(path), numbers
 
 
 def _approach(
-    path: ObjectPath, measures: list[np.ndarray], least: float, sign: float, error: float
+    path: ObjectPath, measures: list[np.ndarray], least: float, sign: float, error: float = 0.0, parts: float = 0.0
 ) -> tuple[str | None, dict[str, float]]:
     """One of [`DISTANCES`] or none, and the numbers, from measures that grow (`sign` 1) or shrink with distance."""
     curves = [smooth(measure) for measure in measures]
     change = float(curves[0][-1] - curves[0][0])
     travelled = float(np.abs(np.diff(curves[0][:: max(1, (len(curves[0]) - 1) // 6)])).sum())
     jitter = float(np.std(measures[0] - np.polyval(np.polyfit(path.seconds, measures[0], 2), path.seconds)))
-    numbers = {"change_log": change, "path_log": travelled, "noise_log": jitter, "least_log": max(least, error)}
+    numbers = {
+        "change_log": change,
+        "path_log": travelled,
+        "noise_log": jitter,
+        "least_log": max(least, error) + parts,
+    }
+    label = None
     # The box must say the same as the area, at least half as loudly: limbs change one of them alone.
     agreed = all(
-        np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > numbers["least_log"] / 2 for c in curves
+        np.sign(c[-1] - c[0]) == np.sign(change) and abs(c[-1] - c[0]) > max(least, error) / 2 for c in curves
     )
-    label = None
-    if abs(change) >= max(least, error, 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
+    if abs(change) >= max(numbers["least_log"], 3 * jitter) and agreed and abs(change) >= MIN_NET_OF_PATH * travelled:
         label = DISTANCES[int(sign * change > 0)]
-    elif max(np.ptp(curve) for curve in curves) <= _KEPT * least and error <= least:
+    elif max(np.ptp(curve) for curve in curves) <= _KEPT * least and max(error, parts) <= least:
         label = DISTANCES[2]
     return label, numbers
 

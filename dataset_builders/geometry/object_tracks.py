@@ -69,6 +69,7 @@ def _as_track(
     for frame, mask in chain.masks.items():
         masks[frame] = encode_mask(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5)
     sure = np.isin(np.arange(frames), sorted(chain.sure_frames())) & (name is not None)
+    errors = {**errors, "mask_size": chain.size_error()}
     return ObjectTrack(name or NAME, tuple(masks), sure, {"opencv": version("opencv-python-headless")}, errors)
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...modeling.video_file import MAX_FRAME_PIXELS
 from ..clip_error import ClipError
 from ..clip_record import ObjectTrack
 from ..geometry.masks import encode_mask
 from ..mask_models.masklets import steady_track
 
 NAMES_FILE = "names.txt"
-_NAME_LINE = re.compile(r"\s*(\d+)\s*:\s*(.+?)\s*$")
+_NAME_LINE = re.compile(r"\s*(\d{1,9})\s*:\s*(.+?)\s*$")
 
 
 def mask_folder(video: Path) -> Path:
@@ -37,7 +38,8 @@ def read_mask_files(
         names (`Sequence[str]`, *optional*): What to call the objects.
 
     Returns:
-        `list[ObjectTrack]`: One an object, by number; sure wherever it shows.
+        `list[ObjectTrack]`: One an object, by number; sure wherever it shows, but where its number seems to go over to
+            another object, whose mask has another place and another size.
 
     Raises:
         ClipError: If no frame of the window has a mask, or a file is damaged, of another shape, or no number mask
@@ -90,8 +92,12 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:
         return None
     try:
         with Image.open(path, formats=("PNG",)) as opened:
+            if opened.width * opened.height > MAX_FRAME_PIXELS:
+                raise Image.DecompressionBombError
             opened.load()
             picture = opened.copy()
+    except Image.DecompressionBombError as error:
+        raise _fault(f"{path.name} has more pixels than an 8K frame") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged PNG files
         raise _fault(f"{path.name} cannot be read as a PNG") from error
     if picture.mode not in ("1", "L", "P", "I", "I;16"):

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from .dissolves import DissolveSearch
 from .picture_sequence import FrameSource
 
 LOOK_RATE = 15.0  # frames looked at a second
@@ -35,6 +37,8 @@ class Shot:
 def find_shots(source: FrameSource, start: float, end: float) -> list[Shot]:
     """The shots from `start` to `end` (seconds from the first frame); those at both ends may go on beyond.
 
+    Frames of a dissolve belong to neither of its shots.
+
     Args:
         source: A video, opened with `max_pixels=LOOK_PIXELS`.
 
@@ -49,12 +53,14 @@ def find_shots(source: FrameSource, start: float, end: float) -> list[Shot]:
         ContentDetector(threshold=_CUT_ALONE, min_scene_len=0),
     )
     through_black = ThresholdDetector(threshold=_BLACK, min_scene_len=1)
+    dissolves = DissolveSearch(follow_corners)
     seconds, steps, kept, candidates, fades, before = [], [], [1.0], set(), set(), None
     for number, (now, pixels) in enumerate(_look(source, start, end)):
         timecode, image = FrameTimecode(number, fps=LOOK_RATE), pixels[..., ::-1]
         for detector in detectors:
             candidates.update(cut.frame_num for cut in detector.process_frame(timecode, image))
         fades.update(cut.frame_num for cut in through_black.process_frame(timecode, image))
+        dissolves.look(pixels)
         seconds.append(now)
         if before is not None:
             step, share = follow_corners(before, pixels)
@@ -63,11 +69,12 @@ def find_shots(source: FrameSource, start: float, end: float) -> list[Shot]:
         before = pixels
     lost = [number for number, share in enumerate(kept) if share < _SURELY_LOST]
     cuts = {number for number in candidates if kept[number] < _MOST_KEPT or np.isnan(kept[number])}
-    bounds = [0, *sorted(cuts.union(lost, fades) - {0}), len(seconds)]
+    mixed = dissolves.spans()
+    bounds = {0, *cuts, *lost, *fades, *(end for span in mixed for end in span), len(seconds)}
     return [
         Shot(np.array(seconds[first:last]), np.array(steps[first : last - 1]))
-        for first, last in zip(bounds, bounds[1:], strict=False)
-        if last > first
+        for first, last in pairwise(sorted(bounds))
+        if not any(begin <= first < end for begin, end in mixed)
     ]
 
 

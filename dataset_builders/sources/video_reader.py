@@ -2,6 +2,7 @@
 
 from ...modeling.video_decoding import FrameTimestampError, check_video, read_frames
 
-VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ts webm webp".split())
+_NAMES = "3gp avi flv gif m4v mkv mov mp4 mpeg mpg ogv ts webm webp"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 
 __all__ = ["VIDEO_SUFFIXES", "FrameTimestampError", "check_video", "read_frames"]

@@ -225,9 +225,11 @@ def test_toward_and_away_need_more_than_noise():
     assert facts_of(still, np.linspace(20, 22.5, FRAMES))["distance"].label is None
     assert facts_of(still, 20.0)["distance"].label == "Keeping Its Distance"
     masks = [blob(place, radius) for place, radius in zip(still, np.linspace(15, 25, FRAMES), strict=True)]
-    noisy = ObjectTrack("ball", tuple(masks), np.ones(FRAMES, bool), errors={"static_size": 0.2})
-    facts = object_facts(noisy, camera_of(), SECONDS, (SIDE, SIDE))
-    assert [fact.label for fact in facts if fact.kind == "distance"] == [None]
+    # The background seems to grow as well, or the mask wins an arm.
+    for errors in ({"static_size": 0.2}, {"static_size": 0.01, "mask_size": 0.4}):
+        noisy = ObjectTrack("ball", tuple(masks), np.ones(FRAMES, bool), errors=errors)
+        facts = object_facts(noisy, camera_of(), SECONDS, (SIDE, SIDE))
+        assert [fact.label for fact in facts if fact.kind == "distance"] == [None]
 
 
 def test_what_is_not_known_has_no_fact():

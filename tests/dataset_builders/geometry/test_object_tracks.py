@@ -99,6 +99,9 @@ def test_masks_that_have_lost_most_of_the_object_are_not_sure():
     gained = dict(enumerate([0.0, -0.05, -0.1, -0.15, -0.2, -0.25, -0.3, -0.95, -1.0]))
     chain = Chain(dict.fromkeys(range(9), mask), {}, np.ones(1), doubtful={2}, gained=gained)
     assert chain.sure_frames() == {0, 1, 3, 4, 5, 6}
+    assert chain.size_error() == pytest.approx(0, abs=1e-9)
+    chain.gained[5] = 0.15  # an arm is won, two fifths of the area: a fifth of the linear size
+    assert chain.size_error() == pytest.approx(0.2)
 
 
 def test_names_are_the_users_or_by_place():

@@ -278,3 +278,18 @@ def test_a_full_disk_ends_in_one_line_and_leaves_the_earlier_dataset_whole(clips
     for name, content in contents(built).items():
         assert contents(output)[name] == content
     assert load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
+
+
+def test_a_build_without_rows_leaves_those_of_an_earlier_one(clips, built, tmp_path, capsys):
+    """The command fails, says so, and takes nothing away."""
+    source, output = tmp_path / "clips", tmp_path / "data"
+    shutil.copytree(clips, source)
+    shutil.copytree(built, output)
+    (output / ".stages" / "build.json").write_text(json.dumps({"source": str(source)}))
+    before = {name: content for name, content in contents(output).items() if name != "quarantine.jsonl"}
+    for video in source.rglob("*.mp4"):
+        video.write_bytes(b"")
+    capsys.readouterr()
+    assert main(["build-data", "--source", str(source), "--output", str(output)]) == 2
+    assert "gives a row, and the rows of an earlier build stay: " in capsys.readouterr().err
+    assert {name: content for name, content in contents(output).items() if name != "quarantine.jsonl"} == before

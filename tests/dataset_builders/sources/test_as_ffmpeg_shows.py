@@ -75,6 +75,8 @@ KINDS = {
     "program.mpg": written(count=20, codec="mpeg2video", rate=25, options={"bf": "2"}),
     "mpeg1.mpg": written(count=20, codec="mpeg1video", rate=25),
     "joined.mpg": joined,
+    "elementary.m2v": written(count=20, codec="mpeg2video", rate=25, options={"bf": "2"}),
+    "vp8.ogg": written(count=20, codec="libvpx"),
     "flash.flv": written(codec="flv"),
     "h264.flv": written(options={"bf": "2"}),
     "hidden_frames.webm": written(

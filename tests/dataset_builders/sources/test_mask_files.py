@@ -1,5 +1,7 @@
 """Objects from instance masks beside a clip: numbers, names, gaps, and what is no mask."""
 
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,9 +50,42 @@ def test_palettes_are_numbers(masks):
     assert [int(decode_mask(track.masks[0]).sum()) for track in read_mask_files(masks, [0], SIZE)] == [36, 48]
 
 
+def test_a_number_that_goes_over_to_another_object_is_not_followed(tmp_path):
+    for number in range(8):
+        picture = np.zeros((24, 32), np.uint8)
+        if number < 4:
+            picture[2:5, 2 + number : 5 + number] = 1
+        else:
+            picture[8:24, 16:32] = 1
+        picture[20:22, 3 * number : 3 * number + 2] = 2  # small and fast, and one object all the same
+        Image.fromarray(picture).save(tmp_path / f"{number:05d}.png")
+    jumped, fast = read_mask_files(tmp_path, list(range(8)), SIZE)
+    assert jumped.sure.tolist() == [True] * 4 + [False] + [True] * 3
+    assert fast.sure.all()
+
+
+def test_masks_of_nothing_of_everything_and_of_large_numbers(tmp_path):
+    for number, picture in enumerate((np.zeros((24, 32)), np.full((24, 32), 40_000))):
+        Image.fromarray(picture.astype(np.uint16)).save(tmp_path / f"{number:05d}.png")
+    (everything,) = read_mask_files(tmp_path, [0, 1], SIZE)
+    assert everything.name == "object 40000" and everything.sure.tolist() == [False, True]
+    assert decode_mask(everything.masks[1]).all()
+    assert read_mask_files(tmp_path, [0], SIZE) == []
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises so many pixels and holds none."""
+    size = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    data = b"IDAT" + zlib.compress(b"")
+    chunks = [len(part[4:]).to_bytes(4, "big") + part + zlib.crc32(part).to_bytes(4, "big") for part in (size, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 @pytest.mark.parametrize(
     ("picture", "reason"),
     [
+        (png_header(20_000, 20_000), "00000.png has more pixels than an 8K frame"),
+        (png_header(8_000, 6_000), "00000.png has more pixels than an 8K frame"),
         (None, "no mask for frames 0 to 7"),
         (b"\x89PNG\r\n\x1a\n and no more", "00000.png cannot be read as a PNG"),
         (Image.new("RGB", SIZE), "has colours"),

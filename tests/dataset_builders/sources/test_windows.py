@@ -56,6 +56,35 @@ def test_no_window_crosses_a_cut(tmp_path):
     assert len(search.dropped) == 1 and "shot 2" in search.dropped[0] and "too short" in search.dropped[0]
 
 
+@pytest.mark.parametrize("seconds", [0.4, 1.5])
+def test_no_window_crosses_a_dissolve(tmp_path, seconds):
+    """Two panning shots of 4 s each, of which the first fades into the second."""
+    mixed, wide = round(seconds * RATE), (texture(1), texture(2))
+
+    def draw(number: int, _) -> np.ndarray:
+        share = np.clip((number - 4 * RATE + mixed) / mixed, 0, 1)
+        first, second = (wide[shot][:, left : left + SIZE[0]] for shot, left in ((0, number), (1, 300 - number)))
+        return ((1 - share) * first + share * second).astype(np.uint8)
+
+    path = encode(tmp_path / "film.mp4", count=8 * RATE - mixed, rate=RATE, size=SIZE, draw=draw)
+    begin, end = 4 - seconds, 4
+    spans = [(window.start, window.end) for window in find_windows(path, max_windows=10)]
+    # The faintest tenth of either shot cannot be seen.
+    assert all(stop <= begin + 0.15 * seconds or start >= end - 0.15 * seconds for start, stop in spans)
+    assert spans[0][0] < 0.1 and spans[0][1] > begin - 0.8
+    assert spans[-1][0] < end + 0.8 and spans[-1][1] > 7.5 - seconds
+
+
+def test_a_light_that_is_switched_on_is_no_dissolve(tmp_path):
+    wide = texture(1)
+
+    def draw(number: int, _) -> np.ndarray:
+        return (wide[:, number // 3 : number // 3 + SIZE[0]] * np.clip(number / 36, 0.4, 1)).astype(np.uint8)
+
+    path = encode(tmp_path / "light.mp4", count=3 * RATE, rate=RATE, size=SIZE, draw=draw)
+    assert len(find_windows(path)) == 1
+
+
 def test_a_fast_pan_and_a_flash_are_no_cut(tmp_path):
     wide = texture(1)
     frames = [wide[:, 8 * number : 8 * number + SIZE[0]] for number in range(96)]
