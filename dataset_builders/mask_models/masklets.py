@@ -1,7 +1,7 @@
 """What a mask model has found: one object's masks over dense frames, made into the tracks of a window."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -94,15 +94,6 @@ def keep_steady(masklet: Masklet) -> None:
     areas = np.log([sizes[frame] for frame in kept])
     around = [np.median(areas[max(0, n - _MEMORY // 2) : n + _MEMORY // 2 + 1]) for n in range(len(kept))]
     masklet.sure = {frame for n, frame in enumerate(kept) if abs(areas[n] - around[n]) < _MAX_GAIN}
-
-
-def steady_track(track: ObjectTrack) -> ObjectTrack:
-    """A track from elsewhere, of which [`keep_steady`] has dropped what belongs to another object."""
-    masklet = Masklet(track.name, {frame: mask for frame, mask in enumerate(track.masks) if mask is not None})
-    keep_steady(masklet)
-    frames = range(len(track.masks))
-    sure = track.sure & np.array([frame in masklet.sure for frame in frames])
-    return replace(track, masks=tuple(masklet.masks.get(frame) for frame in frames), sure=sure)
 
 
 def to_tracks(

@@ -18,6 +18,8 @@ from .spatial_facts import name_of
 _NUMBERS = ("answer", "values", "nearest", "noise_share", "unit_error")  # of a fact, that a row keeps
 _STANDING_DEGREES = 0.5
 _NEAR, _FAR = "nearer", "away"
+# Words of the explanations, whose numbers say which of them is meant.
+_SAID = (_NEAR, _FAR, "ahead", "turned")
 
 
 def ask_about_space(
@@ -158,7 +160,7 @@ def _ask_dsr(
         span,
         imagined,
         {**_row_facts(fact, names), "steps": fact["steps"]},
-        [right, _NEAR, _FAR],
+        [right, *_SAID],
         frames,
         rng,
         said,

@@ -11,9 +11,9 @@ from ...modeling.video_file import MAX_FRAME_PIXELS
 from ..clip_error import ClipError
 from ..clip_record import ObjectTrack
 from ..geometry.masks import encode_mask
-from ..mask_models.masklets import steady_track
 
 NAMES_FILE = "names.txt"
+_JUMP_AREA = 4.0  # times the area of the mask before, which it does not meet
 _NAME_LINE = re.compile(r"\s*(\d{1,9})\s*:\s*(.+?)\s*$")
 
 
@@ -61,7 +61,8 @@ def number_tracks(
 ) -> list[ObjectTrack]:
     """Tracks from pictures whose values number the objects, 0 being the background.
 
-    Where a mask jumps, the number has gone to another thing, see [`steady_track`].
+    Where a mask jumps (it does not meet the one before, and its area is another by far), the number has gone to
+    another thing: the track is not sure there, so that no label spans the jump.
 
     Args:
         source (`Path`): Where the pictures come from, for errors.
@@ -82,9 +83,20 @@ def number_tracks(
         masks = [None if p is None or not (p == number).any() else p == number for p in scaled]
         name = called.get(number) or in_order.get(number) or f"object {number}"
         encoded = tuple(None if mask is None else encode_mask(mask) for mask in masks)
-        shown = np.array([mask is not None for mask in masks])
-        tracks.append(steady_track(ObjectTrack(name, encoded, shown, made_by)))
+        tracks.append(ObjectTrack(name, encoded, _sure(masks), made_by))
     return tracks
+
+
+def _sure(masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Where something is shown, but not where the mask has jumped to another thing."""
+    sure = np.array([mask is not None for mask in masks])
+    for index in range(1, len(masks)):
+        before, mask = masks[index - 1], masks[index]
+        if before is None or mask is None or (before & mask).any():
+            continue
+        ratio = mask.sum() / before.sum()
+        sure[index] = 1 / _JUMP_AREA < ratio < _JUMP_AREA
+    return sure
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray | None:

@@ -5,7 +5,6 @@ import pytest
 
 for needed in ("cv2", "pycocotools"):
     pytest.importorskip(needed, reason="masks need the data extra")
-from fourdthinker.dataset_builders.clip_record import ObjectTrack  # noqa: E402
 from fourdthinker.dataset_builders.geometry.masks import decode_mask, encode_mask  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.masklets import (  # noqa: E402
     MAX_OBJECTS,
@@ -13,7 +12,6 @@ from fourdthinker.dataset_builders.mask_models.masklets import (  # noqa: E402
     keep_steady,
     masklet_iou,
     merge_duplicates,
-    steady_track,
     to_tracks,
 )
 
@@ -60,12 +58,6 @@ def test_a_jump_to_another_object_ends_the_track():
     jumped = Masklet("dog", before.masks | after.masks)
     keep_steady(jumped)
     assert sorted(jumped.masks) == list(range(10)) and jumped.sure == set(range(10))
-
-
-def test_masks_from_files_are_cut_at_a_jump_too():
-    masks = (*(box(left) for left in range(10, 20)), None, box(40, top=0, side=52))
-    track = steady_track(ObjectTrack("dog", masks, np.array([True] * 8 + [False] * 2 + [False, True])))
-    assert track.masks == (*masks[:10], None, None) and track.sure.tolist() == [True] * 8 + [False] * 4
 
 
 def test_a_jump_of_place_alone_ends_it_too_and_a_fast_object_goes_on():
