@@ -1,6 +1,7 @@
 """The results of stages on disk, one file a stage, each written whole together with its marker."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ...modeling.atomic import atomic_path
+from ...modeling.atomic import atomic_path, remove_leftovers
 from ...modeling.errors import InputError
 from ..clip_error import ClipError
 from .settings import STAGES, digest
@@ -87,6 +88,9 @@ class StageFiles:
             ) from None
         try:
             self._claim(source)
+            # Of a build that was killed: what it had written already is not written again, and so not tidied up.
+            for folder, _, _ in os.walk(self.folder):
+                remove_leftovers(folder)
             yield
         finally:
             lock.release()

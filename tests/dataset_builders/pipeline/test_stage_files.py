@@ -1,65 +1,30 @@
-"""Results of stages on disk: what is torn counts as absent, and one build at a time writes a folder."""
+"""The folder of a build's stages: what a killed build left beside its files goes."""
 
-import json
+import signal
 import subprocess
 import sys
 
-import pytest
+from fourdthinker.dataset_builders.pipeline.stage_files import StageFiles, StageResult
 
-from fourdthinker.dataset_builders.pipeline.stage_files import Fault, StageFiles, StageResult
-from fourdthinker.modeling.errors import InputError
-
-HOLD = """
-import sys, time
+KILLED_WRITE = """
+import os, signal, sys
 from pathlib import Path
-from fourdthinker.dataset_builders.pipeline.stage_files import StageFiles
-with StageFiles(Path(sys.argv[1])).locked("clips"):
-    print("held", flush=True)
-    time.sleep(600)
+from fourdthinker.modeling.atomic import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
 """
-RESULT = StageResult("key", {"windows": [1.5, None], "text": "é"}, Fault("poses", "unclear", "0.6 px", "film it"), 2)
 
 
-def test_a_result_comes_back_as_it_was_written(tmp_path):
+def test_a_killed_write_leaves_nothing_once_the_next_build_has_the_folder(tmp_path):
     files = StageFiles(tmp_path)
-    files.write("clip/000", "poses", RESULT)
-    assert files.read("clip/000", "poses") == RESULT
-    assert files.read("clip/001", "poses") is None and files.read("clip/000", "objects") is None
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: "",
-        lambda text: text[: len(text) // 2],
-        lambda text: text.replace("1.5", "2.5"),
-        lambda text: text.replace('"fault"', '"fate"'),
-        lambda text: "[]",
-        lambda text: json.dumps({"key": "key"}),
-    ],
-    ids=["empty", "cut off", "another number", "a key renamed", "another kind", "most is missing"],
-)
-def test_a_damaged_result_counts_as_absent(tmp_path, damage):
-    files = StageFiles(tmp_path)
-    files.write("clip", "shots", RESULT)
-    (path,) = tmp_path.rglob("shots.json")
-    path.write_text(damage(path.read_text()))
-    assert files.read("clip", "shots") is None
-
-
-def test_a_second_build_into_the_folder_is_refused_until_the_first_ends(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="another build is writing"), StageFiles(tmp_path).locked("clips"):
-        pass
-    holder.kill()
-    holder.wait()
-    with StageFiles(tmp_path).locked("clips"):
-        pass
-
-
-def test_a_folder_belongs_to_one_source(tmp_path):
-    with StageFiles(tmp_path).locked("clips"):
-        pass
-    with pytest.raises(InputError, match="holds a build from clips"), StageFiles(tmp_path).locked("others"):
-        pass
+    for clip in ("walk", "walk/000"):
+        files.write(clip, "shots", StageResult("key", {"windows": []}))
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED_WRITE, str(files.folder / clip / "shots.json")], timeout=60
+        )
+        assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.rglob("*.tmp"))) == 2
+    with files.locked("videos"):
+        assert not list(tmp_path.rglob("*.tmp"))
+        assert files.read("walk", "shots").value == {"windows": []}
