@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ class MaskModelKind(NamedTuple):
         model_types (`tuple[str, ...]`): Of configurations that the model can be loaded from.
         model, processor (`str`): Classes of transformers.
         finds_names (`bool`): Whether it finds objects by name; others follow what optical flow has found.
+        package (`str`): What it needs beside transformers.
     """
 
     checkpoint: str
@@ -30,12 +32,15 @@ class MaskModelKind(NamedTuple):
     model: str
     processor: str
     finds_names: bool = False
+    package: str = ""
 
 
 KINDS: Mapping[str, MaskModelKind] = {
     "sam3": MaskModelKind("facebook/sam3", ("sam3_video",), "Sam3VideoModel", "Sam3VideoProcessor", True),
     "sam2": MaskModelKind("facebook/sam2.1-hiera-tiny", ("sam2_video",), "Sam2VideoModel", "Sam2VideoProcessor"),
-    "edgetam": MaskModelKind("yonigozlan/EdgeTAM-hf", ("edgetam_video",), "EdgeTamVideoModel", "Sam2VideoProcessor"),
+    "edgetam": MaskModelKind(
+        "yonigozlan/EdgeTAM-hf", ("edgetam_video",), "EdgeTamVideoModel", "Sam2VideoProcessor", package="timm"
+    ),
     "sam3_tracker": MaskModelKind(
         "facebook/sam3",
         ("sam3_tracker_video", "sam3_video"),
@@ -83,6 +88,10 @@ def find_checkpoint(kind: str, name: str | None = None) -> Checkpoint:
     from ..sources.video_files import content_hash
 
     known = KINDS[kind]
+    if known.package and find_spec(known.package) is None:
+        raise InputError(
+            f"--objects {kind} needs {known.package}, which is not installed: pip install {known.package}"
+        )
     name = name or known.checkpoint
     local = Path(name)
     if not local.is_dir() and (local.exists() or local.is_absolute() or name.startswith(".") or name.count("/") != 1):

@@ -13,6 +13,7 @@ from .masklets import Masklet, keep_steady, merge_duplicates, to_tracks
 from .sessions import follow_seeds, load_mask_model, segment_by_names
 
 _LEAST_AGREEMENT = 0.3  # of intersection over union with what flow saw moving; below, the model follows another thing
+_LEAST_AGREED = 0.5  # of the frames in which flow is sure
 
 
 def find_named_objects(
@@ -42,8 +43,8 @@ def refine_objects(
 ) -> list[ObjectTrack]:
     """Replace the masks of objects that flow has found by those of a model that is seeded with them.
 
-    Where the model's mask has little in common with what flow saw moving, it is not sure. Objects that no question
-    could name keep their masks.
+    Where the model's mask has little in common with what flow saw moving, it is not sure; where that is so in most
+    frames, the model has followed something else, and flow's masks stay, as do those that no question could name.
 
     Args:
         checkpoint ([`Checkpoint`]): Of a kind that is seeded.
@@ -60,16 +61,35 @@ def refine_objects(
     ]
     seeds = [{frame: decode_mask(mask) for frame, mask in flow.masks.items()} for flow in flows]
     found = follow_seeds(load_mask_model(checkpoint), dense.frames, seeds, [flow.name for flow in flows])
-    refined = []
-    for masklet, flow, track in zip(found, flows, seen, strict=True):
-        keep_steady(masklet)
-        for frame, mask in flow.masks.items():
-            if frame in masklet.masks:
-                both, either = overlap(masklet.masks[frame], mask)
-                if both < _LEAST_AGREEMENT * either:
-                    masklet.sure.discard(frame)
-        refined += to_tracks(_shown([masklet]), numbers, {**track.made_by, **_made_by(checkpoint)}, track.errors)
+    made_by = _made_by(checkpoint)
+    refined = [choose_masks(*pair, numbers, made_by) for pair in zip(seen, flows, found, strict=True)]
     return refined + [track for track in tracks if not track.sure.any()]
+
+
+def choose_masks(
+    track: ObjectTrack, flow: Masklet, found: Masklet, numbers: Sequence[int], made_by: dict[str, str]
+) -> ObjectTrack:
+    """A model's masks of an object in place of flow's, or flow's own where the model has followed something else.
+
+    Args:
+        track ([`ObjectTrack`]): By flow.
+        flow ([`Masklet`]): Its sure masks, by dense frame.
+        found ([`Masklet`]): What the model made of them.
+        numbers (`Sequence[int]`): Which of the dense frames are the window's.
+        made_by (`dict[str, str]`): The model.
+    """
+    keep_steady(found)
+    agreed = 0
+    for frame, mask in flow.masks.items():
+        both, either = overlap(found.masks[frame], mask) if frame in found.masks else (0, 1)
+        if both >= _LEAST_AGREEMENT * either:
+            agreed += frame in found.sure
+        else:
+            found.sure.discard(frame)
+    if agreed < _LEAST_AGREED * len(flow.masks):
+        return track
+    (refined,) = to_tracks([found], numbers, {**track.made_by, **made_by}, track.errors)
+    return refined
 
 
 def _shown(found: Sequence[Masklet]) -> list[Masklet]:

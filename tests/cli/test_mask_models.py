@@ -2,17 +2,15 @@
 
 import json
 
-import numpy as np
 import pytest
 
 for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
     pytest.importorskip(needed, reason="rows of videos need the data extra")
 from fourdthinker.cli.main import main  # noqa: E402
-from fourdthinker.dataset_builders.geometry.masks import overlap  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.checkpoints import find_checkpoint  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.tiny import write_tiny_mask_model  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.object_sources import describe_masks, find_movers  # noqa: E402
-from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.record_json import load_records, track_to_json  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.settings import BuildSettings  # noqa: E402
 from fourdthinker.dataset_builders.sources.windows import find_windows, read_window  # noqa: E402
 
@@ -94,16 +92,12 @@ def test_what_objects_depend_on(source, tmp_path):
     assert describe_masks(BuildSettings(names={"*": ("dog",)}), video, "mover.mp4") == {}
 
 
-def test_a_seeded_model_takes_over_what_flow_has_found(source, tmp_path):
+def test_a_seeded_model_that_follows_something_else_changes_nothing(source, tmp_path):
+    """A random model does; what becomes of a good one's masks is tested beside `choose_masks`."""
     video = source / "mover.mp4"
     (window,) = find_windows(video)
     clip = read_window(video, window)
     model = find_checkpoint("sam2", str(write_tiny_mask_model("sam2", tmp_path / "sam2")))
     settings = [BuildSettings(objects="flow"), BuildSettings(objects="sam2", mask_model=model)]
     (flow,), (track,) = (find_movers(one, video, "mover.mp4", window, clip, None) for one in settings)
-    assert track.name == flow.name == "moving object" and track.errors.items() >= flow.errors.items()
-    assert track.made_by["Sam2VideoModel"].startswith("sam2 ") and track.made_by.items() >= flow.made_by.items()
-    # The random model follows something else: only where it agrees with flow, as in the seed's frame, is it sure.
-    kept = [n for n in range(len(track.masks)) if track.sure[n] and flow.sure[n]]
-    both, either = np.sum([overlap(track.masks[n], flow.masks[n]) for n in kept], axis=0)
-    assert kept and both >= 0.3 * either
+    assert flow.sure.sum() > 5 and track_to_json(track) == track_to_json(flow)

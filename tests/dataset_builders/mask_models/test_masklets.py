@@ -14,6 +14,7 @@ from fourdthinker.dataset_builders.mask_models.masklets import (  # noqa: E402
     merge_duplicates,
     to_tracks,
 )
+from fourdthinker.dataset_builders.mask_models.objects import choose_masks  # noqa: E402
 
 
 def box(left, top=20, side=12, size=(64, 96)):
@@ -98,3 +99,19 @@ def test_only_the_windows_frames_become_tracks_and_names_tell_twins_apart():
     assert decode_mask(cat.masks[1])[25, 33] and cat.errors == {"static_size": 0.01, "score": 0.9}
     three = to_tracks([masklet("dog", [left] * 3) for left in (0, 40, 80)], [0, 1], {}, {})
     assert not any(track.sure.any() for track in three), "no question could name one of three dogs"
+
+
+def test_a_model_takes_over_what_it_has_followed():
+    seen = [box(left) for left in range(10, 18)]
+    track = ObjectTrack("moving object", tuple(seen), np.ones(8, bool), {"flow": "1"}, {"static_size": 0.02})
+    flow = Masklet(track.name, {2 * n: mask for n, mask in enumerate(seen)})
+    dense = {n: box(10 + n // 2 + 1) for n in range(15)}
+    found = Masklet(track.name, dense, dict.fromkeys(dense, 0.8))
+    refined = choose_masks(track, flow, found, range(0, 16, 2), {"model": "2"})
+    assert refined.masks == tuple(dense[n] for n in range(0, 15, 2)) and refined.sure.all()
+    assert refined.made_by == {"flow": "1", "model": "2"} and refined.errors == {"static_size": 0.02, "score": 0.8}
+    drifts = Masklet(track.name, {n: box(10 + n // 2 + (n > 9) * 9) for n in range(15)})
+    assert choose_masks(track, flow, drifts, range(0, 16, 2), {}).sure.tolist() == [True] * 5 + [False] * 3
+    away = Masklet(track.name, {n: box(60) for n in range(15)})
+    assert choose_masks(track, flow, away, range(0, 16, 2), {}) is track
+    assert choose_masks(track, flow, Masklet(track.name, {}), range(0, 16, 2), {}) is track
