@@ -2,6 +2,7 @@
 
 import os
 import platform
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 _START_LIMIT = 600.0  # seconds in which the first worker must have started: clusters may have to grow
 _LOSSES = 3  # workers that a task may lose before it is blamed
+_CONNECT_SECONDS, _MAX_PORT = 10.0, 65535
 _GPU_NAME = "GPU"
 _PACKAGE = "fourdthinker"
 
@@ -148,13 +150,12 @@ class RayPool:
         if self._connected:  # by the program that builds
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if (self._address or "").startswith("ray://"):
-            raise InputError("--address takes HOST:PORT of the cluster's head: run the command on one of its machines")
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         if self._address is None:
             # A CPU is a place for a worker here: two cores may be given to eight of them.
             ray.init(address="local", num_cpus=self.size, **quiet)
         else:
+            _check_address(self._address)
             try:
                 ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -167,6 +168,19 @@ class RayPool:
         import ray
 
         return int(self._needs_gpu and ray.cluster_resources().get(_GPU_NAME, 0) >= 1)
+
+
+def _check_address(address: str) -> None:
+    """See that something listens there: Ray itself tries for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if "//" in address or not host or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise InputError("--address takes HOST:PORT of the cluster's head: run the command on one of its machines")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(f"no Ray cluster at {address} ({first_line(error)}): check --address") from error
 
 
 class Host:

@@ -176,6 +176,8 @@ def test_a_wrong_address_ends_in_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     assert main([*command, "--engine", "ray", "--address", "ray://127.0.0.1:1"]) == 2
     assert "--address takes HOST:PORT" in capsys.readouterr().err
+    assert main([*command, "--engine", "ray", "--address", "127.0.0.1:1"]) == 2
+    assert "no Ray cluster at 127.0.0.1:1 (" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([*command, "--engine", "ray"]) == 2
     assert "ray is not installed: pip install" in capsys.readouterr().err
