@@ -89,7 +89,8 @@ class SpatialView:
             local += (along + behind) * local / np.maximum(distances, 1e-9) + across
             places[number] = np.einsum("kij,kj->ki", self.poses[:, :3, :3], local) + self.centres
             if number in self.nearest:
-                nearest[number] = self.nearest[number] * (1 + single * rng.standard_normal((count, 1)))
+                # The nearest of many noisy points is noisier than their median.
+                nearest[number] = self.nearest[number] * (1 + accuracy.noise * rng.standard_normal((count, 1)))
         poses = self.poses.copy()
         poses[:, :3, 3] += single * accuracy.scene_depth * rng.standard_normal((count, 3)) / np.sqrt(3)
         return SpatialView(self.frames, self.seconds, poses, places, self.extents, nearest)

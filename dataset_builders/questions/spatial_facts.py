@@ -28,7 +28,7 @@ _METRIC_KINDS = ("metric", "still", "turn_only")  # poses whose unit is that of 
 _GUESSED_FOCAL, _FOCAL_ERROR = ("still", "turn_only"), 0.2  # poses that do not tell the focal length
 _STANDS = 0.02  # of the scene's depth: a camera that goes less far has one perspective
 _TURNS = 2.0  # degrees likewise
-_MOST_OFF = 0.08  # by which a distance in metres may be off: under half of the smallest step between options
+_MOST_OFF = 0.055  # by which a distance in metres may be off: three fifths of half the smallest step between options
 
 
 def spatial_facts(record: ClipRecord) -> list[dict[str, Any]]:
