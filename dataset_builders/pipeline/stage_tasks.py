@@ -244,13 +244,19 @@ def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
 
     record = task.record
-    value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": _object_facts(record)}}
+    objects = _object_facts(record) if _knows_movers(task) else []
+    value: dict[str, Any] = {"facts": {"camera": _camera_facts(record), "objects": objects}}
     if not list_candidates(value["facts"]):
         reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
         value["fault"] = ClipError(
             "unclear", reason, "give a clip with one clear motion of the camera or of an object"
         )
     return value
+
+
+def _knows_movers(task: WindowTask) -> bool:
+    """Whether what was found moves: flow shows what is nearer too, unless the camera is known to stand or turn."""
+    return task.settings.objects != "flow" or task.record.camera is not None
 
 
 def _describe_camera(task: WindowTask) -> str:
@@ -271,6 +277,8 @@ def _describe_objects(task: WindowTask) -> str:
     fault, objects = task.results["objects"].fault, task.record.objects
     if fault is not None:
         return fault.reason
+    if objects and not _knows_movers(task):
+        return f"{len(objects)} that may stand still, nearer to the camera"
     return f"{len(objects)} without a clear motion" if objects else "nothing moves"
 
 
