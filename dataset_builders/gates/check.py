@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, count_noun
 from .balance import Balance, letter_names, measure_balance, never_right, option_names
 from .guesses import Guess, make_guesses
 from .report import Gate, GateReport
@@ -37,7 +37,8 @@ def check_dataset(folder: Path) -> GateReport:
     if not rows:
         raise InputError(f"{folder} has no rows with options: there is nothing to test")
     if len(rows) < MIN_ROWS:
-        why = f"{len(rows)} rows are too few to be tested for give-aways and balance: it takes {MIN_ROWS}."
+        few = f"{count_noun(len(rows), 'row')} {'is' if len(rows) == 1 else 'are'} too few"
+        why = f"{few} to be tested for give-aways and balance: it takes {MIN_ROWS}."
         gates = list(_untested(_ALL, len(rows), why))
     else:
         gates = [gate for task, few in _by_task(sample) for gate in _test_guesses(task, few)]

@@ -252,7 +252,8 @@ def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.spatial_facts import spatial_facts
 
     record = task.record
-    facts = {"camera": _camera_facts(record), "objects": _object_facts(record), "space": spatial_facts(record)}
+    objects = _object_facts(record) if _knows_movers(task) else []
+    facts = {"camera": _camera_facts(record), "objects": objects, "space": spatial_facts(record)}
     value: dict[str, Any] = {"facts": facts}
     if not list_candidates(facts):
         reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
@@ -260,6 +261,11 @@ def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
             "unclear", reason, "give a clip with one clear motion of the camera or of an object"
         )
     return value
+
+
+def _knows_movers(task: WindowTask) -> bool:
+    """Whether what was found moves: flow shows what is nearer too, unless the camera is known to stand or turn."""
+    return task.settings.objects != "flow" or task.record.camera is not None
 
 
 def _describe_camera(task: WindowTask) -> str:
@@ -280,6 +286,8 @@ def _describe_objects(task: WindowTask) -> str:
     fault, objects = task.results["objects"].fault, task.record.objects
     if fault is not None:
         return fault.reason
+    if objects and not _knows_movers(task):
+        return f"{len(objects)} that may stand still, nearer to the camera"
     return f"{len(objects)} without a clear motion" if objects else "nothing moves"
 
 
