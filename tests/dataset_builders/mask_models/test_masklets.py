@@ -5,6 +5,7 @@ import pytest
 
 for needed in ("cv2", "pycocotools"):
     pytest.importorskip(needed, reason="masks need the data extra")
+from fourdthinker.dataset_builders.clip_record import ObjectTrack  # noqa: E402
 from fourdthinker.dataset_builders.geometry.masks import decode_mask, encode_mask  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.masklets import (  # noqa: E402
     MAX_OBJECTS,
