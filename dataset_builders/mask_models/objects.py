@@ -13,7 +13,7 @@ from .masklets import Masklet, keep_steady, merge_duplicates, to_tracks
 from .sessions import follow_seeds, load_mask_model, segment_by_names
 
 _LEAST_AGREEMENT = 0.3  # of intersection over union with what flow saw moving; below, the model follows another thing
-_LEAST_AGREED = 0.5  # of the frames in which flow is sure
+_LEAST_SHARE = 0.5  # of the frames in which flow is sure
 
 
 def find_named_objects(
@@ -86,7 +86,7 @@ def choose_masks(
             agreed += frame in found.sure
         else:
             found.sure.discard(frame)
-    if agreed < _LEAST_AGREED * len(flow.masks):
+    if agreed < _LEAST_SHARE * len(flow.masks):
         return track
     (refined,) = to_tracks([found], numbers, {**track.made_by, **made_by}, track.errors)
     return refined

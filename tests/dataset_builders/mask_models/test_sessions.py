@@ -20,7 +20,7 @@ from fourdthinker.dataset_builders.mask_models.sessions import (  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.tiny import write_tiny_mask_model  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.settings import OBJECT_SOURCES  # noqa: E402
 
-SEEDED = [kind for kind in KINDS if not KINDS[kind].finds_names]
+SEEDED = ["sam2", "sam3_tracker", pytest.param("edgetam", marks=pytest.mark.slow)]  # timm takes seconds to import
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,7 @@ def test_seeds_are_followed_forward_and_back(load, frames, kind):
     assert (seed & mask).sum() / (seed | mask).sum() > 0.8, "the frame of the seed gives the seed back"
 
 
+@pytest.mark.slow
 def test_frames_are_kept_on_the_cpu_and_sessions_are_freed(sam3, frames):
     """Objects that torch and transformers made for a clip are gone when the clip is."""
     import torch
