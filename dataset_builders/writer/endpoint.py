@@ -18,6 +18,7 @@ RETRIES = 3  # of one request, by the client: 429, 5xx, timeouts, lost connectio
 _PATIENCE = 10  # times the timeout: for one request with its retries and the waits that a server asks for
 _MAX_TOKENS = 4096
 _MAX_TEXT = 20_000  # characters of an answer that are looked at
+_MAX_LINE = 200  # characters of a server's message
 _FAILURES = 3  # in a row, after which nothing more is asked
 _NO_SCHEMA = (400, 422)  # what endpoints answer that cannot follow a JSON schema
 _MISCONFIGURED = {
@@ -122,12 +123,12 @@ class Endpoint:
         except (APITimeoutError, TimeoutError) as error:
             raise self._failure(f"no answer in {self._settings.timeout:g} s") from error
         except APIStatusError as error:
-            line = f"{error.status_code} ({self._clean(first_line(error))})"
+            line = f"{error.status_code} ({self._line(error)})"
             if error.status_code in _MISCONFIGURED:
                 raise InputError(f"{self._name} answers {line}: {_MISCONFIGURED[error.status_code]}") from None
             raise self._failure(line) from None
         except APIConnectionError as error:
-            line = self._clean(first_line(error.__cause__ or error))
+            line = self._line(error.__cause__ or error)
             if not self.usage.requests:
                 raise InputError(f"{self._name} cannot be reached ({line}): check --writer-url") from None
             raise self._failure(line) from None
@@ -174,6 +175,9 @@ class Endpoint:
         if self._failed_in_a_row <= _FAILURES:
             self.usage.last_failure = line
         return EndpointError(line)
+
+    def _line(self, error: BaseException) -> str:
+        return self._clean(first_line(error))[:_MAX_LINE]
 
     def _clean(self, text: str) -> str:
         """A text without the key."""

@@ -201,10 +201,11 @@ def test_of_two_answers_to_the_same_question_the_first_is_used(word):
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_or_model_ends_the_build_in_one_line_without_the_key(word, status):
-    body = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}\nsecond line"}}).encode()
+    body = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}{'x' * 10_000}\nsecond line"}}).encode()
     with pytest.raises(InputError, match=rf"^the endpoint http://127\.0\.0\.1:\d+/v1/ answers {status}") as raised:
         word(lambda _: Reply(status=status, body=body))
     assert KEY not in str(raised.value) and "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
     assert raised.value.__cause__ is None and "check" in str(raised.value)
 
 
