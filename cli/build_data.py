@@ -228,8 +228,10 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
 def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
     from ..dataset_builders.pipeline.settings import BuildSettings
     from ..dataset_builders.pipeline.video_dataset import QUARANTINE, build_from_videos
+    from ..dataset_builders.sources.video_files import path_text
 
     source = Path(args.source)
+    name = path_text(Path(source.name)) if source.name else "videos"
     settings = BuildSettings(
         args.seed,
         args.frames,
@@ -244,7 +246,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         output,
         settings,
         # Without a licence the videos' own terms hold for their frames.
-        partial(write_card, source.name or "videos", args.license, description=description),
+        partial(write_card, name, args.license, description=description),
         workers=args.workers,
         time_limit=args.time_limit,
         last_stage=args.stage,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..questions.clip_questions import Candidate, list_candidates
-from ..sources.video_files import file_state, find_videos, safe_names
+from ..sources.video_files import file_state, find_videos, path_text, safe_names
 from .progress import Progress
 from .record_json import window_from_json, window_name
 from .settings import WINDOW_STAGES, BuildSettings
@@ -74,7 +74,7 @@ def list_videos(source: Path) -> list[Video]:
     relative = [path.relative_to(source) if path != source else Path(path.name) for path in paths]
     names = safe_names(relative)
     return [
-        Video(path, below.as_posix(), name, file_state(path))
+        Video(path, path_text(below), name, file_state(path))
         for path, below, name in zip(paths, relative, names, strict=True)
     ]
 
