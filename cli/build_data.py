@@ -303,8 +303,10 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
 def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
     from ..dataset_builders.pipeline.settings import BuildSettings
     from ..dataset_builders.pipeline.video_dataset import QUARANTINE, build_from_videos
+    from ..dataset_builders.sources.video_files import path_text
 
     source = Path(args.source)
+    name = path_text(Path(source.name)) if source.name else "videos"
     settings = BuildSettings(
         args.seed,
         args.frames,
@@ -327,7 +329,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         output,
         settings,
         # Without a licence the videos' own terms hold for their frames.
-        lambda made, licences: write_card(source.name or "videos", licences or None, made, description),
+        lambda made, licences: write_card(name, licences or None, made, description),
         workers=args.workers,
         time_limit=args.time_limit,
         last_stage=args.stage,

@@ -9,7 +9,7 @@ from typing import Any
 from ...modeling.progress import Progress
 from ..layouts.source import AUTO, find_imported, trajectory_clip
 from ..questions.clip_questions import Candidate, list_candidates
-from ..sources.video_files import file_state, find_videos, safe_names
+from ..sources.video_files import file_state, find_videos, path_text, safe_names
 from .record_json import window_from_json, window_name
 from .settings import WINDOW_STAGES, BuildSettings
 from .stage_files import Fault, StageFiles, StageResult
@@ -96,7 +96,7 @@ def list_videos(source: Path, layout: str = AUTO, fps: float | None = None) -> l
     relative = [path.relative_to(source) if path != source else Path(path.name) for path in paths]
     names = safe_names(relative)
     return [
-        Video(path, below.as_posix(), name, file_state(path), imported.get(path))
+        Video(path, path_text(below), name, file_state(path), imported.get(path))
         for path, below, name in zip(paths, relative, names, strict=True)
     ]
 

@@ -55,6 +55,11 @@ def _walk(source: Path) -> Iterator[Path]:
                 yield path
 
 
+def path_text(path: Path) -> str:
+    """A path as text that every file format holds: bytes of a name that are no UTF-8 become `\\xe9` and so on."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def safe_names(paths: list[Path]) -> list[str]:
     """A name for each path that may stand in an id or a file name: ASCII, short, and no two alike in any case."""
     names: list[str] = []

@@ -13,6 +13,7 @@ from ..clip_record import ClipRecord, Window
 from ..pipeline.record_json import clip_folder
 from ..pipeline.settings import WINDOW_STAGES
 from ..pipeline.stage_files import FOLDER, Fault, StageFiles, is_build_folder
+from ..pipeline.stage_runner import list_videos
 from ..pipeline.stage_tasks import read_frames
 from ..pipeline.worker_pool import Ended, Made, WorkerPool
 from ..preview.build_output import iter_clips, load_clip
@@ -83,6 +84,8 @@ def _find_video(output: Path, record: ClipRecord, source: Path | None) -> Path:
     if source is None:
         source = Path(json.loads((output / FOLDER / "build.json").read_text(encoding="utf-8"))["source"])
     video = source if source.is_file() else source / record.source
+    if not video.exists() and source.is_dir():  # its name may be no text
+        video = next((found.path for found in list_videos(source) if found.source == record.source), video)
     if not video.exists():
         raise InputError(f"{video} is not there: say with --source where the videos are now")
     return video

@@ -1,10 +1,18 @@
 """Which files are videos, and what they are called in ids."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from fourdthinker.dataset_builders.sources.video_files import content_hash, file_state, find_videos, safe_names
+from fourdthinker.dataset_builders.pipeline.stage_runner import list_videos
+from fourdthinker.dataset_builders.sources.video_files import (
+    content_hash,
+    file_state,
+    find_videos,
+    path_text,
+    safe_names,
+)
 from fourdthinker.modeling.errors import InputError
 
 
@@ -66,3 +74,16 @@ def test_copies_have_one_hash_and_other_files_another(tmp_path):
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(InputError, match="gone.mp4 cannot be read"):
         file_state(tmp_path / "gone.mp4")
+
+
+def test_names_that_are_no_text_become_text(tmp_path):
+    """Old archives hold names in Latin-1; rows and cards are UTF-8."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    try:
+        path.write_bytes(b"frames")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    (video,) = list_videos(tmp_path)
+    assert video.source == "caf\\xe9.mp4" and video.source.encode() and video.name.isascii()
+    assert video.path.read_bytes() == b"frames"
+    assert path_text(Path("schön") / "né.mp4") == "schön/né.mp4"
