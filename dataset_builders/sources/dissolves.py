@@ -14,6 +14,7 @@ _BLUR, _WIDE_BLUR = 1.5, 6.0  # pixels: what is finer moves too far between the 
 _MOST_UNEXPLAINED = 0.62
 _LEAST_WEIGHT = 0.25  # of either shot in a mixture; less may be chance
 _MOST_ALIKE = 0.5  # correlation of the two frames: what has been replaced is not alike
+_LEAST_SHARED = 0.1  # of the picture; two shifted frames that share less are not compared
 _MOST_KEPT = 0.05  # of the corners of the earlier frame that can be found in the later one
 _MARGIN = 0.5  # of what is found, at both ends: there one shot is too faint to be seen as part of a mixture
 
@@ -64,8 +65,10 @@ class DissolveSearch:
         if _are_alike(before, after):
             return False
         # A camera goes on moving in a dissolve: either shot is put where the mixture shows it.
-        shifted = [_shift_onto(picture, between) for picture in (before, after)]
-        if _are_alike(*shifted):
+        (one, seen), (other, seen_too) = (_shift_onto(picture, between) for picture in (before, after))
+        shifted, shared = (one, other), seen & seen_too
+        # A fast pan replaces most of the picture: what both shifted frames show tells whether it is one shot.
+        if shared.mean() > _LEAST_SHARED and _are_alike(one[shared], other[shared]):
             return False
         both, mixture = np.stack([picture.ravel() for picture in shifted]), between.ravel()
         weights = np.linalg.solve(both @ both.T, both @ mixture)
@@ -79,11 +82,12 @@ def _are_alike(one: np.ndarray, other: np.ndarray) -> bool:
     return bool((one * other).sum() >= _MOST_ALIKE * np.linalg.norm(one) * np.linalg.norm(other))
 
 
-def _shift_onto(picture: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """A picture moved by what phase correlation with another gives, which finds it in a mixture too."""
+def _shift_onto(picture: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture moved by what phase correlation with another gives, which finds it in a mixture too, and its area."""
     (right, down), _ = cv2.phaseCorrelate(picture, target, cv2.createHanningWindow(picture.shape[::-1], cv2.CV_32F))
     matrix = np.array([[1, 0, right], [0, 1, down]], np.float32)
-    return cv2.warpAffine(picture, matrix, picture.shape[::-1], borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.warpAffine(picture, matrix, picture.shape[::-1], borderMode=cv2.BORDER_REFLECT)
+    return moved, cv2.warpAffine(np.ones_like(picture), matrix, picture.shape[::-1]) > 0.5
 
 
 def _contrast(image: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def test_an_interrupted_build_from_videos_goes_on_by_the_command_that_it_prints(
     from ..made_clips import film_still_camera
 
     (tmp_path / "videos").mkdir()
-    for seed in range(2):
+    for seed in range(3):
         film_still_camera(tmp_path / "videos" / f"{seed}.mp4", seed=seed)
     build = ["build-data", "--source", "videos", "--output", "data"]
     code, line = interrupt(build, "data/.stages/0/000/poses.json")

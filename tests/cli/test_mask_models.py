@@ -9,7 +9,7 @@ for needed in ("pycolmap", "cv2", "pycocotools", "scenedetect"):
 from fourdthinker.cli.main import main  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.checkpoints import find_checkpoint  # noqa: E402
 from fourdthinker.dataset_builders.mask_models.tiny import write_tiny_mask_model  # noqa: E402
-from fourdthinker.dataset_builders.pipeline.object_sources import describe_masks, find_movers  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.object_sources import Footage, describe_masks, find_movers  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.record_json import load_records, track_to_json  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.settings import BuildSettings  # noqa: E402
 from fourdthinker.dataset_builders.sources.windows import find_windows, read_window  # noqa: E402
@@ -99,5 +99,5 @@ def test_a_seeded_model_that_follows_something_else_changes_nothing(source, tmp_
     clip = read_window(video, window)
     model = find_checkpoint("sam2", str(write_tiny_mask_model("sam2", tmp_path / "sam2")))
     settings = [BuildSettings(objects="flow"), BuildSettings(objects="sam2", mask_model=model)]
-    (flow,), (track,) = (find_movers(one, video, "mover.mp4", window, clip, None) for one in settings)
+    (flow,), (track,) = (find_movers(one, Footage(video, "mover.mp4", window, clip), None) for one in settings)
     assert flow.sure.sum() > 5 and track_to_json(track) == track_to_json(flow)
