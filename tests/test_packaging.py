@@ -392,6 +392,7 @@ def test_readme_commands_exist():
     assert {"make demo", "make test"} <= set(re.findall(r"make [a-z]+", text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_readme_options_exist(command):
     """Every option that a line of the README or a guide gives to a command is one of its options."""

@@ -87,6 +87,7 @@ def run(tmp_path, tiny_model_folder, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_bad_row_stops_before_the_first_step_or_is_left_out(run, stage, tmp_path, capsys, caplog):
     assert run(stage) == 2

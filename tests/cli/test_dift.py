@@ -151,6 +151,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_pa
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_old_checkpoints_go_when_the_new_one_is_whole(recipe, tmp_path, monkeypatch):
     saving = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, "max_steps": 3}
     checkpoints, stock = tmp_path / "out-checkpoints", shutil.rmtree
@@ -267,6 +268,7 @@ def adapter(recipe, tmp_path):
     return tmp_path / "out"
 
 
+@pytest.mark.slow
 def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(adapter, tiny_model_folder):
     saved = load_file(adapter / "adapter_model.safetensors")
     assert not (adapter / "model.safetensors").exists()
@@ -309,6 +311,7 @@ def test_an_adapter_whose_base_is_gone_says_so(adapter):
         load_model(adapter)
 
 
+@pytest.mark.slow
 def test_an_adapter_on_top_of_an_adapter_opens_with_both(adapter, recipe, tmp_path, tiny_model_folder):
     """Stages that each train an adapter, one after the other."""
     still = {**LORA, "learning_rate": 0.0, "model": str(adapter), "output": str(tmp_path / "further")}
@@ -322,6 +325,7 @@ def test_an_adapter_on_top_of_an_adapter_opens_with_both(adapter, recipe, tmp_pa
     assert str(adapter) in card
 
 
+@pytest.mark.slow
 def test_flags_stand_for_settings(recipe, tmp_path):
     cache = tmp_path / "cache"
     path = recipe(feature_cache=str(cache))

@@ -157,6 +157,7 @@ def test_checkpoints_within_the_use_of_one_rollout_are_rejected(recipe, capsys):
     assert "save_steps is 3, but completions serve for 2 steps" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(recipe, tmp_path, tiny_model_folder):
     assert main(["grpo", "--config", str(recipe(**LORA, **MOVING, max_steps=1))]) == 0
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
@@ -254,6 +255,7 @@ def published(tmp_path, make_video):
     return path
 
 
+@pytest.mark.slow
 def test_published_files_with_videos_train_as_they_are(recipe, published, tmp_path, capsys, monkeypatch):
     decoded = []
     monkeypatch.setattr(
@@ -277,6 +279,7 @@ def two_videos(recipe, published):
     return str(recipe(dataset=str(published), num_train_epochs=1, max_steps=-1, per_device_train_batch_size=4))
 
 
+@pytest.mark.slow
 def test_a_damaged_video_stops_the_run_or_is_skipped(two_videos, tmp_path, capsys):
     video = tmp_path / "second.mp4"
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])

@@ -90,6 +90,7 @@ def test_an_interrupted_build_leaves_nothing_and_a_killed_one_nothing_after_the_
     assert [name for name in names(tmp_path) if name != "hf"] == ["model"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_from_videos_goes_on_by_the_command_that_it_prints(interrupt, tmp_path, monkeypatch):
     pytest.importorskip("pycolmap", reason="builds from videos need the data extra")
     from ..made_clips import film_still_camera

@@ -319,6 +319,7 @@ def test_command_module_keeps_the_contract(name):
     assert callable(module.run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_is_quick_and_imports_nothing_heavy(name):
     # Processor time, not wall time: a busy machine must not fail it.

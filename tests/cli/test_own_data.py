@@ -55,6 +55,7 @@ def run(tmp_path, tiny_model_folder):
     return run
 
 
+@pytest.mark.slow
 def test_dift_learns_from_conversations_and_reports_rows_without_a_response(run, llava, tmp_path, capsys, caplog):
     assert run("dift", llava) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

@@ -152,6 +152,7 @@ def test_checkpoints_without_a_readable_record_are_kept(tmp_path, text):
         check(path)
 
 
+@pytest.mark.slow
 def test_the_recipe_in_a_card_makes_the_same_run_again(recipe, tmp_path):
     args = ["--set", "save_strategy=no", "--set", "run_name=off", "--drop-imagery"]
     assert main(["dift", "--config", recipe(lr_scheduler_kwargs={}, max_grad_norm=0.5), *args]) == 0

@@ -43,6 +43,7 @@ def test_the_source_text_names_every_field_of_the_dataclasses(stage):
     assert read_fields(stage).keys() == dataclass_fields(stage).keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_defaults_and_choices_are_those_of_the_dataclasses(stage):
     read = read_fields(stage)

@@ -19,6 +19,7 @@ def run_command(*argv, cwd):
     return subprocess.run(command, cwd=cwd, env=quiet, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_loading_and_saving_print_one_line_of_ours(tmp_path):
     done = run_command("init", "--tiny", "--output", "model", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "model in model\n", "")

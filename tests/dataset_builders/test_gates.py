@@ -104,6 +104,7 @@ def test_rows_without_a_give_away_pass(tmp_path):
     assert len(report.gates) == 11 and report.verdict == "all gates passed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change,gates",
     [
@@ -160,6 +161,7 @@ def test_what_a_model_remembers_of_a_source_is_no_give_away(tmp_path):
     assert not {name for name in failed(report) if "frame" in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [2, 3, 7])
 def test_other_numbers_of_options_have_their_own_chance(tmp_path, options):
     report = check_dataset(write(tmp_path / "data", make_rows(options=options)))

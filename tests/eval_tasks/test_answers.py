@@ -244,6 +244,7 @@ def test_dropping_the_reasoning_first_changes_nothing():
             assert extract_answer(text[end + len("</think>") :], OPTIONS) == tolerant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy,rule", [("reward", None), ("tolerant", None), ("strict", "sti_bench")])
 @pytest.mark.parametrize(
     "unit",

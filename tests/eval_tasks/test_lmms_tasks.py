@@ -156,6 +156,7 @@ def test_missing_data_give_one_line_and_no_retry(load, monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_tasks_are_indexed_where_their_class_cannot_be_imported(monkeypatch):
     """An older lmms-eval, or a broken one, must still list everybody else's tasks."""
     from lmms_eval.tasks import TaskManager

@@ -69,6 +69,7 @@ def overlaps_of(clips: dict, training_clips: dict) -> dict[str, str]:
     return {overlap.row: overlap.other for overlap in found if overlap.kind == "video"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swapped", [False, True])
 def test_planted_copies_are_found_and_nothing_else(swapped):
     training = {f"train {seed}": make_clip(seed) for seed in range(60)}

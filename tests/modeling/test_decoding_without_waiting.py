@@ -70,6 +70,7 @@ def test_more_steps_than_the_first_buffer_holds(prompts, generate_at, tiny_model
     assert states.isfinite().all() and not torch.allclose(states[0], states[1])
 
 
+@pytest.mark.slow
 def test_a_static_cache_compiles_to_one_graph_and_never_again(prompts, generate_at):
     compiled = CompileConfig(fullgraph=True, backend="eager", mode=None)  # an error on a graph break
     compiled._compile_all_devices = True

@@ -70,6 +70,7 @@ def test_frames_with_their_times_become_what_training_saw(tiny_processor, video,
     assert_equal(batch, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "settings", "sampling"),
     [
@@ -98,6 +99,7 @@ def test_frames_without_times_are_one_a_second_or_as_many_as_said(tiny_processor
         assert_equal(batch, encode(tiny_processor, texts, [Clip(frames, times)]))
 
 
+@pytest.mark.slow
 def test_a_batch_is_padded_on_the_side_that_is_asked_for(tiny_processor, video):
     clips = [read_frames(video, fps=fps, max_frames=50) for fps in (1, 2)]
     texts = [conversation_text(tiny_processor, question) for question in ("Which way?", QUESTION)]

@@ -143,6 +143,7 @@ def elsewhere(tiny_model_folder, make_video, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), home / "again"
 
 
+@pytest.mark.slow
 def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     seen, _ = elsewhere
     assert seen["classes"] == [NAMES[family][1]] * 3

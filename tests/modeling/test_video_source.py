@@ -40,6 +40,7 @@ KINDS = {
 ONE_PASS = {"b_frames.avi", "uneven.mkv"}  # no key frames to go to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_sampled_frames_are_those_of_decoding_everything(tmp_path, name):
     path = encode(tmp_path / name, **{"count": COUNT, "rate": RATE, **KINDS[name]})
@@ -56,6 +57,7 @@ def test_sampled_frames_are_those_of_decoding_everything(tmp_path, name):
             assert np.array_equal(np.asarray(frame), np.asarray(everything.frames[number]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(KINDS.keys() - ONE_PASS - {"refreshed_without_key_frames.mp4"}))
 def test_the_number_of_decoded_frames_is_bounded(tmp_path, name):
     path = encode(tmp_path / name, **{"count": COUNT, "rate": RATE, **KINDS[name]})

@@ -35,6 +35,7 @@ def found(truck):
     return estimate_camera(truck[0])
 
 
+@pytest.mark.slow
 def test_known_path_is_found_again(truck, found):
     (clip, truth), poses = truck, found
     assert poses.kind == "up_to_scale" and poses.registered.all()
@@ -49,6 +50,7 @@ def test_known_path_is_found_again(truck, found):
     assert 1 / 6 < steps[-1] / poses.scene_depth < 1 / 3
 
 
+@pytest.mark.slow
 def test_what_was_found_twice_is_the_same(truck, found):
     clip, _ = truck
     again = estimate_camera(clip)

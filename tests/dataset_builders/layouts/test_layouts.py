@@ -39,6 +39,7 @@ def object_points(clip, seconds, size):
     return found
 
 
+@pytest.mark.slow
 def test_camera_is_read_alike_from_every_layout(clip):
     trajectory = clip.trajectory()
     seconds = trajectory.seconds

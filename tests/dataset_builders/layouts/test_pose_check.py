@@ -39,6 +39,7 @@ def trajectory(scene):
     return make_trajectory(Path("clip.tum"), seconds, scene.poses, quaternion="last")
 
 
+@pytest.mark.slow
 def test_right_poses_pass_with_the_depth_of_the_scene(matches, trajectory):
     check = check_poses(matches, SECONDS, trajectory, LENS, 1 / RATE)
     assert check.pixels < 1.5 and check.behind < 0.1 and check.pairs > 8

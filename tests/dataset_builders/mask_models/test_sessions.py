@@ -66,6 +66,7 @@ def test_a_name_longer_than_the_text_model_is_cut(sam3, frames):
     assert {masklet.name for masklet in segment_by_names(sam3, frames[:3], [long])} == {long}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SEEDED)
 def test_seeds_are_followed_forward_and_back(load, frames, kind):
     mask = np.zeros((60, 80), bool)

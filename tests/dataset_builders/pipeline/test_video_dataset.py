@@ -72,6 +72,7 @@ def build_again(clips, output, *arguments):
     return {name for name, written in changes(output).items() if before.get(name) != written}
 
 
+@pytest.mark.slow
 def test_rows_are_of_both_kinds_and_load_plainly(built, tmp_path):
     dift = load_dataset(str(built), "dift", split="train", cache_dir=str(tmp_path))
     grpo = load_dataset(str(built), "grpo", split="train", cache_dir=str(tmp_path))
@@ -109,6 +110,7 @@ def test_records_are_read_back(built):
     assert record.size == (256, 192) and record.resting and record.facts["camera"][0]["parts"] == [["Stay"]]
 
 
+@pytest.mark.slow
 def test_a_source_without_write_permission_is_only_read(clips, built, tmp_path):
     source = tmp_path / "clips"
     shutil.copytree(clips, source)
@@ -176,6 +178,7 @@ def test_two_workers_give_the_same_bytes(clips, built, tmp_path):
     assert contents(tmp_path / "data") == contents(built)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_changed_settings_redo_what_they_touch(clips, built, tmp_path):
     output = tmp_path / "data"
     shutil.copytree(built, output)
@@ -198,6 +201,7 @@ def test_what_is_done_is_not_done_again_and_changed_settings_redo_what_they_touc
     assert contents(output) == contents(built), "back to the first settings, back to the first bytes"
 
 
+@pytest.mark.slow
 def test_damaged_results_are_made_again(clips, built, tmp_path):
     output = tmp_path / "data"
     shutil.copytree(built, output)
@@ -209,6 +213,7 @@ def test_damaged_results_are_made_again(clips, built, tmp_path):
     assert contents(output) == contents(built)
 
 
+@pytest.mark.slow
 def test_one_stage_alone_ends_there_and_the_next_command_goes_on(clips, built, tmp_path, capsys):
     output = tmp_path / "data"
     made = build_again(clips, output, "--stage", "shots")

@@ -63,6 +63,7 @@ def contents(output):
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_a_model_names_what_moves_and_words_the_reasoning(clips, output, tmp_path, capsys):
     with serve() as (url, requests):
         assert main(command(clips, output, url, "--writer-price", "1,100")) == 0
@@ -81,6 +82,7 @@ def test_a_model_names_what_moves_and_words_the_reasoning(clips, output, tmp_pat
     assert f"worded by {MODEL}" in (output / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_build_again_asks_nothing_and_the_template_comes_back(clips, built, output):
     with serve() as (url, requests):
         main(command(clips, output, url))
@@ -118,6 +120,7 @@ def test_a_known_name_is_not_asked_for(clips, output, tmp_path, arguments, monke
     assert any("the blue square" in question["question"] for question in questions(output).values())
 
 
+@pytest.mark.slow
 def test_what_an_endpoint_failed_to_answer_is_asked_by_the_next_build(clips, output, capsys):
     def fail_for_names(request):
         return Reply(status=500, headers={"retry-after-ms": "5"}) if request.picture else good_answer(request)
@@ -134,6 +137,7 @@ def test_what_an_endpoint_failed_to_answer_is_asked_by_the_next_build(clips, out
         assert main(command(clips, output, url, "--stage", "questions")) == 0 and not requests
 
 
+@pytest.mark.slow
 def test_the_key_is_nowhere(clips, output, capfd):
     def repeat_key(request):
         sent = request.headers["Authorization"].removeprefix("Bearer ")

@@ -32,6 +32,7 @@ def clip_seed(row) -> int:
     return int(row["id"].split("-")[1])
 
 
+@pytest.mark.slow
 def test_kinds_and_labels_are_spread_evenly(rows):
     for of_stage in rows.values():
         assert Counter(row["task"] for row in of_stage) == dict.fromkeys(KINDS, PER_KIND)

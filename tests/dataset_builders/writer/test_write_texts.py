@@ -166,6 +166,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reply", REFUSED.values(), ids=REFUSED)
 def test_after_three_refused_answers_the_template_stays_for_good(word, reply):
     (written,), report, requests = word(lambda _: reply)

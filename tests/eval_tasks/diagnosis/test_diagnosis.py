@@ -31,6 +31,7 @@ def pool(kind):
     return rows, *diagnose(*build_checkpoint(kind), rows, batch_size=150, max_new_tokens=12, progress=False)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_recognised(kind, pool):
     _, diagnosis, _ = pool
     assert diagnosis["verdict"]["sentence"] == VERDICTS[kind]
@@ -45,6 +46,7 @@ def test_the_checkpoint_is_recognised(kind, pool):
         assert numbers[name]["changed_answers"] == (pytest.approx(0.75, abs=0.1) if kind == "carry" else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "named"), [(QUESTIONS, True), (FEW, False)])
 def test_it_is_recognised_from_any_hundred_questions_and_never_from_ten(kind, pool, count, named):
     rows, _, answers = pool

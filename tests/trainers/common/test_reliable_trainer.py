@@ -46,6 +46,7 @@ def make_trainer(request, tiny_model_folder, dift_dataset, make_dift_row, tmp_pa
     return make
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_no_pickled_settings_and_no_card(make_trainer, tmp_path):
     make_trainer().train()
     folder = tmp_path / "out" / "checkpoint-1"

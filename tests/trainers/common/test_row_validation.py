@@ -48,6 +48,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stages", "change", "words"), CASES)
 def test_a_bad_row_is_named_or_left_out(rows, caplog, stages, change, words):
     data = rows({2: {"frames": [PICTURE] * 2, "timestamps": [0.0, 0.5], **change}})

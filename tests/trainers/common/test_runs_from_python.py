@@ -157,6 +157,7 @@ def test_rows_in_trls_columns_train_with_a_reward_that_reads_no_answer(tiny_mode
         LatentGRPOTrainer(str(tiny_model_folder), args=args, train_dataset=plain_rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import fourdthinker.cli.main"])
 def test_importing_the_trainers_registers_our_classes(tiny_model_folder, first):
     script = f"""

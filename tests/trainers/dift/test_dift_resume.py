@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
 def test_the_targets_length_is_the_checkpoints_whatever_rows_come_first_now(make_dift_trainer, make_dift_row):
     first, second = ([make_dift_row(number, 1) for number in numbers] for numbers in ((0, 1), (2, 3)))

@@ -120,6 +120,7 @@ def test_gradient_reaches_the_pass_that_predicted_the_latents_only_if_asked(make
     torch.testing.assert_close(*(loss_of(trainer).detach() for trainer in trainers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -143,6 +144,7 @@ def test_a_few_steps_lower_the_loss_and_leave_the_vision_tower_as_it_was(make_tr
     assert changed and not [name for name in changed if ".visual." in name]
 
 
+@pytest.mark.slow
 def test_what_is_logged_is_what_the_steps_were(make_trainer, uneven_rows):
     trainer = make_trainer(uneven_rows, max_steps=3, logging_steps=1, learning_rate=1e-3)
     batch = {**batch_of(trainer), "use_cache": False}
@@ -224,6 +226,7 @@ def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, s
     assert min(logs[0].values()) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "way"),
     [
@@ -262,6 +265,7 @@ def test_recomputed_activations_change_nothing(make_trainer, uneven_rows, settin
         torch.testing.assert_close(got[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_transformers_own_trainer_gives_the_same_step(make_trainer, uneven_rows):
     ours = make_trainer(uneven_rows, **ONE_STEP)
     ours.train()
@@ -373,6 +377,7 @@ def test_two_processes_of_four_rows_are_one_of_eight(
         torch.testing.assert_close(values, expected[name], atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_evaluation_measures_the_same_loss(make_trainer, rows):
     trainer = make_trainer(rows, self_feeding="parallel", self_feed_passes=1, per_device_eval_batch_size=len(rows))
     measured = trainer.evaluate(trainer.train_dataset)
@@ -411,6 +416,7 @@ def test_each_of_several_held_out_sets_is_answered(make_trainer, rows, dift_data
     assert len(logged) == 1 and logged[0]["eval_hard_ce_loss"] == measured["eval_hard_ce_loss"]
 
 
+@pytest.mark.slow
 def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_trainer, rows):
     settings = {"latent_norm": "match", "self_feeding": "parallel", "eval_generations": 0}
     trainer = make_trainer(rows, **settings, per_device_train_batch_size=1, max_steps=3)

@@ -36,6 +36,7 @@ def rows(make_dift_row):
     return [make_dift_row(number, number % 3) for number in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"self_feeding": "parallel", "latent_norm": "match"}], ids=str)
 @pytest.mark.parametrize(
     ("kept", "passes"),
@@ -60,6 +61,7 @@ def test_training_is_the_same_with_fewer_passes_of_the_tower(make_trainer, rows,
         torch.testing.assert_close(weights[1][name], weight, atol=1e-4, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"latent_pooling": "region"}, {"latent_pooling": "grid"}], ids=str)
 def test_another_pooling_has_targets_of_its_own(make_trainer, rows, changes):
     losses = []

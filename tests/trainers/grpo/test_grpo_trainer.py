@@ -154,6 +154,7 @@ def blocks(trainer, batch):
     return (batch["completion_ids"] == trainer._base_model.config.latent_start_token_id).sum(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -411,6 +412,7 @@ def test_gradient_reaches_the_text_through_latent_positions_but_not_the_tower(pa
     assert model.model.language_model.layers[0].self_attn.k_proj.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -534,6 +536,7 @@ def test_the_head_works_in_narrow_tiles_on_a_cpu(parts, tmp_path):
         assert trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
 
 
+@pytest.mark.slow
 def test_a_tied_tables_inputs_are_added_by_rows_while_training(parts, tmp_path):
     model, hooks = parts[0], []
     table = model.get_input_embeddings()
@@ -668,6 +671,7 @@ def training(parts, tmp_path, **settings):
     return trainer
 
 
+@pytest.mark.slow
 def test_training_moves_the_policy_and_logs_its_blocks(parts, tmp_path):
     model, _ = parts
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
@@ -739,6 +743,7 @@ def test_groups_of_an_evaluation_have_a_size_of_their_own(parts, tmp_path):
     assert trainer.evaluate()["eval_frac_reward_zero_std"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_step_tells_its_blocks_and_where_its_time_went(parts, tmp_path):
     trainer = training(parts, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, beta=0.1)
     trainer.train()
@@ -769,6 +774,7 @@ def test_whole_blocks_are_counted_and_the_account_starts_anew():
     assert "latents/whole_blocks" not in metrics.read([])
 
 
+@pytest.mark.slow
 def test_logged_completions_show_their_blocks(parts, tmp_path):
     trainer = training(parts, tmp_path, log_completions=True, num_completions_to_print=1)
     trainer.train()
@@ -781,6 +787,7 @@ def test_logged_completions_show_their_blocks(parts, tmp_path):
     assert table["shown"] == texts, "each beside its own rewards"
 
 
+@pytest.mark.slow
 def test_evaluation_logs_the_same_numbers(parts, tmp_path):
     trainer = training(parts, tmp_path, per_device_eval_batch_size=8, max_steps=1)
     trainer.eval_dataset = Dataset.from_list(make_rows(2))
@@ -836,6 +843,7 @@ def test_a_reward_that_fails_on_all_at_once_says_so(parts, tmp_path):
         roll_out(trainer)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_before_its_step(parts, tmp_path):
     trainer = training(parts, tmp_path, max_steps=3, save_strategy="steps", save_steps=1)
     before = []
