@@ -50,7 +50,7 @@ EXTRAS = {
     **dict.fromkeys(("cv2", "imagehash", "pycocotools", "pycolmap", "scenedetect", "scipy", "sklearn"), "data"),
     "lmms_eval": "eval",
     "pybullet": "world",
-    "gradio": "serve",
+    **dict.fromkeys(("fastapi", "gradio", "uvicorn"), "serve"),
     "rerun": "view",
 }
 
