@@ -52,7 +52,7 @@ EXTRAS = {
     "lmms_eval": "eval",
     "pybullet": "world",
     "ray": "ray",
-    "gradio": "serve",
+    **dict.fromkeys(("fastapi", "gradio", "uvicorn"), "serve"),
     "rerun": "view",
 }
 

@@ -247,8 +247,8 @@ def serve(page: ReviewPage, listening: socket.socket) -> None:
     import gradio
     import uvicorn
     from fastapi import FastAPI
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from fastapi.middleware import Middleware
+    from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
     # A page from elsewhere whose name leads here is refused.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
