@@ -178,7 +178,8 @@ def _patch_moves(record: ClipRecord, first: int, last: int) -> np.ndarray:
     rows, columns = (np.linspace(2, side - 3, _GRID).astype(int) for side in (height, width))
     chosen = np.zeros((height, width), bool)
     chosen[np.ix_(rows, columns)] = True
-    smooth = [cv2.blur(values, (3, 3)) for values in free]  # one unknown pixel makes a patch unknown
+    # One unknown pixel makes a patch unknown; a box filter's running sums would carry it through the whole row.
+    smooth = [cv2.filter2D(values, -1, np.full((3, 3), 1 / 9, np.float32)) for values in free]
     chosen &= np.isfinite(smooth[0])
     world = back_project(smooth[0], chosen, intrinsics, camera.camera_to_world[first])
     pose = camera.camera_to_world[last]

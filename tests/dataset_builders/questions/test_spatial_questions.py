@@ -109,12 +109,15 @@ def test_two_things_of_one_name_are_not_asked_about(scenes):
     assert {fact["object"] for fact in spatial_facts(same)} <= {None, dsr.CAMERA}
 
 
-def test_places_lie_in_the_middle_of_things(scenes):
+def test_places_lie_in_the_middle_of_things(scenes, truth):
     for clip, record in scenes[:3]:
         for number, track in enumerate(record.objects):
             places = measure_places(track, record.camera, record.depth, record.size)
             error = np.linalg.norm(places.centres - clip.centres[:, number], axis=1)[places.known]
             assert not len(error) or np.median(error) < 0.2, "a quarter of a thing's width"
+    for number, (_, record) in enumerate(scenes[:2]):  # the background alone tells the noise of depth as well
+        alone = replace(truth.add_noise(record, np.random.default_rng(number)), resting=[])
+        assert place_noise(replace(record, resting=[])) < 0.01 < 0.02 < place_noise(alone) < 0.08
     assert place_noise(replace(record, resting=[], depth=replace(record.depth, maps=record.depth.maps * np.nan))) == (
         DEFAULT_NOISE
     )
