@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..dataset_builders.mask_models.checkpoints import KINDS, find_checkpoint
 from ..dataset_builders.pipeline.settings import (
@@ -400,7 +400,7 @@ def _read_names(path: str | None) -> dict[str, tuple[str, ...]]:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"--names {path} cannot be read as JSON ({error})") from error
-    found = stored if isinstance(stored, dict) else {"": None}
+    found: dict[str, Any] = stored if isinstance(stored, dict) else {"": None}
     lists = {video: [names] if isinstance(names, str) else names for video, names in found.items()}
     if not all(names and isinstance(names, list) and all(map(_is_text, names)) for names in lists.values()):
         raise InputError(f'--names {path} must hold one object such as {{"walk.mp4": "brown dog"}}')

@@ -27,8 +27,12 @@ def run_side_by_side(commands: Mapping[str, Sequence[str]], environment: Mapping
         return {name: subprocess.run(command, env=environment, check=False).returncode}
     threads = max(1, (os.cpu_count() or 1) // len(commands))
     shared = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", **environment}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    running = {name: subprocess.Popen(command, env=shared, **streams) for name, command in commands.items()}
+    running = {
+        name: subprocess.Popen(
+            command, env=shared, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+        for name, command in commands.items()
+    }
     readers = [threading.Thread(target=_print_lines, args=item, daemon=True) for item in running.items()]
     for reader in readers:
         reader.start()
@@ -47,5 +51,5 @@ def run_side_by_side(commands: Mapping[str, Sequence[str]], environment: Mapping
 
 
 def _print_lines(name: str, process: subprocess.Popen) -> None:
-    for line in process.stdout:
+    for line in process.stdout or ():
         print(f"[{name}] {line.rstrip()}", flush=True)
