@@ -12,7 +12,8 @@ from ..clip_record import ClipRecord, ObjectTrack
 from ..pipeline.record_json import clip_folder
 from ..pipeline.stage_files import StageFiles, is_build_folder
 from ..preview.build_output import clip_of_row, dataset_files, load_clip
-from .subjects import camera_subject, object_subject, objects_of, space_subject, track_subject
+from ..questions.spatial_facts import objects_of
+from .subjects import camera_subject, object_subject, space_subject, track_subject
 
 
 @dataclass(frozen=True)
