@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...modeling.errors import InputError
 from ...modeling.tokens import format_spatial_state
 from ..clip_record import ClipRecord
 from . import dsr, mllm4d
@@ -44,12 +45,14 @@ def ask_about_space(
         name (`str`, *optional*): What the user calls the first object.
 
     Raises:
-        InputError: If the name of an object is none that a question may hold.
+        InputError: If the name of an object is none that a question may hold, or two objects have the same.
     """
     called = {number: track.name for number, track in enumerate(record.objects or ())}
     if name is not None:
         called[0] = name
     names = {number: check_name(called[number]) for number in objects_of(fact)}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"two objects are called {names[fact['object']]!r}, which tells neither from the other")
     if fact["family"] == "mllm4d":
         return _ask_mllm4d(record, fact, design, frames, token, rng, names)
     return _ask_dsr(record, fact, design, frames, token, rng, names)

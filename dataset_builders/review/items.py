@@ -105,8 +105,9 @@ def _items_of_clip(output: Path, clip: str, identities: Sequence[str]) -> Iterat
         for role in ("object", "other"):
             if fact.get(role) not in objects_of(fact):
                 continue  # the camera, or nothing
-            overlays.append((track_subject(record, (record.objects or [])[fact[role]]), said[role]))
-            yield Item(overlays[-1][0], f"{clip} {said[role]}", identity, *overlays[-1], is_row=False)
+            name = said[role].removeprefix("the ")  # facts about space hold the article
+            overlays.append((track_subject(record, (record.objects or [])[fact[role]]), name))
+            yield Item(overlays[-1][0], f"{clip} {name}", identity, *overlays[-1], is_row=False)
         yield Item(subject, identity, identity, *(overlays[0] if overlays else ()))
 
 

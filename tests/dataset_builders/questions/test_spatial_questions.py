@@ -155,6 +155,16 @@ def test_a_name_with_markup_is_in_no_question(records, family, caplog):
     assert "must be plain words" in caplog.text
 
 
+def test_two_things_of_one_name_are_not_compared(records, caplog):
+    record = next(one for one in records if any(len(objects_of(fact)) == 2 for fact in one.facts["space"]))
+    tracks = [replace(track, name="red ball") for track in record.objects]
+    candidates = list_candidates(record.facts)
+    designs = design_options({one.kind: {one.answer: 1} for one in candidates})
+    asked = ask_about_clip(replace(record, objects=tracks), candidates, designs)
+    assert asked and "two objects are called 'red ball'" in caplog.text
+    assert all(json.loads(one["facts"]).get("other") != "the red ball" for one in asked)
+
+
 def test_a_prediction_shows_nothing_of_what_it_asks_for(records):
     found = 0
     for record in records:
