@@ -28,6 +28,7 @@ from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, desc
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
+    from ..dataset_builders.model_files import ModelFiles
     from ..dataset_builders.pipeline.video_dataset import BuildReport
 
 WORLD = "world"
@@ -250,10 +251,6 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"a row of {args.frames} frames shows no motion; ask for at least 2")
     if args.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", args.license):
         raise InputError(f"--license takes the Hub id of a licence, such as cc-by-4.0 or other, got {args.license!r}")
-    if args.depth is not None:
-        from ..dataset_builders.geometry.depth_model import check_depth_model
-
-        check_depth_model(args.depth)
     if args.objects_model is not None and args.objects not in KINDS:
         raise InputError(f"--objects-model goes with --objects {', '.join(KINDS)}: {args.objects} uses no weights")
     if args.objects in KINDS and KINDS[args.objects].finds_names and args.names is None:
@@ -316,7 +313,7 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         backbone=args.backbone,
         licence=args.license,
         questions=read_families(args.questions),
-        depth=args.depth,
+        depth=_find_depth(args.depth),
         writer=read_writer(args),
     )
     description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
@@ -349,6 +346,12 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         earlier = ", and the rows of an earlier build stay" if (output / "README.md").is_file() else ""
         raise InputError(f"no clip of {source} gives a row{earlier}: {where} says why{page}")
     return report.written
+
+
+def _find_depth(name: str | None) -> "ModelFiles | None":
+    from ..dataset_builders.geometry.depth_model import find_depth_model
+
+    return None if name is None else find_depth_model(name)
 
 
 def _write_preview(output: Path, count: int) -> Path:

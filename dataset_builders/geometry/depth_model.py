@@ -7,9 +7,10 @@ from typing import Any
 
 from PIL import Image
 
-from ...modeling.errors import InputError
+from ...modeling.errors import InputError, first_line
 from ..clip_error import ClipError
 from ..clip_record import DepthMaps
+from ..model_files import ModelFiles, find_folder, list_model_files, read_config
 from .depth_maps import map_size, stack_depth
 
 UNIT_ERROR = 0.1  # relative standard error of a guessed metre, over a whole clip
@@ -17,21 +18,33 @@ UNIT_ERROR = 0.1  # relative standard error of a guessed metre, over a whole cli
 _METRIC_TYPES = ("depth_pro", "glpn", "zoedepth")
 
 
-def check_depth_model(name: str) -> None:
-    """Check, before a build begins, that a model is there and gives metres.
+def find_depth_model(name: str) -> ModelFiles:
+    """Find a model before a build begins, whole and in metres; one on the Hub is downloaded.
 
     Args:
         name (`str`): Folder or Hub name.
 
     Raises:
-        InputError: If there is no such model, or its depth has no unit.
+        InputError: If there is no such model, files are missing or cut off, or its depth has no unit.
     """
-    from transformers import AutoConfig, AutoModelForDepthEstimation
+    from transformers import AutoConfig, AutoImageProcessor
 
+    folder = find_folder(name, "--depth", "--depth", "a build without --depth needs none")
+    read_config(folder)
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(folder)
+        _check_unit(name, config)
+        AutoImageProcessor.from_pretrained(folder)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
-        raise InputError(f"--depth {name}: no configuration of a model ({str(error).splitlines()[0]})") from error
+        raise InputError(f"--depth {name}: no whole model ({first_line(error)})") from error
+    return list_model_files(folder, name)
+
+
+def _check_unit(name: str, config: Any) -> None:
+    from transformers import AutoModelForDepthEstimation
+
     if type(config) not in AutoModelForDepthEstimation._model_mapping:
         raise InputError(f"--depth {name}: {config.model_type} is no model of depth; name one such as ZoeDepth")
     kind = getattr(config, "depth_estimation_type", "metric" if config.model_type in _METRIC_TYPES else "relative")
@@ -42,12 +55,12 @@ def check_depth_model(name: str) -> None:
         )
 
 
-def predict_depth(frames: Sequence[Image.Image], name: str) -> DepthMaps:
+def predict_depth(frames: Sequence[Image.Image], files: ModelFiles) -> DepthMaps:
     """Guess the depth of every frame on its own.
 
     Args:
         frames (`Sequence[PIL.Image.Image]`): Of one size.
-        name (`str`): Folder or Hub name of a model that [`check_depth_model`] accepts.
+        files ([`ModelFiles`]): Of [`find_depth_model`].
 
     Returns:
         [`DepthMaps`]: In metres.
@@ -58,7 +71,7 @@ def predict_depth(frames: Sequence[Image.Image], name: str) -> DepthMaps:
     import torch
     import transformers
 
-    processor, model = _load(name)
+    processor, model = load_depth_model(files)
     width, height = map_size(frames[0].size)
     asked: dict[str, Any] = {"target_sizes": [(height, width)]}
     finish = processor.post_process_depth_estimation
@@ -70,18 +83,19 @@ def predict_depth(frames: Sequence[Image.Image], name: str) -> DepthMaps:
         if "source_sizes" in inspect.signature(finish).parameters:
             asked["source_sizes"] = [frame.size[::-1]]
         maps.append(finish(outputs, **asked)[0]["predicted_depth"].float().cpu().numpy())
-    made_by = {"transformers": transformers.__version__, "depth": name}
+    made_by = {"transformers": transformers.__version__, "depth": files.made_by}
     depth = stack_depth(maps, metric=True, scale_error=UNIT_ERROR, made_by=made_by)
     if depth is None:
-        raise ClipError("unclear", f"{name} gives no depth for any frame", "name another --depth model")
+        raise ClipError("unclear", f"{files.name} gives no depth for any frame", "name another --depth model")
     return depth
 
 
-@lru_cache(maxsize=1)  # once a worker
-def _load(name: str) -> tuple[Any, Any]:
+@lru_cache(maxsize=1)
+def load_depth_model(files: ModelFiles) -> tuple[Any, Any]:
+    """Processor and model, loaded once for each process: on the GPU, if there is one."""
     import torch
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True)
-    return AutoImageProcessor.from_pretrained(name), model.eval().to(device)
+    model = AutoModelForDepthEstimation.from_pretrained(files.folder, use_safetensors=True)
+    return AutoImageProcessor.from_pretrained(files.folder), model.eval().to(device)

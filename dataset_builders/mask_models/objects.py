@@ -98,7 +98,7 @@ def _shown(found: Sequence[Masklet]) -> list[Masklet]:
 
 def _made_by(checkpoint: Checkpoint) -> dict[str, str]:
     return {
-        KINDS[checkpoint.kind].model: f"{checkpoint.name} {checkpoint.digest[:12]}",
+        KINDS[checkpoint.kind].model: checkpoint.made_by,
         "transformers": version("transformers"),
     }
 

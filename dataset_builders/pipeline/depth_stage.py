@@ -12,12 +12,13 @@ from .record_json import depth_to_json
 
 if TYPE_CHECKING:
     from ..layouts.imported_clip import ImportedClip
+    from ..model_files import ModelFiles
 
 
 def find_depth(
     record: ClipRecord,
     imported: "ImportedClip | None",
-    model: str | None,
+    model: "ModelFiles | None",
     frames: Callable[[], Sequence[Image.Image]],
 ) -> dict[str, Any]:
     """Depth that comes with the clip, else what a named network guesses, which gives poses their metre.
@@ -25,7 +26,7 @@ def find_depth(
     Args:
         record ([`ClipRecord`]): With camera and objects.
         imported ([`ImportedClip`], *optional*): What comes with the clip.
-        model (`str`, *optional*): Folder or Hub name of a model.
+        model ([`ModelFiles`], *optional*): The model that guesses.
         frames (`Callable`): Decodes the frames of the window, if they are needed.
 
     Returns:

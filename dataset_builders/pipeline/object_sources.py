@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...modeling.errors import InputError
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ObjectTrack, Window
-from ..mask_models.checkpoints import KINDS, Checkpoint
+from ..mask_models.checkpoints import KINDS
 from ..sources.mask_files import mask_folder, read_mask_files
 from ..sources.video_files import folder_state
 from .settings import BuildSettings
@@ -35,11 +35,19 @@ def describe_masks(settings: BuildSettings, path: Path, source: str) -> dict[str
     return {"model": settings.mask_model.digest, "names": list(settings.names_of(source)) if kind.finds_names else []}
 
 
-def load_model(checkpoint: Checkpoint) -> None:
-    """Load a mask model into this process, unless it is there already."""
-    from ..mask_models.sessions import load_mask_model
+def load_models(stage: str, settings: BuildSettings) -> bool:
+    """Load the model of a stage into this process, unless it is there already; say whether the stage has one."""
+    if stage == "objects" and settings.mask_model is not None:
+        from ..mask_models.sessions import load_mask_model
 
-    load_mask_model(checkpoint)
+        load_mask_model(settings.mask_model)
+        return True
+    if stage == "depth" and settings.depth is not None:
+        from ..geometry.depth_model import load_depth_model
+
+        load_depth_model(settings.depth)
+        return True
+    return False
 
 
 @dataclass(frozen=True)

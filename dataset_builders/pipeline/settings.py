@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..mask_models.checkpoints import Checkpoint
+    from ..model_files import ModelFiles
 
 from ..writer.settings import WriterSettings
 
@@ -21,16 +22,15 @@ QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr")
 FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
 OBJECT_SOURCES = ("flow", "sam3", "sam2", "edgetam", "sam3_tracker", "files", "none")
 ALL_VIDEOS = "*"  # in the file of names
-WITHOUT_MODELS = ("flow", "files", "none")  # object sources whose workers need no GPU
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
-_VERSIONS = {"shots": 2, "poses": 1, "objects": 2, "depth": 1, "facts": 3, "questions": 3, "rows": 1}
+_VERSIONS = {"shots": 2, "poses": 1, "objects": 3, "depth": 1, "facts": 3, "questions": 4, "rows": 1}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "shots": ("seed", "max_windows"),
     "poses": ("seed",),
     "objects": ("seed", "objects"),
-    "depth": ("depth",),
+    "depth": (),
     "facts": (),
     "questions": ("seed", "frames", "backbone", "questions"),
 }
@@ -61,7 +61,7 @@ class BuildSettings:
         backbone (`str`): The kind of model, of `TOKEN_PIXELS`, in whose pixels frames and reasoning are.
         licence (`str`, *optional*): Hub id of the terms of the videos.
         questions (`tuple[str, ...]`): Of `QUESTION_FAMILIES`, what to ask.
-        depth (`str`, *optional*): Folder or Hub name of a model that guesses metric depth, for clips without one.
+        depth ([`ModelFiles`], *optional*): A model that guesses metric depth, for clips without one.
         writer ([`WriterSettings`], *optional*): The language model that words names and reasoning; templates without.
     """
 
@@ -74,8 +74,13 @@ class BuildSettings:
     backbone: str = "qwen2_5_vl"
     licence: str | None = None
     questions: tuple[str, ...] = ("camera", "object")
-    depth: str | None = None
+    depth: "ModelFiles | None" = None
     writer: WriterSettings | None = None
+
+    @property
+    def models(self) -> "tuple[ModelFiles, ...]":
+        """The models that every worker loads."""
+        return tuple(model for model in (self.mask_model, self.depth) if model is not None)
 
     def names_of(self, source: str) -> tuple[str, ...]:
         """Names for a video, by its path under the source; none where the user gave none."""

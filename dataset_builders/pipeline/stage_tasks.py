@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clip_error import ClipError
 from ..clip_record import ClipRecord, Window
-from .object_sources import Footage, as_clip_errors, describe_masks, find_movers, load_model
+from .object_sources import Footage, as_clip_errors, describe_masks, find_movers, load_models
 from .record_json import (
     build_record,
     camera_to_json,
@@ -148,6 +148,8 @@ class WindowTask:
         subject = {**self.video.subject, "window": window_to_json(self.window)}
         if stage == "objects":
             subject |= describe_masks(self.settings, self.video.path, self.video.source)
+        if stage == "depth" and self.settings.depth is not None:
+            subject["model"] = self.settings.depth.digest
         return stage_key(stage, self.settings, subject, {name: made.digest for name, made in self.results.items()})
 
     def next_stage(self) -> str | None:
@@ -165,8 +167,7 @@ class WindowTask:
         frames = _Frames(self.video.path, self.window)
         while (stage := self.next_stage()) is not None:
             report(stage)
-            if stage == "objects" and self.settings.mask_model is not None:
-                load_model(self.settings.mask_model)
+            if load_models(stage, self.settings):
                 report(stage)  # loading, once in each worker, does not count as time of this clip
             value, fault = None, None
             try:

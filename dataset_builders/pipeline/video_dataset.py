@@ -22,7 +22,7 @@ from .question_stage import ask_about_clips
 from .ray_pool import RayPool
 from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
-from .settings import WITHOUT_MODELS, BuildSettings, digest
+from .settings import BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome, list_videos
 from .worker_pool import MEMORY_LIMIT, TIME_LIMIT, WorkerPool
@@ -113,9 +113,9 @@ def build_from_videos(
     faults: dict[str, Fault] = {}
     written, writing = None, None
     review = Review.of(ReviewFile(output).read())
-    memory = MEMORY_LIMIT + (settings.mask_model.memory if settings.mask_model is not None else 0)
+    memory = MEMORY_LIMIT + sum(model.memory for model in settings.models)
     if engine == "ray":
-        needs_gpu = settings.objects not in WITHOUT_MODELS
+        needs_gpu = bool(settings.models)
         workers_of = RayPool(workers, source, time_limit, memory, address=address, needs_gpu=needs_gpu)
     else:
         workers_of = WorkerPool(workers, time_limit, memory)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,6 +14,7 @@ from ..clip_error import ClipError
 from ..clip_record import ClipRecord, Window
 from ..geometry.masks import decode_mask
 from ..geometry.object_tracks import NAME
+from ..review.honour import asked_objects
 from ..writer.answer_store import AnswerStore
 from ..writer.endpoint import Endpoint
 from ..writer.prompts import frame_object
@@ -23,6 +25,7 @@ from .stage_tasks import read_frames
 from .worker_pool import Made, WorkerPool
 
 ANSWERS = "answers.sqlite"
+_UNNAMED = re.compile(rf"{NAME}|object \d+$")  # of flow, and of mask files and layouts without a usable name
 _BATCH = 16  # clips at a time, as a multiple of the requests: their pictures wait in memory
 
 
@@ -89,27 +92,34 @@ async def _write_batch(batch: Sequence[DueClip], pictures: Mapping[int, Mapping[
 async def _write_clip(due: DueClip, pictures: Mapping[int, bytes], writer: Writer) -> None:
     answers = await asyncio.gather(*map(writer.name_object, pictures.values()))
     names = {number: name.text for number, name in zip(pictures, answers, strict=True) if name.text is not None}
-    questions = due.ask(_rename(due.record, names))
+    renamed = _rename(due.record, names)
+    questions = due.ask(renamed)
     rewordable = [question for question in questions if question["draft"] is not None]
     texts = await asyncio.gather(*(writer.word_reasoning(question["draft"]) for question in rewordable))
-    for question, text in zip(rewordable, texts, strict=True):
-        author = {"reasoning": TEMPLATE if text.text is None else writer.report.model}
-        if any(name.startswith(tuple(names.values())) for name in question["draft"].names):
+    written = {question["id"]: text.text for question, text in zip(rewordable, texts, strict=True)}
+    given = {(renamed.objects or ())[number].name for number in names}
+    for question in questions:
+        text, facts = written.get(question["id"]), json.loads(question["facts"])
+        author = {"reasoning": TEMPLATE if text is None else writer.report.model}
+        if given & {facts.get(role, "").removeprefix("the ") for role in ("object", "other")}:
             author["name"] = writer.report.model
-        question["response"] = text.text or question["response"]
-        question["facts"] = json.dumps({**json.loads(question["facts"]), "writer": author})
+        question["response"] = text or question["response"]
+        question["facts"] = json.dumps({**facts, "writer": author})
     due.keep(questions, finished=all(one.finished for one in (*answers, *texts)))
 
 
 def _rename(record: ClipRecord, names: Mapping[int, str]) -> ClipRecord:
-    """The record with names of a model; of objects that get the same, each keeps what tells it from the other."""
+    """The record with names of a model; one that another object has keeps what tells it from the other."""
     if not names:
         return record
     tracks = list(record.objects or ())
     for number, name in names.items():
-        alike = [other for other in names.values() if other == name]
-        told_apart = tracks[number].name.removeprefix(NAME) if len(alike) > 1 else ""
-        tracks[number] = replace(tracks[number], name=f"{name}{told_apart}")
+        others = [names.get(other, track.name) for other, track in enumerate(record.objects or ()) if other != number]
+        if name in others:
+            if not tracks[number].name.startswith(NAME):  # a number tells it already
+                continue
+            name += tracks[number].name.removeprefix(NAME)
+        tracks[number] = replace(tracks[number], name=name)
     return replace(record, objects=tracks)
 
 
@@ -125,12 +135,10 @@ def _cut_out(batch: Sequence[DueClip], pool: WorkerPool) -> dict[int, dict[int, 
 
 def _views(due: DueClip) -> dict[int, tuple[int, dict[str, Any]]]:
     """For each object that is asked about and has no name yet, the frame that shows the most of it, and its mask."""
-    facts = due.record.facts.get("objects", ())
-    asked = {facts[one.fact]["object"] for one in due.clip.candidates if one.kind.startswith("object")}
     views = {}
-    for number in sorted(asked):
+    for number in sorted(asked_objects(due.record, due.clip.candidates)):
         track = (due.record.objects or ())[number]
-        if not track.name.startswith(NAME) or (number == 0 and due.name):
+        if not _UNNAMED.match(track.name) or (number == 0 and due.name):
             continue
         areas = {
             index: int(decode_mask(mask).sum())

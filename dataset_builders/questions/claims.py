@@ -57,6 +57,11 @@ _CLAIMS = {
     r"fifty|hundreds?|thousands?|dozens?|twice|thrice|doubl\w+|tripl\w+|half|halv\w+|quarters?",
     "a negation": r"not|never|neither|nor|cannot|\w+n't|instead|rather",
 }
+# What says something of a motion in a name, beside the claims of a reasoning; and what does in a reasoning alone.
+_TELLING = re.compile(
+    r"\b(?:mov\w+|going|goes|camera|picture|frame|option|answer|rectangle|thing|object|this|that)\b", re.IGNORECASE
+)
+_VEHICLES = ("truck", "trucks")
 _IMPLIED = {
     **dict.fromkeys(("pan", "tilt", "roll", "arc"), ("turn",)),
     **dict.fromkeys(("left", "right"), ("sideways",)),
@@ -171,6 +176,21 @@ def find_claims(text: str) -> list[tuple[str, str]]:
     names = list(_CLAIMS)
     found = _CLAIM.finditer(text)
     return [(match[0], names[int((match.lastgroup or "c0")[1:])]) for match in found]
+
+
+def find_telling_words(name: str) -> list[str]:
+    """The words of an object's name that tell of a place, a motion or a number, which could give answers away.
+
+    Example:
+
+    ```python
+    >>> find_telling_words("man walking away"), find_telling_words("pickup truck")
+    (['away'], [])
+
+    ```
+    """
+    claims = [word for word, _ in find_claims(name) if word.lower() not in _VEHICLES]
+    return claims + _TELLING.findall(name)
 
 
 def _take(text: str, pattern: re.Pattern, true: set[str], what: str) -> str:

@@ -281,6 +281,12 @@ def _rounded(values: np.ndarray, digits: int = 3) -> list:
     return np.round(np.asarray(values, dtype=float), digits).tolist()
 
 
+def objects_of(fact: dict[str, Any]) -> list[int]:
+    """Numbers of the objects that a fact about objects or about space is of; none for one of the camera alone."""
+    named = (fact["object"], fact.get("other"))
+    return [number for number in named if number is not None and number >= 0]
+
+
 def name_of(number: int, names: Mapping[int, str]) -> str:
     """What a thing is called in a sentence, with its article."""
     return "the camera" if number == dsr.CAMERA else f"the {names[number]}"

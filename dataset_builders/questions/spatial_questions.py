@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...modeling.errors import InputError
 from ...modeling.tokens import format_spatial_state
 from ..clip_record import ClipRecord
 from . import dsr, mllm4d
@@ -12,8 +13,9 @@ from .clip_reasoning import object_reasoning
 from .clip_rows import Imagined, assemble, imagine, show_frames
 from .evidence import look_at, seen_size
 from .mllm4d_reasoning import spatial_states, write_five_steps
+from .object_questions import check_name
 from .option_design import MIN_ROWS_TO_LIMIT, OPTIONS, DistanceDesign, OptionDesign
-from .spatial_facts import name_of
+from .spatial_facts import name_of, objects_of
 
 _NUMBERS = ("answer", "values", "nearest", "noise_share", "unit_error")  # of a fact, that a row keeps
 _STANDING_DEGREES = 0.5
@@ -41,10 +43,16 @@ def ask_about_space(
         token (`int`): Pixels a side of a token, see [`seen_size`].
         rng (`np.random.Generator`): Source of options.
         name (`str`, *optional*): What the user calls the first object.
+
+    Raises:
+        InputError: If the name of an object is none that a question may hold, or two objects have the same.
     """
-    names = {number: track.name for number, track in enumerate(record.objects or ())}
+    called = {number: track.name for number, track in enumerate(record.objects or ())}
     if name is not None:
-        names[0] = name
+        called[0] = name
+    names = {number: check_name(called[number]) for number in objects_of(fact)}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"two objects are called {names[fact['object']]!r}, which tells neither from the other")
     if fact["family"] == "mllm4d":
         return _ask_mllm4d(record, fact, design, frames, token, rng, names)
     return _ask_dsr(record, fact, design, frames, token, rng, names)

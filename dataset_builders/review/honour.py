@@ -6,7 +6,8 @@ from typing import Any
 
 from ..clip_record import ClipRecord
 from ..questions.clip_questions import Candidate
-from .subjects import camera_subject, object_subject, objects_of, space_subject, track_subject
+from ..questions.spatial_facts import objects_of
+from .subjects import camera_subject, object_subject, space_subject, track_subject
 from .verdicts import Verdict, latest
 
 
@@ -44,7 +45,7 @@ class Review:
         """The candidates of a clip that nobody has rejected; what is left out is counted."""
         kept = []
         tracks = [track_subject(record, track) for track in record.objects or ()]
-        used = {tracks[n] for n in self._objects(record, candidates) if tracks[n] in self.rejected}
+        used = {tracks[n] for n in asked_objects(record, candidates) if tracks[n] in self.rejected}
         used |= {subject for subject in self._regions(record) if subject in self.rejected}
         self.overlays += len(used)
         for candidate in candidates:
@@ -52,7 +53,7 @@ class Review:
                 self.rows += 1
             else:
                 kept.append(candidate)
-        self.renamed += sum(tracks[number] in self.names for number in self._objects(record, kept))
+        self.renamed += sum(tracks[number] in self.names for number in asked_objects(record, kept))
         return kept
 
     def correct(self, record: ClipRecord) -> tuple[ClipRecord, set[int]]:
@@ -81,12 +82,14 @@ class Review:
         shown = any(tracks[number] in self.rejected for number in objects_of(fact))
         return shown or subject_of(record, fact) in self.rejected
 
-    def _objects(self, record: ClipRecord, candidates: Sequence[Candidate]) -> set[int]:
-        others = (one for one in candidates if not one.kind.startswith("camera"))
-        return {number for one in others for number in objects_of(_fact(record, one)[0])}
-
     def _regions(self, record: ClipRecord) -> set[str]:
         return {track_subject(record, track) for track in record.resting or ()}
+
+
+def asked_objects(record: ClipRecord, candidates: Sequence[Candidate]) -> set[int]:
+    """Numbers of the objects that candidates are about."""
+    others = (one for one in candidates if not one.kind.startswith("camera"))
+    return {number for one in others for number in objects_of(_fact(record, one)[0])}
 
 
 def _fact(record: ClipRecord, candidate: Candidate) -> tuple[dict[str, Any], Callable[[ClipRecord, dict], str]]:

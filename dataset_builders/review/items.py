@@ -12,7 +12,8 @@ from ..clip_record import ClipRecord, ObjectTrack
 from ..pipeline.record_json import clip_folder
 from ..pipeline.stage_files import StageFiles, is_build_folder
 from ..preview.build_output import clip_of_row, dataset_files, load_clip
-from .subjects import camera_subject, object_subject, objects_of, space_subject, track_subject
+from ..questions.spatial_facts import objects_of
+from .subjects import camera_subject, object_subject, space_subject, track_subject
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ def _items_of_clip(output: Path, clip: str, identities: Sequence[str]) -> Iterat
         for role in ("object", "other"):
             if fact.get(role) not in objects_of(fact):
                 continue  # the camera, or nothing
-            overlays.append((track_subject(record, (record.objects or [])[fact[role]]), said[role]))
-            yield Item(overlays[-1][0], f"{clip} {said[role]}", identity, *overlays[-1], is_row=False)
+            name = said[role].removeprefix("the ")  # facts about space hold the article
+            overlays.append((track_subject(record, (record.objects or [])[fact[role]]), name))
+            yield Item(overlays[-1][0], f"{clip} {name}", identity, *overlays[-1], is_row=False)
         yield Item(subject, identity, identity, *(overlays[0] if overlays else ()))
 
 

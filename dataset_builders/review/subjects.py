@@ -4,6 +4,7 @@ from typing import Any
 
 from ..clip_record import ClipRecord, ObjectTrack
 from ..pipeline.settings import digest
+from ..questions.spatial_facts import objects_of
 
 _LENGTH = 24  # letters of a digest
 
@@ -28,12 +29,6 @@ def space_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
     """What is asked about an object's place in space; its name may change."""
     masks = [list((record.objects or [])[number].masks) for number in objects_of(fact)]
     return _subject(record, [fact["family"], fact["task"], fact["answer"], masks])
-
-
-def objects_of(fact: dict[str, Any]) -> list[int]:
-    """Numbers of the objects that a fact about objects or about space is of; none for one of the camera alone."""
-    named = (fact["object"], fact.get("other"))
-    return [number for number in named if number is not None and number >= 0]
 
 
 def _subject(record: ClipRecord, thing: list) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ...modeling.errors import InputError, first_line
-from ..questions.claims import find_claims
+from ..questions.claims import find_telling_words
 from ..questions.draft import Draft
 from ..questions.object_questions import check_name
 from .endpoint import Endpoint, EndpointError, Usage
@@ -29,10 +29,6 @@ TEMPLATE = "template"
 _MAX_NAME = 40  # characters; two objects of the same name get `on the left` and `on the right` after it
 _CUT = ("length", "content_filter", "refusal")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
-# What says something of a motion in a name, beside the claims of a reasoning.
-_TELLING = re.compile(
-    r"\b(?:mov\w+|going|goes|camera|picture|frame|option|answer|rectangle|thing|object|this|that)\b", re.I
-)
 
 
 @dataclass
@@ -138,6 +134,6 @@ def check_written_name(name: str) -> str:
     words = plain.split()
     if len(words) > MAX_NAME_WORDS or len(plain) > _MAX_NAME or not all(_WORD.fullmatch(word) for word in words):
         raise InputError(f"the name {name!r} is not one to {MAX_NAME_WORDS} words of letters")
-    if told := [word for word, _ in find_claims(plain)] + _TELLING.findall(plain):
+    if told := find_telling_words(plain):
         raise InputError(f"the name {name!r} says {told[0]!r}, which is no part of a name")
     return plain

@@ -1,5 +1,7 @@
 """Depth by a model of transformers: which are taken, what they give, and a build that takes its metre from one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,12 @@ from transformers import (  # noqa: E402
 )
 
 from fourdthinker.cli.main import main  # noqa: E402
-from fourdthinker.dataset_builders.geometry.depth_model import check_depth_model, predict_depth  # noqa: E402
+from fourdthinker.dataset_builders.clip_record import Window  # noqa: E402
+from fourdthinker.dataset_builders.geometry.depth_model import find_depth_model, predict_depth  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.record_json import load_records  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.settings import BuildSettings  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.stage_files import StageResult  # noqa: E402
+from fourdthinker.dataset_builders.pipeline.stage_tasks import Video, WindowTask  # noqa: E402
 from fourdthinker.eval_tasks.benchmarks.dsr_bench import read_dsr_bench  # noqa: E402
 from fourdthinker.modeling.errors import InputError  # noqa: E402
 
@@ -67,22 +73,53 @@ def flat(tmp_path_factory):
 
 def test_a_random_model_gives_a_map_for_each_frame(tmp_path):
     name = save_model(tmp_path)
-    check_depth_model(name)
+    model = find_depth_model(name)
     rng = np.random.default_rng(0)
     frames = [Image.fromarray(rng.integers(0, 256, (192, 256, 3), dtype=np.uint8)) for _ in range(2)]
-    depth = predict_depth(frames, name)
+    depth = predict_depth(frames, model)
     assert depth.maps.shape == (2, 120, 160) and depth.metric and depth.scale_error > 0
-    assert (depth.maps > 0).all() and depth.made_by["depth"] == name
+    assert (depth.maps > 0).all() and depth.made_by["depth"] == model.made_by
 
 
 def test_models_without_metres_are_refused(tmp_path):
     with pytest.raises(InputError, match="depth without a unit: name a metric model"):
-        check_depth_model(save_model(tmp_path / "relative", kind="relative"))
-    with pytest.raises(InputError, match="no configuration of a model"):
-        check_depth_model(str(tmp_path / "nowhere"))
+        find_depth_model(save_model(tmp_path / "relative", kind="relative"))
+    with pytest.raises(InputError, match="is no folder with a model"):
+        find_depth_model(str(tmp_path / "nowhere"))
     Dinov2Config().save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match="dinov2 is no model of depth"):
-        check_depth_model(str(tmp_path / "other"))
+        find_depth_model(str(tmp_path / "other"))
+
+
+def test_models_that_are_not_whole_are_refused_before_any_work(tmp_path):
+    folder = Path(save_model(tmp_path / "cut"))
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+        find_depth_model(str(folder))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"lacks model\.safetensors"):
+        find_depth_model(str(folder))
+    for file in folder.glob("*processor_config.json"):
+        file.unlink()
+    with pytest.raises(InputError, match="no whole model"):
+        find_depth_model(str(folder))
+
+
+def test_depth_is_made_anew_by_other_weights_in_the_same_folder(tmp_path):
+    name = save_model(tmp_path / "model")
+    video = Video(tmp_path / "clip.mp4", "clip.mp4", "clip", {"size": 1})
+    window = Window(0, 0.0, 1.0, (0.0, 0.1))
+
+    def keys():
+        task = WindowTask(video, 0, None, window, BuildSettings(depth=find_depth_model(name)), "facts")
+        task.results = {stage: StageResult("", {}) for stage in ("poses", "objects")}
+        return task.key("objects"), task.key("depth")
+
+    objects, depth = keys()
+    assert keys() == (objects, depth)
+    save_model(tmp_path / "model", flat=True)
+    assert keys()[0] == objects and keys()[1] != depth
 
 
 @pytest.mark.slow

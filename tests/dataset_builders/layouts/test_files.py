@@ -140,6 +140,11 @@ def test_phrases_that_are_no_names_are_not_used(phrase):
     assert plain_name(phrase) is None or not set(plain_name(phrase)) & set("<>{}[]()|\n.,\u202e")
 
 
+@pytest.mark.parametrize("phrase", ["car turning left", "man walking away", "ball moving", "box at the bottom"])
+def test_phrases_that_tell_an_answer_are_no_names(phrase):
+    assert plain_name(phrase) is None
+
+
 def test_plain_phrases_are_names():
     assert [plain_name(phrase) for phrase in ("blue ball", " man's  T-shirt ", "黒い犬")] == [
         "blue ball", "man's T-shirt", "黒い犬",

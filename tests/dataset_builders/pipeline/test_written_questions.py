@@ -17,6 +17,7 @@ from fourdthinker.cli.main import main  # noqa: E402
 
 from ...made_clips import draw_masks, film_still_camera  # noqa: E402
 from ...writer_server import MODEL, Reply, good_answer, serve  # noqa: E402
+from ..geometry.test_depth_model import save_model  # noqa: E402
 
 KEY = "sk-canary-9d41"
 
@@ -108,6 +109,24 @@ def test_refused_answers_leave_the_template_and_the_row_says_so(clips, built, ou
         facts = json.loads(question["facts"])
         assert facts.pop("writer") == {"reasoning": "template"}
         assert {**question, "facts": json.dumps(facts)} == before[name]
+
+
+def test_a_model_names_what_is_asked_about_in_space(clips, tmp_path, monkeypatch):
+    """The same things are named whatever family asks about them, also where mask files give a number alone."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    source, output = tmp_path / "clips", tmp_path / "data"
+    source.mkdir()
+    shutil.copy(clips / "mover.mp4", source)
+    shutil.copytree(clips / "mover.masks", source / "mover.masks")
+    (source / "mover.masks" / "names.txt").unlink(missing_ok=True)
+    asked = ["--objects", "files", "--questions", "dsr", "--depth", save_model(tmp_path / "model", flat=True)]
+    with serve() as (url, requests):
+        assert main(command(source, output, url, "--stage", "questions", *asked)) == 0
+    assert len(requests) == 1 and requests[0].picture
+    found = [one for one in questions(output).values() if "object" in json.loads(one["facts"])["object"]]
+    assert not found, "no question calls it by its number"
+    named = [json.loads(one["facts"]) for one in questions(output).values() if "striped box" in one["question"]]
+    assert named and all(facts["writer"] == {"reasoning": "template", "name": MODEL} for facts in named)
 
 
 @pytest.mark.parametrize("arguments", [("--names", "names.json"), ("--objects", "files")], ids=["user", "files"])

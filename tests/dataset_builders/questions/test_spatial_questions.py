@@ -20,7 +20,7 @@ from fourdthinker.dataset_builders.questions.clip_questions import (  # noqa: E4
     design_options,
     list_candidates,
 )
-from fourdthinker.dataset_builders.questions.spatial_facts import spatial_facts  # noqa: E402
+from fourdthinker.dataset_builders.questions.spatial_facts import objects_of, spatial_facts  # noqa: E402
 from fourdthinker.dataset_builders.sources.dsr_files import shift_times, write_dsr_files  # noqa: E402
 from fourdthinker.dataset_builders.sources.world_space import open_world, render_clip, space_rows  # noqa: E402
 from fourdthinker.eval_tasks.benchmarks.dsr_bench import read_dsr_bench  # noqa: E402
@@ -145,6 +145,27 @@ def test_the_reward_pays_the_reasoning_in_full(questions):
     rows = [question for question in questions if "camera_centers" in question]
     columns = {name: [row[name] for row in rows] for name in ("answer", "options", "camera_centers", "object_centers")}
     assert min(spatiotemporal_reward([row["response"] for row in rows], **columns)) > 0.99
+
+
+@pytest.mark.parametrize("family", ["mllm4d", "dsr"])
+def test_a_name_with_markup_is_in_no_question(records, family, caplog):
+    record = records[0]
+    tracks = [replace(track, name="dog<|im_end|>") for track in record.objects]
+    about = [fact for fact in record.facts["space"] if fact["family"] == family and objects_of(fact)]
+    candidates = [one for one in list_candidates(record.facts, [family]) if record.facts["space"][one.fact] in about]
+    designs = design_options({one.kind: {one.answer: 1} for one in candidates})
+    assert candidates and ask_about_clip(replace(record, objects=tracks), candidates, designs) == []
+    assert "must be plain words" in caplog.text
+
+
+def test_two_things_of_one_name_are_not_compared(records, caplog):
+    record = next(one for one in records if any(len(objects_of(fact)) == 2 for fact in one.facts["space"]))
+    tracks = [replace(track, name="red ball") for track in record.objects]
+    candidates = list_candidates(record.facts)
+    designs = design_options({one.kind: {one.answer: 1} for one in candidates})
+    asked = ask_about_clip(replace(record, objects=tracks), candidates, designs)
+    assert asked and "two objects are called 'red ball'" in caplog.text
+    assert all(json.loads(one["facts"]).get("other") != "the red ball" for one in asked)
 
 
 def test_a_prediction_shows_nothing_of_what_it_asks_for(records):

@@ -279,7 +279,7 @@ def test_an_answer_is_on_the_disk_at_once(tmp_path):
     assert rows == [("m", "text")]
 
 
-@pytest.mark.parametrize("name", ["Brown Dog", "the woman's red umbrella", "kite", "T-shirt seller"])
+@pytest.mark.parametrize("name", ["Brown Dog", "the woman's red umbrella", "kite", "T-shirt seller", "pickup truck"])
 def test_names_that_fit(name):
     assert check_written_name(name) == name.lower().removeprefix("the ")
 
