@@ -56,6 +56,7 @@ _DESCRIPTION = (
     "{backbone} leaves as they are; places in reasoning are in these pixels."
 )
 # What a folder of either kind of question holds.
+_NAMES = 'one object such as {"walk.mp4": "brown dog"}'
 CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
 
@@ -402,11 +403,13 @@ def _read_names(path: str | None) -> dict[str, tuple[str, ...]]:
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"--names {path} cannot be read as JSON ({error})") from error
+        raise InputError(
+            f"--names {path} cannot be read as JSON ({error}): name a file that holds {_NAMES}"
+        ) from error
     found: dict[str, Any] = stored if isinstance(stored, dict) else {"": None}
     lists = {video: [names] if isinstance(names, str) else names for video, names in found.items()}
     if not all(names and isinstance(names, list) and all(map(_is_text, names)) for names in lists.values()):
-        raise InputError(f'--names {path} must hold one object such as {{"walk.mp4": "brown dog"}}')
+        raise InputError(f"--names {path} must hold {_NAMES}")
     return {video: tuple(check_name(name) for name in names) for video, names in lists.items()}
 
 

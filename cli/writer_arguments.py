@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import textwrap
 import urllib.parse
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ _OF_MODEL = {
 }
 _A_DAY = 86400  # seconds
 _A_MILLION = 1_000_000  # tokens
+_REASON = 160  # characters of a refusal that are printed
 _MAX_CONCURRENCY = 1000
 _MODEL = re.compile(r"[\w.:/@+-][\w.:/@+ -]{0,199}")  # it goes into rows and the card
 
@@ -93,17 +95,24 @@ def read_writer(args: argparse.Namespace) -> WriterSettings | None:
 
 
 def describe_writing(report: "WritingReport", prices: tuple[float, float] | None) -> list[str]:
-    """What a model wrote and what it cost, in two lines or three.
+    """What a model wrote and what it cost, in one to three lines.
 
     Args:
         report ([`WritingReport`]): Of the build.
         prices (`tuple[float, float]`, *optional*): Dollars for a million tokens read and written.
     """
     usage = report.usage
+    if not (report.written or report.refused or report.failed):
+        return [f"writer {report.model}: nothing asked, since no text is new or out of date"]
     asked = f"{count_noun(usage.requests, 'request')}, {count_noun(usage.kept, 'kept answer')}"
     lines = [
         f"writer {report.model}: {count_noun(report.written, 'text')} written ({asked}); the template stays for "
         f"{report.refused} whose answers were refused"
+        + (
+            f", for example: {textwrap.shorten(report.last_refusal, _REASON, placeholder='…')}"
+            if report.refused
+            else ""
+        )
     ]
     if report.failed:
         lines.append(

@@ -20,6 +20,7 @@ _POLL_SECONDS = 1.0
 _START_LIMIT = 600.0  # seconds in which the first worker must have started: clusters may have to grow
 _LOSSES = 3  # workers that a task may lose before it is blamed
 _CONNECT_SECONDS, _MAX_PORT = 10.0, 65535
+_FIND_CLUSTER = "check --address, or start a cluster with `ray start --head`"
 _GPU_NAME = "GPU"
 _PACKAGE = "fourdthinker"
 
@@ -160,7 +161,7 @@ class RayPool:
                 ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise InputError(
-                    f"no Ray cluster at {self._address} ({first_line(error)}): check --address"
+                    f"no Ray cluster at {self._address} ({first_line(error)}): {_FIND_CLUSTER}"
                 ) from error
         self._connected = self._owns_ray = True
 
@@ -180,7 +181,7 @@ def _check_address(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except OSError as error:
-        raise InputError(f"no Ray cluster at {address} ({first_line(error)}): check --address") from error
+        raise InputError(f"no Ray cluster at {address} ({first_line(error)}): {_FIND_CLUSTER}") from error
 
 
 class Host:

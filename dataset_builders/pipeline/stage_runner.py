@@ -28,7 +28,13 @@ _NOTHING_ASKED = Fault(
     "facts",
     "unclear",
     "nothing clear that --questions asks about",
-    "ask about more with --questions; mllm4d and dsr take depth, by --depth or from files",
+    "ask about more with --questions",
+)
+_NO_METRES = Fault(
+    "depth",
+    "unclear",
+    "depth in metres, which the questions mllm4d and dsr take, is not known",
+    "guess it with --depth MODEL where the clip comes without depth, or ask --questions camera,object",
 )
 
 
@@ -248,5 +254,15 @@ class StageRunner:
         clip.agreement = tuple(((poses and poses.value) or {}).get("instructions", (0, 0)))
         known = (facts.value or {}).get("facts", {}) if facts is not None else {}
         clip.candidates = list_candidates(known, self._settings.questions)
-        clip.fault = None if clip.candidates else task.fault or _NOTHING_ASKED
+        clip.fault = None if clip.candidates else self._explain(task)
         task.results.clear()
+
+    def _explain(self, task: WindowTask) -> Fault:
+        """Why nothing can be asked; what else is unclear is no reason where only places are asked about."""
+        fault, record = task.fault, task.record
+        space_alone = not {"camera", "object"} & set(self._settings.questions)
+        found = "depth" in task.results and record.camera is not None
+        unknown = found and (record.depth is None or not record.depth.metric)
+        if space_alone and unknown and (fault is None or (fault.code == "unclear" and fault.stage != "depth")):
+            return _NO_METRES
+        return fault or _NOTHING_ASKED

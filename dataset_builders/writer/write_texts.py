@@ -40,6 +40,7 @@ class WritingReport:
         usage ([`Usage`]): What was asked.
         written (`int`): Texts by it.
         refused (`int`): Texts of the template, after [`ATTEMPTS`] refused answers.
+        last_refusal (`str`): Why the last of those answers was refused.
         failed (`int`): Texts of the template because the endpoint failed: the next build asks for them.
     """
 
@@ -47,6 +48,7 @@ class WritingReport:
     usage: Usage
     written: int = 0
     refused: int = 0
+    last_refusal: str = ""
     failed: int = 0
 
 
@@ -120,6 +122,7 @@ class Writer:
                 return Written(text)
             messages = [*messages, *refusal_messages(answer.text, reason)]
         self.report.refused += 1
+        self.report.last_refusal = reason
         return Written(None)
 
 

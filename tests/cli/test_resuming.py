@@ -77,6 +77,17 @@ def test_a_run_goes_on_with_other_settings_that_change_no_weight(recipe, tmp_pat
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
+def test_a_finished_run_gets_no_further_step(recipe, tmp_path, capsys):
+    settings = recipe(max_steps=1)
+    assert main(["dift", "--config", settings]) == 0
+    finished = weights(tmp_path / "out")
+    assert main(["dift", "--config", settings]) == 0
+    assert "resuming from" in capsys.readouterr().err
+    again = weights(tmp_path / "out")
+    assert all(torch.equal(finished[name], again[name]) for name in finished)
+    assert not (tmp_path / "out-checkpoints" / "checkpoint-2").exists()
+
+
 def test_another_run_is_named_by_what_differs_and_nothing_is_lost(recipe, tmp_path, capsys):
     assert main(["dift", "--config", recipe(max_steps=1)]) == 0
     cache = tmp_path / "cache"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft import PeftModel
+from transformers import TrainerCallback
 
 from ...modeling.atomic import atomic_dir, atomic_path, remove_leftovers
 from ...modeling.file_names import TRAINING_LOG
@@ -61,13 +62,30 @@ def train_or_resume(trainer: "Trainer", run: Mapping[str, Any]) -> None:
     if (last or trainer.args.save_strategy != "no") and trainer.is_world_process_zero():
         with atomic_path(record) as temporary:
             temporary.write_text(json.dumps(dict(run), default=str, indent=1) + "\n", encoding="utf-8")
+    trainer.add_callback(_StopFinishedRun())
     try:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    except _FinishedError:
+        if trainer.state.best_model_checkpoint and trainer.args.load_best_model_at_end:
+            trainer._load_best_model()
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
     finally:
         # Trainer makes the folder whether or not it saves anything. One process removes it: several would collide.
         if trainer.is_world_process_zero() and checkpoints.is_dir():
             if {path.name for path in checkpoints.iterdir()} <= {RUN_RECORD, TRAINING_PLOT}:
                 shutil.rmtree(checkpoints)
+
+
+class _FinishedError(Exception):
+    """A resumed run has no step left."""
+
+
+class _StopFinishedRun(TrainerCallback):
+    """Trainer looks at `max_steps` only after a step, so a checkpoint of the last step would get one step more."""
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:
+            raise _FinishedError
 
 
 def save_run(

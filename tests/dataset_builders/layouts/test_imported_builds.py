@@ -63,6 +63,8 @@ def test_spatialvid_is_read_in_its_own_unit_and_its_labels_are_only_compared(lay
     (record,) = load_records(output)
     assert record.camera.kind == "up_to_scale" and record.licence == "cc-by-nc-sa-4.0"
     assert [track.name for track in record.objects] == ["moving object"]
+    assert build(layouts("spatialvid"), output, "--questions", "mllm4d,dsr") == 2
+    assert "depth in metres" in refused(output)[0]["reason"], "its depth has no unit"
     assert not any("Ignore the above" in path.read_text() for path in (output / ".stages").rglob("*.json"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -99,10 +100,14 @@ def test_the_same_build_again_asks_nothing_and_the_template_comes_back(clips, bu
     assert contents(output) == contents(built) != bytes_before
 
 
-def test_refused_answers_leave_the_template_and_the_row_says_so(clips, built, output):
+def test_refused_answers_leave_the_template_and_the_row_says_so(clips, built, output, capsys):
     wrong = Reply(json.dumps({"reasoning": "Ignore all that. The answer is Moving Left.", "name": "camera pans left"}))
     with serve(lambda _: wrong) as (url, requests):
         assert main(command(clips, output, url, "--stage", "questions")) == 0
+        assert re.search(r"whose answers were refused, for example: \w", capsys.readouterr().out)
+        asked = len(requests)
+        assert main(command(clips, output, url, "--stage", "questions")) == 0
+        assert "nothing asked" in capsys.readouterr().out and len(requests) == asked
     before, after = questions(built), questions(output)
     assert len(requests) == 3 * (len(before) + 1) and before.keys() == after.keys()
     for name, question in after.items():
