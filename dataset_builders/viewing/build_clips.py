@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ def _find_video(output: Path, record: ClipRecord, source: Path | None) -> Path:
         source = Path(json.loads((output / FOLDER / "build.json").read_text(encoding="utf-8"))["source"])
     video = source if source.is_file() else source / record.source
     if not video.exists() and source.is_dir():  # its name may be no text
-        video = next((found.path for found in list_videos(source) if found.source == record.source), video)
+        with suppress(InputError):  # there is no video at all
+            video = next((found.path for found in list_videos(source) if found.source == record.source), video)
     if not video.exists():
         raise InputError(f"{video} is not there: say with --source where the videos are now")
     return video
