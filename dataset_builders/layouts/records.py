@@ -9,6 +9,7 @@ import numpy as np
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ObjectTrack
 from ..geometry.masks import decode_mask
+from ..geometry.object_tracks import NAME
 from ..geometry.sift_matches import match_frames
 from .depth_check import check_depths
 from .depth_maps import object_depths, scene_depth
@@ -81,7 +82,7 @@ def import_objects(imported: ImportedClip, clip: "Clip") -> list[ObjectTrack] | 
     """The objects of a layout's masks in a window; `None` where it has no masks.
 
     A name that is more than plain words becomes the `object` with its number, so that no phrase of a file can pass for
-    markup or for the end of a prompt.
+    markup or for the end of a prompt. What has no name at all stays the moving object.
 
     Raises:
         ClipError: `damaged`.
@@ -90,7 +91,7 @@ def import_objects(imported: ImportedClip, clip: "Clip") -> list[ObjectTrack] | 
     if tracks is None:
         return None
     return [
-        replace(track, name=plain_name(track.name) or f"object {number}")
+        track if track.name == NAME else replace(track, name=plain_name(track.name) or f"object {number}")
         for number, track in enumerate(tracks, start=1)
         if any(mask is not None for mask in track.masks)
     ]

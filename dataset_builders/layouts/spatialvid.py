@@ -9,6 +9,7 @@ import numpy as np
 
 from ..clip_record import ObjectTrack
 from ..geometry.masks import connected_parts
+from ..geometry.object_tracks import NAME
 from ..sources.mask_files import number_tracks
 from .depth_maps import nearest_maps
 from .files import PictureArchive, damaged, load_array, load_arrays, read_text
@@ -19,7 +20,6 @@ from .trajectory import Trajectory, make_trajectory, quaternion_poses
 _ONE_PART = 0.8  # of the frames with a mask in which it is one connected part, or it may be several things
 _PART_SHARE = 0.0005  # of the picture
 _MOVER = 1
-_NAME = "moving object"
 
 
 class SpatialVidClip(ImportedClip):
@@ -97,7 +97,7 @@ class SpatialVidClip(ImportedClip):
         if not shown or len(single) < _ONE_PART * len(shown):
             return []
         pictures = [None if mask is None else mask.astype(np.int64) * _MOVER for mask in masks]
-        return number_tracks(path, pictures, size, {_MOVER: _NAME}, {"spatialvid": "as imported"})
+        return number_tracks(path, pictures, size, {_MOVER: NAME}, {"spatialvid": "as imported"})
 
     def instructions(self) -> list[tuple[float, float, list[str]]]:
         """Spans and labels of `instructions.json`; what is no span of the clip is left out."""
