@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
     try:
         with listen(args.port) as listening:
             address = f"http://{HOST}:{listening.getsockname()[1]}/"
-            print(f"{session.progress().describe()}\nopen {address}\nCtrl-C ends the page", flush=True)
+            # In one piece with its line end: a signal may come between two.
+            print(f"{session.progress().describe()}\nopen {address}\nCtrl-C ends the page\n", end="", flush=True)
             serve(ReviewPage(session), listening)
     except KeyboardInterrupt:
         pass
