@@ -55,9 +55,9 @@ _DESCRIPTION = (
     "that imagines frames on the way. Sides of frames are multiples of {pixels} pixels, which the processor of "
     "{backbone} leaves as they are; places in reasoning are in these pixels."
 )
-# What a folder of either kind of question holds.
 _NAMES = 'one object such as {"walk.mp4": "brown dog"}'
-CONFIGURATIONS = {"motion": ("dift", "grpo"), "mllm4d": ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
+# What a folder of either kind of question holds.
+CONFIGURATIONS = {MOTION: ("dift", "grpo"), MLLM4D: ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -284,10 +284,11 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
     with atomic_dir(output) as folder:
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
         card = partial(write_card, "the rendered world", "apache-2.0")
-        if "dsr" in read_families(args.questions):
+        families = read_families(args.questions)
+        if "dsr" in families:
             from ..dataset_builders.sources.world_space import build_space
 
-            return build_space(folder, sizes, read_families(args.questions), args.seed, args.workers, card)
+            return build_space(folder, sizes, families, args.seed, args.workers, card)
         names = CONFIGURATIONS[args.questions]
         written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips)
         if args.records:

@@ -16,7 +16,7 @@ from .settings import BuildSettings
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip
-    from ..layouts.source import ImportedClip
+    from ..layouts.imported_clip import ImportedClip
 
 
 def describe_masks(settings: BuildSettings, path: Path, source: str) -> dict[str, Any]:

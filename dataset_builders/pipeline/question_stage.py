@@ -96,10 +96,9 @@ def ask_about_clips(
     Returns:
         `WritingReport`: What a language model wrote, if one was to.
     """
-    if review:
-        _honour(review, files, settings, outcomes)
+    judged = _honour(review, files, settings, outcomes) if review else {}
     counts = balance_candidates({clip.clip: clip.candidates for _, _, clip in _askable(outcomes)}, settings.seed)
-    due = _due_clips(files, settings, outcomes, counts, design_options(counts), review)
+    due = _due_clips(files, settings, outcomes, counts, design_options(counts), review, judged)
     report = None
     if settings.writer is None:
         for clip in due:
@@ -121,6 +120,7 @@ def _due_clips(
     counts: Counts,
     designs: Mapping[str, OptionDesign],
     review: Review,
+    judged: Mapping[str, list],
 ) -> Iterator[DueClip]:
     """Clips whose questions are not up to date, one at a time; the number of the others' is noted."""
     for outcome, number, clip in _askable(outcomes):
@@ -131,9 +131,8 @@ def _due_clips(
         licence = _licence(settings, outcome)
         if licence is not None:
             subject.append(licence)
-        record = _load_record(files, settings, outcome, number, stages) if review else None
-        if record is not None and (judged := review.about(record)):
-            subject.append(judged)
+        if about := judged.get(clip.clip):
+            subject.append(about)
         if settings.writer is not None:
             from ..writer.prompts import PROMPTS
 
@@ -143,21 +142,30 @@ def _due_clips(
         if stored is not None and stored.key == key and stored.value and "unfinished" not in stored.value:
             clip.questions = len(stored.value["questions"])
             continue
-        record = record or _load_record(files, settings, outcome, number, stages)
+        record = _load_record(files, settings, outcome, number, stages)
         record, renamed = review.correct(record) if review else (record, set())
         yield DueClip(
             outcome.video, clip, record, folder, key, files, settings, designs, None if 0 in renamed else name
         )
 
 
-def _honour(review: Review, files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]) -> None:
-    """Leave out what was rejected, before it is decided how often each answer may stand."""
+def _honour(
+    review: Review, files: StageFiles, settings: BuildSettings, outcomes: Sequence[VideoOutcome]
+) -> dict[str, list]:
+    """Leave out what was rejected, before it is decided how often each answer may stand.
+
+    Returns:
+        `dict[str, list]`: By clip, what of the review its questions depend on.
+    """
+    judged = {}
     for outcome, number, clip in list(_askable(outcomes)):
         stages = _results(files, clip_folder(outcome.video.name, number))
         record = _load_record(files, settings, outcome, number, stages)
+        judged[clip.clip] = review.about(record)
         clip.candidates = review.keep(record, clip.candidates)
         if not clip.candidates:
             clip.fault = _REJECTED
+    return judged
 
 
 def _results(files: StageFiles, folder: str) -> dict[str, StageResult]:

@@ -104,9 +104,7 @@ def check_claims(
         InputError: Naming the first claim that does not follow.
     """
     changes = [*compare([sights[0], sights[-1]]), *compare(sights)] if sights else []
-    rest = text
-    for name in filter(None, names):
-        rest = rest.replace(name, " ")
+    rest = blank_names(text, names)
     rest = _take(rest, _TIME, {f"{time:.1f}" for time in times}, "time")
     facts = " ; ".join(numbers)
     rest = _STEP.sub(" ", rest)
@@ -142,8 +140,8 @@ def check_order(text: str, draft: str, names: Iterable[str] = ()) -> None:
     Raises:
         InputError: Naming the kind of claim.
     """
-    for name in filter(None, names):
-        text, draft = text.replace(name, " "), draft.replace(name, " ")
+    names = tuple(names)
+    text, draft = blank_names(text, names), blank_names(draft, names)
     for what, pattern in {"boxes": _BOX, "centres": _CENTRE, **_MEASURED}.items():
         given, true = ([found.groups() for found in pattern.finditer(whole)] for whole in (text, draft))
         if not _is_within(given, true):
@@ -160,6 +158,13 @@ def _is_within(part: Sequence, whole: Sequence) -> bool:
     """Whether one sequence is another one, or the other one with gaps."""
     rest = iter(whole)
     return all(item in rest for item in part)
+
+
+def blank_names(text: str, names: Iterable[str]) -> str:
+    """The text without what objects are called, which may hold any words."""
+    for name in filter(None, names):
+        text = text.replace(name, " ")
+    return text
 
 
 def find_claims(text: str) -> list[tuple[str, str]]:

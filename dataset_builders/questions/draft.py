@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...modeling.errors import InputError
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
-from .claims import check_claims, check_order
+from .claims import blank_names, check_claims, check_order
 from .evidence import Sight
 from .motion_reasoning import format_checked_response
 
@@ -76,10 +76,7 @@ class Draft:
     def _check_form(self, reasoning: str) -> None:
         if len(reasoning) > MAX_LENGTH:
             raise InputError(f"the reasoning has {len(reasoning)} characters; {MAX_LENGTH} are allowed")
-        plain = reasoning.replace(IMAGERY_MARK, "")
-        for name in filter(None, self.names):
-            plain = plain.replace(name, "")
-        if found := _MARKUP.search(plain):
+        if found := _MARKUP.search(blank_names(reasoning.replace(IMAGERY_MARK, ""), self.names)):
             raise InputError(
                 f"the reasoning holds {found[0]!r}: it must be one paragraph of plain text: {reasoning!r}"
             )

@@ -1,13 +1,12 @@
 """What verdicts change in a build: rejected things are not asked about, and corrected names are used."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ..clip_record import ClipRecord
 from ..questions.clip_questions import Candidate
 from ..questions.spatial_facts import objects_of
-from .subjects import camera_subject, object_subject, space_subject, track_subject
+from .subjects import camera_subject, find_fact, track_subject
 from .verdicts import Verdict, latest
 
 
@@ -78,9 +77,8 @@ class Review:
     def _is_rejected(self, record: ClipRecord, candidate: Candidate, tracks: list[str]) -> bool:
         if candidate.kind.startswith("camera"):
             return camera_subject(record, record.facts["camera"][candidate.fact]) in self.rejected
-        fact, subject_of = _fact(record, candidate)
-        shown = any(tracks[number] in self.rejected for number in objects_of(fact))
-        return shown or subject_of(record, fact) in self.rejected
+        fact, subject = find_fact(record, candidate.kind, candidate.fact)
+        return subject in self.rejected or any(tracks[number] in self.rejected for number in objects_of(fact))
 
     def _regions(self, record: ClipRecord) -> set[str]:
         return {track_subject(record, track) for track in record.resting or ()}
@@ -89,11 +87,4 @@ class Review:
 def asked_objects(record: ClipRecord, candidates: Sequence[Candidate]) -> set[int]:
     """Numbers of the objects that candidates are about."""
     others = (one for one in candidates if not one.kind.startswith("camera"))
-    return {number for one in others for number in objects_of(_fact(record, one)[0])}
-
-
-def _fact(record: ClipRecord, candidate: Candidate) -> tuple[dict[str, Any], Callable[[ClipRecord, dict], str]]:
-    """The fact of a candidate that is not about the camera's motion, and what gives its subject."""
-    if candidate.kind.startswith("object"):
-        return record.facts["objects"][candidate.fact], object_subject
-    return record.facts["space"][candidate.fact], space_subject
+    return {number for one in others for number in objects_of(find_fact(record, one.kind, one.fact)[0])}

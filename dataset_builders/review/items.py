@@ -13,7 +13,7 @@ from ..pipeline.record_json import clip_folder
 from ..pipeline.stage_files import StageFiles, is_build_folder
 from ..preview.build_output import clip_of_row, dataset_files, load_clip
 from ..questions.spatial_facts import objects_of
-from .subjects import camera_subject, object_subject, space_subject, track_subject
+from .subjects import camera_subject, find_fact, track_subject
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ def _items_of_clip(output: Path, clip: str, identities: Sequence[str]) -> Iterat
                 yield Item(subject, f"{clip} {region.name}", identity, subject, is_row=False)
             yield Item(camera_subject(record, record.facts["camera"][int(number)]), identity, identity)
             continue
-        is_motion = kind == "object"
-        fact = record.facts["objects" if is_motion else "space"][int(number)]
-        subject = (object_subject if is_motion else space_subject)(record, fact)
+        fact, subject = find_fact(record, kind, int(number))
         said, overlays = json.loads(questions[identity]["facts"]), []
         for role in ("object", "other"):
             if fact.get(role) not in objects_of(fact):

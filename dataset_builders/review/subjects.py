@@ -31,5 +31,20 @@ def space_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
     return _subject(record, [fact["family"], fact["task"], fact["answer"], masks])
 
 
+def find_fact(record: ClipRecord, kind: str, number: int) -> tuple[dict[str, Any], str]:
+    """The fact that a question is about, and the subject of what is asked.
+
+    Args:
+        record ([`ClipRecord`]): Of the clip.
+        kind (`str`): Of the question, as `Candidate` has it or its part before the first hyphen; not the camera's.
+        number (`int`): Of the fact among those of its family.
+    """
+    if kind.startswith("object"):
+        fact = record.facts["objects"][number]
+        return fact, object_subject(record, fact)
+    fact = record.facts["space"][number]
+    return fact, space_subject(record, fact)
+
+
 def _subject(record: ClipRecord, thing: list) -> str:
     return digest([record.clip, list(record.window.timestamps), *thing])[:_LENGTH]

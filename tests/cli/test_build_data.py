@@ -91,7 +91,9 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--questions", ""], "--questions ''")
     fails(capsys, ["--source", "world", "--output", output, "--questions", "motion,dsr"], "of mllm4d and dsr, got")
     fails(capsys, ["--source", "world", "--output", output, "--depth", "x"], "--depth goes with videos")
-    fails(capsys, ["--source", bad, "--output", output, "--depth", tmp_path / "x"], "is no folder with a model: name one")
+    fails(
+        capsys, ["--source", bad, "--output", output, "--depth", tmp_path / "x"], "is no folder with a model: name one"
+    )
     fails(capsys, ["--source", bad, "--output", output, "--names", names], "must hold one object")
     fails(capsys, ["--source", bad, "--output", output, "--names", tmp_path / "no.json"], "no.json cannot be read")
     fails(capsys, ["--source", bad, "--output", output, "--license", "CC BY 4.0"], "--license takes the Hub id")
