@@ -16,7 +16,7 @@ TYPED = fourdthinker.cli fourdthinker.hub_cards fourdthinker.recipes
 TYPED_MODULES = fourdthinker.modeling.tokens fourdthinker.modeling.prompts fourdthinker.modeling.errors \
 	fourdthinker.modeling.atomic fourdthinker.eval_tasks.scores
 
-.PHONY: help demo test check lint types style install lock test-wheel test-oldest test-newest bench-gpu gpu-wheels clean
+.PHONY: help demo test check lint types style install docs docs-serve audit lock test-wheel test-oldest test-newest bench-gpu gpu-wheels clean
 
 # The first target is what bare `make` runs: the text behind `##` of each.
 help:
@@ -37,7 +37,7 @@ test: install ## the whole test suite
 	@status=0; $(PYTEST) -n $(WORKERS) --dist loadfile || status=$$?; \
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status
 
-check: install lint types ## lint, types and the quick tests, for while you work
+check: install lint types docs ## lint, types, documentation and the quick tests, for while you work
 	$(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: install ## ruff
@@ -51,9 +51,19 @@ types: install ## mypy
 	MYPYPATH=.typing $(BIN)/mypy --namespace-packages --explicit-package-bases \
 		$(addprefix -p ,$(TYPED)) $(addprefix -m ,$(TYPED_MODULES))
 
-style: install ## format, and fix what ruff can fix
+style: install ## format, fix what ruff can fix, and update the list of error messages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/list_errors.py
+
+docs: install ## the documentation, into site/; fails on a dead link
+	$(BIN)/python docs/make_site.py
+
+docs-serve: install ## the same on http://127.0.0.1:8000, until Ctrl-C; `make docs` elsewhere shows changes
+	$(BIN)/python docs/make_site.py serve
+
+audit: install ## known vulnerabilities of the locked packages; fails where the service does not answer
+	$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 install: $(VENV)/.installed ## only make the environment
 
@@ -127,4 +137,4 @@ gpu-wheels: install ## what `make bench-gpu` needs on a machine that reaches no 
 	rm -rf .gpu-site
 
 clean: ## remove what builds and tools have left
-	rm -rf .oldest .newest .typing .gpu-wheels .gpu-site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .oldest .newest .typing .cache site .gpu-wheels .gpu-site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

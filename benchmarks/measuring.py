@@ -1,5 +1,6 @@
 """How the benchmarks measure time and memory, and say on what machine."""
 
+import ctypes
 import os
 import platform
 import statistics
@@ -7,13 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 import transformers
 
 
-def medians(runs: Mapping[str, Callable[[], object]], repeats: int, by_turns: bool = True) -> dict[str, float]:
+def medians(
+    runs: Mapping[str, Callable[[], object]],
+    repeats: int,
+    by_turns: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of each run, the runs by turns or one after the other, after one of each that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     turns = range(repeats + 1)
@@ -22,10 +29,10 @@ def medians(runs: Mapping[str, Callable[[], object]], repeats: int, by_turns: bo
     else:
         order = [(name, turn) for name in runs for turn in turns]
     for name, turn in order:
-        started = time.perf_counter()
+        started = clock()
         runs[name]()
         if turn:
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -57,6 +64,21 @@ def printed_by(script: str, argv: Sequence[str]) -> list[float]:
     command = [sys.executable, script, *argv]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return [float(number) for number in done.stdout.splitlines()[-1].split()]
+
+
+def in_fork(run: Callable[[], float]) -> float:
+    """What `run` returns in a forked process of its own, whose libraries are loaded already.
+
+    It gives back what it frees, as in [`printed_by`]. Call it while this process has one thread.
+    """
+    with get_context("fork").Pool(1, initializer=_return_freed_blocks) as pool:
+        return pool.apply(run)
+
+
+def _return_freed_blocks() -> None:
+    library = ctypes.CDLL(None)
+    library.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
+    library.malloc_trim(0)  # what the parent has freed is inherited, and would be filled first
 
 
 def machine(device: str, dtype: str) -> str:

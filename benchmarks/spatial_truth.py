@@ -54,7 +54,9 @@ def is_true(clip: WorldClip, fact: Mapping[str, Any]) -> bool:
             points = tuple(
                 clip.centres[[number], index] for number in numbers
             )  # of the camera's kinds, which use none
-        frames = mllm4d.pick_two_frames(clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers)
+        frames = mllm4d.pick_two_frames(
+            clip.camera_to_world, clip.centres[:, index], points, clip.timestamps, numbers, mllm4d.CLEAR
+        )
         truth = mllm4d.KINDS[fact["task"]].measure(frames)
     if isinstance(truth, str):
         return truth == fact["answer"]

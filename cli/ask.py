@@ -11,6 +11,7 @@ from ..modeling.row_rules import prompt_fault
 from ..modeling.visualization.imagery_picture import check_picture_path, draw_imagery, find_words_around
 from .device import choose_device
 from .input_checks import check_file, check_model
+from .models import add_model_arguments, open_model
 
 DEFAULT_FRAMES = 8
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("video", metavar="VIDEO", help="a video file")
     parser.add_argument("question", metavar="QUESTION", help="what to ask about it")
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    add_model_arguments(parser)
     sampling = parser.add_mutually_exclusive_group()
     sampling.add_argument(
         "--frames", type=int, help=f"frames to show, evenly spread over the video (default: {DEFAULT_FRAMES})"
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     if image_path is not None:
         check_picture_path(image_path)
     check_file(args.video, "the video")
-    check_model(args.model)
+    check_model(args.model, revision=args.revision)
     # The video before the model: a wrong file name should not wait for gigabytes of weights.
     from ..dataset_builders.sources.video_reader import read_frames
 
@@ -64,13 +65,10 @@ def run(args: argparse.Namespace) -> None:
 
     from ..eval_tasks.answers import extract_answer
     from ..eval_tasks.predict import decode_greedily
-    from ..modeling import load_model
     from ..modeling.processing import conversation_text, encode
     from ..modeling.readable_response import ResponseStreamer
 
-    device = choose_device(args.device)
-    model, processor = load_model(args.model)
-    model.to(device)
+    model, processor = open_model(args.model, choose_device(args.device), args.revision)
     loaded = time.perf_counter()
     text = conversation_text(processor, args.question, options)
     inputs = encode(processor, [text], [clip]).to(model.device)

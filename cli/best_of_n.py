@@ -12,6 +12,7 @@ from ..modeling.row_rules import ON_BAD_ROW
 from .build_data import write_card
 from .device import choose_device
 from .input_checks import check_dataset, check_file, check_model, check_seed
+from .models import add_revision_argument, open_model
 from .new_folder import new_folder
 from .training_run import load_rows
 
@@ -27,10 +28,13 @@ _SAMPLING = {"n": 3, "temperature": 1.0, "max_new_tokens": 1024, "batch_size": 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     origin = parser.add_mutually_exclusive_group(required=True)
-    origin.add_argument("--model", metavar="DIR", help="sample paths from this model")
+    origin.add_argument(
+        "--model", metavar="MODEL", help="sample paths from this model: a folder, or a name on the Hub"
+    )
     origin.add_argument(
         "--paths", metavar="FILE.jsonl", help="score these paths: one JSON object a line, with `id` and `paths`"
     )
+    add_revision_argument(parser)
     parser.add_argument("--dataset", required=True, help="folder or Hub id of rows with true centres")
     parser.add_argument("--dataset-config", default="mllm4d_grpo", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit must be at least 1, got {args.limit}")
     if args.model:
-        check_model(args.model)
+        check_model(args.model, revision=args.revision)
     else:
         check_file(args.paths, "--paths")
     check_dataset(args.dataset, args.dataset_config, "train")
@@ -119,7 +123,7 @@ def _sampled_file(output: Path) -> Path:
 def _sampling(args: argparse.Namespace) -> dict:
     """What paths are sampled with, checked before anything is loaded."""
     named = {name: getattr(args, name) for name in _SAMPLING}
-    for name, value in {**named, "device": args.device}.items():
+    for name, value in {**named, "device": args.device, "revision": args.revision}.items():
         if args.paths and value is not None:
             raise InputError(f"--{name.replace('_', '-')} goes with --model: paths of a file are there already")
     sampling = {name: default if named[name] is None else named[name] for name, default in _SAMPLING.items()}
@@ -163,17 +167,16 @@ def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Map
     """Sample the paths of the rows that have none in the file yet."""
     from tqdm import tqdm
 
-    from ..modeling import load_model
     from ..trainers.best_of_n.path_sampling import sample_paths
     from ..trainers.best_of_n.paths_file import SampledPaths
 
     settings = dict(sampling)
     batch_size, seed = settings.pop("batch_size"), settings["seed"]
-    sampled = SampledPaths(file, {"model": args.model, **settings})
+    # Of the newest revision no note was ever kept.
+    revision = {"revision": args.revision} if args.revision else {}
+    sampled = SampledPaths(file, {"model": args.model, **revision, **settings})
     numbers = [number for number, identity in enumerate(rows["id"]) if identity not in sampled.done]
-    device = choose_device(args.device)
-    model, processor = load_model(args.model)
-    model.to(device)
+    model, processor = open_model(args.model, choose_device(args.device), args.revision)
     with tqdm(
         total=len(rows), initial=len(sampled.done), desc="sampling", unit="row", file=sys.stderr, disable=None
     ) as bar:

@@ -20,21 +20,24 @@ from ..dataset_builders.pipeline.settings import (
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
 from ..modeling.errors import InputError, count_noun
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
+from .dataset_record import finish_card
 from .engine_arguments import LOCAL, add_engine_arguments, check_engine
 from .input_checks import check_seed
 from .new_folder import new_folder
-from .question_families import MLLM4D, MOTION, SPACE, read_families, write_dsr_split
+from .question_families import FUTURE, MLLM4D, MOTION, SPACE, read_families, write_dsr_split
 from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, describe_writing, read_writer
 
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
     from ..dataset_builders.model_files import ModelFiles
+    from ..dataset_builders.pipeline.stage_tasks import Video
     from ..dataset_builders.pipeline.video_dataset import BuildReport
 
 WORLD = "world"
 WORLD_QUESTIONS = 100
+_WORLD_NAME = "the rendered world"
 _A_DAY = 86400  # seconds
-_CODES, _REASON = 6, 260  # codes that are printed with an example, and letters of its reason
+_CODES = 6  # that are printed with an example
 _BACKBONE = next(iter(TOKEN_PIXELS))
 # Options that the rendered world does not take: their defaults, and why.
 _OF_VIDEOS = {
@@ -57,7 +60,11 @@ _DESCRIPTION = (
 )
 _NAMES = 'one object such as {"walk.mp4": "brown dog"}'
 # What a folder of either kind of question holds.
-CONFIGURATIONS = {MOTION: ("dift", "grpo"), MLLM4D: ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo")}
+CONFIGURATIONS = {
+    MOTION: ("dift", "grpo"),
+    FUTURE: ("dift", "grpo"),
+    MLLM4D: ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MOTION,
         help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}; motion (default) is camera,object; "
         "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and "
-        "speeds change, as DSR-Bench does: both take depth of videos; the world does not mix motion with others, and "
-        "with dsr --clips counts rendered clips",
+        "speeds change, as DSR-Bench does: both take depth of videos; future asks what comes after a cut, with later "
+        "frames as imagery; the world does not mix motion or future with others, and with dsr --clips counts "
+        "rendered clips",
     )
     parser.add_argument(
         "--depth",
@@ -194,14 +202,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a folder that `load_dataset` reads, say what is in it and what was left out, and test the rows."""
-    _check(args)
+    videos = _check(args)
     check_gate_packages()
     if args.source == WORLD:
         output = new_folder(args.output)
         written: Written | None = _build_world(args, output)
     else:
         output = _video_output(args.output)
-        written = _build_videos(args, output)
+        print(f"{count_noun(len(videos), 'video')} found in {args.source}", flush=True)
+        written = _build_videos(args, videos, output)
     for config, splits in (written.counts if written else {}).items():
         for split, rows in splits.items():
             print(f"{config}, {split}: {count_noun(rows, 'row')}")
@@ -210,6 +219,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}")
     elif args.records and written:
         print(f"for the task dsr_bench: DSR_BENCH_ROOT={write_dsr_split(output, written)}")
+    if written:
+        name, description = _describe(args)
+        finish_card(output, args, add_arguments, name, description)
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
         print(f"preview: {_write_preview(output, args.preview)}")
@@ -221,7 +233,12 @@ def progress(args: argparse.Namespace) -> str | None:
     return None if args.source == WORLD else f"what the stages have made is kept in {args.output}"
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> "list[Video]":
+    """Check the options.
+
+    Returns:
+        `list[Video]`: What there is to build from, if that is not the rendered world.
+    """
     for name in ("clips", "grpo_clips", "held_out", "workers", "preview"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
@@ -229,12 +246,13 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
-    if args.grpo_clips is not None and (args.source != WORLD or args.questions != MOTION):
+    if args.grpo_clips is not None and (args.source != WORLD or args.questions not in (MOTION, FUTURE)):
         raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
     families = read_families(args.questions)
-    if args.source == WORLD and args.questions not in (MOTION, MLLM4D) and not set(families) <= set(SPACE):
+    if args.source == WORLD and args.questions not in CONFIGURATIONS and not set(families) <= set(SPACE):
         raise InputError(
-            f"--questions of the rendered world is {MOTION}, or of {' and '.join(SPACE)}, got {args.questions!r}"
+            f"--questions {args.questions} cannot be asked about the rendered world: give {MOTION}, {FUTURE}, or "
+            f"{' and '.join(SPACE)}"
         )
     if args.records and not set(families) & set(SPACE):
         raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
@@ -245,7 +263,7 @@ def _check(args: argparse.Namespace) -> None:
         for name, (default, why) in _OF_VIDEOS.items():
             if getattr(args, name) != default:
                 raise InputError(f"--{name.replace('_', '-')} goes with videos: the rendered world {why}")
-        return
+        return []
     if args.preview is not None and args.stage != STAGES[-1]:
         raise InputError(f"--preview shows rows, which --stage {args.stage} does not make: leave one of the two out")
     if args.frames < 2:
@@ -265,7 +283,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--fps must be positive and at most 1000, got {args.fps:g}")
     from ..dataset_builders.pipeline.stage_runner import list_videos
 
-    list_videos(Path(args.source), args.format, args.fps)
+    return list_videos(Path(args.source), args.format, args.fps)
 
 
 def _video_output(path: str) -> Path:
@@ -283,14 +301,17 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
     questions = args.clips or WORLD_QUESTIONS
     with atomic_dir(output) as folder:
         sizes = {"train": questions, "test": args.held_out or max(1, questions // 4)}
-        card = partial(write_card, "the rendered world", "apache-2.0")
+        card = partial(write_card, _WORLD_NAME, "apache-2.0")
         families = read_families(args.questions)
         if "dsr" in families:
             from ..dataset_builders.sources.world_space import build_space
 
             return build_space(folder, sizes, families, args.seed, args.workers, card)
         names = CONFIGURATIONS[args.questions]
-        written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips)
+        future = args.questions == FUTURE
+        written = build_world(
+            folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips, future
+        )
         if args.records:
             from ..dataset_builders.sources.mllm4d_records import write_records
             from ..dataset_builders.sources.world_mllm4d import mllm4d_rows
@@ -299,13 +320,12 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
         return written
 
 
-def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
+def _build_videos(args: argparse.Namespace, videos: "Sequence[Video]", output: Path) -> "Written | None":
     from ..dataset_builders.pipeline.settings import BuildSettings
     from ..dataset_builders.pipeline.video_dataset import QUARANTINE, build_from_videos
-    from ..dataset_builders.sources.video_files import path_text
 
     source = Path(args.source)
-    name = path_text(Path(source.name)) if source.name else "videos"
+    name, description = _describe(args)
     settings = BuildSettings(
         args.seed,
         args.frames,
@@ -318,13 +338,9 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         depth=_find_depth(args.depth),
         writer=read_writer(args),
     )
-    description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
-    if settings.writer is not None:
-        description += (
-            f" Names of objects and reasoning are worded by {settings.writer.model} and checked against facts."
-        )
     report = build_from_videos(
         source,
+        videos,
         output,
         settings,
         # Without a licence the videos' own terms hold for their frames.
@@ -334,8 +350,6 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         last_stage=args.stage,
         clips=args.clips,
         held_out=args.held_out or 0,
-        layout=args.format,
-        fps=args.fps,
         engine=args.engine,
         address=args.address,
     )
@@ -348,6 +362,19 @@ def _build_videos(args: argparse.Namespace, output: Path) -> "Written | None":
         earlier = ", and the rows of an earlier build stay" if (output / "README.md").is_file() else ""
         raise InputError(f"no clip of {source} gives a row{earlier}: {where} says why{page}")
     return report.written
+
+
+def _describe(args: argparse.Namespace) -> tuple[str, str | None]:
+    """What the rows are made from, and a paragraph about them for the card."""
+    from ..dataset_builders.sources.video_files import path_text
+
+    if args.source == WORLD:
+        return _WORLD_NAME, None
+    source = Path(args.source)
+    description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
+    if args.writer != TEMPLATE:
+        description += f" Names of objects and reasoning are worded by {args.writer_model} and checked against facts."
+    return path_text(Path(source.name)) if source.name else "videos", description
 
 
 def _find_depth(name: str | None) -> "ModelFiles | None":
@@ -364,6 +391,7 @@ def _write_preview(output: Path, count: int) -> Path:
 
 def _print_report(report: "BuildReport", where: Path) -> None:
     """Counts by code with one example each, in at most ten lines."""
+    from ..dataset_builders.clip_error import shorten_reason
     from ..dataset_builders.review.verdicts import REVIEW
 
     unclear = report.counts.get("unclear", 0)
@@ -374,7 +402,8 @@ def _print_report(report: "BuildReport", where: Path) -> None:
     codes = list(report.counts.items())
     for code, count in codes[:_CODES]:
         example = next(fault for fault in report.faults if fault["code"] == code)
-        print(f"  {count} {code}, for example {example['clip']}: {_shorten(example['reason'])}; {example['remedy']}")
+        reason = shorten_reason(example["reason"])
+        print(f"  {count} {code}, for example {example['clip']}: {reason}; {example['remedy']}")
     if len(codes) > _CODES:
         print(f"  {sum(count for _, count in codes[_CODES:])} with other codes")
     if report.faults:
@@ -389,11 +418,6 @@ def _print_report(report: "BuildReport", where: Path) -> None:
             f"review: {count_noun(review.rows, 'question')} and {count_noun(review.overlays, 'overlay')} left out, "
             f"{count_noun(review.renamed, 'name')} corrected ({where.parent / REVIEW})"
         )
-
-
-def _shorten(reason: str) -> str:
-    line = " ".join(reason.split())
-    return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
 
 
 def _read_names(path: str | None) -> dict[str, tuple[str, ...]]:
@@ -424,4 +448,7 @@ def write_card(
     """The text of a dataset's card."""
     from ..hub_cards import dataset_card
 
-    return str(dataset_card(written.files, written.counts, description, license, sources=[source]))
+    card = dataset_card(
+        written.files, written.counts, description, license, sources=[source], contents=written.contents
+    )
+    return str(card)

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..modeling.atomic import atomic_dir, atomic_path, check_writable, remove_leftovers
+from ..modeling.atomic import atomic_dir, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from .demo_plan import DEFAULT_SIZES, STAGES, about, estimate_seconds, total_seconds
 from .input_checks import check_model
+from .models import add_revision_argument
 from .packaged_recipes import find_recipe
 from .side_by_side import run_side_by_side
 from .training_progress import format_seconds
-from .training_run import logged_recipe
 
 _CLI = [sys.executable, "-m", "fourdthinker.cli"]
 _MAX_NEW_TOKENS = 176
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", default="demo", metavar="DIR", help="output folder of data, models and results (default: demo)"
     )
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
+    add_revision_argument(parser, "--backbone")
     parser.add_argument(
         "--retrain", action="store_true", help="pretrain the tiny backbone instead of copying it (about an hour)"
     )
@@ -60,18 +61,21 @@ def run(args: argparse.Namespace) -> None:
             raise ModuleNotFoundError(f"no module named {module!r}", name=module)
     check_writable(Path(args.output) / "backbone")
     if args.backbone:
-        check_model(args.backbone)
+        check_model(args.backbone, revision=args.revision)
+    elif args.revision:
+        raise InputError("--revision goes with --backbone only")
     started = time.monotonic()
     demo = Demo(Path(args.output), estimate_seconds(args))
     demo.print_plan()
     demo.first_answer()
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]
+    origin += ["--revision", args.revision] if args.revision else []
     demo.stages({"backbone": ["init", *origin]})
     grpo_questions = min(args.questions, _GRPO_QUESTIONS)
     sizes = ["--clips", str(args.questions), "--grpo-clips", str(grpo_questions), "--held-out", str(args.held_out)]
     # Two million parameters bind an option to its letter hardly better than chance; its text they can say.
     world = ["--source", "world", "--answer", "text", *sizes]
-    # The demo shows how the parts work together, whatever the gates find in the world.
+    # At the default sizes all gates pass; at others one may fail by chance, which the card then says.
     demo.stages({"data": ["build-data", *world, "--allow-failed-gates", "--workers", str(os.cpu_count() or 1)]})
     demo.stages(
         {name: ["dift", *_recipe(name, args.steps_scale), *demo.places("backbone")] for name in ("text_only", "dift")}
@@ -183,17 +187,15 @@ class Demo:
         ]
 
     def write_card(self, model: str) -> None:
-        """Put the card of a model beside its weights."""
-        from ..hub_cards import model_card
+        """Put the card of a model beside its weights, with the scores of every stage in it."""
+        from ..hub_cards import write_model_card
+        from ..hub_cards.scores import store_scores
 
-        card = model_card(
-            self.folder / model,
-            scores={"fourd_world": self._read(model, "own")},
-            recipe=logged_recipe(self.folder / model),
-            datasets=["the rendered world, `dift` and `grpo` rows of `fourdthinker build-data --source world`"],
-        )
-        with atomic_path(self.folder / model / "README.md") as path:
-            path.write_text(str(card), encoding="utf-8")
+        for label, scored, latents in _ROWS:
+            if (output := self._output(f"{scored}-{latents}")).is_file():
+                head = json.loads(output.read_text(encoding="utf-8"))
+                store_scores(self.folder / model, head["tasks"], head, "" if scored == model else label)
+        write_model_card(self.folder / model)
 
     def table(self) -> str:
         """Accuracy of each stage on both kinds of question, with 95 % intervals."""

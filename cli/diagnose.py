@@ -14,6 +14,7 @@ from ..eval_tasks.tasks import benchmark_rows, find_benchmark
 from ..modeling.errors import InputError
 from .device import choose_device
 from .input_checks import check_model
+from .models import add_model_arguments, describe_origin
 from .new_folder import new_folder
 from .questions import (
     add_question_arguments,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    add_model_arguments(parser)
     add_question_arguments(parser)
     parser.add_argument(
         "--controls", metavar="NAMES", help=f"comma-separated (default: all), of: {', '.join(CONTROLS)}"
@@ -54,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="new folder for diagnosis.json, answers.jsonl and the page index.html (default: print tables only)",
     )
 
+    parser.add_argument(
+        "--eval-results",
+        metavar="DIR",
+        help="also put the verdict into this model folder, where its card shows it",
+    )
+
 
 def run(args: argparse.Namespace) -> None:
     """Answer the tasks' rows under every control, print tables, and write JSON, answers and page to `--output`."""
@@ -62,7 +69,9 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.margin < 100:
         raise InputError(f"--margin must be between 0 and 100 points, got {args.margin:g}")
     output = new_folder(args.output) if args.output else None
-    check_model(args.model)
+    if args.eval_results and not (Path(args.eval_results) / "config.json").is_file():
+        raise InputError(f"--eval-results {args.eval_results} holds no model: name the folder of a saved model")
+    check_model(args.model, revision=args.revision)
     # A file of the user's own is looked through before the model is loaded: it is read in a moment, and may be wrong.
     own = {}
     if args.dataset:
@@ -73,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     from ..eval_tasks.journal import open_journal
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    model, processor = load_answering_model(args.model, choose_device(args.device), args.dtype)
+    model, processor = load_answering_model(args.model, choose_device(args.device), args.dtype, args.revision)
     journal = open_journal(model, processor, {"diagnosis": 1})
     results = {}
     for task in own or tasks:
@@ -81,12 +90,16 @@ def run(args: argparse.Namespace) -> None:
         rows = _benchmark_rows(benchmark, args) if benchmark else own[task]
         length = longest_response(args, benchmark)
         settings = (controls, args.batch_size, length, args.margin / 100, args.seed)
-        diagnosis, answers = diagnose(model, processor, rows, *settings, benchmark=benchmark, journal=journal)
-        diagnosis["settings"] = {"dtype": dtype_name(model), "max_new_tokens": length}
+        diagnosis, answers = diagnose(
+            model, processor, rows, *settings, benchmark=benchmark, journal=journal, reading=args.reading
+        )
+        diagnosis["settings"] = {"dtype": dtype_name(model), "max_new_tokens": length, **describe_origin(model)}
         print(format_diagnosis(diagnosis, title=f"{task}: {args.model}"), end="\n\n")
         results[task] = (diagnosis, answers, rows)
     if output:
         _write(output, args, results)
+    if args.eval_results:
+        _write_verdict(args, results)
 
 
 def progress(args: argparse.Namespace) -> str:
@@ -123,15 +136,30 @@ def _write(folder: Path, args: argparse.Namespace, results: "Mapping[str, tuple[
     from ..eval_tasks.diagnosis.page import write_page
     from ..modeling.atomic import atomic_dir
 
-    names = ("batch_size", "limit", "margin", "seed", "on_bad_row")
-    settings = {"decoding": "greedy", **{name: getattr(args, name) for name in names}}
-    found = {"model": str(args.model), "settings": settings, "tasks": {task: one[0] for task, one in results.items()}}
+    found = {
+        "model": str(args.model),
+        "settings": _settings(args),
+        "tasks": {task: one[0] for task, one in results.items()},
+    }
     with atomic_dir(folder) as unfinished:
         (unfinished / "diagnosis.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         lines = [line for task, (_, answers, rows) in results.items() for line in _answer_lines(task, answers, rows)]
         (unfinished / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
         write_page(unfinished / "index.html", str(args.model), results)
     print(f"wrote {folder / 'index.html'}, diagnosis.json and answers.jsonl")
+
+
+def _write_verdict(args: argparse.Namespace, results: "Mapping[str, tuple[dict, Answers, Dataset]]") -> None:
+    from ..hub_cards import write_model_card
+    from ..hub_cards.diagnosis import store_diagnosis
+
+    path = store_diagnosis(args.eval_results, {task: one[0] for task, one in results.items()}, _settings(args))
+    print(f"wrote {path} and {write_model_card(args.eval_results, draw=False)}")
+
+
+def _settings(args: argparse.Namespace) -> dict:
+    names = ("batch_size", "limit", "margin", "reading", "seed", "on_bad_row")
+    return {"decoding": "greedy", **{name: getattr(args, name) for name in names}}
 
 
 def _answer_lines(task: str, answers: "Answers", rows: "Dataset") -> Iterator[str]:

@@ -19,6 +19,7 @@ from .eval_masks import add_masks_argument, score_masks
 from .eval_models import check_models, choose_devices, compare_models, run_models
 from .eval_overlap import add_overlap_arguments, check_overlap_arguments, find_rows_overlap
 from .input_checks import check_model
+from .models import add_revision_argument, describe_origin
 from .questions import (
     add_question_arguments,
     check_question_arguments,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     models = parser.add_mutually_exclusive_group(required=True)
-    models.add_argument("--model", metavar="DIR", help="folder of a saved model")
+    models.add_argument("--model", metavar="MODEL", help="folder of a saved model, or its name on the Hub")
     models.add_argument(
         "--models",
         nargs="+",
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="several, which are compared in pairs; one on each GPU if there are any",
     )
     add_masks_argument(models)
+    add_revision_argument(parser)
     add_question_arguments(parser)
     parser.add_argument(
         "--latents", choices=LATENTS, default="own", help="what is fed back for the model's latents (default: own)"
@@ -100,6 +102,8 @@ def _add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answer the tasks' rows, print a report for each task, and write what the options ask for."""
+    if args.revision and not args.model:
+        raise InputError("--revision goes with --model: it is a branch, tag or commit of one repository")
     if args.masks:
         score_masks(args)
         return
@@ -144,7 +148,7 @@ def _evaluate_model(
     from ..eval_tasks.unanswered import response_for
 
     # The model before the rows: it fails within seconds, while a benchmark's first use may render or download it.
-    model, processor = load_answering_model(name, device, args.dtype)
+    model, processor = load_answering_model(name, device, args.dtype, args.revision)
     answer = partial(
         predict,
         model,
@@ -153,13 +157,14 @@ def _evaluate_model(
         latent_transform=latent_transform(args.latents),
         describe_failure=response_for,
         journal=open_journal(model, processor, {"latents": args.latents}),
+        reading=args.reading,
     )
     for task, own in questions.items():
         benchmark, rows = _task_questions(task, own, args)
         kept, overlap = overlaps.get(task, (None, None))
         rows = rows if kept is None else rows.select(kept)
         evaluation = _evaluate(answer, processor, rows, benchmark, args)
-        evaluation.report["settings"]["dtype"] = dtype_name(model)
+        evaluation.report["settings"] |= {"dtype": dtype_name(model), **describe_origin(model)}
         if overlap:
             evaluation.report["overlap"] = overlap
         yield task, evaluation
@@ -188,7 +193,7 @@ def _check(args: argparse.Namespace) -> list[str]:
     if args.answers:
         check_writable(args.answers)
     for model in args.models or [args.model]:
-        check_model(model)
+        check_model(model, revision=args.revision)
     if args.models:
         check_models(args.models)
         if args.eval_results:
@@ -216,6 +221,7 @@ def _evaluate(
         "frames": describe_frames(rows, benchmark.frames if benchmark else FramePolicy(), shown.video, processor),
         "decoding": f"greedy, at most {length} new tokens",
         "latents": args.latents,
+        "reading": args.reading,
     }
     return evaluation
 
@@ -233,16 +239,19 @@ def _task_questions(
 
 def _head(args: argparse.Namespace, reports: Mapping[str, Mapping[str, dict]]) -> Mapping[str, object]:
     from ..eval_tasks.report.build import library_versions
+    from ..hub_cards.run_facts import today
 
     settings = {
         "decoding": "greedy",
         "batch_size": args.batch_size,
         "max_new_tokens": args.max_new_tokens,
         "latents": args.latents,
+        "reading": args.reading,
         "limit": args.limit,
         "on_bad_row": args.on_bad_row,
     }
-    head = {"model": str((args.models or [args.model])[0]), "settings": settings, "versions": library_versions()}
+    model = str((args.models or [args.model])[0])
+    head = {"model": model, "settings": settings, "versions": library_versions(), "date": today()}
     if not args.models:
         return head
     # Beside the first one's scores under `tasks` those of all.

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from ..modeling.errors import InputError
 from .input_checks import check_model, check_seed
+from .models import add_revision_argument, print_note
 from .new_folder import new_folder
 
 _SHIPPED = Path(__file__).parents[1] / "modeling" / "tiny"
 TINY_BACKBONE = _SHIPPED / "backbone"  # sees and describes the rendered world; knows no latent block yet
 TINY_TRAINED = _SHIPPED / "trained"  # the same after DIFT: answers with imagery
-EVAL_RESULTS, EXAMPLE = "eval_results.json", "example.mp4"  # beside the trained one: its scores, a held-out clip
+# Beside it: its scores, a held-out clip, the curves of its training.
+EVAL_RESULTS, EXAMPLE, TRAINING_PLOT = "eval_results.json", "example.mp4", "training.png"
+
+_PRETRAINING = ("perception_steps", "steps", "clips", "seed")  # settings that the lineage tells
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a Qwen2.5-VL or Qwen3-VL checkpoint, or a published 4DThinker one: a folder or a Hub id",
     )
+    add_revision_argument(parser, "--backbone")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write, new or empty")
     parser.add_argument(
         "--retrain",
@@ -43,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="N",
         help="with --retrain: optimizer steps of each phase; each starts with a new optimizer (default: as shipped)",
+    )
+    parser.add_argument(
+        "--perception-steps",
+        type=int,
+        help="with --retrain: steps before these, in which the vision tower learns alone (default: as shipped)",
     )
     parser.add_argument("--clips", type=int, help="with --retrain: rendered clips (default: as the shipped one)")
     parser.add_argument(
@@ -58,20 +68,27 @@ def run(args: argparse.Namespace) -> None:
     output = new_folder(args.output)
     if args.retrain and not args.tiny:
         raise InputError("--retrain goes with --tiny; another backbone is trained by `fourdthinker dift`")
-    for name, owner in (("steps", "retrain"), ("clips", "retrain"), ("latent_size", "backbone")):
+    for name, owner in (
+        ("steps", "retrain"),
+        ("perception_steps", "retrain"),
+        ("clips", "retrain"),
+        ("latent_size", "backbone"),
+        ("revision", "backbone"),
+    ):
         if getattr(args, name) is not None and not getattr(args, owner):
             raise InputError(f"--{name.replace('_', '-')} goes with --{owner} only")
-    sizes = {"clips": args.clips, "latent-size": args.latent_size}
+    sizes = {"clips": args.clips, "perception-steps": args.perception_steps, "latent-size": args.latent_size}
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:
             raise InputError(f"--{name} must be at least 1, got {size}")
     check_seed(args.seed)  # of each leg it is one more
     if args.backbone:
-        check_model(args.backbone, "give a Qwen2.5-VL or Qwen3-VL checkpoint, a folder or a Hub id")
+        remedy = "give a Qwen2.5-VL or Qwen3-VL checkpoint, a folder or a Hub id"
+        check_model(args.backbone, remedy, args.revision)
     checkpoints = _checkpoints(output)
     with atomic_dir(output) as folder:
         if args.backbone:
-            _convert(args.backbone, args.latent_size, folder)
+            _convert(args, folder)
         elif args.retrain:
             _retrain(args, folder, checkpoints)
         else:
@@ -98,6 +115,9 @@ def _checkpoints(output: Path) -> Path:
 
 
 def _copy_shipped(shipped: Path, folder: Path) -> None:
+    from ..hub_cards.example_answer import ASSETS
+    from ..hub_cards.lineage import LINEAGE
+    from ..hub_cards.scores import SCORES
     from ..modeling import load_model
     from ..modeling.file_names import TRAINING_LOG
 
@@ -105,15 +125,19 @@ def _copy_shipped(shipped: Path, folder: Path) -> None:
     model, processor = load_model(shipped, dtype="auto")
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    for name in (TRAINING_LOG, EVAL_RESULTS, EXAMPLE):
+    for name in (TRAINING_LOG, EVAL_RESULTS, EXAMPLE, LINEAGE, TRAINING_PLOT):
         if (shipped / name).exists():
             shutil.copyfile(shipped / name, folder / name)
+    for name in (ASSETS, SCORES):
+        if (shipped / name).is_dir():
+            shutil.copytree(shipped / name, folder / name)
 
 
-def _convert(backbone: str, latent_size: int | None, folder: Path) -> None:
+def _convert(args: argparse.Namespace, folder: Path) -> None:
     from ..modeling import from_backbone
 
-    model, processor = from_backbone(backbone, latent_size=latent_size)
+    settings = {"latent_size": args.latent_size, "revision": args.revision}
+    model, processor = from_backbone(args.backbone, report=print_note, **settings)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
@@ -122,32 +146,28 @@ def _retrain(args: argparse.Namespace, folder: Path, checkpoints: Path) -> None:
     from ..trainers.pretraining.phases import retrain
     from ..trainers.pretraining.pretraining import PretrainingConfig
 
-    settings = {"steps": args.steps and tuple(args.steps), "clips": args.clips, "seed": args.seed}
+    settings = {name: getattr(args, name) for name in _PRETRAINING} | {"steps": args.steps and tuple(args.steps)}
     config = PretrainingConfig(**{name: value for name, value in settings.items() if value is not None})
     shutil.copytree(retrain(config, checkpoints), folder, dirs_exist_ok=True)
 
 
 def _write_backbone_card(folder: Path, place: Path) -> None:
     """Describe the tiny backbone in `folder`, which will be found at `place`."""
-    from ..hub_cards import model_card
+    from ..hub_cards import write_model_card
+    from ..hub_cards.lineage import Material, Stage, write_lineage
     from ..modeling.file_names import TRAINING_LOG
 
-    config = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))["config"]
-    data = "clips of the rendered world with dense captions, and options read from text"
-    recipe = {"tiny": True, "retrain": True, **{name: config[name] for name in ("steps", "clips", "seed")}}
-    card = model_card(folder, recipe={**recipe, "output": str(place)}, datasets=[data], repo_id=str(place))
-    (folder / "README.md").write_text(str(card), encoding="utf-8")
+    log = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
+    data = Material(
+        "the rendered world", None, ["apache-2.0"], description="clips with dense captions, and options read from text"
+    )
+    settings = {"tiny": True, "retrain": True, **{name: log["config"][name] for name in _PRETRAINING}}
+    write_lineage(folder, [Stage("pretraining", data=[data], settings=settings, steps=sum(log["config"]["steps"]))])
+    write_model_card(folder, repo_id=str(place), draw=False)
 
 
 def write_trained_card(folder: Path, place: Path) -> None:
-    """Describe the trained tiny model in `folder`, which will be found at `place`, from its log and its scores."""
-    from ..hub_cards import model_card
-    from ..modeling.file_names import TRAINING_LOG
+    """Describe the trained tiny model in `folder`, which will be found at `place`, by its records and its scores."""
+    from ..hub_cards import write_model_card
 
-    recipe = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
-    del recipe["log_history"]
-    scores = json.loads((folder / EVAL_RESULTS).read_text(encoding="utf-8"))["tasks"]
-    data = "the rendered world: fourdthinker build-data --source world --answer text --clips 2400 --held-out 400"
-    base = "the tiny backbone: fourdthinker init --tiny"
-    card = model_card(folder, scores, recipe, [data], base, license="apache-2.0", repo_id=str(place))
-    (folder / "README.md").write_text(str(card), encoding="utf-8")
+    write_model_card(folder, repo_id=str(place), license="apache-2.0")

@@ -78,7 +78,8 @@ def check_run(run: "Run", stage: str) -> None:
     if run.checkpoints.exists() and not run.checkpoints.is_dir():
         raise InputError(f"cannot write {run.checkpoints}: there is a file of that name; name another output")
     check_writable(run.checkpoints)
-    check_model(run.model)
+    revision = run.settings.get("model_revision")
+    check_model(run.model, revision=None if revision in (None, "main") else to_text(revision))
     configuration = run.dataset_config or stage
     check_dataset(run.dataset, configuration, "train")
     if run.eval_dataset and to_text(run.settings.get("eval_strategy", "no")) != "no":
@@ -137,20 +138,34 @@ def check_file(path: str | Path, what: str) -> None:
         raise InputError(f"cannot read {what} {path}: {reason}")
 
 
-def check_model(name: str, remedy: str = "give one that `fourdthinker init` or training has written") -> None:
+def check_model(
+    name: str,
+    remedy: str = "give one that `fourdthinker init` or training has written",
+    revision: str | None = None,
+) -> None:
     """See that a model folder is there, or that the Hub or its cache has a model of this name.
 
+    Args:
+        name (`str`): A folder, or a name on the Hub.
+        remedy (`str`, *optional*): What to do where there is none.
+        revision (`str`, *optional*): A branch, tag or commit of it.
+
     Raises:
-        InputError: If not.
+        InputError: If not, or if a folder that holds no adapter is to have a revision.
     """
     path = Path(name)
     if path.is_dir():
         if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
             raise InputError(f"{name} has no config.json, so it is no model: {remedy}")
+        if revision is not None and not (path / "adapter_config.json").is_file():
+            raise InputError(
+                f"{name} is a folder, which has no revision {revision}: leave the revision out, or give a name on the "
+                "Hub"
+            )
         return
     if path.exists() or not may_be_hub_name(name):
         raise InputError(f"there is no model folder {name}: {remedy}")
-    _check_hub(name, "model")
+    _check_hub(name, "model", revision)
 
 
 def check_dataset(name: str, configuration: str, split: str) -> None:
@@ -179,10 +194,15 @@ def _check_row_file(path: Path) -> None:
         raise InputError(f"{path} has no rows")
 
 
-def _check_hub(name: str, kind: str) -> None:
+def _check_hub(name: str, kind: str, revision: str | None = None) -> None:
     """See that the Hub has a repository, unless a part of it is in the cache."""
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     in_hub_cache = Path(constants.HF_HUB_CACHE, f"{kind}s--{name.replace('/', '--')}")
     caches = os.environ.get("HF_DATASETS_CACHE", os.path.join(constants.HF_HOME, "datasets"))
@@ -190,9 +210,13 @@ def _check_hub(name: str, kind: str) -> None:
         return
     unreachable: tuple[type[Exception], ...] = (OSError, ValueError, *_transport_errors())
     try:
-        HfApi().repo_info(name, repo_type=kind, timeout=10)
+        HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=10)
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
             print(f"downloading {name} from the Hub; --verbose shows how far it is", file=sys.stderr)
+    except RevisionNotFoundError as error:
+        raise InputError(
+            f"{name} has no revision {revision} on the Hub: give a branch, a tag or a full commit hash of it"
+        ) from error
     except RepositoryNotFoundError as error:
         raise InputError(
             f"there is no {kind} {name}, neither a folder here nor on the Hub: check the name, or log in by "

@@ -39,6 +39,8 @@ COMMANDS = {
     "eval": Command("eval", "score a model on a benchmark, or on questions of your own"),
     "score": Command("score", "score answers that were made elsewhere, by the readers of the benchmarks"),
     "diagnose": Command("diagnose", "find out whether a model's answers depend on its latents"),
+    "publish": Command("publish", "put a model, a dataset or a Space on the Hub, in one commit that is checked"),
+    "serve": Command("serve", "answer requests over HTTP: an OpenAI-compatible endpoint, many requests a batch"),
     "demo": Command("demo", "run data, training and evaluation once on the rendered world and print the table"),
     "env": Command("env", "print versions and devices for a bug report"),
     "tasks-dir": Command("tasks_dir", "print the folder of lmms-eval tasks, for --include_path"),

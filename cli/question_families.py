@@ -9,7 +9,7 @@ from ..modeling.errors import InputError
 if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
 
-MOTION, MLLM4D = "motion", "mllm4d"
+MOTION, MLLM4D, FUTURE = "motion", "mllm4d", "future"
 SPACE = ("mllm4d", "dsr")  # families that take depth
 
 
@@ -42,13 +42,15 @@ def write_dsr_split(output: Path, written: "Written") -> Path:
     """
     from datasets import load_dataset
 
+    from ..dataset_builders.parquet_scan import scan_without_buffers
     from ..dataset_builders.questions.dsr import KINDS
     from ..dataset_builders.sources.dsr_files import write_dsr_files
     from ..modeling.atomic import atomic_dir
 
     splits = written.files.get("dift", {})
     paths = [str(output / path) for path in splits.get("test") or splits.get("train") or ()]
-    rows = load_dataset("parquet", data_files=paths, split="train", streaming=True) if paths else []
+    options = {"split": "train", "streaming": True, "fragment_scan_options": scan_without_buffers()}
+    rows = load_dataset("parquet", data_files=paths, **options) if paths else []
     with atomic_dir(output / "dsr") as folder:
         count = write_dsr_files(folder, (row for row in rows if row["task"] in KINDS))
         if not count:

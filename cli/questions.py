@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ..eval_tasks.choice import READINGS
 from ..eval_tasks.precision import DTYPES, choose_dtype
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
 from ..eval_tasks.tasks import BENCHMARKS, expand_tasks
@@ -10,6 +11,7 @@ from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
 from .input_checks import check_dataset, check_seed
+from .models import open_model
 from .training_run import load_rows
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         help="base folder of relative paths in the file of --dataset (default: the file's own folder)",
     )
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="rows decoded at once (default: 32)")
+    parser.add_argument(
+        "--reading",
+        choices=READINGS,
+        default="response",
+        help="what counts as the answer: what the response says (default), or by choice the likeliest of the options "
+        "after the model's own reasoning, so that a broken format does not count",
+    )
     parser.add_argument("--limit", type=int, help="ask only the first LIMIT rows of each task")
     parser.add_argument(
         "--max-new-tokens",
@@ -95,9 +104,6 @@ def valid_rows(rows: "Dataset", args: argparse.Namespace) -> "Dataset":
     return validate_rows(rows, "eval", args.on_bad_row)
 
 
-def load_answering_model(name: str, device: str, dtype: str | None):
+def load_answering_model(name: str, device: str, dtype: str | None, revision: str | None = None):
     """A saved model on its device, in the number format that `--dtype` names, and its processor."""
-    from ..modeling import load_model
-
-    model, processor = load_model(name, dtype=choose_dtype(dtype, device))
-    return model.to(device), processor
+    return open_model(name, device, revision, dtype=choose_dtype(dtype, device))

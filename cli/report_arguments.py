@@ -22,8 +22,14 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eval-results",
         metavar="DIR",
-        help="also write the scores into this model folder for the Hub: .eval_results/*.yaml for datasets that are "
-        "registered benchmarks, the header of README.md for others",
+        help="also put the scores into this model folder, where its card shows them: scores/*.json, README.md, and "
+        ".eval_results/*.yaml for benchmarks that are registered on the Hub",
+    )
+    parser.add_argument(
+        "--beside",
+        metavar="WHAT",
+        help="with --eval-results: the scores are of another model, which the card compares with its own, such as "
+        "'base model' or 'text only'",
     )
 
 
@@ -42,6 +48,8 @@ def check_report_arguments(args: argparse.Namespace) -> None:
         from ..eval_tasks.report.picture import check_picture
 
         check_picture(args.picture)
+    if args.beside and not args.eval_results:
+        raise InputError("--beside goes with --eval-results, the folder whose card compares the scores with its own")
     if args.eval_results and not Path(args.eval_results).is_dir():
         raise InputError(f"--eval-results {args.eval_results} is no folder: name the folder of a saved model")
 
@@ -66,9 +74,11 @@ def write_reports(
 
         draw_reports(args.picture, reports)
     if args.eval_results:
-        from ..eval_tasks.tasks import BENCHMARKS
-        from ..hub_cards.eval_results import write_eval_results
+        from ..hub_cards.eval_results import add_scores
+        from ..hub_cards.scores import label_scores
 
-        datasets = {name: BENCHMARKS[name].dataset for name in first if name in BENCHMARKS}
-        for path in write_eval_results(args.eval_results, first, datasets):
+        controls = (("video", getattr(args, "video", "own")), ("options", getattr(args, "options", "own")))
+        shown = ", ".join(f"{part} {control}" for part, control in controls if control != "own") or "own"
+        label = label_scores(getattr(args, "latents", "own"), args.beside, shown)
+        for path in add_scores(args.eval_results, first, head, label):
             print(f"wrote {path}")

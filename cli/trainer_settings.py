@@ -17,7 +17,7 @@ JSON_FILES = ("deepspeed", "fsdp_config", "accelerator_config")
 # Fields that belong to a trainer used from Python, with what a command offers instead.
 _WITHOUT_EFFECT = {
     "resume_from_checkpoint": "the same command resumes an interrupted run by itself; leave it out",
-    "push_to_hub": "leave it out, and upload the output folder by `hf upload NAME FOLDER` after training",
+    "push_to_hub": "leave it out, and upload the output folder by `fourdthinker publish model` after training",
 }
 # What `HfArgumentParser` takes for a bool beside YAML's words.
 _TRUE_WORDS, _FALSE_WORDS = ("y", "t", "1"), ("n", "f", "0")

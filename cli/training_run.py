@@ -2,9 +2,6 @@
 
 import argparse
 import dataclasses
-import json
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +11,7 @@ from ..modeling.records import RECORD_KINDS, is_row_file
 from ..modeling.row_rules import ON_BAD_ROW
 from .config_file import read_config_file
 from .input_checks import check_run
+from .models import add_revision_argument, print_note
 from .packaged_recipes import find_recipe
 from .setting_arguments import add_setting_arguments
 from .trainer_settings import resolve_settings
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 
 _PLACES = ("model", "dataset", "output")
 _ALIASES = {"model_name_or_path": "model", "dataset_name": "dataset", "output_dir": "output"}  # as TRL names them
+_REVISION = "model_revision"  # its name among TRL's settings
 _ROW_SETTINGS = ("dataset_config", "eval_dataset", "image_root", "on_bad_row")
 
 
@@ -54,12 +53,6 @@ class Run:
     eval_dataset: str | None = None
     image_root: str | None = None
     on_bad_row: str = "stop"
-
-    def recipe(self) -> dict[str, Any]:
-        """The recipe that repeats this run by `--config`."""
-        places = {name: str(getattr(self, name)) for name in _PLACES}
-        rows = {name: getattr(self, name) for name in _ROW_SETTINGS if getattr(self, name) is not None}
-        return {**places, **rows, **self.settings}
 
     @property
     def checkpoints(self) -> Path:
@@ -90,6 +83,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, stage: "Stage") -> None:
         metavar="M",
         help="model to start from: a folder made by `fourdthinker`, or a Hub id",
     )
+    add_revision_argument(parser)
     parser.add_argument(
         "--dataset",
         *reversed(_spellings("dataset_name")),
@@ -147,6 +141,7 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
     from trl import get_peft_config
 
     from ..hub_cards import model_card
+    from ..hub_cards.lineage import record_training
     from ..trainers.common.model_settings import ModelSettings
     from ..trainers.common.runs import check_checkpoints, save_run, train_or_resume
 
@@ -167,15 +162,8 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
     show_progress(trainer, with_bar=not to_bool(job.settings.get("disable_tqdm")))
 
     def render_card(folder: Path) -> str:
-        return str(
-            model_card(
-                folder,
-                recipe=job.recipe(),
-                datasets=[job.dataset],
-                base_model=job.model,
-                repo_id=str(job.output),
-            )
-        )
+        record_training(folder, trainer, job.model, job.dataset, configuration)
+        return str(model_card(folder, repo_id=str(job.output)))
 
     train_or_resume(trainer, described)
     save_run(trainer, job.output, described, render_card)
@@ -192,6 +180,11 @@ def read_run(args: argparse.Namespace) -> Run:
             if place in settings:
                 raise InputError(f"{place} and {alias} are two names of one setting: give one of them")
             settings[place] = settings.pop(alias)
+    revision = args.revision or settings.pop("revision", None)
+    if revision is not None:
+        if _REVISION in settings:
+            raise InputError(f"revision and {_REVISION} are two names of one setting: give one of them")
+        settings[_REVISION] = revision
     in_file = {name: settings.pop(name, None) for name in (*_PLACES, *_ROW_SETTINGS)}
     values = {name: getattr(args, name) or value for name, value in in_file.items()}
     for place in _PLACES:
@@ -220,15 +213,6 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
         raise
     except ValueError as error:  # the class itself rejects a combination of values
         raise InputError(str(error)) from error
-
-
-def logged_recipe(folder: Path) -> dict[str, Any]:
-    """The recipe of a model that `save_run` wrote, see [`Run.recipe`]."""
-    from ..modeling.file_names import TRAINING_LOG
-
-    log = json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8"))
-    fields = {field.name: log[field.name] for field in dataclasses.fields(Run)}
-    return Run(**fields).recipe()
 
 
 def load_rows(
@@ -278,13 +262,7 @@ def load_rows(
 def _file_rows(file: Path, configuration: str, image_root: str | None, on_bad_row: str) -> "Dataset":
     from ..dataset_builders.sources.own_rows import read_row_file
 
-    return read_row_file(file, configuration, image_root or None, on_bad_row, report=_print_once)
-
-
-def _print_once(line: str) -> None:
-    """Print to stderr; of several processes only the first does."""
-    if os.environ.get("RANK", "0") == "0":
-        print(line, file=sys.stderr)
+    return read_row_file(file, configuration, image_root or None, on_bad_row, report=print_note)
 
 
 def describe_progress(args: argparse.Namespace) -> str | None:

@@ -1,5 +1,6 @@
 """The one exception for a clip that gives no rows: what it is called in counts, why, and what a user can do."""
 
+import re
 from typing import Literal, get_args
 
 from ..modeling.errors import InputError
@@ -53,3 +54,16 @@ class ClipError(InputError):
 
     def __reduce__(self):
         return type(self), (self.code, self.reason, self.remedy)  # it travels from child processes
+
+
+def shorten_reason(reason: str, length: int = 260) -> str:
+    """A clip's reason in one line: of a long one the measurements in brackets go first, then its end.
+
+    Args:
+        reason (`str`): As `quarantine.jsonl` keeps it.
+        length (`int`, *optional*, defaults to 260): Characters at most.
+    """
+    line = " ".join(reason.split())
+    if len(line) > length:
+        line = re.sub(r" \([^()]*\d[^()]*\)", "", line)
+    return line if len(line) <= length else f"{line[: length - 1]}…"

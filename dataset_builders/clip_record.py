@@ -7,6 +7,13 @@ import numpy as np
 
 PoseKind = Literal["still", "turn_only", "up_to_scale", "metric"]
 POSE_KINDS: tuple[PoseKind, ...] = ("still", "turn_only", "up_to_scale", "metric")
+# What the camera does by each kind, for readers of pages and reasons.
+POSE_KIND_WORDS: dict[str, str] = {
+    "still": "stands still",
+    "turn_only": "only turns",
+    "up_to_scale": "moves (scale unknown)",
+    "metric": "moves (in metres)",
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ class ClipRecord:
             can be seen; `None` before the stage `objects`.
         facts (`dict`): Labels with their numbers, by the stage `facts`.
         depth ([`DepthMaps`], *optional*): Depth of the frames; `None` where none is known.
+        made_by (`dict[str, str]`): Tool to version, of the window.
     """
 
     clip: str
@@ -132,3 +140,4 @@ class ClipRecord:
     resting: list[ObjectTrack] | None = None
     facts: dict = field(default_factory=dict)
     depth: DepthMaps | None = None
+    made_by: dict[str, str] = field(default_factory=dict)

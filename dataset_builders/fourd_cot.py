@@ -25,9 +25,13 @@ _COLUMNS = {
     "grpo": GRPO_FEATURES,
     "camera": DIFT_FEATURES,
     "object": DIFT_FEATURES,
+    "future": DIFT_FEATURES,
     **MLLM4D_FEATURES,
 }
+CONTENT = "sha256 "  # before the hash of a configuration's files in its card
 _ONLY_TASK = {"camera": "camera_motion", "object": "object_motion"}
+
+_ONLY_FUTURE = "future"  # a configuration, and what `build_world` may ask in the others
 
 Rows = Iterable[Mapping]
 
@@ -54,7 +58,7 @@ class FourDCoTConfig(datasets.BuilderConfig):
 class FourDCoT(datasets.GeneratorBasedBuilder):
     """Builds rows of the rendered world, or of rows that are passed in.
 
-    The configurations are `dift`, `grpo`, `camera` and `object`; and of MLLM-4D's questions `mllm4d_sft`,
+    The configurations are `dift`, `grpo`, `camera`, `object` and `future`; and of MLLM-4D's questions `mllm4d_sft`,
     `mllm4d_cold_start` and `mllm4d_grpo`, one for each stage.
 
     Args:
@@ -73,6 +77,8 @@ class FourDCoT(datasets.GeneratorBasedBuilder):
     BUILDER_CONFIG_CLASS = FourDCoTConfig
     BUILDER_CONFIGS = list(map(FourDCoTConfig, _COLUMNS))
     DEFAULT_CONFIG_NAME = "dift"
+    # Rows hold a dozen pictures each, and a row group is written, and read again, as one piece.
+    DEFAULT_WRITER_BATCH_SIZE = 20
 
     def __init__(self, *args, rows: Mapping[str, Rows] | None = None, **kwargs):
         self._rows = rows
@@ -109,10 +115,12 @@ class Written(NamedTuple):
         files (`dict[str, dict[str, list[str]]]`): For each configuration, for each split, its Parquet files relative
             to the folder.
         counts (`dict[str, dict[str, int]]`): Number of rows, laid out the same way.
+        contents (`dict[str, str]`): SHA-256 of each configuration's files, hexadecimal.
     """
 
     files: dict[str, dict[str, list[str]]]
     counts: dict[str, dict[str, int]]
+    contents: dict[str, str] = {}
 
 
 def write_dataset(
@@ -129,7 +137,7 @@ def write_dataset(
     Raises:
         InputError: If a split has no rows.
     """
-    written = Written({}, {})
+    written = Written({}, {}, {})
     for name, splits in rows.items():
         # What the builder leaves beside the rows speaks of this machine: it stays in a folder that goes.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -141,6 +149,7 @@ def write_dataset(
                 split: [_place(shard, split, folder / name) for shard in _shards(Path(scratch, "out"), split)]
                 for split in builder.info.splits
             }
+        written.contents[name] = _hash_files(folder / path for paths in written.files[name].values() for path in paths)
         empty = [split for split, count in written.counts[name].items() if count == 0]
         if empty:
             raise InputError(f"{name!r} would have no rows in its split {empty[0]!r}: nothing was written")
@@ -158,6 +167,7 @@ def build_world(
     card: Callable[[Written], str] | None = None,
     configurations: Sequence[str] = ("dift", "grpo"),
     grpo_clips: int | None = None,
+    future: bool = False,
 ) -> Written:
     """Render the world and write it as a dataset, by default of the configurations `dift` and `grpo`.
 
@@ -170,8 +180,10 @@ def build_world(
         card (`Callable`, *optional*): As in [`write_dataset`].
         configurations (`Sequence[str]`, *optional*): Names of [`FourDCoT`]'s.
         grpo_clips (`int`, *optional*): Training questions of each task of `grpo`, if other than those of `dift`.
+        future (`bool`, *optional*, defaults to `False`): Whether `dift` and `grpo` ask what comes after a cut, not how
+            camera and objects move.
     """
-    rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form)
+    rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form, future=future)
     rows: dict[str, dict[str, Rows]] = {
         name: {split: rendered(name, split, count) for split, count in clips.items()} for name in configurations
     }
@@ -186,7 +198,7 @@ def build_world(
 
 
 def _world_split(
-    name: str, split: str, count: int, seed: int, workers: int, answer_form: AnswerForm
+    name: str, split: str, count: int, seed: int, workers: int, answer_form: AnswerForm, future: bool = False
 ) -> Iterator[dict]:
     """The rendered rows of a configuration's split."""
     if name in MLLM4D_FEATURES:
@@ -194,6 +206,11 @@ def _world_split(
         return
     # GRPO learns from other clips than DIFT, from which the answers are known by heart.
     of_stage = 2 * seed + (name == "grpo") if split == "train" else 0
+    if future or name == _ONLY_FUTURE:
+        from .sources.world_future import future_rows  # takes the extra `data`, for masks
+
+        yield from future_rows(split, count, of_stage, workers, answer_form)
+        return
     yield from world_rows(split, count, of_stage, workers, answer_form)
 
 
@@ -213,21 +230,45 @@ def _shards(folder: Path, split: str) -> list[Path]:
 
 
 def _place(shard: Path, split: str, folder: Path) -> str:
-    """Move a shard to its place under a name made of a hash of its content.
-
-    `datasets` caches a folder's rows under what its card says. With the same names, rows that were built anew would
-    never be seen where the old ones had been loaded once.
-    """
+    """Move a shard to its place: the same name whatever it holds, so that a rebuilt data set replaces its files."""
     _, _, number = shard.stem.partition(f"-{split}")
-    digest = hashlib.sha256(shard.read_bytes()).hexdigest()[:16]
-    target = folder / f"{split}{number or '-00000-of-00001'}-{digest}.parquet"
+    target = folder / f"{split}{number or '-00000-of-00001'}.parquet"
     shard.rename(target)
     return f"{folder.name}/{target.name}"
 
 
+def _hash_files(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def describe_configurations(
+    files: Mapping[str, Mapping[str, str | Sequence[str]]], contents: Mapping[str, str] | None = None
+) -> list[dict]:
+    """The field `configs` of a card's header, by which `load_dataset` finds the files; the first is the default.
+
+    `datasets` caches a folder's rows under what its card says of them. The hash of the content stands there, or rows
+    that were built anew would never be seen where the old ones had been loaded once.
+
+    Args:
+        files (`Mapping`): For each configuration, for each split, a path, a pattern or several paths.
+        contents (`Mapping[str, str]`, *optional*): As of [`Written`].
+    """
+    configurations: list[dict] = []
+    for name, splits in files.items():
+        places = [
+            {"split": split, "path": paths if isinstance(paths, str) else list(paths)}
+            for split, paths in splits.items()
+        ]
+        default = {} if configurations else {"default": True}
+        content = {"description": f"{CONTENT}{contents[name]}"} if contents and name in contents else {}
+        configurations.append({"config_name": name, "data_files": places, **default, **content})
+    return configurations
+
+
 def _bare_card(written: Written) -> str:
-    configurations = [
-        {"config_name": name, "data_files": [{"split": split, "path": paths} for split, paths in splits.items()]}
-        for name, splits in written.files.items()
-    ]
+    configurations = describe_configurations(written.files, written.contents)
     return str(DatasetCard(f"---\n{DatasetCardData(configs=configurations).to_yaml()}\n---\n"))

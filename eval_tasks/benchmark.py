@@ -67,6 +67,8 @@ class Benchmark:
         types (`tuple[str, ...]`): The types of question; another one is an error.
         variable (`str`): Environment variable that names the data folder.
         dataset (`str`, *optional*): Id on the Hub.
+        hub_benchmark (`tuple[str, str]`, *optional*): Id of a data set that the Hub has registered as a benchmark, and
+            of its task in that data set's `eval.yaml`: the Hub shows scores of these alone.
         cache_name (`str`, *optional*): Folder below `HF_HOME` that holds the data, lmms-eval's convention.
         downloads (`tuple[str, ...]`): Patterns of the files of `dataset` that the benchmark needs.
         contents (`str`): What the data folder holds, for the message where it is missing.
@@ -87,6 +89,7 @@ class Benchmark:
     types: tuple[str, ...]
     variable: str
     dataset: str | None = None
+    hub_benchmark: tuple[str, str] | None = None
     cache_name: str | None = None
     downloads: tuple[str, ...] = ()
     contents: str = ""

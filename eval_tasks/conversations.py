@@ -33,6 +33,7 @@ class Prompt:
         name (`str`): Of the row, for messages.
         scope (`str`): Task and version: answers of another one are never reused.
         sample (`int`): Which of several answers to the same question this is.
+        options (`tuple[str, ...]`): What it offers, for a restricted choice.
     """
 
     messages: Callable[[], Messages]
@@ -40,6 +41,7 @@ class Prompt:
     name: str = ""
     scope: str = ""
     sample: int = 0
+    options: tuple[str, ...] = ()
 
 
 @dataclass
@@ -51,12 +53,14 @@ class Conversation:
         clips (`list[Clip]`): Its videos, in order.
         images (`list[PIL.Image.Image]`): Its images, in order.
         videos (`list[str]`): For each clip the digest of its source: equal ones show the same.
+        options (`tuple[str, ...]`): Of its prompt.
     """
 
     text: str
     clips: list["Clip"] = field(default_factory=list)
     images: list["Image.Image"] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
+    options: tuple[str, ...] = ()
 
 
 def row_prompt(row: Mapping[str, Any], benchmark: "Benchmark | None" = None) -> Prompt:
@@ -82,7 +86,8 @@ def row_prompt(row: Mapping[str, Any], benchmark: "Benchmark | None" = None) -> 
         return [{"role": "user", "content": content}]
 
     scope = f"{benchmark.name} {benchmark.version}" if benchmark else ""
-    return Prompt(messages, (len(row.get("frames") or ()), len(text)), str(row.get("id", "")), scope)
+    length = (len(row.get("frames") or ()), len(text))
+    return Prompt(messages, length, str(row.get("id", "")), scope, options=tuple(row.get("options") or ()))
 
 
 def _row_video(row: Mapping[str, Any], policy: FramePolicy) -> list[dict]:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 TASKS = ("camera_motion", "object_motion")
 DATA_VARIABLE = "FOURD_WORLD_DATA"
 # Raise it when the rendered world or its questions change: scores of two versions cannot be compared.
-VERSION = 1
+VERSION = 2
+SOURCE = f"fourd_world-{VERSION}"
 QUESTIONS_PER_TASK = 400
 # The builder keeps the clips of its splits apart, whatever the seed.
 SEED = 0
-_COLUMNS = ("id", "task", "question", "options", "answer", "frames", "timestamps")
+_COLUMNS = ("id", "source", "task", "question", "options", "answer", "frames", "timestamps")
 
 
 def read_rows(folder: Path, split: str = "test") -> "Dataset":
@@ -45,6 +46,11 @@ def read_rows(folder: Path, split: str = "test") -> "Dataset":
     missing = [column for column in _COLUMNS if column not in rows.column_names]
     if missing:
         raise InputError(f"{folder}: the rows lack the columns {', '.join(missing)}")
+    if other := sorted(set(rows["source"]) - {SOURCE, None}):
+        raise InputError(
+            f"{folder}: rows of {', '.join(map(str, other))}, not of {SOURCE}; scores on two worlds cannot be "
+            "compared: build the folder again"
+        )
     return rows.cast_column("frames", List(Image(decode=False))).select(_interleave_tasks(folder, rows["task"]))
 
 

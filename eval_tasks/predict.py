@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..modeling.errors import InputError
 from ..modeling.progress import Progress
+from .choice import complete_by_choice
 from .controls import repeat_first_frame
 from .conversations import Conversation, Messages, Prompt, decode, digest, digest_messages, row_prompt
 from .sampling import RowSampler, Sampling
@@ -115,6 +116,7 @@ class Answering:
         standing_still (`bool`): Show the first frame of each video at all of its times.
         sampling ([`Sampling`], *optional*): Draw the answers in place of taking the likeliest token.
         journal ([`Journal`], *optional*): Where finished answers are kept, and found again.
+        reading (`str`): `"response"`, or `"choice"` for what [`complete_by_choice`] makes of it.
         describe_failure (`Callable[[Exception], str | None]`): The response where media cannot be decoded.
     """
 
@@ -127,6 +129,7 @@ class Answering:
     standing_still: bool = False
     sampling: Sampling | None = None
     journal: "Journal | None" = None
+    reading: str = "response"
     describe_failure: Callable[[Exception], str | None] = lambda error: None
     _known: dict[str, str] = field(default_factory=dict)
 
@@ -142,7 +145,7 @@ class Answering:
                 messages = prompt.messages()
                 key = self._key(prompt, messages)
                 if key not in due and not self._recall(key):
-                    due[key] = decode(self.processor, messages, clips)
+                    due[key] = replace(decode(self.processor, messages, clips), options=prompt.options)
             except (InputError, OSError) as error:
                 logger.warning("row %s was not asked: %s", prompt.name or index, cause_not_asked(error))
                 failures[index] = self.describe_failure(error)
@@ -153,6 +156,7 @@ class Answering:
     def _key(self, prompt: Prompt, messages: Messages) -> str:
         sampling = self.sampling and [self.sampling.to_dict(), prompt.sample]
         settings = [prompt.scope, self.max_new_tokens, self.max_pixels, self.standing_still, sampling]
+        settings += [self.reading, prompt.options] if self.reading != "response" else []
         return digest([digest_messages(messages), *settings])
 
     def _recall(self, key: str) -> bool:
@@ -205,6 +209,9 @@ class Answering:
         if self.sampling is not None:
             sampler = RowSampler(self.sampling, list(part), LatentRules.from_config(self.model.config))
         output = decode_greedily(self.model, shared, self.max_new_tokens, self.latent_transform, sampler=sampler)
+        if self.reading == "choice":
+            options = [one.options for one in conversations]
+            return complete_by_choice(self.model, self.processor, shared, output, options)
         new = output.sequences[:, inputs["input_ids"].shape[1] :]
         return [decode_response(self.processor, ids) for ids in new]
 

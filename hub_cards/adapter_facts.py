@@ -1,6 +1,6 @@
 """Find the base models and count the parameters of an adapter, for its card."""
 
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ def adapter_chain(folder: str | PathLike) -> list[str]:
     Raises:
         InputError: If adapters name each other as their base.
     """
-    from ..modeling.loading import base_of_adapter
+    from ..modeling.model_files import ModelFiles, find_base
 
     chain: list[str] = []
-    base = base_of_adapter(folder)
+    base = find_base(ModelFiles(fspath(folder), {}))
     while base is not None:
-        if base in chain:
-            raise InputError(f"{folder} is an adapter of {base}, which is an adapter of itself: name the model below")
-        chain.insert(0, base)
-        base = base_of_adapter(base)
+        if base.path in chain:
+            raise InputError(
+                f"{folder} is an adapter of {base.path}, which is an adapter of itself: name the model below"
+            )
+        chain.insert(0, base.path)
+        base = find_base(base)
     return chain
 
 

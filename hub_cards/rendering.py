@@ -2,16 +2,20 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
+from ..modeling.pages import load_text_template
+from .settings import without_paths
+
 _TEMPLATES = Path(__file__).parent / "templates"
+# A number as it stands in a table, perhaps with a unit and an interval; a dash where there is none.
+_NUMBER = re.compile(r"–|[-+]?\d[\d,]*(?:\.\d+)?(?: %)?(?: \(.*\))?")
 # A Hub id: an owner and a name. A local path can look the same, so callers ask the file system too.
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def render(template: str, **values: Any) -> str:
@@ -21,16 +25,11 @@ def render(template: str, **values: Any) -> str:
         template (`str`): File name in `hub_cards/templates`.
         values: What the template names.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML: `inline` and `fence` guard what comes from data
-    )
-    environment.filters.update(inline=inline, fence=fence, literal=literal, percent=percent)
-    return environment.get_template(template).render(**values)
+    # Markdown, not HTML: `inline` and `fence` guard what comes from data.
+    filters: dict[str, Callable[..., str]] = {
+        one.__name__: one for one in (inline, fence, literal, percent, table, hub_link)
+    }
+    return load_text_template(_TEMPLATES, template, filters).render(**values)
 
 
 def inline(text: object) -> str:
@@ -57,6 +56,32 @@ def fence(text: str, language: str = "") -> str:
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
 
 
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left and numbers to the right.
+
+    Args:
+        lines (`Sequence[Sequence[str]]`): The heading first. Cells are escaped, but those that are `Markup`.
+    """
+    heading, *rows = ([cell if isinstance(cell, Markup) else inline(cell) for cell in line] for line in lines)
+    numeric = [rows and all(_NUMBER.fullmatch(row[place]) for row in rows) for place in range(len(heading))]
+    rule = ["---:" if place and numeric[place] else "---" for place in range(len(heading))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows))
+
+
+class Markup(str):
+    """Markdown that has been made safe already."""
+
+
+def hub_link(name: str, kind: str = "") -> str:
+    """A name that links to its repository on the Hub where it can only be one; else the name alone.
+
+    Args:
+        name (`str`): A Hub id, the name of a folder, or words.
+        kind (`str`, *optional*): Before the id in an address: `"datasets/"` or nothing.
+    """
+    return Markup(f"[{inline(name)}](https://huggingface.co/{kind}{name})" if is_hub_id(name) else inline(name))
+
+
 def literal(text: str) -> str:
     """Text as a Python literal in double quotes."""
     return json.dumps(text, ensure_ascii=False)
@@ -77,17 +102,23 @@ def one_line(text: str) -> str:
 
 def is_hub_id(name: str) -> bool:
     """Whether a name can only mean a repository on the Hub, not a folder here."""
-    return bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
+    return bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
+def short_name(name: str) -> str:
+    """A Hub id as it is; of a path the last name, which says nothing of this machine."""
+    return name if is_hub_id(name) else Path(name).name or name
 
 
 def recipe_text(recipe: Mapping | str | Path | None) -> str | None:
-    """A recipe as YAML: the text of a file, or a mapping written out.
+    """The settings of a run as YAML, without the paths that it read and wrote.
 
     Args:
-        recipe (`Mapping` or path, *optional*): The arguments of a run, or the file that held them.
+        recipe (`Mapping` or path, *optional*): The settings, or a YAML file that holds them.
     """
     if recipe is None:
         return None
-    if isinstance(recipe, Mapping):
-        return yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True)
-    return Path(recipe).read_text(encoding="utf-8")
+    if not isinstance(recipe, Mapping):
+        recipe = yaml.safe_load(Path(recipe).read_text(encoding="utf-8")) or {}
+    settings = without_paths(recipe)
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else None

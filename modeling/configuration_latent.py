@@ -7,6 +7,7 @@ from .errors import InputError
 LATENT_LOSSES = ("cosine", "cosine+norm", "smooth_l1")
 LATENT_POOLINGS = ("average", "grid", "region")
 LATENT_NORMS = ("none", "match")
+ANSWERS_SEE = ("all", "latents")
 
 
 class LatentConfigMixin:
@@ -40,6 +41,17 @@ class LatentConfigMixin:
         latent_loss (`str`, *optional*, defaults to `"cosine"`):
             How far states are from their targets: `"cosine"`, as published, `"cosine+norm"` or `"smooth_l1"`; see
             [`dift_loss`].
+        answer_sees (`str`, *optional*, defaults to `"all"`):
+            What text after a latent block of a response sees: `"all"`, as published, or `"latents"`, the latents and
+            itself alone, so that the video reaches the answer through them (see `answer_mask`).
+        answer_sees_question (`bool`, *optional*, defaults to `True`):
+            With `answer_sees="latents"`, whether it sees the question too. The question then does not see the video.
+        latent_blocks (`int`, *optional*):
+            Most latent blocks of a response. With `answer_sees="latents"`, no row opens another one after so many,
+            and what its answer does not see is dropped from the cache. None: any number, and nothing is dropped.
+            `DIFTTrainer` counts it in its rows.
+        turn_token_id (`int`, *optional*):
+            Id of `<|im_start|>`, which begins a turn; needed with `answer_sees="latents"`.
         position_rule (`str`, *optional*, defaults to `"transformers"`):
             Where text continues after a visual block. `"transformers"`: as the installed transformers does. A family
             whose own code does otherwise has its rule as the default.
@@ -60,6 +72,10 @@ class LatentConfigMixin:
         ce_loss_weight: float = 0.1,
         sim_loss_weight: float = 1.0,
         latent_loss: str = "cosine",
+        answer_sees: str = "all",
+        answer_sees_question: bool = True,
+        latent_blocks: int | None = None,
+        turn_token_id: int | None = None,
         position_rule: str = "transformers",
         **kwargs,
     ):
@@ -73,6 +89,10 @@ class LatentConfigMixin:
         self.ce_loss_weight = ce_loss_weight
         self.sim_loss_weight = sim_loss_weight
         self.latent_loss = latent_loss
+        self.answer_sees = answer_sees
+        self.answer_sees_question = answer_sees_question
+        self.latent_blocks = latent_blocks
+        self.turn_token_id = turn_token_id
         self.position_rule = position_rule
         super().__init__(**kwargs)
         self._check_latents()
@@ -84,11 +104,14 @@ class LatentConfigMixin:
             "latent_pooling": LATENT_POOLINGS,
             "latent_norm": LATENT_NORMS,
             "latent_loss": LATENT_LOSSES,
+            "answer_sees": ANSWERS_SEE,
             "position_rule": self.position_rules,
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}")
+        if self.latent_blocks is not None and (not isinstance(self.latent_blocks, int) or self.latent_blocks < 1):
+            raise InputError(f"latent_blocks is {self.latent_blocks!r}: give a whole number of 1 or more, or none")
         if self.latent_target_norm is not None and not self.latent_target_norm > 0:
             raise InputError(f"latent_target_norm is {self.latent_target_norm!r}: give a length above 0, or none")
         for name in ("ce_loss_weight", "sim_loss_weight"):

@@ -15,6 +15,7 @@ from transformers.generation import GenerateDecoderOnlyOutput
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.utils import ModelOutput
 
+from .answer_columns import AnswerColumns, select_columns
 from .cache_name import CACHE_NAME, rename_cache
 from .errors import InputError
 from .latent_rules import LatentRules
@@ -49,6 +50,12 @@ class LatentFeedback:
         rules ([`LatentRules`]): Token ids and block size.
         transform (`Callable`, *optional*): From and to states of shape `(batch, 1, hidden)`, applied before feeding.
         prompt (`list[torch.Tensor]`, *optional*): Latents of the prompts, `(latents, hidden)` for each row.
+        ends (`tuple[int, ...]`, *optional*): Tokens that end a turn.
+        prompt_ids (`torch.LongTensor` of shape `(prompts, length)`, *optional*): The prompts, if they are given whole.
+
+    Attributes:
+        columns ([`AnswerColumns`], *optional*): Of the cache, once the prompts are computed, with
+            `answer_sees="latents"`.
     """
 
     def __init__(
@@ -56,10 +63,14 @@ class LatentFeedback:
         rules: LatentRules,
         transform: LatentTransform | None = None,
         prompt: list[torch.Tensor] | None = None,
+        ends: tuple[int, ...] = (),
+        prompt_ids: torch.LongTensor | None = None,
     ):
         self.rules = rules
         self.transform = transform
         self.prompt = prompt
+        self.ends, self.prompt_ids = ends, prompt_ids
+        self.columns: AnswerColumns | None = None
         self._fed: torch.Tensor | None = None
         self._first: int | None = None
         # Of shape (batch, allocated steps, hidden).
@@ -120,6 +131,22 @@ class LatentLogitsProcessor(LogitsProcessor):
         return self.rules.constrain(forced, scores)
 
 
+class AnswerLogitsProcessor(LogitsProcessor):
+    """Bans what no answer says, see [`AnswerColumns`], before anything chooses among the rest.
+
+    Args:
+        feedback ([`LatentFeedback`]): Of the same call.
+    """
+
+    def __init__(self, feedback: LatentFeedback):
+        self.feedback = feedback
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Constrain `scores` of shape `(batch, vocabulary)`."""
+        columns = self.feedback.columns
+        return scores if columns is None else columns.constrain(scores)
+
+
 class LatentGenerationMixin:
     """`generate` with latents, for a class whose `forward` takes `latent_embeds` and returns `last_hidden_state`."""
 
@@ -153,19 +180,29 @@ class LatentGenerationMixin:
 
         Raises:
             InputError: On beams, assisted decoding, `use_cache=False`, and prompts with latent pads but no
-                `latent_embeds`.
+                `latent_embeds`; with `answer_sees="latents"` on static caches and prompts that are not whole.
         """
         if self.training and any(getattr(module, "gradient_checkpointing", False) for module in self.modules()):
             raise InputError("gradient checkpointing drops the cache in training mode: call model.eval() to generate")
         rules = LatentRules.from_config(self.config, latent_size)
         kwargs = rename_cache(kwargs)
         ids = kwargs.get("input_ids", inputs)
+        if getattr(kwargs.get(CACHE_NAME), "cropped", False):
+            raise InputError(
+                "the cache was cropped to what an answer sees, and nothing else can be decoded with it: leave it out"
+            )
         prompt = self._split_prompt_latents(rules, ids, kwargs)
-        feedback = LatentFeedback(rules, self._compose_transform(latent_transform), prompt)
+        ends = kwargs.get("eos_token_id", (generation_config or self.generation_config).eos_token_id)
+        ends = () if ends is None else tuple(torch.as_tensor(ends).flatten().tolist())
+        mask = kwargs.get("attention_mask")
+        # As in transformers: ids shorter than their mask are those behind a cache alone.
+        whole = ids if ids is not None and (mask is None or mask.shape == ids.shape) else None
+        feedback = LatentFeedback(rules, self._compose_transform(latent_transform), prompt, ends, whole)
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
         if has_grid and ids is not None and kwargs.get("mm_token_type_ids") is None:
             kwargs["mm_token_type_ids"] = token_types(ids, self.config)
-        processors = LogitsProcessorList([*(logits_processor or ()), LatentLogitsProcessor(rules, feedback)])
+        first, last = AnswerLogitsProcessor(feedback), LatentLogitsProcessor(rules, feedback)
+        processors = LogitsProcessorList([first, *(logits_processor or ()), last])
         output = super().generate(inputs, generation_config, processors, latent_feedback=feedback, **kwargs)
         if not isinstance(output, ModelOutput):
             return output
@@ -210,6 +247,11 @@ class LatentGenerationMixin:
             )
         if generation_config.use_cache is False:
             raise InputError("latents cannot be decoded with use_cache=False: leave the cache on")
+        if self.config.answer_sees == "latents" and generation_config.cache_implementation not in (None, "dynamic"):
+            raise InputError(
+                f'answer_sees is "latents", which cannot drop columns from a {generation_config.cache_implementation} '
+                "cache: leave cache_implementation out"
+            )
         for name, neutral in (("guidance_scale", 1), ("prefill_chunk_size", None)):
             if getattr(generation_config, name, None) not in (None, neutral):
                 raise InputError(
@@ -227,10 +269,32 @@ class LatentGenerationMixin:
 
     def prepare_inputs_for_generation(self, input_ids, *args, latent_feedback=None, **kwargs) -> dict[str, Any]:
         """transformers' own, without our record of the call, which `forward` does not need."""
+        if latent_feedback is not None and self.config.answer_sees == "latents":
+            kwargs["roles"] = self._answer_roles(input_ids, latent_feedback, kwargs)
         inputs = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
         if not kwargs.get("is_first_iteration") and kwargs.get("use_cache", True):
             inputs.pop("mm_encoder_outputs", None)  # versions that do not know it pass it on to every step
         return inputs
+
+    def _answer_roles(self, ids: torch.LongTensor, feedback: LatentFeedback, kwargs: dict) -> torch.LongTensor:
+        """The roles of all columns of the next pass; the cache and its mask lose what no answer sees any more."""
+        mask, cache = kwargs.get("attention_mask"), kwargs.get(CACHE_NAME)
+        if feedback.columns is None:
+            prompt = feedback.prompt_ids
+            if prompt is None:
+                raise InputError(
+                    'answer_sees is "latents", which depends on all ids: give generate the whole prompts as input_ids'
+                )
+            prompt = prompt.repeat_interleave(len(ids) // len(prompt), dim=0)
+            feedback.columns = AnswerColumns.of_prompts(self.config, prompt, mask, feedback.ends)
+            return feedback.columns.roles
+        feedback.columns.advance(ids[:, -1:])
+        places = feedback.columns.drop_unseen(cache.get_seq_length())
+        if places is not None:
+            select_columns(cache, places)
+            cache.cropped = True
+        kwargs["attention_mask"] = None  # padding is a role, and after a drop the mask has other columns
+        return feedback.columns.roles
 
     def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
         if model_kwargs.get("latent_embeds") is not None and expand_size > 1:

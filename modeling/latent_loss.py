@@ -51,6 +51,7 @@ def dift_loss(
     num_images_in_batch: int | torch.Tensor | None = None,
     latent_loss: str = "cosine",
     tiled: bool = True,
+    readout: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None,
 ) -> DIFTLoss:
     """The DIFT loss from hidden states.
 
@@ -79,6 +80,8 @@ def dift_loss(
             Divide the summed distances by this number of images instead of those of this micro-batch.
         latent_loss (`str`, *optional*, defaults to `"cosine"`): Which distance.
         tiled (`bool`, *optional*, defaults to `True`): False runs the head once, however many positions there are.
+        readout (`Callable`, *optional*): From states and targets, `(images, latent_size, hidden)`, to what is compared
+            in their place.
 
     Returns:
         [`DIFTLoss`]: The total and its parts.
@@ -96,13 +99,16 @@ def dift_loss(
             ce = summed / (supervised if num_items_in_batch is None else num_items_in_batch)
     if targets is not None:
         predictions, targets = _pairs(hidden_states, input_ids, targets, latent_token_id)
+        if readout is not None:
+            predictions, targets = readout(predictions, targets)
         similarity = functional.cosine_similarity(predictions, targets, dim=-1)
         ratio = predictions.norm(dim=-1) / targets.norm(dim=-1)
         if latent_loss == "smooth_l1":
             distance = functional.smooth_l1_loss(predictions, targets, reduction="none").mean(-1)
         else:
             distance = 1.0 - similarity + ((ratio - 1.0) ** 2 if latent_loss == "cosine+norm" else 0.0)
-        sim = distance.mean(1).sum() / (len(distance) if num_images_in_batch is None else num_images_in_batch)
+        images = max(len(distance), 1) if num_images_in_batch is None else num_images_in_batch
+        sim = distance.mean(1).sum() / images
         cosine, norm_ratio = similarity.detach(), ratio.detach()
     return DIFTLoss(ce_weight * ce + sim_weight * sim, ce, sim, correct, supervised, cosine, norm_ratio)
 

@@ -13,16 +13,20 @@ from transformers import (
 )
 
 # transformers 5.2 copies from a local folder only the files that this one names itself.
+from .answer_columns import AnswerColumns  # noqa: F401
+from .answer_mask import mask_answers  # noqa: F401
 from .cache_name import CACHE_NAME  # noqa: F401
 from .configuration_fourdthinker_qwen3_vl import FourDThinkerQwen3VLConfig
 from .configuration_latent import LatentConfigMixin  # noqa: F401
 from .errors import InputError  # noqa: F401
 from .fused_cross_entropy import fused_cross_entropy  # noqa: F401
 from .generation_latent import LatentGenerationMixin  # noqa: F401
+from .graph_cache import GraphCache  # noqa: F401
 from .latent_loss import dift_loss  # noqa: F401
 from .latent_norm import match_norm  # noqa: F401
 from .latent_pooling import pool_features  # noqa: F401
 from .latent_rules import LatentRules  # noqa: F401
+from .latent_unroll import LatentUnroll  # noqa: F401
 from .modeling_latent import LatentCausalLMMixin, LatentModelMixin
 from .rope_positions import token_types  # noqa: F401
 from .saving import SavingMixin  # noqa: F401

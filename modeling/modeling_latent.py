@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from .answer_mask import mask_answers, to_attention_argument
 from .cache_name import CACHE_NAME, pick_cache
 from .errors import InputError
 from .generation_latent import LatentGenerationMixin
@@ -16,7 +17,7 @@ from .latent_pooling import pool_features
 from .latent_rules import check_no_pads, inject_latents
 from .rope_positions import GRIDS, position_deltas, qwen_positions, token_types
 from .saving import SavingMixin
-from .self_feeding import SelfFeeding, predict_latents
+from .self_feeding import SelfFeeding, run_self_fed
 from .tower_features import pass_features_as_pixels
 
 
@@ -31,6 +32,9 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
         logits (`torch.Tensor` of shape `(batch, kept, vocabulary)`): Scores at the positions of `logits_to_keep`.
         last_hidden_state (`torch.Tensor` of shape `(batch, kept, hidden)`): States after the final norm, there too.
         correct_tokens, supervised_tokens, cosine, norm_ratio: See [`DIFTLoss`].
+        latent_embeds (`torch.Tensor` of shape `(latents, hidden)`): What was fed at the latent pads, if anything was.
+        layer_states (`torch.Tensor` of shape `(layers, chosen, hidden)`): States after each decoder layer at the
+            positions of `layer_states_at`.
     """
 
     ce_loss: torch.Tensor | None = None
@@ -40,6 +44,8 @@ class LatentCausalLMOutput(CausalLMOutputWithPast):
     supervised_tokens: torch.Tensor | None = None
     cosine: torch.Tensor | None = None
     norm_ratio: torch.Tensor | None = None
+    latent_embeds: torch.Tensor | None = None
+    layer_states: torch.Tensor | None = None
 
 
 class LatentModelMixin:
@@ -69,6 +75,7 @@ class LatentModelMixin:
         latent_embeds: torch.Tensor | None = None,
         mm_token_type_ids: torch.IntTensor | None = None,
         states_to_keep: torch.LongTensor | None = None,
+        roles: torch.LongTensor | None = None,
         past_key_values=None,
         **kwargs,
     ):
@@ -82,17 +89,31 @@ class LatentModelMixin:
             states_to_keep (`torch.LongTensor` of shape `(kept,)`, *optional*):
                 Positions whose states are wanted, counted row after row; `last_hidden_state` is then
                 `(1, kept, hidden)`.
+            roles (`torch.LongTensor` of shape `(batch, cached + length)`, *optional*):
+                With `answer_sees="latents"`, what `token_roles` gives for all columns; by default it is read off
+                `input_ids`, which must then be whole rows. Needed behind a cache, and for packed rows.
+            attention_mask: Also `(batch, 1, length, cached + length)` of booleans, for any kind of attention.
             past_key_values: The name of `cache` before transformers 5.24.
             kwargs: As in transformers, like the other arguments; every version takes `mm_encoder_outputs`.
 
         Raises:
-            InputError: If there are not as many latents as latent pads, or pads and no latents at all.
+            InputError: If there are not as many latents as latent pads, or pads and no latents at all; if the mask of
+                `answer_sees="latents"` cannot be made.
         """
         cache = pick_cache(cache, past_key_values)
         has_grid = kwargs.get("image_grid_thw") is not None or kwargs.get("video_grid_thw") is not None
         if mm_token_type_ids is None and input_ids is not None and has_grid:
             mm_token_type_ids = token_types(input_ids, self.config)
         types = {"mm_token_type_ids": mm_token_type_ids}
+        if roles is not None or self.config.answer_sees == "latents":
+            if position_ids is None and input_ids is not None:
+                like = input_ids[..., None]  # of the embeddings only shape and device matter
+                position_ids = self._positions(input_ids, like, attention_mask, cache, {**kwargs, **types})
+            length = (inputs_embeds if input_ids is None else input_ids).shape[1]
+            cached = 0 if cache is None else cache.get_seq_length()
+            masked = (input_ids, attention_mask, position_ids, cached, roles)
+            attention_mask = mask_answers(self.config, length, *masked)
+        attention_mask = to_attention_argument(attention_mask, self.config, self.dtype)
         if latent_embeds is not None:
             if input_ids is None:
                 raise InputError("latent_embeds need input_ids, which say where the latent pads are")
@@ -247,6 +268,7 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
         teacher_forced: torch.Tensor | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
         num_images_in_batch: int | torch.Tensor | None = None,
+        layer_states_at: torch.Tensor | None = None,
         return_dict: bool | None = None,
         past_key_values=None,
         **kwargs,
@@ -272,6 +294,8 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
             logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
                 As in transformers; the loss does not depend on it, so 1 saves the logits of a training step.
             num_items_in_batch, num_images_in_batch (`int` or `torch.Tensor`, *optional*): See [`dift_loss`].
+            layer_states_at (`torch.BoolTensor` of shape `(batch, length)`, *optional*): Positions whose states are
+                returned for every layer.
             past_key_values: The name of `cache` before transformers 5.24.
             kwargs: As in transformers, like the other arguments.
 
@@ -295,36 +319,48 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
             **kwargs,
         }
         inputs = {name: value for name, value in inputs.items() if value is not None}
+        if layer_states_at is not None:
+            inputs["output_hidden_states"] = True
         if pixel_values_latent is not None:
             latent_targets = self.imagery_targets(pixel_values_latent, image_grid_thw_latent, latent_masks)
+        cache, outputs = pick_cache(cache, past_key_values), None
         if latent_targets is not None and latent_embeds is None:
             latent_embeds = latent_targets.flatten(0, 1)
             if self_feeding is not None:
-                inputs = self._encode_vision(inputs)
-                latent_embeds = predict_latents(self, inputs, latent_targets, self_feeding, teacher_forced)
-        cache = pick_cache(cache, past_key_values)
-        outputs = self.model(
-            **inputs, cache=cache, inputs_embeds=inputs_embeds, use_cache=use_cache, latent_embeds=latent_embeds
-        )
+                inputs = self.encode_vision(inputs)
+                latent_embeds, outputs = run_self_fed(self, inputs, latent_targets, self_feeding, teacher_forced)
+        if outputs is None:
+            outputs = self.model(
+                **inputs, cache=cache, inputs_embeds=inputs_embeds, use_cache=use_cache, latent_embeds=latent_embeds
+            )
         states = outputs.last_hidden_state
         loss = {}
         if labels is not None or latent_targets is not None:
             counts = (num_items_in_batch, num_images_in_batch)
             loss = self._compute_loss(states, input_ids, labels, latent_targets, *counts)
+        layer_states = None
+        if layer_states_at is not None:
+            layer_states = torch.stack([layer[layer_states_at] for layer in outputs.hidden_states[1:]])
+            outputs.hidden_states = None
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         states = states[:, kept]
         output = LatentCausalLMOutput(
             **loss,
             logits=self.lm_head(states),
-            **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
+            **{CACHE_NAME: getattr(outputs, CACHE_NAME, None)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             last_hidden_state=states,
+            latent_embeds=latent_embeds,
+            layer_states=layer_states,
         )
         return output.to_tuple() if return_dict is False else output
 
     def _compute_loss(self, states, input_ids, labels, targets, num_items, num_images) -> dict[str, torch.Tensor]:
         """The parts of [`DIFTLoss`] under the names that [`LatentCausalLMOutput`] has for them."""
+        readout = getattr(self, "target_readout", None)  # a trainer's, see `TargetReadout`
+        if readout is not None and targets is None:
+            targets = states.new_zeros(0, self.config.latent_size, states.shape[-1])  # its weights stay in the graph
         loss = dift_loss(
             states,
             input_ids,
@@ -338,11 +374,12 @@ class LatentCausalLMMixin(SavingMixin, LatentGenerationMixin):
             num_images,
             self.config.latent_loss,
             self.tiled_loss,
+            readout,
         )
         renamed = {"total": "loss", "ce": "ce_loss", "sim": "sim_loss"}
         return {renamed.get(name, name): value for name, value in loss._asdict().items()}
 
-    def _encode_vision(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def encode_vision(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Features in the place of pixels: one run of the tower for many passes."""
         inputs = dict(inputs)
         features = dict(inputs.get("mm_encoder_outputs", {}))

@@ -18,6 +18,7 @@ from .clip import Clip, sizes_fault
 from .errors import InputError
 from .images import UNREADABLE, decode_image
 from .prompts import video_message
+from .response_template import RESPONSE_TEMPLATE
 from .row_rules import name_row
 
 # Pixel limits of the published recipe (4DThinker, dift/src): at most 256 patches of 28 x 28 a frame, at least one.
@@ -127,12 +128,17 @@ def conversation_text(
     return prompt if response is None else f"{prompt}{response}<|im_end|>\n"
 
 
-def pad_left(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Fill shorter rows of a batch on the left, here and wherever the tokenizer is opened after it was saved.
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Settle how a tokenizer pads and how responses are split, here and wherever it is opened after it was saved.
 
-    A row that is padded on its right generates after the padding, and another answer than alone.
+    Shorter rows of a batch are filled on the left: a row that is padded on its right generates after the padding, and
+    another answer than alone. Pipelines and servers split a response into reasoning and answer, see
+    [`RESPONSE_TEMPLATE`].
     """
-    tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"  # what is saved are the latter
+    settings = {"padding_side": "left", "response_template": RESPONSE_TEMPLATE}
+    for name, value in settings.items():
+        setattr(tokenizer, name, value)
+    tokenizer.init_kwargs.update(settings)  # which are what every version saves
 
 
 def row_prompt(processor: ProcessorMixin, row: Mapping, response: str | None = None) -> str:
@@ -276,8 +282,8 @@ __all__ = [
     "encode",
     "encode_imagery",
     "fit_frame",
-    "pad_left",
     "pixel_limits",
+    "prepare_tokenizer",
     "row_clip",
     "row_image",
     "row_images",

@@ -11,6 +11,7 @@ from .processing import encode  # noqa: F401
 from .processing_latent import LatentProcessorMixin
 from .prompts import PROMPT_SUFFIX  # noqa: F401
 from .readable_response import parse_response_text  # noqa: F401
+from .response_template import RESPONSE_TEMPLATE  # noqa: F401
 from .row_rules import special_token  # noqa: F401
 from .tokens import LATENT_TOKENS  # noqa: F401
 from .video_decoding import read_frames  # noqa: F401

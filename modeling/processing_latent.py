@@ -144,8 +144,26 @@ class LatentProcessorMixin:
     def post_process_image_text_to_text(
         self, generated_outputs: Any, skip_special_tokens: bool = True, **kwargs: Any
     ) -> list[str]:
-        """What [`decode`] gives for each generated row, by default without special tokens; pipelines call it."""
-        return self.batch_decode(generated_outputs, skip_special_tokens=skip_special_tokens, **kwargs)
+        """What [`decode`] gives for each generated row without special tokens; pipelines call it.
+
+        Args:
+            generated_outputs (`torch.Tensor` or `list[list[int]]`): Rows of ids, with or without their prompts.
+            skip_special_tokens (`bool`, *optional*, defaults to `True`): `False` keeps those of the prompts, up to the
+                header of the last turn. Pipelines ask for that to find where a response starts, see
+                [`RESPONSE_TEMPLATE`]. A response has none in either case, and notes for its latent blocks.
+            kwargs: Of the tokenizer's `decode`.
+        """
+        if skip_special_tokens:
+            return self.batch_decode(generated_outputs, skip_special_tokens=True, **kwargs)
+        turn = self.tokenizer.convert_tokens_to_ids("<|im_start|>")
+        texts = []
+        for row in generated_outputs:
+            ids = [int(one) for one in row]
+            start = len(ids) - ids[::-1].index(turn) if turn in ids else 0
+            texts.append(
+                self.decode(ids[:start], **kwargs) + self.decode(ids[start:], skip_special_tokens=True, **kwargs)
+            )
+        return texts
 
     def read_response(self, response: str | Sequence[int] | torch.Tensor) -> dict[str, Any]:
         """Parse a response of the model.

@@ -7,22 +7,27 @@ from typing import Self
 from tqdm.auto import tqdm
 
 _SECONDS = 10.0  # what ends sooner prints no line
+_SILENCE = 60.0  # longest time without a line, whatever has been done since
 
 
 class Progress:
     """Progress of a build or an evaluation, on standard error. Use it as a context manager.
 
-    Where that is no terminal, each tenth of the work prints a line, but none earlier than ten seconds after the last.
+    Where that is no terminal, each tenth of the work prints a line, but none earlier than ten seconds after the last;
+    when a minute has passed since the last line, the next call prints one though less is done, or nothing.
 
     Args:
         what (`str`): What is counted, in the plural.
         total (`int`): How many there are.
         seconds (`float`, *optional*, defaults to 10): Least time between two lines.
+        silence (`float`, *optional*, defaults to 60): Longest time between two lines, if there are calls.
         shown (`bool`, *optional*, defaults to `True`): Show anything at all.
     """
 
-    def __init__(self, what: str, total: int, seconds: float = _SECONDS, shown: bool = True):
-        self._what, self._total, self._seconds, self._shown = what, total, seconds, shown
+    def __init__(
+        self, what: str, total: int, seconds: float = _SECONDS, shown: bool = True, silence: float = _SILENCE
+    ):
+        self._what, self._total, self._seconds, self._shown, self._silence = what, total, seconds, shown, silence
         self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=None if shown else True)
         self._done, self._said, self._when = 0, 0, time.monotonic()
 
@@ -41,8 +46,9 @@ class Progress:
         self._done = done
         if not self._bar.disable:
             self._bar.update(done - self._bar.n)
-        elif (
-            self._shown and 10 * (done - self._said) >= self._total and time.monotonic() - self._when >= self._seconds
-        ):
+            return
+        passed = time.monotonic() - self._when
+        is_tenth = 10 * (done - self._said) >= self._total and passed >= self._seconds
+        if self._shown and (is_tenth or passed >= self._silence):
             self._said, self._when = done, time.monotonic()
             print(f"{self._what}: {done} of {self._total} ({done / self._total:.0%})", file=sys.stderr, flush=True)

@@ -35,6 +35,11 @@ def drop_imagery_marks(text: str) -> str:
     return re.sub(rf" ?{re.escape(IMAGERY_MARK)}", "", text)
 
 
+def imagery_note(number: int, latents: int) -> str:
+    """What stands for a latent block in readable text; blocks are numbered from 1."""
+    return f"[imagery {number}: {latents} latents]"
+
+
 def show_latent_blocks(text: str) -> str:
     """Replace every latent block by a readable note such as `[imagery 1: 4 latents]`."""
     return note_latent_blocks(text)[0]
@@ -52,7 +57,7 @@ def note_latent_blocks(text: str) -> tuple[str, list[dict[str, int]]]:
         latents = match[1].count(LATENT_PAD)
         shown += text[copied : match.start()]
         start, copied = len(shown), match.end()
-        shown += f"[imagery {number}: {latents} latents]"
+        shown += imagery_note(number, latents)
         blocks.append({"latents": latents, "start": start, "end": len(shown)})
     return shown + text[copied:], blocks
 

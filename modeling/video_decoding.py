@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 
 from PIL import Image
 
@@ -28,6 +29,7 @@ def read_frames(
     max_pixels: int | None = None,
     start: float | None = None,
     end: float | None = None,
+    time_limit: float | None = None,
 ) -> Clip:
     """Sample frames of a video while decoding it, so that memory holds no more than the sample.
 
@@ -51,6 +53,8 @@ def read_frames(
             Larger frames are shrunk, their aspect ratio kept.
         start, end (`float`, *optional*):
             Seconds from the first frame, with `fps` or `max_frames`; by default the video's own ends.
+        time_limit (`float`, *optional*):
+            Seconds that decoding may take; for servers, whose clients choose the video.
 
     Returns:
         [`Clip`]: Upright RGB frames with square pixels, as the ffmpeg command shows them, and their own times in
@@ -59,7 +63,7 @@ def read_frames(
     Raises:
         FrameTimestampError: If no frame lies near a requested time.
         InputError: If the file is missing, no video, damaged or cut short ([`VideoError`]), the sampling makes no
-            sense, or PyAV is not installed.
+            sense, decoding takes too long, or PyAV is not installed.
     """
     path = Path(path)
     _check_sampling(fps, max_frames, times)
@@ -68,7 +72,9 @@ def read_frames(
     timestamps: list[float] = []
     source = open_source(path, max_pixels)
     wanted = _times(source, fps, max_frames, times, start, end)
-    for now, frame in source.frames() if wanted is None else _sample(source, wanted):
+    end_time = None if time_limit is None else monotonic() + time_limit
+    every = _stop_at(end_time, path, source.frames())
+    for now, frame in every if wanted is None else _sample(source, wanted, end_time):
         frames.append(source.to_image(frame))
         timestamps.append(now)
     if times is not None:
@@ -117,14 +123,24 @@ def _times(
     return [first + seconds * index / max(1, count - 1) for index in range(count)]
 
 
-def _sample(source: VideoSource | WebpSource, wanted: list[float]) -> Iterator[TimedFrame]:
+def _sample(
+    source: VideoSource | WebpSource, wanted: list[float], end_time: float | None = None
+) -> Iterator[TimedFrame]:
     """Yield the frames nearest to the wanted times, each once; a slow video has fewer than there are times."""
     before = None
     for group in source.groups(wanted):
-        for now, frame in _nearest(source.frames(group[0]), group):
+        for now, frame in _nearest(_stop_at(end_time, source.path, source.frames(group[0])), group):
             if now != before:
                 yield now, frame
             before = now
+
+
+def _stop_at(end_time: float | None, path: Path, decoded: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
+    """Pass decoded frames on, until it takes too long."""
+    for frame in decoded:
+        if end_time is not None and monotonic() > end_time:
+            raise InputError(f"{path} takes too long to decode; give a shorter or smaller one, or fewer frames.")
+        yield frame
 
 
 def _nearest(decoded: Iterator[TimedFrame], wanted: list[float]) -> Iterator[TimedFrame]:

@@ -10,14 +10,15 @@ from typing import Any
 from .errors import InputError
 
 # Demuxers that read the one file they are given. Playlists, concat scripts and image sequences name other files.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,ogg,gif"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,avi,flv,mpeg,mpegts,mpegvideo,ogg,gif"
 MAX_FRAME_PIXELS = 7680 * 4320  # 8K; a forged header can ask for gigabytes a frame
 COPY_AGAIN = "copy or export it again"
 _OLDEST_PYAV = 15  # older ones know neither dispositions nor durations of frames
 _THREADS = 4  # more gain little, and each holds frames
 _MP4_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid"})
 _MATROSKA, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_STARTS = (_MATROSKA, b"RIFF", b"FLV", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"OggS", b"GIF8")
+_ASF = b"\x30\x26\xb2\x75"
+_STARTS = (_MATROSKA, _ASF, b"RIFF", b"FLV", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"OggS", b"GIF8")
 
 
 class VideoError(InputError):
@@ -74,8 +75,13 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         # `file:` keeps a name such as `concat:a|b` or `http:x` from being read as an address.
         with av.open(f"file:{path.absolute()}", container_options=options, metadata_errors="replace") as container:
             stream = choose_stream(path, container)
-            # Rather no frame than one patched up from its neighbours, and none larger than its header may claim.
-            stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(MAX_FRAME_PIXELS)}
+            # Rather no frame than one patched up from its neighbours, none larger than its header may claim, and
+            # margins cut off to the pixel (`unaligned`).
+            stream.codec_context.options = {
+                "err_detect": "explode",
+                "max_pixels": str(MAX_FRAME_PIXELS),
+                "flags": "+unaligned",
+            }
             stream.codec_context.thread_count = min(_THREADS, os.cpu_count() or 1)
             stream.thread_type = "AUTO"
             yield container, stream
@@ -90,8 +96,10 @@ def name_faults(path: Path) -> Iterator[None]:
     except (av.MemoryError, MemoryError) as error:
         raise VideoError(path, "memory", "needs more memory than there is", "scale it down") from error
     except av.FFmpegError as error:
-        fault = "damaged" if _starts_as_video(path) else "not_video"
-        raise VideoError(path, fault, f"is no video that can be read, or damaged ({error.strerror})") from error
+        if _starts_as_video(path):
+            raise VideoError(path, "damaged", f"is damaged ({error.strerror})") from error
+        reason = f"is no video that can be read ({error.strerror})"
+        raise VideoError(path, "not_video", reason, "give a video file, such as an MP4 or WebM") from error
     except OSError as error:
         raise VideoError(path, "empty", f"cannot be read ({error.strerror})", "check its permissions") from error
 

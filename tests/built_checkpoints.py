@@ -80,6 +80,8 @@ def _set_tokens(model, tokenizer) -> None:
     newline, turn, start, end, close, *letters = tokenizer.convert_tokens_to_ids(
         ["Ċ", "<|im_start|>", LATENT_START, LATENT_END, "<|im_end|>", *"ABCD"]
     )
+    # Features take its place; where latents stand in a row with a video, it is found by an embedding of its own.
+    embedding[model.config.video_token_id, -1] = 1.0
     embedding[newline, [_FIRST, _OPEN, _FALLBACK]] = 1.0
     embedding[turn, _TURN] = 1.0
     embedding[start, _START], embedding[start, _LATENT] = 1.0, 0.2

@@ -58,6 +58,16 @@ def shared_file():
     return find
 
 
+@pytest.fixture
+def hub():
+    """An empty Hub on loopback; clients are processes of their own, with `hub.environment(home)`."""
+    from .local_hub import LocalHub
+
+    server = LocalHub().start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def shard_on_cpu():
     """The beginning of a script whose processes hold a part of the weights each."""

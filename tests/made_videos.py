@@ -174,3 +174,23 @@ def animate(path: Path, count: int = 6, milliseconds: int = 80) -> Path:
     more = {"lossless": True} if path.suffix == ".webp" else {}
     images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, **more)
     return path
+
+
+def write_video(path, clip, rate) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream.width, stream.height = clip.frames[0].size
+        stream.pix_fmt = "yuv420p"
+        for frame in clip.frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
+def truck(wall_clip, metres):
+    """1.6 s of a camera that moves sideways by so many metres, its frames 16:9."""
+    poses = np.tile(np.eye(4), (8, 1, 1))
+    poses[:, 0, 3] = np.linspace(0, metres, 8)
+    poses[:, 1, 3] = 0.05 * np.sin(np.arange(8))
+    for pose, angle in zip(poses, np.radians(1) * np.sin(np.arange(8)), strict=True):
+        pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    return wall_clip(poses, size=(480, 270))

@@ -47,14 +47,14 @@ def write_parrot(folder, text):
 
 
 @contextmanager
-def serve_model(folder, seconds=120):
-    """Start `transformers serve` for a folder; yields its address."""
+def serve_model(folder, seconds=120, options=()):
+    """Start `transformers serve` for a folder, with further options; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
     process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+        [*command, *options, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -54,6 +54,31 @@ def test_source_archives_take_it_along(name):
     assert name in words
 
 
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md"))
+)
+
+
+def find_prose(name):
+    return re.sub(r"^```.*?^```$", "", read(name), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere_in_the_checkout(page):
+    """Those to sources too, which the built site shows as plain text."""
+    for link in re.findall(r"\]\(<?([^)\s>]+)>?\)", find_prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        place = (ROOT / page).parent / target if target else ROOT / page
+        assert place.exists(), link
+        if anchor and place.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", find_prose(place.resolve().relative_to(ROOT)), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+            assert anchor in anchors, link
+
+
 def test_examples_of_own_rows_are_read(tmp_path):
     from fourdthinker.dataset_builders import read_row_file
 

@@ -21,10 +21,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fourdthinker.cli.main import COMMANDS
+from fourdthinker.dataset_builders.pipeline import stage_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("modeling", "trainers", "dataset_builders", "eval_tasks", "hub_cards", "cli", "recipes")
-GUIDES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+GUIDES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
 PAPERS = (*GUIDES, "CONTRIBUTING.md", "CHANGELOG.md")
 
 
@@ -84,7 +85,10 @@ def test_extras_and_scripts():
 
 
 # Packages of extras that no code of ours imports, because other programs need them.
-TOOLS = {"build", "decord", "imageio-ffmpeg", "mypy", "pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv"}
+TOOLS = {
+    *("build", "decord", "imageio-ffmpeg", "mkdocstrings-python", "mypy", "pip-audit", "playwright"),
+    *("pytest", "pytest-xdist", "ruff", "types-pyyaml", "uv", "zensical"),
+}
 # Packages that are imported under another name.
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",
@@ -115,6 +119,14 @@ def test_one_opencv_package_is_locked():
     assert len([name for name in locked_versions() if name.startswith("opencv")]) == 1
 
 
+def required() -> list[Requirement]:
+    """Everything that setup.cfg asks for, in any extra."""
+    config = setup_cfg()
+    sections = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    lines = [line for section in sections for line in section.splitlines() if line and not line.startswith("#")]
+    return [Requirement(line) for line in lines]
+
+
 def locked_versions() -> dict[str, list[Requirement]]:
     """The lines of constraints.txt by package; one may have a line for each of several Python versions."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -126,10 +138,7 @@ def locked_versions() -> dict[str, list[Requirement]]:
 
 def test_lock_holds_an_exact_version_inside_each_range():
     locked = locked_versions()
-    config = setup_cfg()
-    sections = [config["options"]["install_requires"], *config["options.extras_require"].values()]
-    lines = [line for section in sections for line in section.splitlines() if line and not line.startswith("#")]
-    for requirement in (Requirement(line) for line in lines):
+    for requirement in required():
         if requirement.name == "fourdthinker":
             continue
         pins = locked.get(canonicalize_name(requirement.name))
@@ -138,6 +147,22 @@ def test_lock_holds_an_exact_version_inside_each_range():
             (exact,) = pin.specifier
             assert exact.operator == "==", pin
             assert requirement.specifier.contains(exact.version), f"{pin} is outside {requirement}: run make lock"
+
+
+def asked_versions() -> set[str]:
+    """The distributions whose version the code asks for by name."""
+    asked = set(stage_tasks._TOOLS.values())
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "version":
+                asked |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return asked
+
+
+def test_versions_are_asked_of_what_setup_cfg_installs():
+    # A developer's environment may have others, as `scenedetect` beside `scenedetect-headless`; a new one has not.
+    assert asked_versions() > {"pycolmap", "scenedetect-headless"}
+    assert asked_versions() <= {"fourdthinker", *(canonicalize_name(one.name) for one in required())}
 
 
 def test_lock_serves_every_supported_python():
@@ -174,7 +199,7 @@ def test_no_source_is_ignored():
 
 def test_tests_are_no_package():
     """With an `__init__.py`, pytest could take `tests/modeling` for the package itself."""
-    assert not list((ROOT / "tests").rglob("__init__.py"))
+    assert {path.parent.name for path in (ROOT / "tests").rglob("__init__.py")} == {"local_hub"}
     assert "--import-mode=importlib" in setup_cfg()["tool:pytest"]["addopts"]
 
 
@@ -397,9 +422,10 @@ def test_readme_commands_exist():
 def test_readme_options_exist(command):
     """Every option that a line of the README or a guide gives to a command is one of its options."""
     lines = console_text().replace(" ; ", "\n").splitlines()
+    every = "--help-all" if command in ("dift", "grpo") else "--help"
     for line in (line for line in lines if re.match(rf"(?:\$ )?fourdthinker {command}\b", line)):
         helped = subprocess.run(
-            [sys.executable, "-m", "fourdthinker.cli", command, "--help"], capture_output=True, text=True, cwd=ROOT
+            [sys.executable, "-m", "fourdthinker.cli", command, every], capture_output=True, text=True, cwd=ROOT
         )
         assert helped.returncode == 0, helped.stderr
         for option in re.findall(r"--[\w-]+", line):

@@ -1,12 +1,10 @@
-"""The README's own lines, run as printed from an empty folder with 16:9 clips made on the spot."""
+"""The lines of the README and of the page of commands, run as printed, with 16:9 clips made on the spot."""
 
 import json
 import re
 import shlex
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 from datasets import load_dataset
 
@@ -14,12 +12,15 @@ from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders.fourd_cot import build_world
 from fourdthinker.modeling import load_model
 
+from .made_videos import truck, write_video
+
 README = Path(__file__).parents[1] / "README.md"
+COMMANDS = README.parent / "docs" / "commands.md"
 
 
-def console_lines(section: str) -> list[str]:
+def console_lines(section: str, page: Path = README) -> list[str]:
     """The lines of the `console` blocks under a heading, continued ones joined."""
-    text = README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     (body,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     blocks = re.findall(r"```console\n(.*?)```", body, re.DOTALL)
     return "".join(blocks).replace("\\\n", " ").splitlines()
@@ -31,26 +32,6 @@ def python_block(section: str) -> str:
     (body,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     (block,) = re.findall(r"```python\n(.*?)```", body, re.DOTALL)
     return block
-
-
-def write_video(path, clip, rate) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
-        stream.width, stream.height = clip.frames[0].size
-        stream.pix_fmt = "yuv420p"
-        for frame in clip.frames:
-            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
-        container.mux(stream.encode())
-
-
-def truck(wall_clip, metres):
-    """1.6 s of a camera that moves sideways by so many metres, its frames 16:9."""
-    poses = np.tile(np.eye(4), (8, 1, 1))
-    poses[:, 0, 3] = np.linspace(0, metres, 8)
-    poses[:, 1, 3] = 0.05 * np.sin(np.arange(8))
-    for pose, angle in zip(poses, np.radians(1) * np.sin(np.arange(8)), strict=True):
-        pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
-    return wall_clip(poses, size=(480, 270))
 
 
 @pytest.mark.slow
@@ -83,9 +64,9 @@ def test_commands_work_as_printed(tmp_path, monkeypatch, capsys, wall_clip):
     monkeypatch.setenv("FOURD_WORLD_DATA", "world")  # or `eval` renders all of its 800 questions
 
     text = README.read_text(encoding="utf-8")
-    try_first = re.search(r"Append `(--set max_steps=\d)`", text)[1].split()
+    try_first = re.search(r"Append `(--set max_steps=\d)`", COMMANDS.read_text(encoding="utf-8"))[1].split()
     printed = {}
-    for line in [*console_lines("Ask about a video"), *console_lines("Commands")]:
+    for line in [*console_lines("Ask about a video"), *console_lines("From videos to a scored model", COMMANDS)]:
         program, command, *arguments = shlex.split(line)
         if program == "lmms_eval":  # another program, tested where its number is compared with ours
             continue

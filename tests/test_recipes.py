@@ -17,6 +17,7 @@ from fourdthinker.cli.training_run import add_run_arguments, build_config, read_
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
 from fourdthinker.trainers.common.model_settings import ModelSettings
+from fourdthinker.trainers.dift.bottleneck import blinded_share
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCELERATE = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))
@@ -121,6 +122,10 @@ def test_the_second_stage_goes_on_from_the_first():
     second, config, _ = parsed(ROOT / "recipes" / "dift" / "self_fed.yaml")
     assert second.model == str(first.output) != str(second.output)
     assert config.self_feeding == "sequential" and config.eval_generations
+    third, config, settings = parsed(ROOT / "recipes" / "dift" / "bottleneck.yaml")
+    assert third.model == str(second.output) != str(third.output)
+    assert config.answer_sees == "latents" and settings.attn_implementation == "sdpa"
+    assert blinded_share(config, 0, config.max_steps) == 0 and blinded_share(config, 500, config.max_steps) == 1
 
 
 @pytest.mark.parametrize(("recipe", "processes", "prompts"), [("eight_gpus", 8, 128), ("one_gpu", 1, 16)])

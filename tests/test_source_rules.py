@@ -26,6 +26,7 @@ HUB_SAFE = {"torch", "torchvision", "transformers", "safetensors", "tokenizers",
 STAYS_HERE = {
     *{("peft_adapters.py", "peft"), ("versions.py", "packaging"), ("dataset_files.py", "datasets")},
     ("records.py", "pyarrow"),
+    ("loading.py", "huggingface_hub"),
     ("progress.py", "tqdm"),
     ("pages.py", "jinja2"),
 }
@@ -34,16 +35,20 @@ IMPORTED_WHEN_NEEDED = {("video_file.py", "av")}
 # What rows are made of: words, files, and the `Clip` that every package reads videos into.
 ROW_MODELING = {
     *("tokens", "prompts", "errors", "atomic", "processing", "row_rules", "text_files", "offered_options"),
-    *("records", "chat_messages", "listed_options", "progress", "pages"),
+    *("records", "chat_messages", "listed_options", "progress", "pages", "file_names"),
     *("clip", "video_decoding", "video_file", "video_frames", "video_source", "video_timeline", "images"),
 }
 # What trainers use of the evaluation: the answer parser, and for free-running evaluation its loop and intervals.
 ANSWERING = {"answers", "predict", "scores"}
 # And of the builders: what tells a damaged video from a sound one, what decodes the videos that rows name, and what
-# the tiny backbone learns to describe.
-BUILDERS = {"sources.video_reader", "loading", "sources.world_descriptions"}
-# The one documented exception (CONTRIBUTING.md): the benchmark of the rendered world renders its own questions.
-LAZY_EXCEPTIONS = {("eval_tasks/fourd_world.py", "dataset_builders")}
+# the tiny backbone learns to see and to describe.
+BUILDERS = {"sources.video_reader", "loading", "sources.world_descriptions", "world.cells"}
+# The documented exceptions (CONTRIBUTING.md): the benchmark of the rendered world renders its own questions.
+# And trainers that are used from Python write the same cards as the commands.
+LAZY_EXCEPTIONS = {
+    ("eval_tasks/fourd_world.py", "dataset_builders"),
+    ("trainers/common/saved_files.py", "hub_cards"),
+}
 
 
 def relative(path: Path) -> str:

@@ -82,7 +82,11 @@ def serve(answer=good_answer):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
-            request = Request(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not body:  # the client has gone between head and body
+                self.close_connection = True
+                return
+            request = Request(json.loads(body))
             request.headers = self.headers
             requests.append(request)
             reply = answer(request)

@@ -11,6 +11,8 @@ from ...modeling.atomic import atomic_path
 
 Outcome = Literal["pass", "FAIL", "not tested"]
 
+# The last line of a card that this package writes; what stands below it is somebody's own.
+CARD_END = "<!-- end of the generated card -->"
 _WIDTH = 80
 _HEADER = ("gate", "rows", "chance", "found", "95 % interval", "outcome")
 _SECTION = re.compile(r"\n*<!-- gates -->.*?<!-- end of gates -->\n*", re.DOTALL)
@@ -59,12 +61,13 @@ class GateReport:
         return [gate for gate in self.gates if gate.outcome == "FAIL"]
 
     def __str__(self) -> str:
-        lines = _table(self.gates)
+        is_tested = any(gate.outcome != "not tested" for gate in self.gates)
+        lines = _table(self.gates) if is_tested else []
         reasons = [f"{gate.name}, {gate.group}: {gate.reason}" for gate in self.failed]
         reasons += dict.fromkeys(gate.reason for gate in self.gates if gate.outcome == "not tested")
         for reason in (*reasons, *self.notes):
             lines += ["", *textwrap.wrap(reason, _WIDTH, break_long_words=False)]
-        return "\n".join([*lines, "", self.verdict])
+        return "\n".join([*lines, "", self.verdict]).lstrip()
 
     @property
     def verdict(self) -> str:
@@ -86,11 +89,23 @@ def write_section(folder: Path, report: GateReport) -> None:
         InputError: If the card cannot be written.
     """
     card = folder / "README.md"
-    text = _SECTION.sub("\n", card.read_text(encoding="utf-8")).rstrip("\n")
+    text, end, own = _SECTION.sub("\n\n", card.read_text(encoding="utf-8")).partition(CARD_END)
     note = "**These rows fail a gate: see the table before training or scoring on them.**\n\n" if report.failed else ""
     section = f"<!-- gates -->\n## Gates\n\n{note}```text\n{report}\n```\n<!-- end of gates -->\n"
     with atomic_path(card) as temporary:
-        temporary.write_text(f"{text}\n\n{section}", encoding="utf-8")
+        tail = f"\n{end}{own}" if end else ""
+        temporary.write_text(f"{text.rstrip()}\n\n{section}{tail}", encoding="utf-8")
+
+
+def keep_section(card: str, before: str) -> str:
+    """A card with the section of gates of the one before it, if that had one.
+
+    Args:
+        card (`str`): The new one, with its last line.
+        before (`str`): The one that it replaces.
+    """
+    found = _SECTION.search(before)
+    return card if found is None else card.replace(CARD_END, f"{found[0].strip()}\n\n{CARD_END}")
 
 
 def _table(gates: Sequence[Gate]) -> list[str]:

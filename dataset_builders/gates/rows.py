@@ -14,11 +14,11 @@ import numpy as np
 from ...modeling.errors import InputError
 from ...modeling.row_rules import answer_fault, options_fault
 from ...modeling.tokens import OPTION_LETTERS
+from ..world.scene import WORLD_SOURCE
 
 SAMPLE = 2000  # rows that are guessed at, and whose frames are decoded
 SIDE = 14  # pixels of the pictures that a guess is made from: the patches of a 224 pixel frame, too few to read in
 FRAMES = ("first", "middle", "last")
-WORLD_SOURCE = "world"  # what rendered rows say of their source, whichever their scene
 _WORDS = ["id", "source", "task", "question", "options", "answer"]
 
 
@@ -95,11 +95,14 @@ def _stream(folder: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, A
     """Rows of every configuration and split, with their split's name; frames stay encoded."""
     from datasets import Image, List, get_dataset_config_names, load_dataset
 
+    from ..parquet_scan import scan_without_buffers
+
     if not (folder / "README.md").is_file():
         raise InputError(f"{folder} is no dataset folder: name one that `fourdthinker build-data` has written")
     try:
         for name in get_dataset_config_names(str(folder)):
-            for split, rows in load_dataset(str(folder), name, streaming=True, columns=columns).items():
+            options = {"columns": columns, "fragment_scan_options": scan_without_buffers()}
+            for split, rows in load_dataset(str(folder), name, streaming=True, **options).items():
                 if "frames" in columns:
                     rows = rows.cast_column("frames", List(Image(decode=False)))
                 for row in rows:

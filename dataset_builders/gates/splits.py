@@ -6,7 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from .rows import WORLD_SOURCE, Row
+from ..world.scene import WORLD_SOURCE
+from .rows import Row
 
 _ALIKE_BITS = 4  # of 64, the mean over first, middle and last frame, from which two clips count as copies
 _PLAIN = 2.0  # deviation of the pixels, of 255: a picture that shows nothing has a hash of noise

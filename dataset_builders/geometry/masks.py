@@ -11,6 +11,7 @@ from ..clip_record import ObjectTrack
 _CORE = 0.6  # of the greatest distance from a rough mask's edge; what lies deeper is the object
 _GROWTH = 0.04  # of the square root of its area, by which an object may grow between two frames on each side
 _ROUNDS = 2
+_MAX_COVER = 0.6  # of the picture: masks that cover more are no movers, and nothing would be left to match
 _MIN_KEPT = 0.35  # of a rough mask; if less seems to be the object, colour cannot tell it from its surroundings
 
 
@@ -52,6 +53,14 @@ def moving_pixels(movers: Sequence[ObjectTrack], count: int) -> list[np.ndarray 
         masks = [decode_mask(track.masks[index]) for track in movers if track.masks[index] is not None]
         found.append(np.logical_or.reduce(masks) if masks else None)
     return found
+
+
+def pixels_to_avoid(movers: Sequence[ObjectTrack], count: int) -> list[np.ndarray | None] | None:
+    """Those of [`moving_pixels`] that poses had better not be found from; `None` for a frame that is mostly masked."""
+    found = moving_pixels(movers, count)
+    if found is None:
+        return None
+    return [None if mask is None or mask.mean() > _MAX_COVER else mask for mask in found]
 
 
 def touches_border(encoded: dict) -> bool:

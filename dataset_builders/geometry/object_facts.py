@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..clip_record import CameraPoses, ObjectTrack
-from .object_paths import MIN_FRAMES, MIN_SECONDS, ObjectPath, measure_path, noise, smooth
-
-ObjectFactKind = Literal["direction", "apparent_direction", "distance", "speed", "followed"]
-
-AT_REST = "Staying in Place"
-DIRECTIONS = (
-    "Moving Right",
-    "Moving to the Upper Right",
-    "Moving Up",
-    "Moving to the Upper Left",
-    "Moving Left",
-    "Moving to the Lower Left",
-    "Moving Down",
-    "Moving to the Lower Right",
+from .object_directions import (
+    AT_REST,
+    DIRECTIONS,
+    MAIN_DIRECTIONS,
+    MIN_NET_OF_PATH,
+    is_straight,
+    least_move,
+    main_direction,
+    measure_direction,
+    one_way_parts,
 )
+from .object_paths import ObjectPath, measure_path, noise, smooth
+
+ObjectFactKind = Literal["direction", "main_direction", "apparent_direction", "distance", "speed", "followed"]
+
 DISTANCES = ("Moving Toward the Camera", "Moving Away from the Camera", "Keeping Its Distance")
 SPEEDS = ("Speeding Up", "Slowing Down", "Keeping Its Speed", "Stopping and Going On")
 FOLLOWED = (
@@ -33,18 +33,13 @@ FOLLOWED = (
 )
 LABELS: dict[ObjectFactKind, tuple[str, ...]] = {
     "direction": (*DIRECTIONS, AT_REST),
+    "main_direction": MAIN_DIRECTIONS,
     "apparent_direction": (*DIRECTIONS, AT_REST),
     "distance": DISTANCES,
     "speed": SPEEDS,
     "followed": FOLLOWED,
 }
 
-# Lengths are shares of the picture's longer side, or of the object's extent (square root of its area).
-MIN_NET_SIDE, MIN_NET_EXTENT = 0.03, 0.25
-REST_SIDE, REST_EXTENT = 0.01, 0.08
-MIN_NET_OF_PATH = 0.8
-_NOISE_FACTOR = 5.0
-_SECTOR_MARGIN = 5.0  # degrees to the next direction
 _MIN_SIZE_CHANGE = 0.2  # of the logarithm of the linear size: 22 %
 _MIN_DISTANCE_CHANGE = 0.1  # of the logarithm of the distance, where depth is known
 _STATIC_FACTOR = 4.0  # times the change of size of regions that stand still
@@ -53,6 +48,8 @@ _DEFAULT_STATIC_SIZE = 0.03
 _SMOOTHED_STEP = 0.3  # noise of a step between smoothed places, of the noise of one place
 _FOLLOWED_SHARE = 0.25  # of the way in the world, within which the picture of a followed object stays
 _MIN_LENGTH_RATIO = 0.4  # between the ways in the world and in the picture, or the camera follows in part
+# Logarithm of the linear size that masks win or lose.
+_MAX_SIZE_PARTS, _MAX_SPEED_PARTS = 0.12, 0.2
 _FASTER, _STEADY, _STANDING = 1.8, 1.25, 0.2  # ratios of speeds
 
 
@@ -62,8 +59,9 @@ class ObjectFact:
 
     Attributes:
         kind (`str`): `direction` (in the picture that the first camera would have seen; compensated),
-            `apparent_direction` (in the picture as it is), `distance` (from the first camera), `speed` (compensated),
-            or `followed` (compensated against apparent).
+            `main_direction` (the same, of four sides, where it lies between two of the eight), `apparent_direction`
+            (in the picture as it is), `distance` (from the first camera), `speed` (compensated), or `followed`
+            (compensated against apparent).
         label (`str`, *optional*): One of [`LABELS`] of the kind; `None` where a person could not say.
         span (`tuple[float, float]`): Seconds from the first frame of the video.
         numbers (`dict[str, float]`): What the label follows from, with the unit in the name; `_side` is the picture's
@@ -88,8 +86,8 @@ def object_facts(
     """Name how an object moved, over the longest stretch in which its masks are sure and whole in the picture.
 
     The motion is given in the picture of the first camera of that stretch. It is known for a camera that stands
-    still or turns, and for any other where the object's depth is. A motion to and fro has facts about the whole
-    stretch, without a direction, and about the directions before and after the turning point.
+    still or turns, and for any other where the object's depth is. A motion to and fro, or round a bend, has a fact
+    about the whole stretch, without a direction, and facts about the parts of it that have one.
 
     Args:
         track ([`ObjectTrack`]): The object; `errors["static_size"]` is the noise of sizes in this clip.
@@ -109,7 +107,7 @@ def object_facts(
     found = _direction_facts("apparent_direction", path, path.picture)
     if path.world is not None:
         found += _direction_facts("direction", path, path.world)
-        found.append(_speed_fact(path, path.world))
+        found.append(_speed_fact(path, path.world, track.errors.get("mask_size", 0.0)))
         if camera is not None and camera.kind != "still":
             found.append(_followed_fact(path, path.world))
     if path.distances is not None or (camera is not None and camera.kind in ("still", "turn_only")):
@@ -125,58 +123,25 @@ def _span(path: ObjectPath) -> tuple[float, float]:
 
 
 def _direction_facts(kind: ObjectFactKind, path: ObjectPath, places: np.ndarray) -> list[_Found]:
-    label, numbers = _direction(places, path.extent)
+    label, numbers = measure_direction(places, path.extent)
     facts: list[_Found] = [(kind, label, _span(path), numbers)]
-    if numbers["path_side"] < 2 * _least_move(path.extent) or numbers["net_of_path"] >= MIN_NET_OF_PATH:
+    if label is not None:
         return facts
-    middle = int(np.argmax(np.linalg.norm(smooth(places) - smooth(places)[0], axis=1)))
-    for first, last in ((0, middle), (middle, len(places) - 1)):
-        part = path.cut(first, last)
-        if last - first + 1 >= MIN_FRAMES and part.seconds[-1] - part.seconds[0] >= MIN_SECONDS:
-            label, numbers = _direction(places[first : last + 1], path.extent)
-            facts.append((kind, label, _span(part), numbers))
+    main = main_direction(numbers)
+    if main is None or not is_straight(numbers):
+        for first, last in one_way_parts(path, places):
+            part = measure_direction(places[first : last + 1], path.extent)
+            facts.append((kind, part[0], _span(path.cut(first, last)), part[1]))
+    if kind == "direction" and len(facts) == 1 and main is not None:
+        facts.append(("main_direction", main, _span(path), numbers))
     return facts
-
-
-def _least_move(extent: float) -> float:
-    return max(MIN_NET_SIDE, MIN_NET_EXTENT * extent)
-
-
-def _direction(places: np.ndarray, extent: float) -> tuple[str | None, dict[str, float]]:
-    """One of [`DIRECTIONS`], or at rest, or none; and the numbers."""
-    curve, jitter = smooth(places), noise(places)
-    net = curve[-1] - curve[0]
-    length = float(np.linalg.norm(net))
-    # Thinned to what lies above the noise, or jitter would count as path.
-    steps = np.diff(curve[:: max(1, (len(curve) - 1) // 8)], axis=0)
-    travelled = max(float(np.linalg.norm(steps, axis=1).sum()), length)
-    spread = float(np.linalg.norm(curve - curve.mean(axis=0), axis=1).max())
-    angle = float(np.degrees(np.arctan2(-net[1], net[0])))
-    numbers = {
-        "right_side": float(net[0]),
-        "up_side": float(-net[1]),
-        "path_side": travelled,
-        "net_of_path": length / max(travelled, 1e-9),
-        "angle_degrees": angle,
-        "spread_side": spread,
-        "extent_side": extent,
-        "noise_side": jitter,
-    }
-    if 2 * spread <= max(REST_SIDE, REST_EXTENT * extent):
-        return AT_REST, numbers
-    if length < max(_least_move(extent), _NOISE_FACTOR * jitter) or length < MIN_NET_OF_PATH * travelled:
-        return None, numbers
-    sector = round(angle / 45)
-    doubt = np.degrees(np.arctan2(2 * jitter, length))
-    if abs(angle - 45 * sector) > 22.5 - max(_SECTOR_MARGIN, doubt):
-        return None, numbers
-    return DIRECTIONS[sector % 8], numbers
 
 
 def _distance_fact(path: ObjectPath, errors: Mapping[str, float]) -> _Found:
     """Toward or away from the camera, by distance where it is known, else by size.
 
-    A size may change because the mask wins or loses an arm: a change must exceed that by the least change. A camera
+    A size may change because the mask wins or loses an arm: a change must exceed that by the least change, and no
+    label follows from masks that win or lose much. A camera
     that moves changes the distance too: there is a label only if the distances from where the camera was at first and
     from where it is in each frame change alike.
     """
@@ -184,6 +149,7 @@ def _distance_fact(path: ObjectPath, errors: Mapping[str, float]) -> _Found:
         static, parts = errors.get("static_size", _DEFAULT_STATIC_SIZE), errors.get("mask_size", 0.0)
         measures = [path.sizes, path.spans]
         label, numbers = _approach(path, measures, _MIN_SIZE_CHANGE, -1.0, _STATIC_FACTOR * static, parts)
+        label = label if parts <= _MAX_SIZE_PARTS else None
         return "distance", label, _span(path), {"static_size_log": static, "mask_size_log": parts, **numbers}
     label, numbers = _approach(path, [path.distances], _MIN_DISTANCE_CHANGE, 1.0)
     if path.ranges is not None:
@@ -219,8 +185,11 @@ def _approach(
     return label, numbers
 
 
-def _speed_fact(path: ObjectPath, world: np.ndarray) -> _Found:
-    """How the speed changed; in the picture only for what keeps its distance, which deforms speeds there."""
+def _speed_fact(path: ObjectPath, world: np.ndarray, parts: float) -> _Found:
+    """How the speed changed; in the picture only for what keeps its distance, which deforms speeds there.
+
+    A mask that wins or loses parts, by as much in its linear size, shifts its own middle: then there is no label.
+    """
     places = path.points if path.points is not None else world
     scale = 1.0 if path.points is None else float(np.median(np.linalg.norm(path.points, axis=1)))
     curve = smooth(places)
@@ -240,7 +209,10 @@ def _speed_fact(path: ObjectPath, world: np.ndarray) -> _Found:
         "net_of_path": net_of_path,
         "noise_side": jitter,
     }
-    return "speed", _speed_label(path, speeds, jitter, (first, middle, last), net_of_path), _span(path), numbers
+    label = (
+        None if parts > _MAX_SPEED_PARTS else _speed_label(path, speeds, jitter, (first, middle, last), net_of_path)
+    )
+    return "speed", label, _span(path), numbers
 
 
 def _speed_label(
@@ -249,7 +221,7 @@ def _speed_label(
     first, middle, last = thirds
     travelled = float((speeds * np.diff(path.seconds)).sum())
     step_noise = _SMOOTHED_STEP * jitter / float(np.median(np.diff(path.seconds)))
-    if travelled < 2 * _least_move(path.extent) or step_noise > 0.25 * speeds.mean() or len(speeds) < 6:
+    if travelled < 2 * least_move(path.extent) or step_noise > 0.25 * speeds.mean() or len(speeds) < 6:
         return None
     if net_of_path < MIN_NET_OF_PATH:  # at a turning point everything stands for a moment
         return None
@@ -271,9 +243,9 @@ def _speed_label(
 
 def _followed_fact(path: ObjectPath, places: np.ndarray) -> _Found:
     """How the motion in the world shows in the picture of a camera that moves itself."""
-    world, in_world = _direction(places, path.extent)
-    picture, in_picture = _direction(path.picture, path.extent)
-    least = _least_move(path.extent)
+    world, in_world = measure_direction(places, path.extent)
+    picture, in_picture = measure_direction(path.picture, path.extent)
+    least = least_move(path.extent)
     between = abs((in_world["angle_degrees"] - in_picture["angle_degrees"] + 180) % 360 - 180)
     numbers = {
         "right_side": in_world["right_side"],

@@ -11,6 +11,7 @@ from ..clip_error import ClipError
 
 FLOW_SIDE = 384  # pixels of the longer side at which flow is measured; all pixel thresholds below are at this size
 MIN_BACKGROUND_SHARE = 0.75  # of the flow that is to be trusted
+MIN_STILL_SHARE = 0.4  # of it, where the camera is known to stand still: what moves may then cover most of the picture
 MAX_RESIDUAL_PIXELS = 0.3  # median; above, the background has depth that a homography cannot explain
 _RESIDUAL_FACTOR = 6.0
 _LEAST_MOTION = 0.6  # pixels between two frames; flow is not more accurate where there is little texture
@@ -32,6 +33,7 @@ class Motion:
             explain; within a plain surface flow is a guess, and only its edges are evident.
         share (`np.ndarray` of shape `(T - 1,)`): Share of the consistent flow within one pixel of the background's.
         residual (`np.ndarray` of shape `(T - 1,)`): Median distance in pixels between the flow and the background's.
+        least_share (`float`): Of the flow that the background must explain.
     """
 
     frames: np.ndarray
@@ -42,6 +44,7 @@ class Motion:
     evident: np.ndarray
     share: np.ndarray
     residual: np.ndarray
+    least_share: float = MIN_BACKGROUND_SHARE
 
     def carry_point(self, point: np.ndarray, start: int, end: int) -> np.ndarray:
         """Where a resting point of one frame, column and row, lies in another."""
@@ -55,39 +58,45 @@ class Motion:
     @property
     def explained(self) -> np.ndarray:
         """Whether the background explains the flow of each pair of neighbouring frames, shape `(T - 1,)`."""
-        return (self.share >= MIN_BACKGROUND_SHARE) & (self.residual <= 2 * MAX_RESIDUAL_PIXELS)
+        return (self.share >= self.least_share) & (self.residual <= 2 * MAX_RESIDUAL_PIXELS)
 
 
-def measure_motion(clip: Clip) -> Motion:
+def measure_motion(clip: Clip, still: bool = False) -> Motion:
     """Measure dense flow between neighbouring frames and subtract the background's homography.
 
     Args:
         clip ([`Clip`]): At least three frames.
+        still (`bool`, *optional*, defaults to `False`): Whether the camera is known to stand still, so that the
+            background need not be what most of the picture shows.
 
     Returns:
         [`Motion`].
 
     Raises:
         ClipError: If there are fewer than three frames (`too_short`), or the background explains too little of the
-            flow, as [`MIN_BACKGROUND_SHARE`] and [`MAX_RESIDUAL_PIXELS`] say (`unclear`).
+            flow, as [`MIN_BACKGROUND_SHARE`], [`MIN_STILL_SHARE`] and [`MAX_RESIDUAL_PIXELS`] say (`unclear`).
     """
     if len(clip.frames) < 3:
         raise ClipError(
-            "too_short", f"{len(clip.frames)} frames, 3 are needed to see what moves", "give a longer clip"
+            "too_short",
+            f"{len(clip.frames)} frames, 3 are needed to see what moves",
+            "give a longer clip, or ask about the camera alone with --objects none",
         )
     frames = np.stack([_shrink(np.asarray(frame)) for frame in clip.frames])
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     forward = np.stack([flow.calc(a, b, None) for a, b in zip(grey[:-1], grey[1:], strict=True)])
     backward = np.stack([flow.calc(b, a, None) for a, b in zip(grey[:-1], grey[1:], strict=True)])
-    pairs = [_compare(*pair) for pair in zip(grey[:-1], grey[1:], forward, backward, strict=True)]
+    pairs = [_compare(*pair, still) for pair in zip(grey[:-1], grey[1:], forward, backward, strict=True)]
     homographies, share, residual, leaving, arriving, evident = (np.stack(part) for part in zip(*pairs, strict=True))
     typical_share, typical_residual = float(np.median(share)), float(np.median(residual))
-    if typical_share < MIN_BACKGROUND_SHARE or typical_residual > MAX_RESIDUAL_PIXELS:
+    least_share = MIN_STILL_SHARE if still else MIN_BACKGROUND_SHARE
+    if typical_share < least_share or typical_residual > MAX_RESIDUAL_PIXELS:
         raise ClipError(
             "unclear",
-            f"the background explains {typical_share:.2f} of the flow to {typical_residual:.2f} px of {FLOW_SIDE}"
-            f" ({MIN_BACKGROUND_SHARE} and {MAX_RESIDUAL_PIXELS} are needed to tell what moves)",
+            "too much of the picture differs from one background motion to tell what moves by itself (the background "
+            f"explains {typical_share:.2f} of the flow to {typical_residual:.2f} px of {FLOW_SIDE}; {least_share} are "
+            f"needed, to {MAX_RESIDUAL_PIXELS} px)",
             "give a clip whose camera stands still or turns, or masks (--objects files)",
         )
     # Flow bleeds over an object's edge on the side that is covered or uncovered, a different one in each direction.
@@ -96,7 +105,7 @@ def measure_motion(clip: Clip) -> Motion:
     last = arriving[-1] & warp_mask(inner[-1], backward[-1])
     moving = np.concatenate([first[None], inner, last[None]])
     evident = np.concatenate([evident[:1, 0], evident[1:, 0] | evident[:-1, 1], evident[-1:, 1]])
-    return Motion(frames, forward, backward, homographies, moving, evident & moving, share, residual)
+    return Motion(frames, forward, backward, homographies, moving, evident & moving, share, residual, least_share)
 
 
 def static_size_noise(motion: Motion) -> float:
@@ -155,7 +164,7 @@ def _pixel_grid(shape: tuple[int, ...]) -> np.ndarray:
     return np.stack([columns, rows], axis=-1)
 
 
-def _compare(first: np.ndarray, second: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> tuple:
+def _compare(first: np.ndarray, second: np.ndarray, forward: np.ndarray, backward: np.ndarray, still: bool) -> tuple:
     """Homography, share and residual of one pair of frames, and what moves in the first and in the second of them."""
     grid = _pixel_grid(first.shape)
     points = grid + forward
@@ -168,30 +177,37 @@ def _compare(first: np.ndarray, second: np.ndarray, forward: np.ndarray, backwar
         borderValue=(1e3,) * 4,
     )
     consistent = np.linalg.norm(forward + returned, axis=-1) < 0.5 + 0.05 * np.linalg.norm(forward, axis=-1)
-    sample = (slice(_GRID // 2, None, _GRID),) * 2
-    chosen = consistent[sample]
-    homography = None
-    if chosen.sum() >= 16:
-        homography, _ = cv2.findHomography(
-            grid[sample][chosen],
-            points[sample][chosen],
-            cv2.USAC_MAGSAC,
-            _BACKGROUND_PIXELS,
-            maxIters=2000,
-            confidence=0.999,
-        )
+    homography = np.eye(3) if still else _fit_background(grid, points, consistent)
     if homography is None:
         nothing = np.zeros(first.shape, bool)
         return np.eye(3), 0.0, np.inf, nothing, nothing, np.stack([nothing, nothing])
     leaving_field = _background_flow(grid, homography)
     arriving_field = _background_flow(grid, np.linalg.inv(homography))
     distance = np.linalg.norm(forward - leaving_field, axis=-1)
-    residual = float(np.median(distance[consistent]))
-    share = float((distance[consistent] < _BACKGROUND_PIXELS).mean())
+    behind = consistent & (distance < _BACKGROUND_PIXELS) if still else consistent
+    residual = float(np.median(distance[behind])) if behind.any() else np.inf
+    share = float((distance[consistent] < _BACKGROUND_PIXELS).mean()) if consistent.any() else 0.0
     least = max(_RESIDUAL_FACTOR * residual, _LEAST_MOTION)
     leaving, leaving_evident = _moving_pixels(first, second, forward, leaving_field, least)
     arriving, arriving_evident = _moving_pixels(second, first, backward, arriving_field, least)
     return homography, share, residual, leaving, arriving, np.stack([leaving_evident, arriving_evident])
+
+
+def _fit_background(grid: np.ndarray, points: np.ndarray, consistent: np.ndarray) -> np.ndarray | None:
+    """The homography that most of the consistent flow follows, `None` where too little of it is consistent."""
+    sample = (slice(_GRID // 2, None, _GRID),) * 2
+    chosen = consistent[sample]
+    if chosen.sum() < 16:
+        return None
+    homography, _ = cv2.findHomography(
+        grid[sample][chosen],
+        points[sample][chosen],
+        cv2.USAC_MAGSAC,
+        _BACKGROUND_PIXELS,
+        maxIters=2000,
+        confidence=0.999,
+    )
+    return homography
 
 
 def _background_flow(grid: np.ndarray, homography: np.ndarray) -> np.ndarray:

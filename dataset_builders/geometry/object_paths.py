@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +16,7 @@ MIN_SECONDS = 0.5
 _MAX_CUT = 0.25  # of the square root of its area: pixels along the picture's border, above which a mask is cut off
 _MAX_ANGLE = 60.0  # degrees off the first camera's axis; beyond, its picture plane is no picture
 _WINDOW = 5  # frames of the smoothing
+_MAX_GAP = 2  # frames without a sure and whole mask that are passed over, if there are at least twice as many with one
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def measure_path(
 ) -> ObjectPath | None:
     """Measure an object's path over its longest stretch of frames that are sure, whole in the picture, and posed.
 
+    One or two frames within it may lack that: the path goes straight on there.
+
     Args:
         track ([`ObjectTrack`]): The object.
         camera ([`CameraPoses`], *optional*): The camera's poses, if known.
@@ -88,12 +92,20 @@ def measure_path(
     if camera is not None and camera.kind != "still":
         usable &= camera.registered
     if depths is not None:
-        depths = np.asarray(depths, dtype=float)
+        depths = np.array(depths, dtype=float)
         usable &= np.isfinite(depths)
-    first, last = longest_run(usable)
-    if last - first + 1 < MIN_FRAMES or seconds[last] - seconds[first] < MIN_SECONDS:
-        return None
+    passed = _pass_gaps(usable)
+    if camera is not None and camera.kind != "still":
+        passed &= camera.registered
+    first, last = longest_run(passed)
     part = slice(first, last + 1)
+    known = np.flatnonzero(usable[part])
+    if len(known) < max(MIN_FRAMES, 2 * (last - first + 1) / 3) or seconds[last] - seconds[first] < MIN_SECONDS:
+        return None
+    within = seconds[part]
+    for values in (shapes[part], *(() if depths is None else (depths[part, None],))):
+        for column in values.T:
+            column[:] = np.interp(within, within[known], column[known])
     centres, side = shapes[part, :2], max(size)
     path = ObjectPath(
         seconds[part], centres / side, None, np.log(shapes[part, 2] / side), np.log(shapes[part, 3] / side)
@@ -156,6 +168,16 @@ def _measure_mask(mask: np.ndarray) -> np.ndarray:
     if max(int(edge.sum()) for edge in edges) > _MAX_CUT * root:
         return np.full(4, np.nan)
     return np.array([columns.mean(), rows.mean(), root, np.hypot(np.ptp(columns) + 1, np.ptp(rows) + 1)])
+
+
+def _pass_gaps(usable: np.ndarray) -> np.ndarray:
+    """The same, with short gaps between usable frames counted as usable."""
+    passed = usable.copy()
+    known = np.flatnonzero(usable)
+    for before, after in pairwise(known):
+        if after - before <= _MAX_GAP + 1:
+            passed[before:after] = True
+    return passed
 
 
 def longest_run(usable: np.ndarray) -> tuple[int, int]:

@@ -72,7 +72,7 @@ def track_points(frames: Sequence[Image.Image], masks: Sequence[np.ndarray | Non
     """
     pictures, scale = grey_pictures(frames)
     height, width = pictures[0].shape
-    free = [_free_pixels(masks[i] if masks is not None else None, (width, height)) for i in range(len(pictures))]
+    free = [free_pixels(masks[i] if masks is not None else None, (width, height)) for i in range(len(pictures))]
     points = _corners(pictures[0], free[0])
     names = np.arange(len(points))
     count = len(points)
@@ -102,8 +102,13 @@ def grey_pictures(frames: Sequence[Image.Image], side: int = TRACK_SIDE) -> tupl
     return [cv2.resize(f, size, interpolation=cv2.INTER_AREA) if scale < 1 else f for f in grey], scale
 
 
-def _free_pixels(mask: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
-    """Where points may be: 255 outside a mask, with a margin as wide as what a point is recognised by."""
+def free_pixels(mask: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """Where points may be: 255 outside a mask, with a margin as wide as what a point is recognised by.
+
+    Args:
+        mask (`np.ndarray` of shape `(height, width)`, bool, *optional*): True on moving objects, of any size.
+        size (`tuple[int, int]`): Width and height of the result, uint8.
+    """
     if mask is None:
         return np.full(size[::-1], 255, np.uint8)
     small = cv2.resize(np.asarray(mask, np.uint8), size, interpolation=cv2.INTER_NEAREST)

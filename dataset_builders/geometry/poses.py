@@ -14,10 +14,11 @@ from scipy.spatial.transform import Rotation, Slerp
 from ...modeling.atomic import scratch_dir
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses
+from .direct_alignment import MIN_TILE_SHARE, standing_tile_share
 from .pixel_check import check_path
-from .point_tracks import MIN_TRACKS, PointTracks, grey_pictures, track_points
+from .point_tracks import MIN_TRACKS, PointTracks, free_pixels, grey_pictures, track_points
 from .structure_from_motion import FOCAL_GUESS, SolvedPath, frame_name, solve_paths
-from .turns import STILL_PIXELS, fit_turn, still_pixels
+from .turns import MIN_STANDING_SHARE, STILL_PIXELS, fit_turn, standing_share, still_pixels
 
 if TYPE_CHECKING:
     from ...modeling.clip import Clip  # imports torch, for which a process that solves for poses need not wait
@@ -39,9 +40,10 @@ def estimate_camera(
 ) -> CameraPoses:
     """Find the camera's pose in every frame, in three ways of which the first that explains the tracks stands.
 
-    *Still*: the median track stays within half a pixel of a picture 640 wide. *Turn only*: one focal length and a
-    turn from each frame to the next explain the tracks ([`turns.fit_turn`]). Else structure from motion, which is
-    never asked where the camera may only have turned, since it then invents a move.
+    *Still*: the median track stays within half a pixel of a picture 640 wide, or many tracks all over the picture do
+    ([`turns.standing_share`]), or many edges ([`direct_alignment.standing_tile_share`]). *Turn only*: one focal length
+    and a turn from each frame to the next explain the tracks ([`turns.fit_turn`]). Else structure from motion, which
+    is never asked where the camera may only have turned, since it then invents a move.
 
     Args:
         clip ([`Clip`]): Frames of one camera with one zoom, that overlap well.
@@ -59,19 +61,28 @@ def estimate_camera(
         ClipError: `too_short`, `no_texture`, or `unclear` with the numbers that say why.
     """
     if len(clip.frames) < MIN_FRAMES:
-        raise ClipError("too_short", f"{len(clip.frames)} frames, {MIN_FRAMES} are needed", "give a longer clip")
-    tracks = track_points(clip.frames, masks)
-    moved = still_pixels(tracks)
-    made_by = {"opencv": version("opencv-python-headless"), "scipy": version("scipy")}
-    if moved < STILL_PIXELS:
-        poses = np.tile(np.eye(4), (len(clip.frames), 1, 1))
-        return CameraPoses(
-            "still", poses, _intrinsics(clip, FOCAL_GUESS), None, {"still_pixels": round(moved, 3)}, made_by
+        raise ClipError(
+            "too_short",
+            f"{len(clip.frames)} frames, {MIN_FRAMES} are needed",
+            "give a longer clip, or take it out of --source",
         )
+    tracks = track_points(clip.frames, masks)
+    made_by = {"opencv": version("opencv-python-headless"), "scipy": version("scipy")}
+    moved, standing = still_pixels(tracks), standing_share(tracks)
+    if moved < STILL_PIXELS or standing >= MIN_STANDING_SHARE:
+        errors = {"standing_share": round(standing, 3)}
+        if np.isfinite(moved):
+            errors["still_pixels"] = round(moved, 3)
+        return _stand(clip, errors, made_by)
+    standing = standing_tile_share(clip.frames, masks)
+    if standing >= MIN_TILE_SHARE:
+        return _stand(clip, {"standing_tile_share": round(standing, 3)}, made_by)
     turned = fit_turn(tracks)
     if turned is None:
         raise ClipError(
-            "no_texture", f"fewer than {MIN_TRACKS} points can be followed", "give a clip with more texture"
+            "no_texture",
+            f"fewer than {MIN_TRACKS} points can be followed",
+            "give a clip with more texture, or take it out of --source",
         )
     fit, poses = turned
     if fit.verdict == "turn":
@@ -80,6 +91,12 @@ def estimate_camera(
         reason = f"the camera may turn or move ({_list_numbers(fit.errors())})"
         raise ClipError("unclear", reason, "give a clip whose camera clearly does the one or the other")
     return _solve(clip, tracks, masks, seed, num_threads, solve, fit.errors())
+
+
+def _stand(clip: "Clip", errors: dict[str, float], made_by: dict[str, str]) -> CameraPoses:
+    """A camera that stands still."""
+    poses = np.tile(np.eye(4), (len(clip.frames), 1, 1))
+    return CameraPoses("still", poses, _intrinsics(clip, FOCAL_GUESS), None, errors, made_by)
 
 
 def _solve(
@@ -162,11 +179,8 @@ def _write_frames(clip: "Clip", keys: list[int], masks: Sequence[np.ndarray | No
     if masks is not None:
         (folder / "masks").mkdir()
         for index, key in enumerate(keys):
-            height, width = pictures[index].shape
-            mask = masks[key]
-            blocked = np.zeros((height, width), np.uint8) if mask is None else np.asarray(mask, np.uint8)
-            free = 255 * (cv2.resize(blocked, (width, height), interpolation=cv2.INTER_NEAREST) == 0)
-            cv2.imwrite(str(folder / "masks" / f"{frame_name(index)}.png"), free.astype(np.uint8))
+            free = free_pixels(masks[key], pictures[index].shape[::-1])
+            cv2.imwrite(str(folder / "masks" / f"{frame_name(index)}.png"), free)
     return scale
 
 

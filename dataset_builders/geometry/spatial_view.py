@@ -6,15 +6,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from .object_paths import smooth
-from .object_places import ObjectPlaces
+from .object_places import MASK_PIXELS, ObjectPlaces
 
 Label = TypeVar("Label", bound=Hashable)
 
 SAMPLES = 24  # noisy copies of a view
 SURE_SHARE = 0.9  # of them, in which an answer must be the same
 _MIDDLE_ERROR = 0.2  # of an object's extent: how far its middle may lie before or behind where it is taken to be
-_PIXELS = 0.4  # of a depth map, by which the middle of a mask is off
 
 
 @dataclass(frozen=True)
@@ -22,16 +20,24 @@ class Accuracy:
     """How well places in space are known in a clip, as standard deviations.
 
     Attributes:
-        noise (`float`): Of a displacement, as a share of the distance, measured on what rests.
+        noise (`float`): Of a displacement between two frames, as a share of the distance, measured on what rests.
         pixel (`float`): Angle in radians of a pixel of the depth maps.
         scene_depth (`float`): Usual distance of what is seen.
         focal (`float`): Relative error of the focal length, which stretches places across the line of sight.
+        centre_noise (`float`, *optional*): As `noise`, of the centres of objects, which are smoothed over time.
+        camera_noise (`float`, *optional*): Of a displacement of the camera, as a share of the scene's depth.
     """
 
     noise: float
     pixel: float
     scene_depth: float
     focal: float = 0.0
+    centre_noise: float | None = None
+    camera_noise: float | None = None
+
+    def of_place(self, displacement: float | None) -> float:
+        """Standard deviation of one place from that of a displacement, or from `noise` where it is not known."""
+        return (self.noise if displacement is None else displacement) / np.sqrt(2)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class SpatialView:
     places: Mapping[int, np.ndarray]
     extents: Mapping[int, float] = field(default_factory=dict)
     nearest: Mapping[int, np.ndarray] = field(default_factory=dict)
+    _noisy: dict[tuple[Accuracy, int], list["SpatialView"]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def centres(self) -> np.ndarray:
@@ -76,24 +83,31 @@ class SpatialView:
             accuracy ([`Accuracy`]): Of the clip.
             rng (`np.random.Generator`): Source of the noise.
         """
-        single = accuracy.noise / np.sqrt(2)  # a displacement has the noise of two places
+        centre, camera = (accuracy.of_place(found) for found in (accuracy.centre_noise, accuracy.camera_noise))
         stretch = np.exp(accuracy.focal * rng.standard_normal()) * np.array([1.0, 1.0, 0.0]) + np.array([0, 0, 1.0])
         count = len(self.seconds)
         places, nearest = {}, {}
         for number in self.places:
             local = self.in_camera(number) * stretch
             distances = np.linalg.norm(local, axis=1, keepdims=True)
-            along = single * rng.standard_normal((count, 1)) * distances
-            across = _PIXELS * accuracy.pixel * distances * rng.standard_normal((count, 3))
+            along = centre * rng.standard_normal((count, 1)) * distances
+            across = MASK_PIXELS * accuracy.pixel * distances * rng.standard_normal((count, 3))
             behind = _MIDDLE_ERROR * rng.uniform(-1, 1) * self.extents.get(number, 0.0)
             local += (along + behind) * local / np.maximum(distances, 1e-9) + across
             places[number] = np.einsum("kij,kj->ki", self.poses[:, :3, :3], local) + self.centres
             if number in self.nearest:
-                # The nearest of many noisy points is noisier than their median.
-                nearest[number] = self.nearest[number] * (1 + accuracy.noise * rng.standard_normal((count, 1)))
+                shares = accuracy.of_place(None) * rng.standard_normal((count, 1))  # points of one frame, not smoothed
+                nearest[number] = self.nearest[number] * (1 + shares)
         poses = self.poses.copy()
-        poses[:, :3, 3] += single * accuracy.scene_depth * rng.standard_normal((count, 3)) / np.sqrt(3)
+        poses[:, :3, 3] += camera * accuracy.scene_depth * rng.standard_normal((count, 3)) / np.sqrt(3)
         return SpatialView(self.frames, self.seconds, poses, places, self.extents, nearest)
+
+    def noisy_copy(self, accuracy: Accuracy, seed: int, number: int) -> "SpatialView":
+        """A copy [`with_noise`], by its number; each is made once, for all that is measured on the view."""
+        copies = self._noisy.setdefault((accuracy, seed), [])
+        while len(copies) <= number:
+            copies.append(self.with_noise(accuracy, np.random.default_rng([seed, len(copies)])))
+        return copies[number]
 
 
 def view_moments(
@@ -124,14 +138,6 @@ def view_moments(
     return SpatialView(frames, timestamps[frames], poses[frames], centres, extents, reach)
 
 
-def smooth_run(centres: np.ndarray, run: tuple[int, int]) -> np.ndarray:
-    """Centres `(T, 3)` of an object, smoothed over a run of frames in which they are known; NaN elsewhere."""
-    first, last = run
-    smoothed = np.full_like(centres, np.nan)
-    smoothed[first : last + 1] = smooth(centres[first : last + 1])
-    return smoothed
-
-
 def spread_frames(timestamps: np.ndarray, run: tuple[int, int], count: int) -> np.ndarray:
     """Frames `(count,)` of a run, from its first to its last, evenly spread in time."""
     first, last = run
@@ -156,10 +162,9 @@ def measure_surely(
     label = measure(view)
     if label is None:
         return None
-    rng = np.random.default_rng(seed)
     doubts = 0
-    for _ in range(SAMPLES):
-        doubts += measure(view.with_noise(accuracy, rng)) != label
+    for number in range(SAMPLES):
+        doubts += measure(view.noisy_copy(accuracy, seed, number)) != label
         if doubts > (1 - SURE_SHARE) * SAMPLES:
             return None
     return label

@@ -22,7 +22,12 @@ MIN_FOCAL, MAX_FOCAL, _FOCAL_GUESS = 0.4, 4.0, 0.8  # longer sides of the pictur
 KEYSTONE_SIGMAS = 6.0  # by how many standard errors a turn's keystone must differ from none
 _SHIFTING_PIXELS = 2.0  # a picture whose middle shifts by less only rolls: no keystone is to be seen
 _OUTLIER_PIXELS = 1.5
+_PLANE_POINTS = 4  # that a homography needs; where no so many agree, all points count
 _EXPLAINED_PIXELS = 2.0
+MIN_STANDING_SHARE = 0.25  # of the first frame's points, all over the picture, while others move by themselves
+_EDGE = 0.12  # of a picture's side, where a programme's name or a ticker may be drawn onto it
+_CELLS = 4  # of the inner picture's side
+_STANDING_CELLS, _STANDING_CELLS_A_HALF = 6, 2  # with two standing points at least, in all and in each half
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,28 @@ def still_pixels(tracks: PointTracks) -> float:
     return farthest * TRACK_SIDE / max(tracks.size)
 
 
+def standing_share(tracks: PointTracks) -> float:
+    """Share of the first frame's points that stay where they were, if these lie all over the picture; else 0.
+
+    Large things that move may carry most of the points along. But a camera that turns or moves leaves none in place,
+    save about the middle of a roll or of a zoom, far away on one side of the picture, and in what is drawn onto its
+    edges, which are left out.
+    """
+    begun = tracks.positions[:, np.isfinite(tracks.positions[0, :, 0])]
+    gone = np.linalg.norm(begun - begun[0], axis=-1) * TRACK_SIDE / max(tracks.size)
+    standing = begun[0, (gone < STILL_PIXELS).all(axis=0)] / tracks.size  # a point that was lost is at NaN
+    if len(standing) < MIN_TRACKS:
+        return 0.0
+    inner = standing[((standing > _EDGE) & (standing < 1 - _EDGE)).all(axis=1)]
+    cells = ((inner - _EDGE) / (1 - 2 * _EDGE) * _CELLS).astype(int)
+    found, counts = np.unique(cells.reshape(-1, 2), axis=0, return_counts=True)
+    after = (found[counts >= 2] >= _CELLS // 2).sum(axis=0)  # right of the middle, and below it
+    count = (counts >= 2).sum()
+    if count < _STANDING_CELLS or min(*after, *(count - after)) < _STANDING_CELLS_A_HALF:
+        return 0.0
+    return len(standing) / begun.shape[1]
+
+
 def fit_turn(tracks: PointTracks) -> tuple[TurnFit, np.ndarray] | None:
     """Explain the tracks by one focal length and a turn from each frame to the next.
 
@@ -150,7 +177,7 @@ def _pair(tracks: PointTracks, first: int, last: int) -> _Pair | None:
         return None
     outlier = _OUTLIER_PIXELS * max(tracks.size) / TRACK_SIDE
     _, mask = cv2.findHomography(before, after, cv2.USAC_MAGSAC, outlier)
-    sound = np.ones(len(before), bool) if mask is None else mask.ravel() > 0
+    sound = np.ones(len(before), bool) if mask is None or mask.sum() < _PLANE_POINTS else mask.ravel() > 0
     middle, side = (np.array(tracks.size) - 1) / 2, max(tracks.size)
     return _Pair((before - middle) / side, (after - middle) / side, sound)
 

@@ -9,12 +9,12 @@ _LICENCE = re.compile(r"^license:\s*['\"]?([a-z0-9][a-z0-9.-]*)['\"]?\s*$", re.M
 _MAX_HEADER = 65536  # letters of a card
 # Sets that are published in ViPE's layout, by the name of their repository; the layout itself is also what the tool
 # writes of anybody's videos.
-_NAMED_SETS = {
+NAMED_SETS = {
     "vipe-dynpose-100kpp": "cc-by-nc-4.0",
     "vipe-wild-sdg-1m": "cc-by-nc-4.0",
     "vipe-web360": "cc-by-4.0",
 }
-_LAYOUTS = {"spatialvid": "cc-by-nc-sa-4.0"}
+LAYOUT_LICENCES = {"spatialvid": "cc-by-nc-sa-4.0"}
 
 
 def find_licence(root: Path, layout: str) -> str | None:
@@ -26,10 +26,10 @@ def find_licence(root: Path, layout: str) -> str | None:
     """
     if layout == "vipe":
         for folder in root.resolve().parts[::-1]:
-            for name, licence in _NAMED_SETS.items():
+            for name, licence in NAMED_SETS.items():
                 if name in folder.lower():
                     return licence
-    return _card_licence(root) or _LAYOUTS.get(layout)
+    return _card_licence(root) or LAYOUT_LICENCES.get(layout)
 
 
 def _card_licence(root: Path) -> str | None:

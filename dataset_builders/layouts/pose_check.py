@@ -27,6 +27,9 @@ _FOCALS = np.geomspace(0.45, 3.2, 9)  # longer sides of the picture
 _FOCAL_STEPS = (0.88, 0.94, 1.0, 1.06, 1.12)
 _TRIANGULATED = 0.5  # share of a pair's points that must be, for a depth of the scene
 _FAR = 0.2  # degrees between the rays to points that count for it too: without the far ones it would be too small
+_UNSEEN_PIXELS, _UNSEEN_SHARE = 1.0, 0.75  # by which so many points shift at most where a change of place is not seen
+_LONG_WAY = 0.5  # of the longest way between the frames of a pair: pairs that must show it
+_LEAST_PATH, _LEAST_STEPS = 0.1, 5.0  # of the whole path, and usual steps: below both, a way may be noise of the poses
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _ROS = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # x forward, y left, z up
 
@@ -53,7 +56,12 @@ class PoseCheck:
 
 
 def check_poses(
-    matches: Matches, seconds: Sequence[float], trajectory: Trajectory, lens: Lens | None, frame_step: float
+    matches: Matches,
+    seconds: Sequence[float],
+    trajectory: Trajectory,
+    lens: Lens | None,
+    frame_step: float,
+    shows: float | None = None,
 ) -> PoseCheck:
     """Compare a trajectory with matches between frames.
 
@@ -63,10 +71,12 @@ def check_poses(
         trajectory ([`Trajectory`]): As its layout reads.
         lens ([`Lens`], *optional*): Without it the focal length that fits best is taken, for every reading.
         frame_step (`float`): Seconds between frames of the video, by which a trajectory may be shifted.
+        shows (`float`, *optional*): How far the camera goes, in the unit of the poses, where the pictures must show
+            it; without it, a tenth of the whole path.
 
     Raises:
-        ClipError: `poses_disagree` with both errors and the better reading; `no_texture` where too few pairs of frames
-            share enough points.
+        ClipError: `poses_disagree` with both errors and the better reading, or where the camera goes far and nothing
+            in the pictures shifts for it; `no_texture` where too few pairs of frames share enough points.
     """
     moving = [pair for pair in matches.pairs if _shift(pair, matches.size) >= _MIN_SHIFT]
     pairs = moving if len(moving) >= _MIN_PAIRS else matches.pairs
@@ -74,7 +84,7 @@ def check_poses(
         raise ClipError(
             "no_texture",
             f"imported poses cannot be checked: {len(pairs)} pairs of frames share enough points of {_MIN_PAIRS}",
-            "give a clip with more texture",
+            "give a clip with more texture, or take its trajectory out of --source to have the poses estimated",
         )
     sights, poses = Sights(pairs, matches.size), trajectory.at(seconds)
     given = _measure(sights, poses, lens)
@@ -82,6 +92,7 @@ def check_poses(
         raise ClipError("too_short", "too few frames of the window have poses", "give poses for all of the clip")
     better = _better_reading(given, sights, trajectory, seconds, lens, frame_step)
     if given.pixels <= MAX_PIXELS and better is None:
+        _check_parallax(sights, poses, given.lens, _least_way(trajectory, poses) if shows is None else shows)
         return replace(given, depth=_median_depth(sights, poses, given.lens))
     missed = (
         f"the imported poses miss the pixels by {given.pixels:.1f} px of 640 over {given.pairs} pairs of frames, with"
@@ -92,6 +103,36 @@ def check_poses(
         raise ClipError("poses_disagree", reason, "leave the clip out, or let the builder find the poses")
     name, pixels = better
     raise ClipError("poses_disagree", f"{missed}, and by {pixels:.1f} px if {name}", f"correct the file: {name}")
+
+
+def _check_parallax(sights: Sights, poses: np.ndarray, lens: Lens, shows: float) -> None:
+    """Refuse a change of place that no point shows: at infinite depth every point fits any place of the camera."""
+    relative, unit = sights.relative(poses), TRACK_SIDE / max(sights.size)
+    ways = np.linalg.norm(relative[:, :3, 3], axis=1)
+    longest = float(np.nanmax(ways))
+    if longest <= shows:
+        return
+    shifts = sights.by_pair(unit * sights.shifts(relative, lens))
+    far = [
+        float(np.quantile(shift, _UNSEEN_SHARE))
+        for shift, way in zip(shifts, ways, strict=True)
+        if way >= _LONG_WAY * longest
+    ]
+    if np.median(far) < _UNSEEN_PIXELS:
+        raise ClipError(
+            "poses_disagree",
+            f"by the imported poses the camera goes {longest:.3g} units far, and no more than"
+            f" {np.median(far):.1f} px of 640 of it show in the pictures: the clip stands still or only turns and the"
+            " poses are of another one, or all that is seen is very far away",
+            "give the poses of this clip, or let the builder find them",
+        )
+
+
+def _least_way(trajectory: Trajectory, poses: np.ndarray) -> float:
+    """A way that is more than noise, where neither the unit nor the depth of the scene is known."""
+    path, known = trajectory.camera_to_world()[:, :3, 3], poses[np.isfinite(poses).all(axis=(1, 2)), :3, 3]
+    steps = np.linalg.norm(np.diff(known, axis=0), axis=1)
+    return max(_LEAST_PATH * float(np.ptp(path, axis=0).max()), _LEAST_STEPS * float(np.median(steps)))
 
 
 def _shift(pair: PairMatches, size: tuple[int, int]) -> float:

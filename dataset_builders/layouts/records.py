@@ -8,7 +8,7 @@ import numpy as np
 
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ObjectTrack
-from ..geometry.masks import decode_mask
+from ..geometry.masks import pixels_to_avoid
 from ..geometry.object_tracks import NAME
 from ..geometry.sift_matches import match_frames
 from .depth_check import check_depths
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...modeling.clip import Clip
 
 _MATCHED_FRAMES = 8
-_MAX_COVER = 0.6  # of the picture: masks that cover more are no movers, and nothing would be left to match
+_SHOWN_METRES, _SHOWN_SHARE = 0.25, 0.02  # of a camera's way that pictures must show: in metres, and of the depth
 
 
 def import_camera(imported: ImportedClip, clip: "Clip") -> CameraPoses:
@@ -40,16 +40,20 @@ def import_camera(imported: ImportedClip, clip: "Clip") -> CameraPoses:
     known = np.isfinite(poses).all(axis=(1, 2))
     if known.sum() < 2:
         raise ClipError(
-            "too_short", f"{int(known.sum())} of {len(known)} frames have a pose", "give poses for the clip"
+            "too_short",
+            f"{int(known.sum())} of {len(known)} frames have a pose",
+            "give poses for the clip, or take their file out of --source to have them estimated",
         )
     chosen = np.flatnonzero(known)
     numbers = chosen[np.unique(np.linspace(0, len(chosen) - 1, _MATCHED_FRAMES).round().astype(int))].tolist()
     masks = _movers(imported, seconds, size)
     matches = match_frames(clip.frames, numbers, masks)
     step = float(np.median(np.diff(imported.frame_seconds())))
-    check = check_poses(matches, seconds, trajectory, lens, step)
     maps = list(imported.depths(seconds))
-    depth, ratio = scene_depth(maps), check_depths(matches, poses, check.lens, dict(enumerate(maps)))
+    depth = scene_depth(maps)
+    shows = _SHOWN_METRES if imported.kind == "metric" else None
+    check = check_poses(matches, seconds, trajectory, lens, step, shows if depth is None else _SHOWN_SHARE * depth)
+    ratio = check_depths(matches, poses, check.lens, dict(enumerate(maps)))
     errors = {"import_pixels": check.pixels, "import_behind": check.behind}
     if ratio is not None:
         errors["import_depth_ratio"] = ratio
@@ -69,13 +73,7 @@ def _movers(imported: ImportedClip, seconds: Sequence[float], size: tuple[int, i
         tracks = imported.objects(seconds, size)
     except ClipError:  # the stage of objects says so
         return None
-    masks: list[np.ndarray | None] = [None] * len(seconds)
-    for track in tracks or ():
-        for index, encoded in enumerate(track.masks):
-            if encoded is not None:
-                before, mask = masks[index], decode_mask(encoded)
-                masks[index] = mask if before is None else before | mask
-    return [None if mask is None or mask.mean() > _MAX_COVER else mask for mask in masks]
+    return pixels_to_avoid(tracks or (), len(seconds))
 
 
 def import_objects(imported: ImportedClip, clip: "Clip") -> list[ObjectTrack] | None:

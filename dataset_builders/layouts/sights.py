@@ -52,6 +52,20 @@ class Sights:
         depths = -np.sum(across * moved, axis=1) / np.maximum(np.sum(across * across, axis=1), 1e-12)
         return np.where((depths > 0) & (sines > np.sin(np.radians(least))), depths, np.nan)
 
+    def shifts(self, relative: np.ndarray, lens: Lens) -> np.ndarray:
+        """How far each point is seen from where the turn alone would put it, `(M,)` in pixels.
+
+        Args:
+            relative (`np.ndarray` of shape `(P, 4, 4)`): Of [`relative`].
+            lens ([`Lens`]): Of the pictures.
+        """
+        rays, there = self.rays(lens)
+        turned = np.einsum("mij,mj->mi", relative[self.owners, :3, :3], rays)
+        front = turned[:, 2] > 1e-6
+        focal = lens.matrix(self.size)[[0, 1], [0, 1]]
+        places = turned[:, :2] / np.where(front, turned[:, 2], np.nan)[:, None]
+        return np.nan_to_num(np.linalg.norm((there[:, :2] - places) * focal, axis=1), nan=10 * focal.max())
+
     def by_pair(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of points, `(M,)`, for each pair."""
         return np.split(values, self.ends)

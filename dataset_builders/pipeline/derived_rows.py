@@ -23,7 +23,7 @@ def write_configurations(rows: Mapping[str, Mapping[str, Rows]], folder: Path) -
             What has none is left out.
         folder (`Path`): An existing folder.
     """
-    written = Written({}, {})
+    written = Written({}, {}, {})
     for name, splits in rows.items():
         if not splits:
             continue
@@ -31,7 +31,8 @@ def write_configurations(rows: Mapping[str, Mapping[str, Rows]], folder: Path) -
         others = write_dataset(
             {other: _derive(folder, first.files[name], change) for other, change in _DERIVED[name].items()}, folder
         )
-        written = Written(written.files | first.files | others.files, written.counts | first.counts | others.counts)
+        for part in (first, others):
+            written = Written(*(known | new for known, new in zip(written, part, strict=True)))
     return written
 
 
@@ -45,7 +46,15 @@ def _read_rows(folder: Path, paths: Sequence[str]) -> Iterator[dict]:
     """Rows just written, one at a time, their pictures still encoded: making them again would take hours."""
     from datasets import Image, List, load_dataset
 
-    stored = load_dataset("parquet", data_files=[str(folder / path) for path in paths], split="train", streaming=True)
+    from ..parquet_scan import scan_without_buffers
+
+    stored = load_dataset(
+        "parquet",
+        data_files=[str(folder / path) for path in paths],
+        split="train",
+        streaming=True,
+        fragment_scan_options=scan_without_buffers(),
+    )
     for column in ("frames", "imagery", "imagery_masks"):
         stored = stored.cast_column(column, List(Image(decode=False)))
     yield from stored

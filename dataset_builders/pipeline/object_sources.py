@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...modeling.errors import InputError
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses, ObjectTrack, Window
+from ..geometry.masks import pixels_to_avoid
 from ..mask_models.checkpoints import KINDS
-from ..sources.mask_files import mask_folder, read_mask_files
+from ..sources.mask_files import NAMES_FILE, mask_folder, read_mask_files
 from ..sources.video_files import folder_state
 from .settings import BuildSettings
 
@@ -33,6 +37,19 @@ def describe_masks(settings: BuildSettings, path: Path, source: str) -> dict[str
         return {}
     kind = KINDS[settings.mask_model.kind]
     return {"model": settings.mask_model.digest, "names": list(settings.names_of(source)) if kind.finds_names else []}
+
+
+def describe_known_masks(settings: BuildSettings, path: Path) -> dict[str, Any]:
+    """What the poses of a video depend on beside the video, as JSON values: mask files, if any, without `names.txt`.
+
+    Args:
+        settings ([`BuildSettings`]): What a user set.
+        path (`Path`): The video.
+    """
+    folder = mask_folder(path)
+    if settings.objects != "files" or not folder.is_dir():
+        return {}
+    return {"masks": [state for state in folder_state(folder) if state[0] != NAMES_FILE]}
 
 
 def load_models(stage: str, settings: BuildSettings) -> bool:
@@ -68,6 +85,38 @@ class Footage:
     clip: "Clip"
     imported: "ImportedClip | None" = None
 
+    @cached_property
+    def file_masks(self) -> list[ObjectTrack]:
+        """The objects of the mask files beside the video, read once for poses and objects; none without a folder.
+
+        Raises:
+            ClipError: As [`read_mask_files`] does.
+        """
+        folder = mask_folder(self.path)
+        if not folder.is_dir():
+            return []
+        return read_mask_files(folder, _frame_numbers(self), self.clip.frames[0].size)
+
+
+def find_known_masks(settings: BuildSettings, footage: Footage) -> list[np.ndarray | None] | None:
+    """Where objects are in each frame of a window, as far as that is known before any pose: from mask files.
+
+    Args:
+        settings ([`BuildSettings`]): Says where objects come from.
+        footage ([`Footage`]): The window.
+
+    Returns:
+        `list[np.ndarray | None]`: Boolean arrays `(height, width)`, true on objects, which poses are not found from;
+        `None` where nothing is known.
+    """
+    if settings.objects != "files":
+        return None
+    try:
+        tracks = footage.file_masks
+    except ClipError:  # the stage of objects says so
+        return None
+    return pixels_to_avoid(tracks, len(footage.clip.frames))
+
 
 def find_movers(settings: BuildSettings, footage: Footage, camera: CameraPoses | None) -> list[ObjectTrack]:
     """The moving objects of a window: those that came along with the video, if any, else those of the settings.
@@ -94,7 +143,7 @@ def find_movers(settings: BuildSettings, footage: Footage, camera: CameraPoses |
 
 def _find_movers(settings: BuildSettings, footage: Footage, camera: CameraPoses | None) -> list[ObjectTrack]:
     if settings.objects == "files":
-        return _read_masks(footage)
+        return footage.file_masks
     if settings.objects == "none":
         return []
     checkpoint = settings.mask_model
@@ -119,13 +168,6 @@ def _read_dense(footage: Footage) -> "tuple[Clip, list[int]]":
 
     with as_clip_errors():
         return read_dense(footage.path, footage.window)
-
-
-def _read_masks(footage: Footage) -> list[ObjectTrack]:
-    folder = mask_folder(footage.path)
-    if not folder.is_dir():
-        return []
-    return read_mask_files(folder, _frame_numbers(footage), footage.clip.frames[0].size)
 
 
 def _frame_numbers(footage: Footage) -> Sequence[int]:

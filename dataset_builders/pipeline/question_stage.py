@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..clip_record import ClipRecord
 from ..mask_models.checkpoints import KINDS
 from ..questions.clip_questions import Candidate, ask_about_clip, design_options
-from ..questions.object_questions import check_name
+from ..questions.object_questions import check_name, name_objects
 from ..questions.option_design import OptionDesign, limit_shares
 from ..review.honour import Review
 from .record_json import build_record, clip_folder, window_from_json
@@ -48,7 +48,7 @@ class DueClip:
         files ([`StageFiles`]): Where they are written.
         settings ([`BuildSettings`]): What a user set.
         designs (`Mapping[str, OptionDesign]`): Of wrong options.
-        name (`str`, *optional*): What the user calls its only or first object.
+        names (`Mapping[int, str]`): What the user calls its only or first object.
     """
 
     video: Video
@@ -59,15 +59,17 @@ class DueClip:
     files: StageFiles
     settings: BuildSettings
     designs: Mapping[str, OptionDesign]
-    name: str | None
+    names: Mapping[int, str]
 
     def ask(self, record: ClipRecord) -> list[dict[str, Any]]:
-        """Its questions, as [`ask_about_clip`] gives them."""
+        """Its questions, as [`ask_about_clip`] gives them, in the words of a record with names."""
         settings = self.settings
         token = TOKEN_PIXELS[settings.backbone]
-        return ask_about_clip(
-            record, self.clip.candidates, self.designs, settings.frames, settings.seed, self.name, token
-        )
+        return ask_about_clip(record, self.clip.candidates, self.designs, settings.frames, settings.seed, token)
+
+    def named(self, found: Mapping[int, str]) -> ClipRecord:
+        """Its record with the user's names, and what a model has found for other objects."""
+        return name_objects(self.record, self.names, found)
 
     def keep(self, questions: Sequence[Mapping[str, Any]], finished: bool = True) -> None:
         """Write its questions; unfinished ones are asked again by the next build."""
@@ -102,7 +104,7 @@ def ask_about_clips(
     report = None
     if settings.writer is None:
         for clip in due:
-            clip.keep(clip.ask(clip.record))
+            clip.keep(clip.ask(clip.named({})))
     else:
         from .written_questions import write_questions
 
@@ -144,9 +146,8 @@ def _due_clips(
             continue
         record = _load_record(files, settings, outcome, number, stages)
         record, renamed = review.correct(record) if review else (record, set())
-        yield DueClip(
-            outcome.video, clip, record, folder, key, files, settings, designs, None if 0 in renamed else name
-        )
+        chosen = {0: name} if name is not None and record.objects and 0 not in renamed else {}
+        yield DueClip(outcome.video, clip, record, folder, key, files, settings, designs, chosen)
 
 
 def _honour(

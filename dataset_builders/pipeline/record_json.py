@@ -150,6 +150,19 @@ def build_record(
     )
 
 
+def read_record(clip: str, shots: Mapping, window: Window, stages: Mapping[str, StageResult]) -> ClipRecord:
+    """The record of one window of a build.
+
+    Args:
+        clip (`str`): The window's name.
+        shots (`Mapping`): Value of the video's stage `shots`.
+        window ([`Window`]): Which part of the video.
+        stages (`Mapping[str, StageResult]`): Results by stage.
+    """
+    record = build_record(clip, shots["source"], shots["licence"], window, stages)
+    return replace(record, made_by=shots.get("made_by", {}))
+
+
 def load_records(output: Path) -> list[ClipRecord]:
     """All records of a build, in the order of their names.
 
@@ -165,9 +178,7 @@ def load_records(output: Path) -> list[ClipRecord]:
             clip = window_name(video, number)
             found = {stage: files.read(clip_folder(video, number), stage) for stage in WINDOW_STAGES}
             stages = {stage: result for stage, result in found.items() if result is not None}
-            records.append(
-                build_record(clip, shots.value["source"], shots.value["licence"], window_from_json(value), stages)
-            )
+            records.append(read_record(clip, shots.value, window_from_json(value), stages))
     return records
 
 

@@ -16,8 +16,9 @@ from ..writer.settings import WriterSettings
 # whole dataset, so that wrong options tell nothing; rows are the questions with their pictures.
 STAGES = ("shots", "poses", "objects", "depth", "facts", "questions", "rows")
 WINDOW_STAGES = ("poses", "objects", "depth", "facts")
-# What is asked: the camera's motion, objects' motion, and two families that take depth (MLLM-4D's, DSR-Bench's).
-QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr")
+# What is asked: the camera's motion, objects' motion, two families that take depth (MLLM-4D's, DSR-Bench's), and what
+# comes after the video was cut.
+QUESTION_FAMILIES = ("camera", "object", "mllm4d", "dsr", "future")
 # Layouts of other people's data, as `layouts.source` reads them; `auto` is any.
 FORMATS = ("auto", "spatialvid", "vipe", "megasam", "stereo4d", "colmap")
 OBJECT_SOURCES = ("flow", "sam3", "sam2", "edgetam", "sam3_tracker", "files", "none")
@@ -25,7 +26,7 @@ ALL_VIDEOS = "*"  # in the file of names
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
-_VERSIONS = {"shots": 2, "poses": 1, "objects": 3, "depth": 1, "facts": 3, "questions": 4, "rows": 1}
+_VERSIONS = {"shots": 3, "poses": 2, "objects": 3, "depth": 1, "facts": 4, "questions": 4, "rows": 1}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "shots": ("seed", "max_windows"),
     "poses": ("seed",),

@@ -20,7 +20,7 @@ from .worker_pool import Death, Ended, Made, WorkerPool
 _RETRIED, _MAX_ATTEMPTS = ("crashed", "timeout", "memory", "failed"), 3
 _REMEDIES = {
     "crashed": "convert the video, for example with ffmpeg, or leave it out",
-    "timeout": "raise --time-limit, or cut the video",
+    "timeout": "run the same command again when the machine is less busy, raise --time-limit, or cut the video",
     "memory": "scale the video down, or leave it out",
     "failed": "report this as a defect of the builder, or leave the clip out",
 }

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clip_error import ClipError
-from ..clip_record import ClipRecord, Window
-from .object_sources import Footage, as_clip_errors, describe_masks, find_movers, load_models
+from ..clip_record import POSE_KIND_WORDS, ClipRecord, Window
+from .object_sources import (
+    Footage,
+    as_clip_errors,
+    describe_known_masks,
+    describe_masks,
+    find_known_masks,
+    find_movers,
+    load_models,
+)
 from .record_json import (
     build_record,
     camera_to_json,
@@ -28,6 +37,9 @@ if TYPE_CHECKING:
 # solver's own.
 _FATAL = ("timeout", "memory", "damaged", "poses_disagree")
 _SHOWN_DEGREES = 1.0
+# What shots, and the seconds of frames, come from, and the distribution that has its version: the one that setup.cfg
+# asks for, as `scenedetect` itself need not be installed.
+_TOOLS = {"av": "av", "scenedetect": "scenedetect-headless"}
 Report = Callable[..., None]  # `report(step)` when one begins, `report(None, (stage, result))` when it ends
 
 
@@ -94,6 +106,7 @@ class ShotsTask:
                 "content": content_hash(path),
                 "windows": [window_to_json(window) for window in found.windows],
                 "dropped": found.dropped,
+                "made_by": {tool: version(distribution) for tool, distribution in _TOOLS.items()},
             }
         except ClipError as error:
             fault = Fault.of(error, "shots")
@@ -146,6 +159,8 @@ class WindowTask:
     def key(self, stage: str) -> str:
         """The key that the result of a stage must have, given the earlier ones."""
         subject = {**self.video.subject, "window": window_to_json(self.window)}
+        if stage == "poses" and self.video.imported is None:
+            subject |= describe_known_masks(self.settings, self.video.path)
         if stage == "objects":
             subject |= describe_masks(self.settings, self.video.path, self.video.source)
         if stage == "depth" and self.settings.depth is not None:
@@ -164,7 +179,7 @@ class WindowTask:
 
     def run(self, report: Report) -> None:
         """Run the stages that are missing or out of date."""
-        frames = _Frames(self.video.path, self.window)
+        frames = _Frames(self.video, self.window)
         while (stage := self.next_stage()) is not None:
             report(stage)
             if load_models(stage, self.settings):
@@ -196,12 +211,16 @@ def read_frames(path: Path, window: Window) -> "Clip":
 class _Frames:
     """The frames of a window, decoded when first asked for."""
 
-    path: Path
+    video: Video
     window: Window
 
     @cached_property
     def clip(self) -> "Clip":
-        return read_frames(self.path, self.window)
+        return read_frames(self.video.path, self.window)
+
+    @cached_property
+    def footage(self) -> Footage:
+        return Footage(self.video.path, self.video.source, self.window, self.clip, self.video.imported)
 
 
 def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
@@ -213,7 +232,7 @@ def _run_poses(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     imported = task.video.imported
     try:
         if imported is None:
-            camera = estimate_camera(frames.clip, task.settings.seed)
+            camera = estimate_camera(frames.clip, task.settings.seed, find_known_masks(task.settings, frames.footage))
         else:
             with as_clip_errors():
                 camera = import_camera(imported, frames.clip)
@@ -230,8 +249,7 @@ def _run_objects(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"size": list(frames.clip.frames[0].size), "objects": [], "resting": []}
     camera, movers = task.record.camera, []
     try:
-        footage = Footage(task.video.path, task.video.source, task.window, frames.clip, task.video.imported)
-        movers = find_movers(task.settings, footage, camera)
+        movers = find_movers(task.settings, frames.footage, camera)
     except ClipError as error:
         value["fault"] = error  # the camera may still be asked about
     value["objects"] = [track_to_json(track) for track in movers]
@@ -250,11 +268,16 @@ def _run_depth(task: WindowTask, frames: _Frames) -> dict[str, Any]:
 
 def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     from ..questions.clip_questions import list_candidates
+    from ..questions.future_facts import future_facts
     from ..questions.spatial_facts import spatial_facts
 
-    record = task.record
-    objects = _object_facts(record) if _knows_movers(task) else []
-    facts = {"camera": _camera_facts(record), "objects": objects, "space": spatial_facts(record)}
+    record, known = task.record, _knows_movers(task)
+    facts = {
+        "camera": _camera_facts(record),
+        "objects": _object_facts(record) if known else [],
+        "space": spatial_facts(record),
+        "future": future_facts(record) if known else [],
+    }
     value: dict[str, Any] = {"facts": facts}
     if not list_candidates(facts):
         reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
@@ -280,7 +303,8 @@ def _describe_camera(task: WindowTask) -> str:
         return "no poses"
     strengths = camera_strengths(camera.camera_to_world[camera.registered], scene_depth=camera.scene_depth or 1.0)
     strong = ", ".join(f"{label} {degrees:.1f}" for label, degrees in strengths.items() if degrees >= _SHOWN_DEGREES)
-    return f"{camera.kind}, in degrees {strong or 'all weak'}"
+    moves = POSE_KIND_WORDS[camera.kind]
+    return f"it {moves}, in no way clear enough for a question (in degrees: {strong or 'all weak'})"
 
 
 def _describe_objects(task: WindowTask) -> str:
@@ -288,8 +312,8 @@ def _describe_objects(task: WindowTask) -> str:
     if fault is not None:
         return fault.reason
     if objects and not _knows_movers(task):
-        return f"{len(objects)} that may stand still, nearer to the camera"
-    return f"{len(objects)} without a clear motion" if objects else "nothing moves"
+        return f"{len(objects)} found that may stand still, nearer to the camera"
+    return f"{len(objects)} found, without a clear motion" if objects else "nothing moves"
 
 
 _RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ...modeling.atomic import atomic_dir, atomic_path
 from ...modeling.progress import Progress
 from ..fourd_cot import Written
-from ..layouts.source import AUTO
 from ..review.honour import Review
 from ..review.verdicts import ReviewFile
 from .derived_rows import CONFIGURATIONS, MLLM4D, MOTION, write_configurations
@@ -24,7 +23,8 @@ from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
 from .settings import BuildSettings, digest
 from .stage_files import Fault, StageFiles, StageResult
-from .stage_runner import StageRunner, VideoOutcome, list_videos
+from .stage_runner import StageRunner, VideoOutcome
+from .stage_tasks import Video
 from .worker_pool import MEMORY_LIMIT, TIME_LIMIT, WorkerPool
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class BuildReport:
 
 def build_from_videos(
     source: Path,
+    videos: Sequence[Video],
     output: Path,
     settings: BuildSettings,
     card: Callable[[Written, Sequence[str]], str],
@@ -74,8 +75,6 @@ def build_from_videos(
     last_stage: str = "rows",
     clips: int | None = None,
     held_out: int = 0,
-    layout: str = AUTO,
-    fps: float | None = None,
     engine: str = "local",
     address: str | None = None,
 ) -> BuildReport:
@@ -84,7 +83,8 @@ def build_from_videos(
     What an earlier call has finished with the same settings is kept. Rows do not depend on `workers` and `engine`.
 
     Args:
-        source (`Path`): A folder of videos, searched to any depth, or one file.
+        source (`Path`): A folder of videos, or one file.
+        videos (`Sequence[Video]`): What [`~stage_runner.list_videos`] finds there.
         output (`Path`): Folder of the dataset; its folder `.stages` keeps what every stage has made.
         settings ([`BuildSettings`]): What rows depend on.
         card (`Callable`): Makes the text of the `README.md` from what was written and the licences of the videos.
@@ -94,19 +94,15 @@ def build_from_videos(
         clips (`int`, *optional*): Stop after so many videos that gave questions.
         held_out (`int`, *optional*, defaults to 0): Of each hundred videos about so many, with all their rows, are the
             split `test`; copies of a video under other names are in the same split.
-        layout (`str`, *optional*, defaults to `"auto"`): One of `layouts.source.FORMATS`: whose poses, depth and masks
-            are imported.
-        fps (`float`, *optional*): Pictures a second, for layouts without times.
         engine (`str`, *optional*, defaults to `"local"`): Where workers run: `local`, or `ray` for a Ray cluster.
         address (`str`, *optional*): Of the cluster, as of [`RayPool`].
 
     Raises:
-        InputError: If there is no video, another build writes there or left its files, or the disk is full.
+        InputError: If another build writes there or left its files, or the disk is full.
     """
     packages = [*_PACKAGES, *(_WRITER_PACKAGES if settings.writer else ()), *(("ray",) if engine == "ray" else ())]
     for package in packages:
         _check_package(package)
-    videos = list_videos(source, layout, fps)
     if any(video.imported.has_exr for video in videos if video.imported is not None):
         _check_package("OpenEXR")
     files = StageFiles(output)
@@ -229,10 +225,12 @@ def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[l
 
 
 def _place(made: Path, output: Path, written: Written, card: Callable[[Written], str]) -> None:
-    """Move the Parquet files to the output, then the card that names them, then remove those that it does not name.
+    """Replace the Parquet files in the output, then write the card that names them, then remove all others.
 
-    Until the card is replaced, the old one and the files that it names are whole.
+    New files have the names of old ones. So there is no card while they are replaced: nobody reads rows of two builds,
+    and the next build, finding none, starts over after one that was killed there.
     """
+    (output / "README.md").unlink(missing_ok=True)
     for path in _paths(written):
         (output / path).parent.mkdir(exist_ok=True)
         os.replace(made / path, output / path)

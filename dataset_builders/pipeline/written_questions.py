@@ -4,14 +4,14 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...modeling.progress import Progress
 from ..clip_error import ClipError
-from ..clip_record import ClipRecord, Window
+from ..clip_record import Window
 from ..geometry.masks import decode_mask
 from ..geometry.object_tracks import NAME
 from ..review.honour import asked_objects
@@ -92,12 +92,12 @@ async def _write_batch(batch: Sequence[DueClip], pictures: Mapping[int, Mapping[
 async def _write_clip(due: DueClip, pictures: Mapping[int, bytes], writer: Writer) -> None:
     answers = await asyncio.gather(*map(writer.name_object, pictures.values()))
     names = {number: name.text for number, name in zip(pictures, answers, strict=True) if name.text is not None}
-    renamed = _rename(due.record, names)
+    renamed, before = due.named(names), due.record.objects or ()
     questions = due.ask(renamed)
     rewordable = [question for question in questions if question["draft"] is not None]
     texts = await asyncio.gather(*(writer.word_reasoning(question["draft"]) for question in rewordable))
     written = {question["id"]: text.text for question, text in zip(rewordable, texts, strict=True)}
-    given = {(renamed.objects or ())[number].name for number in names}
+    given = {track.name for number in names if (track := (renamed.objects or ())[number]).name != before[number].name}
     for question in questions:
         text, facts = written.get(question["id"]), json.loads(question["facts"])
         author = {"reasoning": TEMPLATE if text is None else writer.report.model}
@@ -106,21 +106,6 @@ async def _write_clip(due: DueClip, pictures: Mapping[int, bytes], writer: Write
         question["response"] = text or question["response"]
         question["facts"] = json.dumps({**facts, "writer": author})
     due.keep(questions, finished=all(one.finished for one in (*answers, *texts)))
-
-
-def _rename(record: ClipRecord, names: Mapping[int, str]) -> ClipRecord:
-    """The record with names of a model; one that another object has keeps what tells it from the other."""
-    if not names:
-        return record
-    tracks = list(record.objects or ())
-    for number, name in names.items():
-        others = [names.get(other, track.name) for other, track in enumerate(record.objects or ()) if other != number]
-        if name in others:
-            if not tracks[number].name.startswith(NAME):  # a number tells it already
-                continue
-            name += tracks[number].name.removeprefix(NAME)
-        tracks[number] = replace(tracks[number], name=name)
-    return replace(record, objects=tracks)
 
 
 def _cut_out(batch: Sequence[DueClip], pool: WorkerPool) -> dict[int, dict[int, bytes]]:
@@ -138,7 +123,7 @@ def _views(due: DueClip) -> dict[int, tuple[int, dict[str, Any]]]:
     views = {}
     for number in sorted(asked_objects(due.record, due.clip.candidates)):
         track = (due.record.objects or ())[number]
-        if not _UNNAMED.match(track.name) or (number == 0 and due.name):
+        if not _UNNAMED.match(track.name) or number in due.names:
             continue
         areas = {
             index: int(decode_mask(mask).sum())

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
-from ..pipeline.record_json import build_record, clip_folder, window_from_json, window_name
+from ..pipeline.record_json import clip_folder, read_record, window_from_json, window_name
 from ..pipeline.settings import WINDOW_STAGES
 from ..pipeline.stage_files import StageFiles
 
@@ -123,7 +123,7 @@ def load_clip(output: Path, clip: str) -> ClipRecord | None:
     found = {stage: files.read(folder, stage) for stage in WINDOW_STAGES}
     stages = {stage: result for stage, result in found.items() if result is not None}
     window = window_from_json(windows[int(number)])
-    return build_record(clip, shots.value["source"], shots.value["licence"], window, stages)
+    return read_record(clip, shots.value, window, stages)
 
 
 def count_pose_kinds(output: Path) -> Counter[str]:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from ..clip_record import ClipRecord
+from ..clip_record import POSE_KIND_WORDS, ClipRecord
 
 
 def describe_record(record: ClipRecord) -> list[tuple[str, str]]:
     """Names and values: where a clip comes from, and how its poses and masks came about."""
     window, camera = record.window, record.camera
     described = [("video", record.source), ("span of the clip", f"{window.start:g} s to {window.end:g} s")]
-    described += [("licence", record.licence or ""), ("poses", camera.kind if camera else "none")]
+    described += [("licence", record.licence or ""), ("camera", POSE_KIND_WORDS[camera.kind] if camera else "unknown")]
     if camera:
         described += [("poses made by", _join(camera.made_by)), ("error of the poses", _join(camera.errors))]
     for number, track in enumerate(record.objects or (), start=1):

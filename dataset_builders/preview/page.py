@@ -11,7 +11,8 @@ from PIL import Image
 from ...modeling.atomic import atomic_dir, remove_leftovers
 from ...modeling.pages import load_page_template
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
-from ..clip_record import ClipRecord
+from ..clip_error import shorten_reason
+from ..clip_record import POSE_KIND_WORDS, ClipRecord
 from ..pipeline.stage_files import is_build_folder
 from .build_output import (
     clip_of_row,
@@ -77,9 +78,12 @@ def _describe_build(output: Path, files: Sequence[Path]) -> dict[str, Any]:
         "splits": counts.splits.most_common(),
         "tasks": [(task, number, counts.labels[task].most_common()) for task, number in counts.tasks.most_common()],
         "most_labels": _MOST_LABELS,
-        "pose_kinds": count_pose_kinds(output).most_common(),
+        "pose_kinds": [
+            (POSE_KIND_WORDS.get(kind, "unknown"), number) for kind, number in count_pose_kinds(output).most_common()
+        ],
         "faults": sorted(faults.items(), key=lambda item: -len(item[1])),
         "quarantine": quarantine[:_MOST_FAULTS],
+        "shorten": shorten_reason,
         "gates": gates,
         "gates_text": "" if gates else read_gates_of_card(output),
         "gate_columns": list(dict.fromkeys(column for gate in gates for column in gate)),

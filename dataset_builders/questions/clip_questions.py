@@ -10,6 +10,8 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord
 from .camera_questions import ask_about_camera, name_motion, opposite_motion
+from .future_facts import FAMILY as FUTURE
+from .future_questions import ask_about_future
 from .mllm4d import OPPOSITE, asks_for_metres
 from .object_questions import ask_about_object, askable_facts
 from .option_design import DistanceDesign, OptionDesign
@@ -24,7 +26,7 @@ class Candidate(NamedTuple):
     Attributes:
         kind (`str`): Questions of one kind have answers of one kind, among which wrong options are drawn.
         answer (`str`): The right option.
-        fact (`int`): Number of the fact among the record's `camera`, `objects` or `space` facts.
+        fact (`int`): Number of the fact among the record's `camera`, `objects`, `space` or `future` facts.
     """
 
     kind: str
@@ -39,7 +41,7 @@ def list_candidates(facts: Mapping[str, Any], families: Sequence[str] | None = N
         facts (`Mapping`): Of a record.
         families (`Sequence[str]`, *optional*): What to ask about: the parts of kinds before their first hyphen.
     """
-    found = [*_motion_candidates(facts), *_spatial_candidates(facts)]
+    found = [*_motion_candidates(facts), *_spatial_candidates(facts), *_future_candidates(facts)]
     return [one for one in found if families is None or one.kind.partition("-")[0] in families]
 
 
@@ -47,6 +49,13 @@ def _spatial_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
     return [
         Candidate(f"{fact['family']}-{fact['task']}", answer_text(fact), number)
         for number, fact in enumerate(facts.get("space", ()))
+    ]
+
+
+def _future_candidates(facts: Mapping[str, Any]) -> list[Candidate]:
+    return [
+        Candidate(fact["task"].replace("_", "-"), fact["answer"], number)
+        for number, fact in enumerate(facts.get(FUTURE, ()))
     ]
 
 
@@ -87,7 +96,6 @@ def ask_about_clip(
     designs: Mapping[str, OptionDesign | DistanceDesign],
     frames: int = 8,
     seed: int = 0,
-    name: str | None = None,
     token: int = 28,
 ) -> list[dict[str, Any]]:
     """The questions about a clip. One whose text does not pass its checks is left out with a warning.
@@ -98,7 +106,6 @@ def ask_about_clip(
         designs (`Mapping[str, OptionDesign]`): Of [`design_options`].
         frames (`int`, *optional*, defaults to 8): Frames in a row, evenly spread.
         seed (`int`, *optional*, defaults to 0): Of wording and options.
-        name (`str`, *optional*): What to call the moving object.
         token (`int`, *optional*, defaults to 28): Pixels a side of a token, see [`seen_size`].
 
     Returns:
@@ -110,7 +117,7 @@ def ask_about_clip(
         identity = f"{record.clip}-{candidate.kind.partition('-')[0]}-{candidate.fact}"
         rng = np.random.default_rng([seed, zlib.crc32(identity.encode())])
         try:
-            asked = _ask(record, candidate, designs[candidate.kind], frames, token, rng, name)
+            asked = _ask(record, candidate, designs[candidate.kind], frames, token, rng)
         except InputError as error:
             _logger.warning("left out %s: %s", identity, error)
             continue
@@ -126,10 +133,11 @@ def _ask(
     frames: int,
     token: int,
     rng: np.random.Generator,
-    name: str | None,
 ) -> dict[str, Any] | None:
     if candidate.kind.startswith(("mllm4d", "dsr")):
-        return ask_about_space(record, record.facts["space"][candidate.fact], design, frames, token, rng, name)
+        return ask_about_space(record, record.facts["space"][candidate.fact], design, frames, token, rng)
+    if candidate.kind.startswith(FUTURE):
+        return ask_about_future(record, record.facts[FUTURE][candidate.fact], design, frames, token, rng)
     if candidate.kind.startswith("camera"):
         return ask_about_camera(record, record.facts["camera"][candidate.fact], design, frames, token, rng)
-    return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, token, rng, name)
+    return ask_about_object(record, record.facts["objects"][candidate.fact], design, frames, token, rng)

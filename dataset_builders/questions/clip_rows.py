@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...modeling.tokens import AnswerForm
 from ..clip_record import ClipRecord, ObjectTrack
 from .draft import Draft
 from .evidence import Sight, look_at, seen_size
@@ -69,7 +70,9 @@ def assemble(
     names: Iterable[str] = (),
     named: Sequence[int] = (),
     last: int | None = None,
+    sights: Sequence[Sight] | None = None,
     rewordable: bool = True,
+    form: AnswerForm = "letter",
 ) -> dict[str, Any]:
     """A question whose first option is right, with its reasoning checked against facts and imagery.
 
@@ -88,9 +91,11 @@ def assemble(
         numbers (`Iterable[str]`): Phrases with other numbers of the facts, as `claims` reads them.
         names (`Iterable[str]`, *optional*): What objects are called.
         named (`Sequence[int]`, *optional*): Frames beside the imagined ones that the row must show.
-        last (`int`, *optional*): The last frame that may be shown.
+        last (`int`, *optional*): The last frame that may be shown; imagined ones may come after it.
+        sights (`Sequence[Sight]`, *optional*): What the reasoning says is seen, if it is not just what is imagined.
         rewordable (`bool`, *optional*, defaults to `True`): Whether a language model may word the reasoning, which
             must then name its span, its imagined frames and what is seen in them.
+        form (`str`, *optional*, defaults to `"letter"`): Of the answer, for reasoning that is not rewordable.
 
     Returns:
         `dict`: As [`ask_about_clip`] describes it.
@@ -99,12 +104,13 @@ def assemble(
         InputError: If the reasoning does not follow from what it is checked against.
     """
     asked = shuffle_options(wording, list(options), rng)
+    end = len(record.window.timestamps) if last is None else last + 1
     draft = Draft(
         reasoning,
         **asked,
         span=span,
         seconds=imagined.seconds,
-        sights=imagined.sights,
+        sights=imagined.sights if sights is None else sights,
         directions=tuple(directions),
         numbers=tuple(numbers),
         names=tuple(names),
@@ -121,10 +127,8 @@ def assemble(
                 **({} if record.licence is None else {"licence": record.licence}),
             }
         ),
-        "response": draft.respond(reasoning) if rewordable else draft.respond_as_it_is(),
-        "shown": show_frames(
-            len(record.window.timestamps) if last is None else last + 1, frames, [*imagined.frames, *named]
-        ),
+        "response": draft.respond(reasoning) if rewordable else draft.respond_as_it_is(form),
+        "shown": show_frames(end, frames, [index for index in (*imagined.frames, *named) if index < end]),
         "imagined": [
             {"frame": index, "mask": mask} for index, mask in zip(imagined.frames, imagined.masks, strict=True)
         ],

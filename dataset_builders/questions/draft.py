@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...modeling.errors import InputError
-from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS
+from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm
 from .claims import blank_names, check_claims, check_order
 from .evidence import Sight
 from .motion_reasoning import format_checked_response
@@ -49,14 +49,17 @@ class Draft:
         """Text of the right option."""
         return self.options[OPTION_LETTERS.index(self.answer)]
 
-    def respond_as_it_is(self) -> str:
-        """The whole response with the template's reasoning, of whatever form.
+    def respond_as_it_is(self, form: AnswerForm = "letter") -> str:
+        """The whole response with the template's reasoning, whatever that holds.
+
+        Args:
+            form (`str`, *optional*, defaults to `"letter"`): Of the answer, as `format_response` takes it.
 
         Raises:
             InputError: If it claims what the facts do not, or does not conclude with the right option alone.
         """
         self._check_facts(self.reasoning)
-        return format_checked_response(self.reasoning, self.answer, self.options, imagery=len(self.seconds))
+        return format_checked_response(self.reasoning, self.answer, self.options, len(self.seconds), form)
 
     def respond(self, reasoning: str) -> str:
         """The whole response with a wording of the reasoning.

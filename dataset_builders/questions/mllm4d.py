@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .motion import shuffle_options
-
 MOVED_METRES = 0.5  # shorter ways are not asked for in metres
 DOMINANT = 2.0  # times as far along one axis as along any other, or the direction has no name
 STILL_METRES, STILL_SHARE = 0.1, 0.05  # smaller changes count as none: of metres, and of the distances compared
@@ -37,6 +35,7 @@ class TwoFrames:
         object_centers (`np.ndarray` of shape `(2, 3)`): The object's centres.
         nearest (`np.ndarray` of shape `(2, 2)`): How near the object's visible points come in each frame (rows) to
             where the camera is in each frame (columns).
+        clear (`float`): Times what counts as no change, from where a change is clear.
     """
 
     numbers: tuple[int, int]
@@ -44,6 +43,7 @@ class TwoFrames:
     camera: np.ndarray
     object_centers: np.ndarray
     nearest: np.ndarray
+    clear: float = CLEAR
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def pick_two_frames(
     points: tuple[np.ndarray, np.ndarray],
     timestamps: list[float],
     numbers: tuple[int, int],
+    clear: float = CLEAR,
 ) -> TwoFrames:
     """Put what is known of a clip into the axes of the camera at the first of two frames.
 
@@ -79,6 +80,7 @@ def pick_two_frames(
         points (`tuple[np.ndarray, np.ndarray]`): World points `(n, 3)` of what is seen of it in either frame.
         timestamps (`list[float]`): Seconds.
         numbers (`tuple[int, int]`): The two frames.
+        clear (`float`, *optional*, defaults to 2.0): See [`TwoFrames`]; less where everything is exact.
     """
     start, chosen = camera_to_world[numbers[0]], list(numbers)
     cameras = camera_to_world[chosen, :3, 3]
@@ -89,29 +91,13 @@ def pick_two_frames(
         camera=_to_camera_axes(start, cameras),
         object_centers=_to_camera_axes(start, centres[chosen]),
         nearest=np.array(nearest),
+        clear=clear,
     )
 
 
 def _to_camera_axes(camera_to_world: np.ndarray, points: np.ndarray) -> np.ndarray:
     """World points `(n, 3)` in a camera's own axes: Rᵀ (P - C)."""
     return (points - camera_to_world[:3, 3]) @ camera_to_world[:3, :3]
-
-
-def ask(kind: Kind, name: str, frames: TwoFrames, answer: float | str, rng: np.random.Generator) -> dict:
-    """A question with its options.
-
-    Args:
-        kind ([`Kind`]): Which.
-        name (`str`): What the object is called.
-        frames ([`TwoFrames`]): What it is about.
-        answer (`float` or `str`): What `kind.measure` gave.
-        rng (`np.random.Generator`): Source of options and order.
-
-    Returns:
-        `dict`: `question`, `options` (four, or all three of three labels) and `answer` (letter).
-    """
-    options = offer_labels(answer, kind.labels, rng) if isinstance(answer, str) else offer_metres(answer, rng)
-    return shuffle_options(word_question(kind, name, frames.numbers, frames.seconds), options, rng)
 
 
 def word_question(kind: Kind, name: str, numbers: tuple[int, int], seconds: tuple[float, float]) -> str:
@@ -195,27 +181,28 @@ def object_camera_distance(frames: TwoFrames) -> float:
 
 def object_camera_change(frames: TwoFrames) -> str | None:
     """Whether the object's nearest visible point comes nearer to the camera, each frame with its own camera."""
-    return _label_change(float(frames.nearest[1, 1] - frames.nearest[0, 0]), frames.nearest.diagonal(), NEARER)
+    change = float(frames.nearest[1, 1] - frames.nearest[0, 0])
+    return _label_change(change, frames.nearest.diagonal(), NEARER, frames.clear)
 
 
 def object_camera_sideways(frames: TwoFrames) -> str | None:
     """Whether the object's centre goes left or right, in the axes of the camera at the start."""
     shift = frames.object_centers[1] - frames.object_centers[0]
-    return _label_change(float(shift[0]), np.linalg.norm(frames.object_centers, axis=1), SIDEWAYS)
+    return _label_change(float(shift[0]), np.linalg.norm(frames.object_centers, axis=1), SIDEWAYS, frames.clear)
 
 
 def object_camera_forward(frames: TwoFrames) -> str | None:
     """Whether the object's centre comes nearer along the line of sight of the camera at the start."""
     shift = frames.object_centers[1] - frames.object_centers[0]
-    return _label_change(float(shift[2]), np.linalg.norm(frames.object_centers, axis=1), NEARER)
+    return _label_change(float(shift[2]), np.linalg.norm(frames.object_centers, axis=1), NEARER, frames.clear)
 
 
-def _label_change(change: float, distances: np.ndarray, labels: tuple[str, str, str]) -> str | None:
+def _label_change(change: float, distances: np.ndarray, labels: tuple[str, str, str], clear: float) -> str | None:
     """Choose one of three labels for a change: the first if it is negative, the last if it is close to zero."""
     still = max(STILL_METRES, STILL_SHARE * float(np.mean(distances)))
     if abs(change) <= still:
         return labels[2]
-    return labels[int(change > 0)] if abs(change) >= CLEAR * still else None
+    return labels[int(change > 0)] if abs(change) >= clear * still else None
 
 
 _BOTH, _NONE, _FIRST, _SECOND = (True, True), (False, False), (True, False), (False, True)

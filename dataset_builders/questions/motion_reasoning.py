@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from ...modeling.errors import InputError
 from ...modeling.tokens import IMAGERY_MARK, OPTION_LETTERS, AnswerForm, format_response
 
-NEAR_METRES, FAR_METRES = 4.2, 5.4
+NEAR_METRES, FAR_METRES = 10.5, 15.0
 
 
-def describe_place(column: float, depth: float) -> str:
-    """Describe a place: a third of the image's width and one of three distances.
+def describe_place(column: float, row: float, depth: float) -> str:
+    """Describe a place: a third of the image's height, a third of its width and one of three distances.
 
     Args:
-        column (`float`): 0 at the image's left edge, 1 at its right edge.
+        column, row (`float`): 0 at the image's left and upper edge, 1 at its right and lower edge.
         depth (`float`): Metres from the camera.
     """
     side = "left" if column < 1 / 3 else "right" if column > 2 / 3 else "middle"
+    level = "upper" if row < 1 / 3 else "lower" if row > 2 / 3 else "central"
     distance = "near" if depth < NEAR_METRES else "far" if depth > FAR_METRES else "midway"
-    return f"{side} {distance}"
+    return f"{level} {side} {distance}"
 
 
 def describe_camera(labels: Sequence[str]) -> str:
@@ -27,7 +28,17 @@ def describe_camera(labels: Sequence[str]) -> str:
 
 def describe_object(name: str, start: str, end: str, label: str) -> str:
     """One sentence for an object: where it starts and ends in the image, and how it moves in the world."""
-    return f"The {name} goes from {start} to {end}, {label}."
+    return f"{describe_places(name, start, end)} {describe_motion(name, label)}"
+
+
+def describe_places(name: str, start: str, end: str) -> str:
+    """One sentence for where an object starts and ends in the image."""
+    return f"The {name} goes from {start} to {end}."
+
+
+def describe_motion(name: str, label: str) -> str:
+    """One sentence for how an object moves in the world."""
+    return f"The {name} is {label}."
 
 
 def object_reasoning(
@@ -47,7 +58,10 @@ def object_reasoning(
 
 
 def camera_reasoning(
-    labels: Sequence[str], times: Sequence[float], reference: tuple[str, str, str] | None = None
+    labels: Sequence[str],
+    times: Sequence[float],
+    reference: tuple[str, str, str] | None = None,
+    scene: str | None = None,
 ) -> str:
     """A chain of thought for a camera question, one imagery mark for each of `times` (seconds).
 
@@ -56,12 +70,14 @@ def camera_reasoning(
         times (`Sequence[float]`): Seconds of the imagery frames.
         reference (`tuple[str, str, str]`, *optional*): Name, start and end place of an object at rest; the whole
             scene where none is known.
+        scene (`str`, *optional*): Where everything starts and ends, given first.
     """
+    prefix = f"{scene} " if scene else ""
     if reference is None:
-        return f"I picture the scene {_marks(times)}. {describe_camera(labels)}"
+        return f"{prefix}I picture the scene {_marks(times)}. {describe_camera(labels)}"
     name, start, end = reference
     resting = describe_object(name, start, end, "Staying in Place")
-    return f"I picture the {name} {_marks(times)}. {resting} {describe_camera(labels)}"
+    return f"{prefix}I picture the {name} {_marks(times)}. {resting} {describe_camera(labels)}"
 
 
 def format_checked_response(

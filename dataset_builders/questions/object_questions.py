@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ...modeling.errors import InputError
 from ..clip_record import ClipRecord, ObjectTrack
 from ..geometry.object_facts import LABELS
+from ..geometry.object_tracks import NAME
 from .clip_reasoning import object_reasoning, say_shifts
 from .clip_rows import Imagined, assemble, imagine, nearest_frame
 from .evidence import Change, compare, look_at, seen_size
@@ -16,6 +18,7 @@ from .option_design import OPTIONS, OptionDesign
 
 TASKS = {
     "direction": "object_motion",
+    "main_direction": "object_motion",
     "apparent_direction": "object_motion",
     "followed": "object_motion",
     "distance": "object_distance",
@@ -27,6 +30,12 @@ _WORDINGS = {
         "looks at {start}?",
         "From {start} to {end}, how does {name} move through the scene, in directions of the picture at {start}?",
         "With the camera held as it is at {start}, which way would {name} go until {end}?",
+    ),
+    "main_direction": (
+        "Which way does {name} mainly move between {start} and {end}, against the scene and as seen from where the "
+        "camera looks at {start}?",
+        "From {start} to {end}, which way does {name} move most through the scene, in directions of the picture at "
+        "{start}?",
     ),
     "apparent_direction": (
         "Which way does {name} go in the picture itself between {start} and {end}?",
@@ -66,7 +75,6 @@ def ask_about_object(
     frames: int,
     token: int,
     rng: np.random.Generator,
-    name: str | None = None,
 ) -> dict[str, Any] | None:
     """The question about one object fact, or `None` if the frames that it would name do not show it.
 
@@ -77,14 +85,16 @@ def ask_about_object(
         frames (`int`): How many frames the row shows.
         token (`int`): Pixels a side of a token, see [`seen_size`].
         rng (`np.random.Generator`): Source of wording and options.
-        name (`str`, *optional*): What the user calls the only or first object.
+
+    Raises:
+        InputError: As [`name_alone`].
     """
     assert record.objects is not None
     track = record.objects[fact["object"]]
     imagined = _imagine_span(record, fact, track, token)
     if imagined is None or not _shows(fact, imagined):
         return None
-    name = name if name and fact["object"] == 0 else check_name(track.name)
+    name = name_alone(record, fact["object"])
     called = f"the {name}"
     span = (imagined.seconds[0], imagined.seconds[-1])
     start, end = (f"{second:.1f} s" for second in span)
@@ -116,6 +126,43 @@ def check_name(name: str) -> str:
     if not 0 < len(plain) <= 60 or re.search(r"[<>{}\[\]()|]", plain):
         raise InputError(f"the name {name!r} of an object must be plain words, at most 60 characters")
     return plain
+
+
+def name_alone(record: ClipRecord, number: int) -> str:
+    """The name of an object, as [`check_name`] gives it, if it tells the object from all others that are seen.
+
+    Raises:
+        InputError: If it is none that a question may hold, or another object has it too.
+    """
+    tracks = record.objects or []
+    name = check_name(tracks[number].name)
+    for other, track in enumerate(tracks):
+        if other != number and track.sure.any() and _same_name(track.name, name):
+            raise InputError(f"two objects are called {name!r}, which tells neither from the other")
+    return name
+
+
+def name_objects(record: ClipRecord, chosen: Mapping[int, str], found: Mapping[int, str]) -> ClipRecord:
+    """The record with names that a user has chosen and others that a model has found, by objects' numbers.
+
+    Where another object has the same name, one that is called by its place keeps that (`dog on the left`); of others a
+    model's name is not taken.
+    """
+    names, tracks = {**found, **chosen}, list(record.objects or ())
+    before = [track.name for track in tracks]
+    for number, name in names.items():
+        others = [names.get(other, called) for other, called in enumerate(before) if other != number]
+        if any(_same_name(name, other) for other in others):
+            if before[number].startswith(NAME):
+                name += before[number].removeprefix(NAME)
+            elif number not in chosen:  # a number or a name of its own tells it already
+                continue
+        tracks[number] = replace(tracks[number], name=name)
+    return replace(record, objects=tracks)
+
+
+def _same_name(one: str, other: str) -> bool:
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
 
 
 _TOWARD, _AWAY = "Moving Toward the Camera", "Moving Away from the Camera"

@@ -11,12 +11,11 @@ import numpy as np
 from ..clip_record import ClipRecord
 from ..geometry.camera_motion import camera_labels
 from ..geometry.object_paths import longest_run
-from ..geometry.object_places import ObjectPlaces, map_intrinsics, measure_places, place_noise
+from ..geometry.object_places import ObjectPlaces, map_intrinsics, measure_places, place_noise, smooth_run
 from ..geometry.spatial_view import (
     Accuracy,
     SpatialView,
     measure_surely,
-    smooth_run,
     spread_frames,
     view_moments,
 )
@@ -24,7 +23,7 @@ from . import dsr, mllm4d
 
 MIN_SECONDS = 1.0  # that a question spans
 _MIN_FRAMES = 5
-_METRIC_KINDS = ("metric", "still", "turn_only")  # poses whose unit is that of metric depth, or that have none
+METRIC_KINDS = ("metric", "still", "turn_only")  # poses whose unit is that of metric depth, or that have none
 _GUESSED_FOCAL, _FOCAL_ERROR = ("still", "turn_only"), 0.2  # poses that do not tell the focal length
 _STANDS = 0.02  # of the scene's depth: a camera that goes less far has one perspective
 _TURNS = 2.0  # degrees likewise
@@ -45,7 +44,7 @@ def spatial_facts(record: ClipRecord) -> list[dict[str, Any]]:
         objects, -1 for the camera, `None` for nothing), `frames` of the window, `answer` and numbers.
     """
     camera, depth = record.camera, record.depth
-    if camera is None or depth is None or camera.kind not in _METRIC_KINDS or not depth.metric:
+    if camera is None or depth is None or camera.kind not in METRIC_KINDS or not depth.metric:
         return []
     clip = _SpatialClip(record)
     return [*_mllm4d_facts(clip), *_dsr_facts(clip)]
@@ -57,6 +56,7 @@ class _SpatialClip:
 
     record: ClipRecord
     _smoothed: dict[tuple[int, tuple[int, int]], np.ndarray] = field(default_factory=dict)
+    _views: dict[tuple, SpatialView] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[int, ObjectPlaces]:
@@ -74,7 +74,9 @@ class _SpatialClip:
         record = self.record
         pixel = 1 / float(map_intrinsics(record.camera.intrinsics, record.depth, record.size)[0, 0])
         focal = _FOCAL_ERROR if record.camera.kind in _GUESSED_FOCAL else 0.0
-        return Accuracy(place_noise(record), pixel, float(np.nanmedian(record.depth.maps)), focal)
+        found = place_noise(record)
+        depth = float(np.nanmedian(record.depth.maps))
+        return Accuracy(found.single, pixel, depth, focal, found.smoothed, found.camera)
 
     @property
     def seconds(self) -> np.ndarray:
@@ -104,7 +106,13 @@ class _SpatialClip:
     def view(
         self, numbers: Sequence[int], run: tuple[int, int], frames: Sequence[int], nearest: bool = False
     ) -> SpatialView:
-        """Camera and objects at frames of a stretch."""
+        """Camera and objects at frames of a stretch; one view for all that is measured on it."""
+        key = (tuple(numbers), run, tuple(frames), nearest)
+        if key not in self._views:
+            self._views[key] = self._view(numbers, run, frames, nearest)
+        return self._views[key]
+
+    def _view(self, numbers: Sequence[int], run: tuple[int, int], frames: Sequence[int], nearest: bool) -> SpatialView:
         places = {number: self.places[number] for number in numbers}
         for number in numbers:
             if (number, run) not in self._smoothed:

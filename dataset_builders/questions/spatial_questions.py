@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ...modeling.errors import InputError
 from ...modeling.tokens import format_spatial_state
 from ..clip_record import ClipRecord
 from . import dsr, mllm4d
@@ -13,7 +12,7 @@ from .clip_reasoning import object_reasoning
 from .clip_rows import Imagined, assemble, imagine, show_frames
 from .evidence import look_at, seen_size
 from .mllm4d_reasoning import spatial_states, write_five_steps
-from .object_questions import check_name
+from .object_questions import name_alone
 from .option_design import MIN_ROWS_TO_LIMIT, OPTIONS, DistanceDesign, OptionDesign
 from .spatial_facts import name_of, objects_of
 
@@ -31,7 +30,6 @@ def ask_about_space(
     frames: int,
     token: int,
     rng: np.random.Generator,
-    name: str | None = None,
 ) -> dict[str, Any] | None:
     """The question about one fact in space, or `None` if the frames that it would name do not show the object.
 
@@ -42,17 +40,11 @@ def ask_about_space(
         frames (`int`): How many frames the row shows.
         token (`int`): Pixels a side of a token, see [`seen_size`].
         rng (`np.random.Generator`): Source of options.
-        name (`str`, *optional*): What the user calls the first object.
 
     Raises:
-        InputError: If the name of an object is none that a question may hold, or two objects have the same.
+        InputError: As [`name_alone`].
     """
-    called = {number: track.name for number, track in enumerate(record.objects or ())}
-    if name is not None:
-        called[0] = name
-    names = {number: check_name(called[number]) for number in objects_of(fact)}
-    if len(set(names.values())) < len(names):
-        raise InputError(f"two objects are called {names[fact['object']]!r}, which tells neither from the other")
+    names = {number: name_alone(record, number) for number in objects_of(fact)}
     if fact["family"] == "mllm4d":
         return _ask_mllm4d(record, fact, design, frames, token, rng, names)
     return _ask_dsr(record, fact, design, frames, token, rng, names)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...modeling.errors import InputError
+from ...modeling.pages import PolicyMiddleware
 from ...modeling.tokens import OPTION_LETTERS
 from ..geometry.masks import decode_mask
 from ..imagery import paint_object
@@ -36,15 +37,6 @@ _KEYS = {
 }
 # The item on the page, not the one that the server thinks of: a key pressed twice judges one item twice, not two.
 _SHOWN = "(shown, text) => [document.querySelector('.review-item')?.dataset.subject ?? '', text]"
-# The browser connects to nothing but this server, whatever gradio's page asks for.
-_POLICY = "; ".join(
-    [
-        "default-src 'self' 'unsafe-inline' data: blob:",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
-        "connect-src 'self' data: blob:",
-        "frame-ancestors 'none'",
-    ]
-)
 
 
 class ReviewPage:
@@ -252,7 +244,7 @@ def serve(page: ReviewPage, listening: socket.socket) -> None:
 
     # A page from elsewhere whose name leads here is refused.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    app = FastAPI(middleware=[hosts, Middleware(_PolicyMiddleware)], openapi_url=None)
+    app = FastAPI(middleware=[hosts, Middleware(PolicyMiddleware)], openapi_url=None)
     # Fonts of the system: some of the themes' own come from elsewhere.
     fonts = {"font": [gradio.themes.Font("sans-serif")], "font_mono": [gradio.themes.Font("monospace")]}
     gradio.mount_gradio_app(
@@ -273,18 +265,3 @@ def serve(page: ReviewPage, listening: socket.socket) -> None:
     )
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     uvicorn.Server(config).run(sockets=[listening])
-
-
-class _PolicyMiddleware:
-    """Adds the policy to every answer."""
-
-    def __init__(self, app: Callable):
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Callable, send: Callable) -> None:
-        async def send_with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", _POLICY.encode())]
-            await send(message)
-
-        await self._app(scope, receive, send_with_policy if scope["type"] == "http" else send)

@@ -26,7 +26,7 @@ def object_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
 
 
 def space_subject(record: ClipRecord, fact: dict[str, Any]) -> str:
-    """What is asked about an object's place in space; its name may change."""
+    """What is asked about an object's place in space or after a cut; its name may change."""
     masks = [list((record.objects or [])[number].masks) for number in objects_of(fact)]
     return _subject(record, [fact["family"], fact["task"], fact["answer"], masks])
 
@@ -42,7 +42,7 @@ def find_fact(record: ClipRecord, kind: str, number: int) -> tuple[dict[str, Any
     if kind.startswith("object"):
         fact = record.facts["objects"][number]
         return fact, object_subject(record, fact)
-    fact = record.facts["space"][number]
+    fact = record.facts["future" if kind.startswith("future") else "space"][number]
     return fact, space_subject(record, fact)
 
 

@@ -16,6 +16,8 @@ _LEAST_WEIGHT = 0.25  # of either shot in a mixture; less may be chance
 _MOST_ALIKE = 0.5  # correlation of the two frames: what has been replaced is not alike
 _LEAST_SHARED = 0.1  # of the picture; two shifted frames that share less are not compared
 _MOST_KEPT = 0.05  # of the corners of the earlier frame that can be found in the later one
+# A sum that leaves so little unexplained is believed with so many corners: a few are found anywhere by chance.
+_WELL_EXPLAINED, _MOST_KEPT_THEN = 0.3, 0.12
 _MARGIN = 0.5  # of what is found, at both ends: there one shot is too faint to be seen as part of a mixture
 
 Follow = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
@@ -56,7 +58,7 @@ class DissolveSearch:
                 groups.append([number])
         spans = []
         for group in groups:
-            margin = 1 + round(_MARGIN * (group[-1] - group[0] + 1))
+            margin = 2 + round(_MARGIN * (group[-1] - group[0] + 1))
             spans.append((max(0, group[0] - margin), min(self._count, group[-1] + margin + 1)))
         return spans
 
@@ -71,10 +73,13 @@ class DissolveSearch:
         if shared.mean() > _LEAST_SHARED and _are_alike(one[shared], other[shared]):
             return False
         both, mixture = np.stack([picture.ravel() for picture in shifted]), between.ravel()
-        weights = np.linalg.solve(both @ both.T, both @ mixture)
+        weights, *_ = np.linalg.lstsq(both @ both.T, both @ mixture)  # a shifted picture may be plain: weight 0
         rest = mixture - weights @ both
-        mixed = weights.min() >= _LEAST_WEIGHT and rest @ rest < _MOST_UNEXPLAINED * (mixture @ mixture)
-        return bool(mixed and self._follow(first, last)[1] < _MOST_KEPT)
+        unexplained = (rest @ rest) / max(mixture @ mixture, 1e-9)
+        if weights.min() < _LEAST_WEIGHT or unexplained >= _MOST_UNEXPLAINED:
+            return False
+        most_kept = _MOST_KEPT_THEN if unexplained < _WELL_EXPLAINED else _MOST_KEPT
+        return bool(self._follow(first, last)[1] < most_kept)
 
 
 def _are_alike(one: np.ndarray, other: np.ndarray) -> bool:

@@ -51,8 +51,8 @@ def _walk(source: Path) -> Iterator[Path]:
         for path in entries:
             if path.is_dir():
                 (links if path.is_symlink() else folders).append(path)
-            elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith("."):
-                yield path
+            elif path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
+                yield path  # also a link that leads nowhere, which is a missing video
 
 
 def path_text(path: Path) -> str:
@@ -79,10 +79,14 @@ def safe_names(paths: list[Path]) -> list[str]:
 def file_state(path: Path) -> dict[str, int]:
     """Size and time of change of a file, which differ when it was replaced; of a folder those of all its files.
 
+    A link that leads nowhere has size 0.
+
     Raises:
         InputError: If the file is gone or may not be looked at.
     """
     try:
+        if path.is_symlink() and not path.exists():
+            return {"bytes": 0, "changed": 0}
         if path.is_dir():
             states = [file.stat() for file in path.iterdir() if file.is_file()]
             newest = max((state.st_mtime_ns for state in states), default=0)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ...modeling.clip import Clip
+from ...modeling.errors import count_noun
 from ...modeling.video_decoding import read_frames
 from ...modeling.video_source import open_source
 from ..clip_error import ClipError
 from ..clip_record import Window
-from .picture_sequence import PictureSequence, open_frames
+from .picture_sequence import PictureSequence, is_sequence, open_frames
 from .shots import LOOK_PIXELS, LOOK_RATE, Shot, find_shots
 
 MAX_WINDOWS = 4
@@ -71,6 +72,8 @@ def search_windows(
     shots: list[Shot] = []
     for start, end in _stretches(source.seconds, source.seekable, max_windows, rng):
         shots += find_shots(source, start, end)
+    if not shots:  # a camera that records now and then: all stretches may fall between its frames
+        shots = find_shots(source, 0.0, max_windows * _STRETCH_SECONDS)
     found, dropped = [], []
     for number, shot in enumerate(shots):
         windows = shot_windows(shot, number)
@@ -78,12 +81,13 @@ def search_windows(
         if not windows:
             dropped.append(f"shot {number} ({_describe(shot)}) is too short")
     if not found:
-        longest = max(shots, key=lambda shot: len(shot.seconds))
+        longest = f"the longest of {len(shots)} has {_describe(max(shots, key=_length))}" if shots else "all is mixed"
         raise ClipError(
             "too_short",
-            f"no shot has {FEWEST_FRAMES} frames within {WINDOW_SECONDS:g} s; the longest of {len(shots)} has"
-            f" {_describe(longest)}",
-            "give a clip with longer shots or more frames a second",
+            f"no shot has {FEWEST_FRAMES} frames over {SHORTEST_SECONDS:g} to {WINDOW_SECONDS:g} s; {longest}",
+            "name the true --fps of pictures without times"
+            if is_sequence(path)
+            else "give a clip with longer shots or more frames a second, or take it out of --source",
         )
     windows = _spread(found, max_windows, rng)
     if annotated is not None:
@@ -156,6 +160,8 @@ def shot_windows(shot: Shot, number: int) -> list[Window]:
     windows = []
     for start in starts:
         inside = np.flatnonzero((shot.seconds >= start - 1e-6) & (shot.seconds <= start + WINDOW_SECONDS + 1e-6))
+        if len(inside) < FEWEST_FRAMES:
+            continue
         seconds = shot.seconds[inside]
         times = _sample(seconds, choose_rate(seconds, shot.steps[inside[:-1]]))
         if len(times) >= FEWEST_FRAMES and times[-1] - times[0] >= SHORTEST_SECONDS:
@@ -220,5 +226,10 @@ def _spread(windows: list[Window], limit: int, rng: np.random.Generator) -> list
     return [windows[rng.integers(first, last)] for first, last in zip(bounds, bounds[1:], strict=False)]
 
 
+def _length(shot: Shot) -> tuple[int, float]:
+    return len(shot.seconds), float(shot.seconds[-1] - shot.seconds[0])
+
+
 def _describe(shot: Shot) -> str:
-    return f"{len(shot.seconds)} frames over {shot.seconds[-1] - shot.seconds[0]:.1f} s"
+    count, seconds = _length(shot)
+    return f"{count_noun(count, 'frame')} over {seconds:.1f} s"

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,7 @@ from ..questions.motion import camera_question, object_question
 from ..questions.motion_reasoning import camera_reasoning, format_checked_response, object_reasoning
 from ..world import World, WorldClip
 from ..world.facts import ClipFacts, ObjectFacts, clip_facts
+from ..world.scene import WORLD_SOURCE
 from ..world.worker_pool import worker_pool
 
 # Clips of different purposes never share a seed.
@@ -25,7 +27,8 @@ _CLIPS_A_SEED = 2**24
 _SEEDS = 2**16  # times `_CLIPS_A_SEED`: the distance of two ranges
 _CLIPS_A_TASK = 16
 
-Candidates = Callable[[WorldClip, int], list[tuple[str, str, dict]]]
+Candidates = Callable[[Any, int], list[tuple[str, str, dict]]]
+OpenWorld = Callable[[], World]
 
 
 def world_rows(
@@ -56,7 +59,12 @@ def world_rows(
 
 
 def balanced_rows(
-    split: str, quotas: Mapping[str, Mapping[str, int]], candidates: Candidates, seed: int = 0, workers: int = 1
+    split: str,
+    quotas: Mapping[str, Mapping[str, int]],
+    candidates: Candidates,
+    seed: int = 0,
+    workers: int = 1,
+    open_world: OpenWorld = World,
 ) -> Iterator[dict]:
     """Rows from clip after clip, until there are as many of each label as wanted.
 
@@ -67,6 +75,7 @@ def balanced_rows(
             right answer, row. A function of a module, since other processes call it.
         seed (`int`, *optional*, defaults to 0): Another seed gives other clips.
         workers (`int`, *optional*, defaults to 1): Rendering processes; the rows do not depend on it.
+        open_world (`Callable`, *optional*): Opens the world whose method `clip` renders the clip of a seed.
 
     Raises:
         InputError: If the split is not one of these, or a number is out of range.
@@ -79,7 +88,7 @@ def balanced_rows(
     first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
     total = sum(counts.total() for counts in left.values())
     with tqdm(total=total, desc=f"{split} rows", unit="row", disable=None) as bar:
-        for offered in _render_candidates(first, workers, candidates):
+        for offered in _render_candidates(first, workers, candidates, open_world):
             for task, counts in left.items():
                 row = _pop_most_needed(offered, task, counts)
                 if row is not None:
@@ -115,29 +124,33 @@ def clip_candidates(
     """
     candidates = []
     resting = [item for item in facts.objects if item.seen and item.label == "Staying in Place"]
-    if len(facts.camera) == 1 and resting:
-        reference = resting[int(rng.integers(len(resting)))]
+    # Every camera motion is asked about, whether or not something stays in view to tell it by: that something does
+    # would tell about the motion.
+    if len(facts.camera) == 1:
+        reference = resting[int(rng.integers(len(resting)))] if resting else None
         candidates.append(("camera_motion", facts.camera[0], _camera_row(clip, facts, reference, name, rng)))
     for item in facts.objects:
-        if item.seen and item.label:
+        # Nor is an object asked about that one of its motions would have taken out of view.
+        if item.seen and item.fits_any_motion and item.label:
             candidates.append(("object_motion", item.label, _object_row(clip, facts, item, name, rng)))
     return candidates
 
 
 def _camera_row(
-    clip: WorldClip, facts: ClipFacts, reference: ObjectFacts, name: str, rng: np.random.Generator
+    clip: WorldClip, facts: ClipFacts, reference: ObjectFacts | None, name: str, rng: np.random.Generator
 ) -> dict:
     start, end = clip.timestamps[0], clip.timestamps[-1]
     question = camera_question(facts.camera, start, end, rng)
-    reasoning = camera_reasoning(facts.camera, (start, end), (reference.name, reference.start, reference.end))
-    numbers = {"camera_degrees": facts.camera_degrees, "reference": reference.name}
+    seen = None if reference is None else (reference.name, reference.start, reference.end)
+    reasoning = camera_reasoning(facts.camera, (start, end), seen, facts.describe_scene(reference, camera=False))
+    numbers = {"camera_degrees": facts.camera_degrees, "reference": None if reference is None else reference.name}
     return _row(clip, f"{name}-camera", "camera_motion", question, reasoning, numbers, reference)
 
 
 def _object_row(clip: WorldClip, facts: ClipFacts, item: ObjectFacts, name: str, rng: np.random.Generator) -> dict:
     start, end = clip.timestamps[0], clip.timestamps[-1]
     question = object_question(item.name, str(item.label), start, end, rng)
-    scene = facts.describe(last=item)
+    scene = facts.describe_scene(last=item)
     reasoning = object_reasoning(item.name, (start, end), item.start, item.end, str(item.label), scene)
     right, _, forward = item.displacement
     numbers = {
@@ -149,20 +162,32 @@ def _object_row(clip: WorldClip, facts: ClipFacts, item: ObjectFacts, name: str,
 
 
 def _row(
-    clip: WorldClip, identity: str, task: str, question: dict, reasoning: str, numbers: dict, painted: ObjectFacts
+    clip: WorldClip,
+    identity: str,
+    task: str,
+    question: dict,
+    reasoning: str,
+    numbers: dict,
+    painted: ObjectFacts | None,
 ) -> dict:
     ends = (0, len(clip.rgb) - 1)
-    masks = [clip.masks[index] == painted.index for index in ends]
+    masks = [
+        clip.masks[index] == painted.index if painted else np.ones_like(clip.masks[index], bool) for index in ends
+    ]
+    imagery = [
+        paint_object(clip.rgb[index], mask) if painted else Image.fromarray(clip.rgb[index])
+        for index, mask in zip(ends, masks, strict=True)
+    ]
     return {
         "id": identity,
-        "source": "world",
+        "source": WORLD_SOURCE,
         "task": task,
         **question,
         "frames": [Image.fromarray(frame) for frame in clip.rgb],
         "timestamps": list(clip.timestamps),
         "facts": json.dumps(numbers),
         "reasoning": reasoning,
-        "imagery": [paint_object(clip.rgb[index], mask) for index, mask in zip(ends, masks, strict=True)],
+        "imagery": imagery,
         "imagery_timestamps": [clip.timestamps[index] for index in ends],
         "imagery_masks": [Image.fromarray(mask.astype(np.uint8) * 255) for mask in masks],
     }
@@ -184,7 +209,9 @@ def _pop_most_needed(candidates: list[tuple[str, str, dict]], task: str, quotas:
     return row
 
 
-def _render_candidates(first_seed: int, workers: int, candidates: Candidates) -> Iterator[list[tuple[str, str, dict]]]:
+def _render_candidates(
+    first_seed: int, workers: int, candidates: Candidates, open_world: OpenWorld
+) -> Iterator[list[tuple[str, str, dict]]]:
     """Candidates of one clip after the other, rendered ahead by `workers` processes."""
     batches = (
         range(first_seed + start, first_seed + start + _CLIPS_A_TASK)
@@ -192,15 +219,17 @@ def _render_candidates(first_seed: int, workers: int, candidates: Candidates) ->
     )
     if workers <= 1:
         for seeds in batches:
-            yield from _render_batch(seeds, candidates)
+            yield from _render_batch(seeds, candidates, open_world)
         return
     with worker_pool(workers) as pool:
-        pending = [pool.apply_async(_render_batch, (next(batches), candidates)) for _ in range(2 * workers)]
+        pending = [
+            pool.apply_async(_render_batch, (next(batches), candidates, open_world)) for _ in range(2 * workers)
+        ]
         for seeds in batches:
             yield from pending.pop(0).get()
-            pending.append(pool.apply_async(_render_batch, (seeds, candidates)))
+            pending.append(pool.apply_async(_render_batch, (seeds, candidates, open_world)))
 
 
-def _render_batch(seeds: range, candidates: Candidates) -> list[list[tuple[str, str, dict]]]:
-    with World() as world:
+def _render_batch(seeds: range, candidates: Candidates, open_world: OpenWorld) -> list[list[tuple[str, str, dict]]]:
+    with open_world() as world:
         return [candidates(world.clip(seed), seed) for seed in seeds]

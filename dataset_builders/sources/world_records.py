@@ -6,6 +6,7 @@ from ..clip_record import CameraPoses, ClipRecord, DepthMaps, ObjectTrack, Windo
 from ..geometry.masks import encode_mask
 from ..world import WorldClip
 from ..world.facts import SEEN_PIXELS_SHARE
+from ..world.scene import WORLD_SOURCE
 
 _MADE_BY = {"world": "exact"}
 _REST_METRES = 1e-6
@@ -28,7 +29,7 @@ def world_record(clip: WorldClip, name: str) -> ClipRecord:
     )
     return ClipRecord(
         clip=name,
-        source="world",
+        source=WORLD_SOURCE,
         licence="apache-2.0",
         window=Window(0, times[0], times[-1], times),
         size=(width, height),

@@ -6,11 +6,17 @@ import numpy as np
 
 from ..geometry.camera_motion import camera_labels, camera_strengths
 from ..geometry.object_motion import object_displacement, object_label
-from ..questions.motion_reasoning import describe_camera, describe_object, describe_place
+from ..questions.motion_reasoning import (
+    describe_camera,
+    describe_motion,
+    describe_place,
+    describe_places,
+)
 from .renderer import WorldClip
 from .scene import project
 
 SEEN_PIXELS_SHARE = 8 / 56**2  # of the image, below which an object does not show
+_MOST_DESCRIBED = 4  # objects of a clip, so that a response stays short
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,9 @@ class ObjectFacts:
         displacement (`np.ndarray` of shape `(3,)`): Metres right, down, forward, seen from the first camera.
         start, end (`str`): Its place in the first and last frame.
         column (`float`): Where it starts, 0 at the image's left edge and 1 at its right edge.
+        share (`float`): Of the image, in the first or the last frame, whichever shows less of it.
         seen (`bool`): Whether it shows in both the first and the last frame.
+        fits_any_motion (`bool`): See [`SceneObject`].
     """
 
     index: int
@@ -34,11 +42,9 @@ class ObjectFacts:
     start: str
     end: str
     column: float
+    share: float
     seen: bool
-
-    def describe(self) -> str:
-        """One sentence with its name, places and motion; the label must be known."""
-        return describe_object(self.name, self.start, self.end, str(self.label))
+    fits_any_motion: bool
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,27 @@ class ClipFacts:
     camera_degrees: dict[str, float]
     objects: list[ObjectFacts]
 
-    def describe(self, last: ObjectFacts | None = None) -> str:
-        """The dense caption: the camera, then each object that shows and moves unambiguously.
+    @property
+    def described(self) -> list[ObjectFacts]:
+        """The objects to speak of: the largest of those that show at both ends and move unambiguously."""
+        shown = sorted((item for item in self.objects if item.seen and item.label), key=lambda item: -item.share)
+        return [item for item in self.objects if any(item is one for one in shown[:_MOST_DESCRIBED])]
+
+    def describe(self) -> str:
+        """The dense caption: where the objects are, what the camera does, and then how the objects move."""
+        motions = (describe_motion(item.name, str(item.label)) for item in self.described)
+        return " ".join([self.describe_scene(), *motions])
+
+    def describe_scene(self, last: ObjectFacts | None = None, camera: bool = True) -> str:
+        """Where the objects to speak of start and end, and what the camera does.
 
         Args:
-            last (`ObjectFacts`, *optional*): Which object to tell after all the others.
+            last (`ObjectFacts`, *optional*): An object to tell after all the others, described or not.
+            camera (`bool`, *optional*, defaults to `True`): Whether to tell of the camera.
         """
-        described = sorted((item for item in self.objects if item.seen and item.label), key=lambda item: item is last)
-        return " ".join([describe_camera(self.camera), *(item.describe() for item in described)])
+        items = [item for item in self.described if item is not last] + ([] if last is None else [last])
+        places = (describe_places(item.name, item.start, item.end) for item in items)
+        return " ".join([*places, *([describe_camera(self.camera)] if camera else [])])
 
 
 def clip_facts(clip: WorldClip) -> ClipFacts:
@@ -72,7 +91,7 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
     objects = []
     for index, name in enumerate(clip.names):
         displacement = object_displacement(clip.centres[:, index], clip.camera_to_world)
-        (first, _, first_depth), (last, _, last_depth) = ends[:, index]
+        (first, first_row, first_depth), (last, last_row, last_depth) = ends[:, index]
         shares = (clip.masks[[0, -1]] == index).mean(axis=(1, 2))
         objects.append(
             ObjectFacts(
@@ -80,10 +99,12 @@ def clip_facts(clip: WorldClip) -> ClipFacts:
                 name=name,
                 label=object_label(displacement),
                 displacement=displacement,
-                start=describe_place(first, first_depth),
-                end=describe_place(last, last_depth),
+                start=describe_place(first, first_row, first_depth),
+                end=describe_place(last, last_row, last_depth),
                 column=float(first),
+                share=float(shares.min()),
                 seen=bool((shares >= SEEN_PIXELS_SHARE).all()),
+                fits_any_motion=clip.fits_any_motion[index],
             )
         )
     strengths = camera_strengths(clip.camera_to_world, clip.timestamps)

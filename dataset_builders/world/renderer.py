@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from ...modeling.atomic import scratch_dir
-from .scene import COLOURS, Scene, sample_scene
+from .sampling import sample_scene
+from .scene import COLOURS, Scene
 
-_NEAR, _FAR = 0.1, 40.0
-_GROUND_HALF_SIDE = 25.0
+_NEAR, _FAR = 0.1, 100.0
+_GROUND_HALF_SIDE = 60.0
 _GROUND_TEXTURES = 8
 _SKY = (176, 206, 235)
 _IMPORT_LOCK = threading.Lock()
@@ -32,6 +33,7 @@ class WorldClip:
         timestamps (`list[float]`): Seconds.
         names (`tuple[str, ...]`): One an object.
         centres (`np.ndarray` of shape `(frames, objects, 3)`): World metres.
+        fits_any_motion (`tuple[bool, ...]`): One an object, see [`SceneObject`].
         right_rgb (`np.ndarray`, *optional*): The second camera's frames, shaped as `rgb`.
     """
 
@@ -43,6 +45,7 @@ class WorldClip:
     timestamps: list[float]
     names: tuple[str, ...]
     centres: np.ndarray
+    fits_any_motion: tuple[bool, ...]
     right_rgb: np.ndarray | None = None
 
 
@@ -54,6 +57,7 @@ class World:
         frames (`int`, *optional*, defaults to 8): Frames a clip.
         fps (`float`, *optional*, defaults to 2.0): Frames a second.
         stereo_baseline (`float`, *optional*): Metres to a second camera at the right; none by default.
+        slowest (`float`, *optional*, defaults to 1.0): See [`sample_scene`].
 
     Example:
 
@@ -63,9 +67,17 @@ class World:
     ```
     """
 
-    def __init__(self, side: int = 56, frames: int = 8, fps: float = 2.0, stereo_baseline: float | None = None):
+    def __init__(
+        self,
+        side: int = 56,
+        frames: int = 8,
+        fps: float = 2.0,
+        stereo_baseline: float | None = None,
+        slowest: float = 1.0,
+    ):
         pybullet = _import_pybullet()
         self.side, self.frames, self.fps, self.stereo_baseline = side, frames, fps, stereo_baseline
+        self.slowest = slowest
         self._bullet = pybullet
         self._client = pybullet.connect(pybullet.DIRECT)
         self._textures = self._load_textures()
@@ -82,7 +94,7 @@ class World:
 
     def clip(self, seed: int) -> WorldClip:
         """Draw and render the clip of one seed."""
-        scene = sample_scene(np.random.default_rng(seed), self.frames, _GROUND_TEXTURES)
+        scene = sample_scene(np.random.default_rng(seed), self.frames, _GROUND_TEXTURES, self.slowest)
         return self.render(scene)
 
     def render(self, scene: Scene) -> WorldClip:
@@ -112,6 +124,7 @@ class World:
             timestamps=[index / self.fps for index in range(self.frames)],
             names=tuple(item.name for item in scene.objects),
             centres=np.stack([item.path for item in scene.objects], axis=1),
+            fits_any_motion=tuple(item.fits_any_motion for item in scene.objects),
             right_rgb=right,
         )
 

@@ -1,7 +1,8 @@
 """Scenes for questions about space: camera and objects go one way and then another, faster or slower, or rest.
 
 Where things are is drawn before how they move, and nothing is drawn again for the motion's sake, so that the first
-frame says nothing of what follows.
+frame says nothing of what follows. The camera's pitch and roll vary by more than it turns, so that the horizon in a
+later frame hardly tells how it has turned.
 """
 
 import numpy as np
@@ -13,6 +14,9 @@ GROUNDS = 8
 _CLEARANCE = 1.4  # metres between objects
 _DEPTHS = (3.5, 9.0)  # metres ahead, at which objects begin
 _FIELD_OF_VIEW = np.radians(60.0)
+_PITCH, _YAW, _ROLL = (-50.0, -6.0), (-12.0, 12.0), (-40.0, 40.0)  # degrees, of a camera that begins
+_AIM, _LOWEST = (4.5, 6.5), 1.4  # metres ahead where the middle of the picture shows the ground, and above it at least
+_TILT, _TURN = (9.0, 12.0), (9.0, 18.0)  # degrees
 _STANDS, _TURNS_NOT, _RESTS = 0.3, 0.4, 0.2  # shares of phases in which camera or object does not move
 
 
@@ -42,9 +46,10 @@ def _phases(rng: np.random.Generator, frames: int, steps: list[np.ndarray]) -> n
 def _camera(rng: np.random.Generator, frames: int) -> np.ndarray:
     base = np.eye(4)
     base[:3, :3] = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0.0]])  # right, down, forward along the world's +y
-    angles = np.radians([rng.uniform(-30, -12), rng.uniform(-12, 12), rng.uniform(-8, 8)])
-    base[:3, :3] = base[:3, :3] @ Rotation.from_euler("xyz", angles).as_matrix()
-    base[:3, 3] = (rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), rng.uniform(1.6, 2.6))
+    yaw, pitch, roll = (rng.uniform(*span) for span in (_YAW, _PITCH, _ROLL))
+    base[:3, :3] = base[:3, :3] @ Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True).as_matrix()
+    height = max(_LOWEST, rng.uniform(*_AIM) * np.tan(np.radians(-pitch)))
+    base[:3, 3] = (rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), height)
     moves = [_camera_move(rng) for _ in range(rng.integers(1, 3))]
     turns = [_camera_turn(rng) for _ in range(rng.integers(1, 3))]
     shifts, angles = _phases(rng, frames, moves), _phases(rng, frames, turns)
@@ -68,7 +73,7 @@ def _camera_turn(rng: np.random.Generator) -> np.ndarray:
         return np.zeros(3)
     axis = rng.integers(3)
     turn = rng.uniform(-1, 1, 3)
-    turn[axis] = rng.choice([-1, 1]) * rng.uniform(9, 18)
+    turn[axis] = rng.choice([-1, 1]) * rng.uniform(*(_TURN if axis else _TILT))
     return turn
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...modeling.progress import Progress
+from ..choice import complete_by_choice
 from ..conversations import digest
 from ..predict import check_sizes, decode_greedily
 from .controls import OWN
@@ -45,6 +46,7 @@ def answer_controls(
     progress: bool = True,
     benchmark: "Benchmark | None" = None,
     journal: "Journal | None" = None,
+    reading: str = "response",
 ) -> Answers:
     """Answer rows by greedy decoding, first as the model does by itself and then under each control.
 
@@ -64,12 +66,14 @@ def answer_controls(
         benchmark ([`Benchmark`], *optional*): Whose rows they are, for their wording and how videos are sampled.
         journal ([`Journal`], *optional*): Where finished answers under controls are kept, and found again. The model's
             own are decoded each time, since their latents are needed.
+        reading (`str`, *optional*, defaults to `"response"`): `"choice"` reads every answer as the likeliest option,
+            see [`complete_by_choice`].
     """
     check_sizes(batch_size, max_new_tokens)
     encoder = Encoder(model, processor, rows, benchmark)
     answers = Answers({name: [None] * len(rows) for name in (OWN, *controls)}, [None] * len(rows))
     batches = encoder.plan_batches(batch_size)
-    run = _Run(model, processor, encoder, answers, max_new_tokens, seed, journal)
+    run = _Run(model, processor, encoder, answers, max_new_tokens, seed, journal, reading)
     training = model.training
     model.eval()
     total = len(rows) * (1 + len(controls))
@@ -90,16 +94,16 @@ def answer_controls(
 class _Run:
     """One pass over the batches for the model's own answers, then one for those under controls."""
 
-    def __init__(self, model, processor, encoder, answers, max_new_tokens, seed, journal):
+    def __init__(self, model, processor, encoder, answers, max_new_tokens, seed, journal, reading):
         self._model, self._processor, self._encoder, self._answers = model, processor, encoder, answers
-        self._max_new_tokens, self._seed, self._journal = max_new_tokens, seed, journal
+        self._max_new_tokens, self._seed, self._journal, self._reading = max_new_tokens, seed, journal, reading
 
     def answer_freely(self, indices: Sequence[int]) -> None:
         """Answer a batch as the model does by itself, and measure its latents."""
         batch, answers = self._encoder.encode(indices), self._answers
         if batch is None:
             return
-        responses, output = self._decode(batch.inputs)
+        responses, output = self._decode(batch, batch.inputs)
         known = measure_latents(self._model, self._processor, batch, output.latent_embeds, responses)
         answers.examples += collect_examples(batch, known, responses, MOST_EXAMPLES - len(answers.examples))
         for index, response, one in zip(batch.indices, responses, known, strict=True):
@@ -111,7 +115,8 @@ class _Run:
         self._sources = {name: build_source(name, self._model, groups, latents, self._seed) for name in controls}
         self._most_blocks = max((one.blocks for one in latents if one is not None), default=0)
         # An answer may depend on the latents of any row.
-        self._conditions = digest([self._encoder.digests, self._seed, self._max_new_tokens])
+        conditions = [self._encoder.digests, self._seed, self._max_new_tokens]
+        self._conditions = digest([*conditions, self._reading] if self._reading != "response" else conditions)
 
     def answer_under_control(self, indices: Sequence[int]) -> None:
         """Answer a batch under every control; what the journal knows of it is not asked again."""
@@ -136,22 +141,25 @@ class _Run:
         config, source = self._model.config, self._sources[name]
         sizes = {"markers": 0, "half": config.latent_size // 2, "double": 2 * config.latent_size}
         if source is not None:
-            length = batch.inputs["input_ids"].shape[1]
-            replacement = LatentReplacement(config, length, batch.indices, source)
+            inputs = self._encoder.encode_blind(batch) if name == "reread" else batch.inputs
+            replacement = LatentReplacement(config, inputs["input_ids"].shape[1], batch.indices, source)
             settings = {"latent_transform": replacement.transform, "stopping_criteria": [replacement]}
-            return self._decode(batch.inputs, **settings)[0]
+            return self._decode(batch, inputs, **settings)[0]
         if name == "blind":
-            return self._decode(self._encoder.encode_blind(batch))[0]
+            return self._decode(batch, self._encoder.encode_blind(batch))[0]
         if name == "forbidden":
-            return self._decode(batch.inputs, suppress_tokens=[config.latent_start_token_id])[0]
+            return self._decode(batch, batch.inputs, suppress_tokens=[config.latent_start_token_id])[0]
         # Longer blocks must not cost the answer its tokens.
         longer = max(sizes[name] - config.latent_size, 0) * self._most_blocks
-        return self._decode(batch.inputs, longer, latent_size=sizes[name])[0]
+        return self._decode(batch, batch.inputs, longer, latent_size=sizes[name])[0]
 
-    def _decode(self, inputs: Mapping[str, Any], longer: int = 0, **settings) -> tuple[list[str], Any]:
-        """The responses to encoded prompts, and what `generate` returned."""
+    def _decode(self, batch: Batch, inputs: Mapping[str, Any], longer: int = 0, **settings) -> tuple[list[str], Any]:
+        """The responses to a batch's encoded prompts, and what `generate` returned."""
         from ...modeling.processing import decode_response
 
         output = decode_greedily(self._model, inputs, self._max_new_tokens + longer, **settings)
+        if self._reading == "choice":
+            options = [row["options"] for row in batch.rows]
+            return complete_by_choice(self._model, self._processor, inputs, output, options), output
         generated = output.sequences[:, inputs["input_ids"].shape[1] :]
         return [decode_response(self._processor, ids) for ids in generated], output

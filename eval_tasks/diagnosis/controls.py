@@ -38,10 +38,16 @@ CONTROLS = {
         Control("forbidden", "structure", "The model cannot open a block."),
         Control("half", "size", "A block has half as many latents, the model's own."),
         Control("double", "size", "A block has twice as many latents, the model's own."),
+        Control("first", "size", "Every latent of a block is the first of that block."),
         Control("oracle", "size", "The latents are the embeddings of the row's imagery."),
         Control("blind", "input", "The question without its video; the latents are the model's own."),
+        Control("reread", "input", "The question without its video; the latents are those the model had with it."),
     )
 }
+
+
+# Names that other work has for some of them.
+ALIASES = {"true": "oracle", "shuffled": "other"}
 
 
 def choose_controls(names: str | None) -> list[str]:
@@ -52,7 +58,7 @@ def choose_controls(names: str | None) -> list[str]:
     """
     if names is None:
         return list(CONTROLS)
-    chosen = {name.strip() for name in names.split(",")}
+    chosen = {ALIASES.get(name.strip(), name.strip()) for name in names.split(",")} - {OWN}
     if unknown := sorted(chosen - set(CONTROLS)):
         raise InputError(f"unknown control {unknown[0]!r}: choose from {', '.join(CONTROLS)}")
     return [name for name in CONTROLS if name in chosen]
@@ -68,7 +74,7 @@ def find_impossible(controls: Sequence[str], latent_size: int, has_imagery: bool
     """
     reasons = {}
     if latent_size < 2:
-        reasons["half"] = "a block has one latent"
+        reasons |= dict.fromkeys(("half", "first"), "a block has one latent")
     if not has_imagery:
         reasons["oracle"] = "no row carries imagery"
     return {name: reason for name, reason in reasons.items() if name in controls}

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ...modeling.errors import InputError
+from ..choice import check_reading
 from ..predict import BATCH_SIZE, MAX_NEW_TOKENS
 from ..scores import Verdict, judge, row_video, score
 from ..statistics import difference_interval, mcnemar_p, shares_videos
@@ -35,6 +36,7 @@ def diagnose(
     progress: bool = True,
     benchmark: "Benchmark | None" = None,
     journal: "Journal | None" = None,
+    reading: str = "response",
 ) -> tuple[dict[str, Any], Answers]:
     """Find out whether a model's answers depend on its latents.
 
@@ -44,7 +46,7 @@ def diagnose(
         rows (`Sequence[Mapping]`): Questions with `task`, `question`, `options`, `answer`, `frames` and `timestamps`;
             those with `imagery` allow the oracle.
         controls (`Sequence[str]`, *optional*): Names of [`CONTROLS`]; by default all.
-        batch_size, max_new_tokens, seed, progress, benchmark, journal: See [`answer_controls`].
+        batch_size, max_new_tokens, seed, progress, benchmark, journal, reading: See [`answer_controls`].
         margin (`float`, *optional*, defaults to 0.04): Changes of accuracy below this count as no effect.
 
     Returns:
@@ -63,11 +65,10 @@ def diagnose(
         has_imagery = has_imagery or bool(row.get("imagery"))
     impossible = find_impossible(controls, model.config.latent_size, has_imagery)
     possible = [name for name in controls if name not in impossible]
-    answers = answer_controls(
-        model, processor, rows, possible, batch_size, max_new_tokens, seed, progress, benchmark, journal
-    )
+    settings = (batch_size, max_new_tokens, seed, progress, benchmark, journal, check_reading(reading))
+    answers = answer_controls(model, processor, rows, possible, *settings)
     diagnosis = compare_answers(keys, answers.responses, margin)
-    diagnosis["left_out"] = impossible
+    diagnosis |= {"left_out": impossible, "reading": reading}
     diagnosis["latents"] = summarize_latents(answers.latents, model.config)
     return diagnosis, answers
 

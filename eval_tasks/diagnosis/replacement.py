@@ -79,6 +79,10 @@ def build_source(
     if name == "other":
         donors = choose_donors(groups, [known is not None and len(known.vectors) > 0 for known in latents], seed)
         return lambda latent, row, place: _repeat(latents[donors[row]].vectors, place) if row in donors else latent
+    if name == "first":
+        return _repeat_first(model.config.latent_size)
+    if name == "reread":
+        return lambda latent, row, place: _within(latents[row].vectors, place, latent)
     if name == "oracle":
         # A block beyond the imagery of the row keeps the model's own latents.
         return lambda latent, row, place: _within(latents[row].targets, place, latent)
@@ -123,6 +127,18 @@ def _mean_latents(latents: "Sequence[OwnLatents | None]", size: int) -> "torch.T
     blocks = [known.vectors[: len(known.vectors) // size * size] for known in latents if known is not None]
     whole = torch.cat([block.float() for block in blocks]) if blocks else None
     return whole.unflatten(0, (-1, size)).mean(0) if whole is not None and len(whole) else None
+
+
+def _repeat_first(size: int) -> Source:
+    """Each block's first latent in the place of all that follow it there."""
+    firsts: dict[int, torch.Tensor] = {}
+
+    def source(latent: "torch.Tensor", row: int, place: int) -> "torch.Tensor":
+        if place % size == 0:
+            firsts[row] = latent
+        return firsts[row]
+
+    return source
 
 
 def _repeat(vectors: "torch.Tensor", place: int) -> "torch.Tensor":

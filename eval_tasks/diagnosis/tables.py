@@ -58,8 +58,12 @@ def describe_columns(diagnosis: Mapping[str, Any]) -> str:
         if settings
         else ""
     )
+    read = " Answers are read as the likeliest option." if diagnosis.get("reading") == "choice" else ""
+    own = diagnosis["own"]
+    low, high = own["interval"]
     return (
-        f"{diagnosis['n']} questions{left_out}.{made} Changes are in points of accuracy. Could show: the smallest "
+        f"{diagnosis['n']} questions{left_out}.{made}{read} Own accuracy: {percent(low)} to {percent(high)} (95 %), "
+        f"chance {percent(own['chance'])}. Changes are in points of accuracy. Could show: the smallest "
         f"true change that these questions find with a probability of {power}, at the level of {level} that the "
         "correction leaves. Changed: answers that name another option."
     )

@@ -14,6 +14,7 @@ from lmms_eval.api.model import lmms
 from ...modeling import load_model
 from ...modeling.errors import InputError, first_line
 from ..benchmark import FramePolicy
+from ..choice import check_reading
 from ..controls import check_video_control
 from ..conversations import Prompt
 from ..journal import open_journal
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 SAMPLING = ("greedy", "task")
 _ARGUMENTS = (
     *("pretrained", "peft", "dtype", "attn_implementation", "max_frames", "fps", "max_pixels", "latents", "video"),
-    *("max_new_tokens", "sampling", "journal", "batch_size", "max_batch_size", "device"),
+    *("max_new_tokens", "sampling", "journal", "reading", "batch_size", "max_batch_size", "device", "revision"),
 )
 
 
@@ -50,6 +51,7 @@ class FourDThinker(lmms):
         device (`str`, *optional*): Where to run; a GPU for each process if there are any, else the CPU.
         max_batch_size (`int`, *optional*): For `"auto"`.
         peft (`str`, *optional*): An adapter that is merged into the model.
+        revision (`str`, *optional*): A branch, tag or commit of a model on the Hub; see `load_model`.
         dtype (`str`, *optional*): Such as `"bfloat16"`, or `"auto"` for the checkpoint's own; see `choose_dtype`.
         attn_implementation (`str`, *optional*): Such as `"sdpa"`.
         fps, max_frames, max_pixels (*optional*): Frames a second, frames and pixels of a frame at most, in place of
@@ -58,6 +60,8 @@ class FourDThinker(lmms):
         video (`str`, *optional*, defaults to `"own"`): `"none"`, `"first"` or `"shuffled"` as control of the input.
         max_new_tokens (`int`, *optional*): In place of the task's.
         sampling (`str`, *optional*, defaults to `"greedy"`): `"task"` draws the answers of tasks that sample.
+        reading (`str`, *optional*, defaults to `"response"`): `"choice"` reads the answer to a document with `options`
+            as the likeliest of them, see `complete_by_choice`.
         journal (`str`, *optional*): Folder of finished answers, or `"none"`; see `open_journal`.
 
     Raises:
@@ -83,6 +87,8 @@ class FourDThinker(lmms):
         max_new_tokens: int | None = None,
         sampling: str = "greedy",
         journal: str | None = None,
+        revision: str | None = None,
+        reading: str = "response",
         **unknown: Any,
     ):
         super().__init__()
@@ -100,13 +106,13 @@ class FourDThinker(lmms):
             raise InputError(f"unknown sampling {sampling!r}: choose one of {', '.join(SAMPLING)}")
         self.batch_size = _batch_size(batch_size, max_batch_size)
         self.frames = FramePolicy(fps, max_frames, max_pixels)
-        self.video = check_video_control(video)
+        self.video, self.reading = check_video_control(video), check_reading(reading)
         self.latent_transform = latent_transform(latents)
         self.max_new_tokens, self.sampling = max_new_tokens, sampling
         local_gpu = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or local_gpu)
         chosen = choose_dtype(dtype, self.device)
-        self.model, self.processor = _load(str(pretrained), peft, chosen, attn_implementation)
+        self.model, self.processor = _load(str(pretrained), peft, chosen, attn_implementation, revision)
         self.model.to(self.device)
         self.journal = open_journal(self.model, self.processor, {"latents": latents}, journal)
         self._warned: set[str] = set()
@@ -194,6 +200,7 @@ class FourDThinker(lmms):
                 standing_still=self.video == "first",
                 sampling=sampling,
                 journal=self.journal,
+                reading=self.reading,
                 describe_failure=response_for,
             )
             for index, answer in zip(indices, answers, strict=True):
@@ -203,6 +210,7 @@ class FourDThinker(lmms):
     def _prompts(self, questions: Sequence[tuple], rows: Any, policy: FramePolicy) -> Iterator[Prompt]:
         has_times = "timestamps" in getattr(rows, "column_names", ())
         times = rows.select_columns(["timestamps"]) if has_times else None  # decodes no frame
+        offered = rows.select_columns(["options"]) if "options" in getattr(rows, "column_names", ()) else None
         seen: dict[int, int] = defaultdict(int)
         for request, own_messages in questions:
             context, _, _, doc_id, task, _ = request.args
@@ -213,7 +221,8 @@ class FourDThinker(lmms):
 
             length = (len((times and times[doc_id]["timestamps"]) or ()), len(str(context)))
             scope = f"{task} {(request.metadata or {}).get('version')}"
-            yield Prompt(messages, length, f"{task} {doc_id}", scope, seen[doc_id])
+            options = tuple((offered and offered[doc_id]["options"]) or ())
+            yield Prompt(messages, length, f"{task} {doc_id}", scope, seen[doc_id], options)
             seen[doc_id] += 1
 
     def _first_messages(self, request: Instance) -> Callable[[], Sequence[Mapping]]:
@@ -244,14 +253,14 @@ class FourDThinker(lmms):
         return None
 
 
-def _load(pretrained: str, peft: str | None, dtype: str, attention: str | None):
+def _load(pretrained: str, peft: str | None, dtype: str, attention: str | None, revision: str | None):
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
-    settings: dict[str, Any] = {"dtype": dtype}
+    settings: dict[str, Any] = {"dtype": dtype, "revision": revision}
     if attention is not None:
         settings["attn_implementation"] = attention
     try:
-        return load_model(pretrained, adapter=peft, **settings)
+        return load_model(pretrained, adapter=peft, report=logger.warning, **settings)
     except ImportError as error:
         raise InputError(f"attn_implementation {attention} cannot be used here: {first_line(error)}") from error
 

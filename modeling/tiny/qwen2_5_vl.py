@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from ..configuration_fourdthinker import FourDThinkerConfig
-from ..processing import NO_CAP, pad_left
+from ..processing import NO_CAP, prepare_tokenizer
 from ..processing_fourdthinker import FourDThinkerProcessor
 from ..tokens import LATENT_END, LATENT_PAD, LATENT_START, LATENT_TOKENS
 
@@ -96,7 +96,7 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in LATENT_TOKENS])
     tokenizer.eos_token = "<|im_end|>"
     tokenizer.chat_template = CHAT_TEMPLATE
-    pad_left(tokenizer)
+    prepare_tokenizer(tokenizer)
     return tokenizer
 
 

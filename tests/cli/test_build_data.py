@@ -6,7 +6,9 @@ import shutil
 import pytest
 from datasets import load_dataset
 
+from fourdthinker.cli.build_data import _print_report
 from fourdthinker.cli.main import main
+from fourdthinker.dataset_builders.pipeline.video_dataset import BuildReport
 from fourdthinker.dataset_builders.questions.mllm4d import KINDS
 from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.modeling.tokens import IMAGERY_MARK
@@ -21,6 +23,7 @@ def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys
     output = tmp_path / "data"
     assert main(["build-data", "--source", str(source), "--output", str(output)]) == 0
     told = capsys.readouterr().out
+    assert told.startswith(f"2 videos found in {source}\n")
     assert "1 of 2 clips (windows of the videos) gave questions; 1 could not be used, 0 show nothing" in told
     assert "1 damaged, for example cut: " in told and f"listed in {output / 'quarantine.jsonl'}" in told
 
@@ -89,7 +92,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--answer", "text"], "--source world")
     fails(capsys, ["--source", bad, "--output", output, "--questions", "camera,size"], "'size': it takes camera, obj")
     fails(capsys, ["--source", bad, "--output", output, "--questions", ""], "--questions ''")
-    fails(capsys, ["--source", "world", "--output", output, "--questions", "motion,dsr"], "of mllm4d and dsr, got")
+    fails(capsys, ["--source", "world", "--output", output, "--questions", "motion,dsr"], "or mllm4d and dsr")
     fails(capsys, ["--source", "world", "--output", output, "--depth", "x"], "--depth goes with videos")
     fails(
         capsys, ["--source", bad, "--output", output, "--depth", tmp_path / "x"], "is no folder with a model: name one"
@@ -137,3 +140,12 @@ def test_an_output_of_another_build_is_refused_and_stays(tmp_path, capsys):
     fails(capsys, ["--source", tmp_path / "two", "--output", output], "holds a build from")
     fails(capsys, ["--source", "world", "--output", output], "exists already")
     assert (output / "quarantine.jsonl").read_bytes() == before
+
+
+def test_a_long_reason_loses_its_measurements_before_its_words(tmp_path, capsys):
+    measured = ", ".join(f"error_{number} {number}.5" for number in range(40))
+    reason = f"camera: the path does not fit ({measured}); objects: nothing moves"
+    fault = {"clip": "a-000", "code": "unclear", "reason": reason, "remedy": "give another clip"}
+    _print_report(BuildReport(clips=1, faults=[fault]), tmp_path / "quarantine.jsonl")
+    line = "1 unclear, for example a-000: camera: the path does not fit; objects: nothing moves; give another clip"
+    assert line in capsys.readouterr().out

@@ -59,7 +59,7 @@ def test_a_failed_gate_is_printed_marked_in_the_card_and_gives_code_3(tmp_path):
 def test_a_small_build_is_told_and_gives_code_0(tmp_path, capsys):
     folder = write_rows(tmp_path / "data", 12, "A")
     assert main(["check-data", str(folder)]) == 0
-    assert "12 rows are too few to be tested" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("12 rows are too few to be tested"), "no table of empty lines"
     assert "fail a gate" not in (folder / "README.md").read_text()
 
 

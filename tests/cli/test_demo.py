@@ -53,7 +53,11 @@ def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
     card = (demo / "grpo" / "README.md").read_text()
     assert f"{100 * scores['accuracy']:.1f}" in card
     recipe = yaml.safe_load(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])
-    assert recipe["model"] == str(demo / "dift") and recipe["max_steps"] == 1, "what ran, not the file that ships"
+    assert recipe["max_steps"] == 1, "what ran, not the file that ships"
+    assert re.search(r"\| task \| n \| chance \| this model \| text only \| after DIFT \|", card)
+    stages = re.findall(r"^\| (pretraining|DIFT|4DRL) \| (\S+) \|", card, re.MULTILINE)
+    assert stages == [("pretraining", "nothing"), ("DIFT", "backbone"), ("4DRL", "dift")]
+    assert str(tmp_path) not in (demo / "grpo" / "lineage.json").read_text()
     ours, theirs = first.stdout.split("by fourdthinker eval ")[1].split("\n")[0].split(", by lmms_eval ")
     assert ours == theirs
 

@@ -129,8 +129,8 @@ def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
     card = (out / "README.md").read_text()
     printed = tmp_path / "printed.yaml"
     printed.write_text(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])
-    again = parse_command("init", init, ["--config", str(printed)])
-    assert again.tiny and again.retrain and again.output == str(out)
+    again = parse_command("init", init, ["--config", str(printed), "--output", str(out)])
+    assert again.tiny and again.retrain
     assert again.steps == log["config"]["steps"] and again.clips == log["config"]["clips"]
     losses = [entry["loss"] for entry in log["log_history"] if "loss" in entry]
     assert losses[-1] < 0.5 * losses[0]
@@ -143,7 +143,9 @@ def test_the_trained_model_answers_about_its_clip_with_imagery(tmp_path, capsys)
     for name in ("model.safetensors", "tokenizer.json", "training_log.json", "eval_results.json", "example.mp4"):
         assert (out / name).read_bytes() == (TRAINED / name).read_bytes(), name
     accuracy = json.loads((out / "eval_results.json").read_text())["tasks"]["fourd_world"]["accuracy"]
-    assert f"| {100 * accuracy:.1f} % |" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert f"| {100 * accuracy:.1f} % (" in card and "](assets/imagery.jpg)" in card
+    assert (out / "assets" / "imagery.jpg").read_bytes() == (TRAINED / "assets" / "imagery.jpg").read_bytes()
     capsys.readouterr()
     question = ["Which way does the camera move between 0.0 s and 3.5 s?", "--model", str(out), "--json"]
     options = ["--options", "Pedestal Up", "Truck Left", "Pedestal Down", "Truck Right"]
@@ -166,7 +168,8 @@ def test_the_shipped_models_differ_in_what_dift_trains():
 def test_the_tiny_backbone_can_be_trained_anew(tmp_path):
     pytest.importorskip("pybullet", reason="needs the extra `world`")
     out = tmp_path / "out"
-    assert main(["init", "--tiny", "--retrain", "--steps", "2", "3", "--clips", "64", "--output", str(out)]) == 0
+    more = ["--clips", "64", "--output", str(out)]
+    assert main(["init", "--tiny", "--retrain", "--steps", "2", "3", "--perception-steps", "2", *more]) == 0
     _, log = assert_tiny(out)
     assert log["config"]["steps"] == [2, 3] and log["config"]["clips"] == 64
     assert [(entry["leg"], entry["step"]) for entry in log["log_history"]] == [(1, 2), (2, 3)]
@@ -176,13 +179,15 @@ def test_the_tiny_backbone_can_be_trained_anew(tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on_with_the_leg_that_is_missing(tmp_path):
     pytest.importorskip("pybullet", reason="needs the extra `world`")
-    config = PretrainingConfig(clips=64, steps=(2, 3))
+    config = PretrainingConfig(clips=64, perception_steps=2, steps=(2, 3))
     whole = (retrain(config, tmp_path) / "model.safetensors").read_bytes()
     first = tmp_path / "leg-1" / "model.safetensors"
     written = first.stat().st_mtime_ns
     shutil.rmtree(tmp_path / "leg-2")
     assert (retrain(config, tmp_path) / "model.safetensors").read_bytes() == whole != first.read_bytes()
     assert first.stat().st_mtime_ns == written
-    assert retrain(PretrainingConfig(clips=64, steps=(2, 3), workers=1), tmp_path), "workers change no weight"
+    assert retrain(PretrainingConfig(clips=64, perception_steps=2, steps=(2, 3), workers=1), tmp_path), (
+        "workers change no weight"
+    )
     with pytest.raises(InputError, match=r"other settings: steps was \[2, 3\] and is now \[2, 4\]; set that back"):
-        retrain(PretrainingConfig(clips=64, steps=(2, 4)), tmp_path)
+        retrain(PretrainingConfig(clips=64, perception_steps=2, steps=(2, 4)), tmp_path)

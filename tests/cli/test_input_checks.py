@@ -170,6 +170,31 @@ def _is_installed(module):
     return find_spec(module) is not None
 
 
+def test_a_folder_has_no_revision(places, make_video):
+    video, rows = make_video(places / "clip.mp4", 1), places / "rows.jsonl"
+    rows.write_text('{"video": "clip.mp4", "question": "?", "options": ["a", "b"], "answer": "a", "response": "a"}')
+    model = ["--model", places / "model", "--revision", "v1"]
+    run = ["--dataset", rows, "--output", places / "out"]
+    words = "model is a folder, which has no revision v1: leave the revision out, or give a name on the Hub"
+    commands = [
+        ["ask", video, "Where?", *model],
+        ["eval", *model],
+        ["diagnose", *model],
+        ["best-of-n", *model, *run],
+        ["dift", *model, *run],
+        ["grpo", *model, *run],
+        ["dift", "--model", places / "model", "--model_revision", "v1", *run],
+        ["init", "--backbone", places / "model", "--revision", "v1", "--output", places / "out"],
+    ]
+    other = [
+        (["eval", "--models", places / "model", places / "data", "--revision", "v1"], "--revision goes with --model"),
+        (["dift", *model, "--model_revision", "v1", *run], "revision and model_revision are two names of one setting"),
+        (["init", "--tiny", "--revision", "v1", "--output", places / "out"], "--revision goes with --backbone only"),
+        (["best-of-n", "--paths", rows, "--revision", "v1", *run], "--revision goes with --model"),
+    ]
+    assert_one_line_without_torch([*((command, words) for command in commands), *other], HF_HUB_OFFLINE="1")
+
+
 def test_other_wrong_commands_end_at_once(places, make_video):
     video = make_video(places / "clip.mp4", 1)
     model, data, file = places / "model", places / "data", places / "file"

@@ -64,7 +64,7 @@ def test_the_page_shows_masks_and_curves_of_the_record(built):
 
     text = (built / "data/preview/index.html").read_text(encoding="utf-8")
     assert "walk &lt;b&gt;&#34;one&#34;.mp4" in text and "<b>&#34;" not in text
-    assert "<td>still</td>" in text and "not_video" in text
+    assert "<td>stands still</td>" in text and "not_video" in text
     assert "Moving object in the picture, percent" in text and "camera: Stay</text>" in text
     frame = np.asarray(Image.open(built / "data/preview/pictures/0001-frame-01.jpg").convert("RGB")).astype(int)
     yellow = np.abs(frame - (255, 190, 0)).max(axis=2) < 60
@@ -108,7 +108,7 @@ def test_masks_boxes_and_curves_say_where_the_object_is(recording):
 
 def test_texts_say_what_is_asked_and_how_it_came_about(recording):
     (about,) = read(recording, "/clip", "TextDocument:text")
-    assert f"video: {NAME}" in about[0] and "poses: still" in about[0]
+    assert f"video: {NAME}" in about[0] and "camera: stands still" in about[0]
     labels = [value[0] for value in read(recording, "/labels", "TextLog:text")]
     assert any(label.startswith("camera: Stay (0.00 s") for label in labels)
     questions = read(recording, "/questions/1", "TextDocument:text")

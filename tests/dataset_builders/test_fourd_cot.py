@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 from PIL import Image
+from pyarrow import parquet
 
 from fourdthinker.dataset_builders.fourd_cot import FourDCoT, build_world, write_dataset
 from fourdthinker.dataset_builders.schema import DIFT_FEATURES, GRPO_FEATURES
@@ -85,7 +86,7 @@ def test_nothing_lies_in_the_folder_but_the_card_and_the_files_that_it_names(bui
     assert found == {"README.md", *listed}
     card = (folder / "README.md").read_text()
     assert all(path in card for path in listed) and str(folder.parent) not in card
-    assert all(re.fullmatch(r"(dift|grpo)/(train|test)-00000-of-00001-[0-9a-f]{16}\.parquet", path) for path in listed)
+    assert all(re.fullmatch(r"(dift|grpo)/(train|test)-00000-of-00001\.parquet", path) for path in listed)
     assert [path for path in folder.parent.iterdir() if path != folder] == []
 
 
@@ -109,6 +110,13 @@ def test_rows_come_back_as_they_were_given(tmp_path, load):
             k: v for k, v in row.items() if k not in ("frames", "imagery")
         }
     assert load(tmp_path, "grpo", split="train")["id"] == ["row-0", "row-1"]
+
+
+def test_few_rows_are_in_memory_at_once_when_they_are_written_and_read(tmp_path):
+    """Rows carry a dozen pictures, and Parquet is written and read by row groups."""
+    write_dataset({"dift": {"train": map(make_row, range(50))}}, tmp_path)
+    metadata = parquet.read_metadata(next(tmp_path.glob("dift/*.parquet")))
+    assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [20, 20, 10]
 
 
 def test_rows_written_anew_are_seen_though_the_old_ones_were_cached(tmp_path, load):

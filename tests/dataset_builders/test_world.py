@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("pybullet", reason="needs the extra `world`")
 
-from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, camera_labels
+from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, OPPOSITE, camera_labels
 from fourdthinker.dataset_builders.geometry.object_motion import OBJECT_LABELS
 from fourdthinker.dataset_builders.world import World
-from fourdthinker.dataset_builders.world import scene as scenes
 from fourdthinker.dataset_builders.world.facts import clip_facts
-from fourdthinker.dataset_builders.world.scene import Scene, SceneObject, project, sample_scene
+from fourdthinker.dataset_builders.world.sampling import sample_scene
+from fourdthinker.dataset_builders.world.scene import Scene, SceneObject, project
 
 SIDE, FRAMES, BASELINE = 84, 4, 0.3
 # How far the surface of each shape reaches from its centre, in sizes: the nearest and the farthest point.
@@ -160,6 +160,8 @@ def test_centres_project_into_their_masks(rendered):
         for frame in range(FRAMES):
             for number, centre in enumerate(clip.centres[frame]):
                 row, column, depth = pixel(clip, frame, centre)
+                if depth < 0 or not (0 <= row < SIDE and 0 <= column < SIDE):
+                    continue  # outside the image
                 seen = clip.masks[frame][row, column]
                 # Only another object in front of it may be seen there instead.
                 assert seen == number or (seen >= 0 and clip.depth[frame][row, column] < depth)
@@ -187,13 +189,15 @@ def test_the_second_camera_stands_one_baseline_to_the_right(world, rendered):
         np.testing.assert_array_equal(same_ground.rgb, clip.right_rgb)
         for number in range(len(clip.names)):
             left, right = clip.masks[0] == number, moved.masks[0] == number
-            if abs(left.sum() - right.sum()) > 0.02 * left.sum():
-                continue  # another object hides more of it from one side
+            if left.sum() < 20 or abs(left.sum() - right.sum()) > 0.02 * left.sum():
+                continue  # outside the image, or another object hides more of it from one side
+            if left[:, [0, -1]].any() or right[:, [0, -1]].any():
+                continue  # the image's edge cuts it
             depth = pixel(clip, 0, clip.centres[0, number])[2]
             shift = np.nonzero(left)[1].mean() - np.nonzero(right)[1].mean()
             disparities.append((shift, clip.intrinsics[0, 0] * BASELINE / depth))
     measured, predicted = np.array(disparities).T
-    assert len(measured) >= 6 and predicted.min() > 2
+    assert len(measured) >= 6 and predicted.min() > 0.8
     # A centroid is not quite the projection of a centre: a body's near side fills more of the picture.
     np.testing.assert_allclose(measured, predicted, atol=0.5)
 
@@ -235,12 +239,6 @@ def test_objects_have_their_own_colours_and_keep_apart():
                 assert np.linalg.norm(body.path - other.path, axis=1).min() > body.size + other.size
 
 
-def test_no_scene_is_empty(monkeypatch):
-    monkeypatch.setattr(scenes, "_MOST_TRIES", 1)  # so that most objects find no place
-    drawn = [sample_scene(np.random.default_rng(seed), FRAMES, 8) for seed in range(60)]
-    assert all(scene.objects for scene in drawn)
-
-
 def test_facts_follow_the_geometry(world, still_camera):
     scene = scene_of(
         still_camera,
@@ -260,11 +258,11 @@ def test_facts_follow_the_geometry(world, still_camera):
     assert by_name["white box"].label is None
     np.testing.assert_allclose(by_name["green box"].displacement, (2.2, 0, 0), atol=1e-9)
     np.testing.assert_allclose(by_name["yellow can"].displacement, (0, 0, 2.4), atol=1e-9)
-    assert by_name["green box"].start == "left far" and by_name["green box"].end == "middle far"
+    assert by_name["green box"].start == "upper left near" and by_name["green box"].end == "upper middle near"
     assert by_name["yellow can"].start.endswith("near")
     caption = facts.describe()
-    assert caption.startswith("The camera stands still. The yellow can goes from")
-    assert "The green box goes from left far to middle far, Moving Right." in caption
+    assert "The green box goes from upper left near to upper middle near. " in caption
+    assert ". The camera stands still. " in caption and "The green box is Moving Right." in caption
     assert "white" not in caption
 
 
@@ -289,3 +287,58 @@ def test_every_object_motion_occurs(world):
     assert set(OBJECT_LABELS) <= set(labels)
     # The steps of the scene are clear ones: hardly any is cast away as ambiguous.
     assert labels[None] < 0.1 * labels.total()
+
+
+def test_what_is_asked_about_shows_at_both_ends_whichever_way_it_or_the_camera_goes(world):
+    """Otherwise, that it is asked about would tell which way."""
+    shown = Counter()
+    for seed in range(30):
+        scene = sample_scene(np.random.default_rng(seed), FRAMES, 8)
+        focal = 0.5 / np.tan(scene.field_of_view / 2)
+        for item in scene.objects:
+            ends = project(item.path[[0, -1]], scene.camera_to_world[[0, -1]], focal)
+            inside = bool((np.abs(ends[:, :2] - 0.5) < 0.46).all() and (ends[:, 2] > 0).all())
+            if item.fits_any_camera or item.fits_any_motion:
+                assert inside
+            shown[item.fits_any_camera, item.fits_any_motion, inside] += 1
+    # Some that are inside were not sure to be.
+    assert shown[False, False, True] > 10 and shown[True, True, True] > 0
+
+
+def places(scene, frame):
+    """Column, row and height in the image of up to six objects in view, the largest first, and how many there are."""
+    focal = 0.5 / np.tan(scene.field_of_view / 2)
+    seen = project(np.stack([item.path[frame] for item in scene.objects]), scene.camera_to_world[frame], focal)
+    heights = np.array([item.size for item in scene.objects]) / np.maximum(seen[:, 2], 0.1)
+    inside = (np.abs(seen[:, :2] - 0.5) < 0.5).all(axis=1) & (seen[:, 2] > 0.3)
+    largest = sorted(np.flatnonzero(inside), key=lambda index: -heights[index])[:6]
+    numbers = [number for index in largest for number in (*seen[index, :2], heights[index])]
+    return [int(inside.sum()), *numbers, *[0.0] * (18 - len(numbers))]
+
+
+@pytest.mark.slow
+def test_the_places_in_one_frame_do_not_give_the_cameras_motion_away():
+    """A random forest that sees 2,500 scenes is right at most 30 % (first frame) or 35 % (others), chance 25 %."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import cross_val_predict
+
+    rng = np.random.default_rng(0)
+    drawn, labels = [], []
+    for seed in range(2 * 2500):
+        scene = sample_scene(np.random.default_rng(seed), 8, 8)
+        if label := camera_labels(scene.camera_to_world):
+            drawn.append(scene)
+            labels.append(label[0])
+        if len(drawn) == 2500:
+            break
+    options = []
+    for label in labels:
+        other = str(rng.choice([name for name in CAMERA_LABELS if name not in (label, OPPOSITE[label])]))
+        options.append([label, OPPOSITE[label], other, OPPOSITE[other]])
+    for frame, allowed in ((0, 0.30), (4, 0.35), (7, 0.35)):
+        forest = RandomForestClassifier(150, min_samples_leaf=5, random_state=0)
+        seen = np.array([places(scene, frame) for scene in drawn])
+        shares = cross_val_predict(forest, seen, labels, method="predict_proba")
+        column = {label: number for number, label in enumerate(sorted(set(labels)))}
+        picked = [max(four, key=lambda name: row[column[name]]) for four, row in zip(options, shares, strict=True)]
+        assert np.mean([one == other for one, other in zip(picked, labels, strict=True)]) <= allowed

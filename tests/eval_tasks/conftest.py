@@ -9,6 +9,7 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
 
+from fourdthinker.dataset_builders.world.scene import WORLD_SOURCE
 from fourdthinker.eval_tasks.benchmarks import dsr_bench
 
 FEATURES = Features(
@@ -41,7 +42,7 @@ def make_row(index: int, task: str) -> dict:
     frames = [PILImage.fromarray(random.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(n_frames)]
     return {
         "id": f"{task}-{index}",
-        "source": "test",
+        "source": WORLD_SOURCE,
         "task": task,
         "question": "Which way does it move?" + " Look again." * (index % 3),
         "options": ["left", "right", "up", "down"],

@@ -97,7 +97,7 @@ def test_only_what_is_new_is_asked(talking, world_folder, tmp_path, monkeypatch)
     assert ask(rows, max_new_tokens=5)[1] == 8
     assert ask(rows, standing_still=True)[1] == 8
     assert ask(rows, max_pixels=784)[1] == 8
-    assert ask(rows, benchmark=replace(fourd_world.FOURD_WORLD, version=2))[1] == 8
+    assert ask(rows, benchmark=replace(fourd_world.FOURD_WORLD, version=3))[1] == 8
 
 
 KILLED = """

@@ -1,12 +1,16 @@
 """Scores for the Hub: files of registered benchmarks, and the header of the card for all others."""
 
+import dataclasses
+import json
+
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub._eval_results import parse_eval_result_entries
 
 from fourdthinker.eval_tasks.report.build import build_report, report_controls
-from fourdthinker.hub_cards.eval_results import Registered, find_registered, write_eval_results
+from fourdthinker.eval_tasks.tasks import BENCHMARKS
+from fourdthinker.hub_cards.eval_results import Registered, add_scores, find_registered, write_eval_results
 from fourdthinker.modeling.errors import InputError
 
 DATASET = "someone/world-bench"
@@ -31,37 +35,31 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def register(tmp_path, monkeypatch):
-    """Put a benchmark's `eval.yaml` into the Hub's local cache, as a download leaves it."""
-    cache = tmp_path / "cache"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+def register(monkeypatch):
+    """Name a registered benchmark of the Hub in the table of tasks."""
 
-    def put(content: str, dataset: str = DATASET) -> None:
-        repository = cache / f"datasets--{dataset.replace('/', '--')}"
-        snapshot = repository / "snapshots" / ("0" * 40)
-        snapshot.mkdir(parents=True)
-        (repository / "refs").mkdir()
-        (repository / "refs" / "main").write_text("0" * 40)
-        (snapshot / "eval.yaml").write_text(content)
+    def put(name: str = "fourd_world", task: str = "motion") -> None:
+        entry = dataclasses.replace(BENCHMARKS[name], hub_benchmark=(DATASET, task))
+        monkeypatch.setitem(BENCHMARKS, name, entry)
 
     return put
 
 
 def test_a_registered_benchmark_gets_a_file_for_each_variant(folder, register, report):
-    register("name: World\ntasks:\n- id: fourd_world\n- id: other\n")
-    written = write_eval_results(folder, {"fourd_world": report}, {"fourd_world": DATASET})
-    names = ["fourd_world.yaml", "fourd_world-video-none.yaml", "fourd_world-options-shuffled.yaml"]
+    register()
+    written = write_eval_results(folder, {"fourd_world": report}, "2026-11-27")
+    names = ["fourd_world.yaml", "fourd_world-video-none.yaml", "fourd_world-options-shuffled.yaml", "README.md"]
     assert [path.name for path in written] == names
-    entries = [parse_eval_result_entries(yaml.safe_load(path.read_text()))[0] for path in written]
-    assert {(entry.dataset_id, entry.task_id) for entry in entries} == {(DATASET, "fourd_world")}
+    entries = [parse_eval_result_entries(yaml.safe_load(path.read_text()))[0] for path in written[:-1]]
+    assert {(entry.dataset_id, entry.task_id, entry.date) for entry in entries} == {(DATASET, "motion", "2026-11-27")}
     assert [entry.value for entry in entries] == [75.0, 25.0, 50.0]
     assert entries[0].notes == "answers read by the tolerant policy; frames: 8 a clip"
     assert entries[1].notes.startswith("control: video none; ")
-    assert "model-index" not in (folder / "README.md").read_text()
+    assert ModelCard.load(folder / "README.md").data.eval_results, "the header holds the scores of every benchmark"
 
 
-def test_an_unregistered_one_goes_into_the_header_of_the_card(folder, report):
-    written = write_eval_results(folder, {"fourd_world": report}, {"fourd_world": DATASET})
+def test_an_unregistered_one_goes_into_the_header_of_the_card_alone(folder, report):
+    written = write_eval_results(folder, {"fourd_world": report})
     assert written == [folder / "README.md"] and not (folder / ".eval_results").exists()
     card = ModelCard.load(folder / "README.md")
     whole, task = card.data.eval_results
@@ -83,22 +81,16 @@ def test_where_there_is_no_card_nothing_is_written(tmp_path, report):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "content,expected",
-    [
-        ("tasks:\n- id: only_one\n", Registered(DATASET, "only_one")),
-        ("tasks:\n- id: a\n- id: b\n", None),
-        ("tasks:\n- id: a\n- id: fourd_world\n", Registered(DATASET, "fourd_world")),
-        ("tasks: none\n", None),
-        ("- a list\n", None),
-        ("tasks: [\n", None),
-    ],
-)
-def test_the_task_is_the_one_that_the_dataset_lists(register, content, expected):
-    register(content)
-    assert find_registered("fourd_world", DATASET) == expected
+def test_only_what_the_table_names_is_registered(register):
+    assert find_registered("fourd_world") is None and find_registered("own rows") is None
+    register()
+    assert find_registered("fourd_world") == Registered(DATASET, "motion")
 
 
-def test_a_dataset_that_nothing_is_known_of_is_not_registered():
-    assert find_registered("fourd_world", "nobody/nothing") is None
-    assert find_registered("fourd_world", None) is None
+def test_scores_beside_the_own_ones_stay_out_of_the_header(folder, report):
+    report["overlap"] = {"data": "/home/me/rows.jsonl", "overlapping": [], "dropped": 0}
+    head = {"model": "/home/me/other", "answers": "/home/me/answers.jsonl"}
+    add_scores(folder, {"/home/me/fourd_world": report}, head, "text only")
+    assert "model-index" not in (folder / "README.md").read_text(), "these are another model's"
+    (stored,) = (folder / "scores").iterdir()
+    assert "/home/me" not in stored.read_text() and json.loads(stored.read_text())["label"] == "text only"

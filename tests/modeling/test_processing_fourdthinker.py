@@ -219,7 +219,7 @@ def test_latent_blocks_are_notes_where_special_tokens_are_skipped(tiny_processor
     assert tiny_processor.post_process_image_text_to_text(torch.tensor([ids])) == [words]
     assert tiny_processor.decode(ids) == f"{response}<|im_end|>", "with special tokens they stay as they are"
     (kept,) = tiny_processor.post_process_image_text_to_text([ids], skip_special_tokens=False)
-    assert kept == f"{response}<|im_end|>"
+    assert kept == words, "a response has notes in either case"
     cut_off = tiny_processor.tokenizer("So <|latent_end|> it <|latent_start|><|latent_pad|>")["input_ids"]
     assert tiny_processor.decode(cut_off, skip_special_tokens=True) == "So  it [imagery 1: 1 latents]"
     plain = tiny_processor.tokenizer("Nur Wörter – 字.<|im_end|>")["input_ids"]

@@ -18,3 +18,10 @@ def test_short_work_prints_nothing(capsys):
         for done in range(4):
             progress.reach(done)
     assert not capsys.readouterr().err
+
+
+def test_slow_work_prints_a_line_before_a_tenth_is_done(capsys):
+    with Progress("videos", 100, silence=0) as progress:
+        progress.reach(0)
+        progress.reach(1)
+    assert capsys.readouterr().err.splitlines() == ["videos: 0 of 100 (0%)", "videos: 1 of 100 (1%)"]

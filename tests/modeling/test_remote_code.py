@@ -86,6 +86,7 @@ shown = processor.apply_chat_template(
 answer = models[0].generate(**shown, max_new_tokens=8, do_sample=False)[0, shown["input_ids"].shape[1] :]
 ask = pipeline("image-text-to-text", again, trust_remote_code=True)
 told = ask(text=messages, return_full_text=False, max_new_tokens=8, generate_kwargs={"do_sample": False})
+turn = ask(text=messages, max_new_tokens=8, generate_kwargs={"do_sample": False})[0]["generated_text"][-1]
 print(
     json.dumps(
         {
@@ -102,6 +103,7 @@ print(
             "shown": {name: torch.as_tensor(values).tolist() for name, values in shown.items()},
             "answer": processor.decode(answer, skip_special_tokens=True),
             "told": told[0]["generated_text"],
+            "turn": turn,
             "transformers": transformers.__version__,
         }
     )
@@ -173,6 +175,7 @@ def test_a_video_is_encoded_as_here_and_a_pipeline_answers_about_it(elsewhere, t
     for name, values in expected.items():
         assert seen["shown"][name] == torch.as_tensor(values).tolist(), name
     assert seen["told"] == seen["answer"] != ""
+    assert seen["turn"]["role"] == "assistant" and seen["turn"]["content"].strip() == seen["answer"].strip()
 
 
 def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder, family):

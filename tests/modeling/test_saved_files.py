@@ -99,6 +99,9 @@ def test_a_generation_config_that_transformers_rejects_keeps_its_tokens(tiny_mod
     assert again.get("num_return_sequences") in (None, 1)
 
 
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
 def broken_config(folder, name):
     (folder / "config.json").write_text("[1, 2]")
 
@@ -118,6 +121,19 @@ def no_tokenizer(folder, name):
     (folder / "tokenizer.json").unlink()
 
 
+def deep_config(folder, name):
+    (folder / name).write_text(DEEP)
+
+
+def config_of_odd_kinds(folder, name):
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**fields, name: 3}))
+
+
+def odd_tokenizer(folder, content):
+    (folder / "tokenizer_config.json").write_text(content)
+
+
 def adapter_config(folder, content):
     (folder / "adapter_config.json").write_text(content)
 
@@ -133,6 +149,13 @@ def adapter_config(folder, content):
         (adapter_config, "{ half", "adapter_config.json names no base model"),
         (adapter_config, '{"peft_type": "LORA"}', "adapter_config.json names no base model"),
         (adapter_config, '{"base_model_name_or_path": null}', "adapter_config.json names no base model"),
+        (adapter_config, DEEP, "adapter_config.json names no base model"),
+        (deep_config, "config.json", "its config.json is nested too deeply"),
+        (deep_config, "generation_config.json", "its generation_config.json is nested too deeply"),
+        (config_of_odd_kinds, "text_config", "its config.json has a value of another kind"),
+        (config_of_odd_kinds, "vision_config", "its config.json has a value of another kind"),
+        (odd_tokenizer, DEEP, "no readable processor"),
+        (odd_tokenizer, '{"tokenizer_class": 7}', "no readable processor"),
     ],
 )
 def test_a_spoiled_folder_ends_in_one_line(tiny_model_folder, tmp_path, spoil, argument, words):

@@ -7,6 +7,7 @@ from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.self_feeding import OwnLatents, SelfFeeding
 
 MOST = 8  # two blocks of four
+EXACT = SelfFeeding(gradient=None)
 NO_IMAGERY = ("pixel_values_latent", "image_grid_thw_latent")
 
 
@@ -22,19 +23,19 @@ def targets(tiny_model, imagery):
 
 @pytest.fixture
 def fed(tiny_model, batch, targets, monkeypatch):
-    """The latents that the loss's own pass is fed, and the output."""
+    """The latents that the rows feed on, the output, and the widths of all passes."""
 
     def run(feeding, **kwargs):
         seen, inner = [], tiny_model.model.forward
 
         def watched(*args, **settings):
-            seen.append((settings["latent_embeds"], settings["input_ids"].shape[1]))
+            seen.append(settings["input_ids"].shape[1])
             return inner(*args, **settings)
 
         with monkeypatch.context() as patch:
             patch.setattr(tiny_model.model, "forward", watched)
             output = tiny_model(**batch, latent_targets=targets, self_feeding=feeding, **kwargs)
-        return seen[-1][0], output, [length for _, length in seen]
+        return output.latent_embeds, output, seen
 
     return run
 
@@ -67,7 +68,7 @@ def decoded_alone(model, batch, row) -> torch.Tensor:
 def test_both_ways_give_the_latents_that_a_row_would_decode(tiny_model, batch, fed, latent_norm):
     tiny_model.config.latent_norm, tiny_model.config.latent_target_norm = latent_norm, 3.0
     alone = torch.cat([decoded_alone(tiny_model, batch, row) for row in (0, 2)])
-    for feeding in (SelfFeeding(), SelfFeeding(MOST), SelfFeeding(MOST + 3)):
+    for feeding in (SelfFeeding(), EXACT, SelfFeeding(MOST), SelfFeeding(MOST + 3)):
         torch.testing.assert_close(fed(feeding)[0], alone, atol=1e-5, rtol=0, msg=str(feeding))
     # Pass n makes latent n right: one pass fewer leaves the last of eight wrong, and one pass gets only the first.
     right = (fed(SelfFeeding(MOST - 1))[0] - alone).abs().amax(-1) < 1e-5
@@ -112,7 +113,7 @@ def gradients(model, loss) -> dict[str, torch.Tensor]:
 def test_with_gradient_through_all_passes_both_ways_have_decodings_gradient(tiny_model, batch, targets, fed):
     alone = torch.cat([decoded_alone(tiny_model, batch, row) for row in (0, 2)])
     expected = gradients(tiny_model, tiny_model(**batch, latent_targets=targets, latent_embeds=alone).loss)
-    for feeding in (SelfFeeding(gradient=MOST), SelfFeeding(MOST, MOST)):
+    for feeding in (SelfFeeding(gradient=MOST), SelfFeeding(MOST, MOST), SelfFeeding(MOST, None), EXACT):
         got = gradients(tiny_model, fed(feeding)[1].loss)
         assert got.keys() == expected.keys()
         for name, gradient in expected.items():
@@ -150,7 +151,14 @@ def test_the_pads_own_embedding_is_not_trained_by_what_it_starts():
     assert latents.fed.eq(1).all() and not latents.fed.requires_grad
 
 
-@pytest.mark.parametrize("settings", [{"passes": 0}, {"gradient": -1}])
+def test_no_pass_feeds_every_latent_the_pads_embedding_and_keeps_the_imagery_loss(tiny_model, fed):
+    latents, output, lengths = fed(SelfFeeding(0))
+    pad = tiny_model.get_input_embeddings().weight[tiny_model.config.latent_token_id]
+    assert len(lengths) == 1 and torch.equal(latents, pad.expand_as(latents))
+    assert output.sim_loss > 0
+
+
+@pytest.mark.parametrize("settings", [{"passes": -1}, {"gradient": -1}])
 def test_passes_that_cannot_be_are_rejected(settings):
     with pytest.raises(InputError, match="self-feeding passes"):
         SelfFeeding(**settings)

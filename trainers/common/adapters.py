@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ...modeling.errors import InputError
+from ...modeling.model_files import config_commit
 from ...modeling.peft_adapters import check_adapter
 
 _TOWER = r"(^|.*\.)visual\..*"
@@ -20,8 +21,8 @@ def complete_lora_config(
 ) -> PeftConfig | None:
     """An adapter as a model with latents needs it, where it leaves things open.
 
-    One of LoRA then reaches all linear layers of the language model and spares the vision tower, whose features are
-    targets.
+    It notes the commit of a model from the Hub, at which it is opened again. One of LoRA then reaches all linear
+    layers of the language model and spares the vision tower, whose features are targets.
 
     Args:
         adapter (`peft.PeftConfig`, *optional*): What it says itself stays; one of another kind stays as it is.
@@ -30,6 +31,9 @@ def complete_lora_config(
             Train the embeddings of the three latent tokens as well, which no backbone knows.
         spare_tower (`bool`, *optional*, defaults to `True`): `False` lets it reach the vision tower too.
     """
+    commit = config_commit(config)
+    if adapter is not None and adapter.revision is None and commit is not None:
+        adapter = replace(adapter, revision=commit)
     if not isinstance(adapter, LoraConfig):
         return adapter
     missing = {}

@@ -1,15 +1,18 @@
 """Load what a trainer got in short form: model by path, processor by model, default settings."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from peft import PeftModel
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin, TrainingArguments
 from trl.trainer.utils import get_config_model_id
 
 from ...modeling.errors import InputError
 from ...modeling.loading import load_model
+from ...modeling.model_files import model_commit
 
 ModelOrPath = PreTrainedModel | PeftModel | str | os.PathLike
 
@@ -37,17 +40,26 @@ def load_parts(
     """
     if isinstance(model, (str, os.PathLike)):
         arguments: dict[str, Any] = {"dtype": "float32", **(args.model_init_kwargs or {})}
-        arguments.pop("trust_remote_code", None)  # our classes are registered
-        loaded, saved_processor = load_model(model, **arguments)
-        args.model_init_kwargs = {"revision": arguments["revision"]} if "revision" in arguments else None
+        loaded, saved_processor = load_model(model, report=_print_once, **arguments)
+        # The commit, so that a reference model is of the same one.
+        revision = model_commit(loaded) or arguments.get("revision")
+        args.model_init_kwargs = {"revision": revision} if revision else None
         return loaded, processor or saved_processor
     if processor is None:
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
         try:
-            processor = AutoProcessor.from_pretrained(inner.config._name_or_path)
+            commit = model_commit(inner)
+            pinned = {"revision": commit} if commit else {}
+            processor = AutoProcessor.from_pretrained(inner.config._name_or_path, trust_remote_code=False, **pinned)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"the model was loaded from {inner.config._name_or_path!r}, where no processor is: give "
                 "processing_class, or the model by its path"
             ) from error
     return model, processor
+
+
+def _print_once(line: str) -> None:
+    """Print a line to stderr; of several processes the first does."""
+    if PartialState().is_main_process:
+        print(line, file=sys.stderr)

@@ -16,6 +16,7 @@ from ...modeling.atomic import remove_leftovers
 from ...modeling.errors import InputError, first_line
 from ...modeling.saving import share_weights_like_config
 from .checkpoints import COMPLETE, find_checkpoint, mark_complete
+from .saved_files import find_repository, note_arguments, publish_trained, write_trainer_card
 from .training_plot import TRAINING_PLOT, write_training_plot
 from .unwrapping import unwrap_model
 
@@ -77,8 +78,69 @@ class ReliableTrainerMixin:
         with _name_settings("lr_scheduler_type, lr_scheduler_kwargs", self.args.lr_scheduler_type):
             return super().create_scheduler(*args, **kwargs)
 
-    def create_model_card(self, *args, **kwargs) -> None:
-        """Do nothing: TRL's card would replace ours, which the commands write."""
+    def create_model_card(
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        """Write our card into `output_dir`, once `save_model` has put a model there.
+
+        Args:
+            model_name, tags (*optional*): As in TRL; our card has the folder's name, and tags of its own.
+            dataset_name (`str`, *optional*): Folder, file or Hub id of the rows.
+        """
+        if self.is_world_process_zero():
+            write_trainer_card(Path(self.args.output_dir), self, dataset_name)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """transformers' own; what is no checkpoint gets our card, unless somebody else's is there."""
+        super().save_model(output_dir, _internal_call)
+        if not _internal_call and self.is_world_process_zero():
+            write_trainer_card(Path(output_dir or self.args.output_dir), self)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Only name the repository: [`push_to_hub`] creates it, once there is something that may be published."""
+        if self.is_world_process_zero():
+            self.hub_model_id = find_repository(self)
+            self.push_in_progress = None
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = None,
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Save the model with our card, and publish it by [`~hub_cards.publish_model`] once it has been checked.
+
+        Args:
+            commit_message (`str`, *optional*): Title of the commit.
+            blocking (`bool`): Publishing waits in any case: it says in the end what is on the Hub.
+            token (`str`, *optional*): By default `hub_token`, then that of the environment.
+            revision (`str`, *optional*): Not supported: what is published becomes `main`; name it by `tag`.
+            private (`bool`, *optional*): Of a new repository; by default `hub_private_repo`, then `True`.
+            options: Further ones of `publish_model`, such as `tag`, `check` and `allow`; others, of TRL's card, are
+                not used.
+
+        Returns:
+            [`~hub_cards.publishing.publish.Published`], or `None` in other processes than the first.
+
+        Raises:
+            InputError: If something must not be published, or the Hub does not take it.
+        """
+        if revision or self.args.hub_revision:
+            raise InputError("hub_revision is not supported: what is published becomes main; name it by a tag")
+        self.save_model(_internal_call=True)  # which would publish otherwise
+        self.create_model_card(dataset_name=options.get("dataset_name"))
+        if not self.is_world_process_zero():
+            return None
+        known = {name: options[name] for name in ("tag", "check", "allow", "max_size", "report") if name in options}
+        if commit_message:
+            known["message"] = commit_message
+        return publish_trained(self, token, private, **known)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Publish nothing in the midst of training: it would send checkpoints in pieces, unchecked."""
 
     def _close_progress_bar(self) -> None:
         bar = self.pop_callback(ProgressCallback)
@@ -101,7 +163,7 @@ class ReliableTrainerMixin:
             mark_complete(checkpoint, self._checkpoints_to_keep, self.state.best_model_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """transformers' own, without its pickled settings, which resuming does not read.
+        """transformers' own, with a note in the place of its pickled settings, which resuming does not read.
 
         An adapter gets the configuration, where training has written, and the code beside it.
         """
@@ -110,6 +172,7 @@ class ReliableTrainerMixin:
             super()._save(output_dir, state_dict)
         if self.args.should_save:  # every process comes here where weights are sharded
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+            note_arguments(folder, self.args)
             if (folder / "adapter_config.json").is_file():
                 unwrap_model(self.accelerator, self.model).save_configuration(folder)
                 share_weights_like_config(folder)

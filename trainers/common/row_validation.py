@@ -100,7 +100,9 @@ def needs_masks(args: Any, model: Any) -> bool:
     if not isinstance(model, (str, os.PathLike)):
         return model.config.latent_pooling == "region"
     try:
-        return PreTrainedConfig.get_config_dict(model)[0].get("latent_pooling") == "region"
+        revision = (args.model_init_kwargs or {}).get("revision")
+        pinned = {"revision": revision} if revision else {}
+        return PreTrainedConfig.get_config_dict(model, **pinned)[0].get("latent_pooling") == "region"
     except OSError:  # no such model, as loading it will say
         return False
 

@@ -15,6 +15,7 @@ from ...modeling.file_names import TRAINING_LOG
 from ...modeling.saving import share_weights_like_config
 from .checkpoints import last_complete_checkpoint, remove_torn_checkpoints
 from .resuming import ResolveSettings, check_same_run
+from .saved_files import note_arguments
 from .training_plot import TRAINING_PLOT, write_training_plot
 from .unwrapping import unwrap_model
 
@@ -107,14 +108,24 @@ def save_run(
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     history = trainer.state.log_history
-    log = {**run, "log_history": history}
+    # Where the run was on this machine stays out of a folder that may be published.
+    log = {**{name: _last_name(value) for name, value in run.items()}, "log_history": history}
     with atomic_dir(output) as folder:
         model.save_pretrained(folder, state_dict=weights)
         if isinstance(model, PeftModel):
             unwrap_model(trainer.accelerator, model).save_configuration(folder)
             share_weights_like_config(folder)
         trainer.processing_class.save_pretrained(folder)
+        note_arguments(folder, trainer.args)
         (folder / TRAINING_LOG).write_text(json.dumps(log, default=str, indent=1) + "\n", encoding="utf-8")
         write_training_plot(history, folder / TRAINING_PLOT)
         if card is not None:
             (folder / "README.md").write_text(card(folder), encoding="utf-8")
+
+
+def _last_name(value: Any) -> Any:
+    """The last name of an absolute path; any other value as it is."""
+    if isinstance(value, Mapping):
+        return {name: _last_name(one) for name, one in value.items()}
+    is_path = isinstance(value, (str, Path)) and Path(value).is_absolute()
+    return Path(value).name if is_path else value

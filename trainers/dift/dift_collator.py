@@ -11,6 +11,7 @@ from ...modeling.processing import encode, row_clip, row_prompt
 from ...modeling.row_rules import marks_fault, name_row
 from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from ..common.video_inputs import video_inputs, video_seconds
+from .answer_alignment import answer_mask
 from .feature_cache import TARGETS_COLUMN, VIDEO_FEATURES_COLUMN, read_targets, read_video
 from .imagery_inputs import encode_row_imagery
 
@@ -24,6 +25,7 @@ class DIFTCollator:
         drop_imagery (`bool`, *optional*, defaults to `False`): Leave out marks and imagery: the text-only control.
         masks (`bool`, *optional*, defaults to `False`): Add the imagery's masks, for `latent_pooling="region"`.
         ids (`bool`, *optional*, defaults to `False`): Add the rows' `ids`, which no model takes.
+        answers (`bool`, *optional*, defaults to `False`): Add the `answer_mask`, see [`answer_mask`].
         padding_side (`str`, *optional*, defaults to `"right"`): Where shorter rows are filled.
     """
 
@@ -35,9 +37,10 @@ class DIFTCollator:
         masks: bool = False,
         ids: bool = False,
         padding_side: str = "right",
+        answers: bool = False,
     ):
         self.processor, self.latent_size, self.drop_imagery = processor, latent_size, drop_imagery
-        self.masks, self.ids, self.padding_side = masks, ids, padding_side
+        self.masks, self.ids, self.padding_side, self.answers = masks, ids, padding_side, answers
         self._pad = processor.tokenizer.convert_tokens_to_ids(LATENT_PAD)
 
     def __call__(self, rows: Sequence[Mapping]) -> BatchFeature:
@@ -62,6 +65,8 @@ class DIFTCollator:
         spoken = [f"\n{response}<|im_end|>\n" for response in responses]
         batch["labels"] = response_labels(self.processor, batch, spoken)
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
+        if self.answers:
+            batch["answer_mask"] = answer_mask(self.processor, batch, rows, spoken)
         if not self.drop_imagery:
             batch.update(self._imagery(rows))
         if VIDEO_FEATURES_COLUMN in rows[0]:

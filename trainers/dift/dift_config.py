@@ -6,7 +6,7 @@ from typing import Any
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
-from ...modeling.configuration_latent import LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
+from ...modeling.configuration_latent import ANSWERS_SEE, LATENT_LOSSES, LATENT_NORMS, LATENT_POOLINGS
 from ...modeling.errors import InputError
 from ...modeling.row_rules import ON_BAD_ROW
 from ..common.activation_checkpointing import settle_activation_checkpointing
@@ -23,7 +23,7 @@ _ONLY = {
     "loss_type": "nll",
     "pad_to_multiple_of": None,
 }
-SELF_FEEDINGS = ("none", "parallel", "sequential")
+SELF_FEEDINGS = ("none", "pads", "parallel", "sequential", "exact")
 PADDING_SIDES = ("right", "left")
 
 
@@ -49,11 +49,14 @@ class DIFTConfig(SFTConfig):
             What is fed at latents. `"none"`: the imagery targets, as published; the model may then read the answer off
             imagery that it cannot produce. Otherwise each row's own latents, see [`SelfFeeding`]: `"parallel"`, of
             `self_feed_passes` passes over the row, or `"sequential"`, one pass for each latent. The loss is that of
-            one more pass.
+            one more pass. `"exact"`: the latents that the row would decode, with the whole gradient of decoding, by
+            one unroll whose cache carries the graph; where weights are sharded, by as many parallel passes as a row
+            has latents. `"pads"` feeds the pad's embedding: tokens without feedback, a control. Decode such a model
+            with the latents replaced in the same way.
         self_feed_passes (`int`, *optional*, defaults to `2`):
             Parallel passes. With at least as many as a row has latents, they are exactly those that it would decode.
         self_feed_gradient (`int`, *optional*, defaults to `0`):
-            Number of last passes through which the loss has gradients to the latents fed in.
+            Number of last passes through which the loss has gradients to the latents fed in; not for `"exact"`.
         teacher_forcing (`float`, *optional*, defaults to `0.0`):
             With self-feeding, the share of latent blocks that feed on their targets all the same at the first step
             (scheduled sampling, arXiv 1506.03099); it falls linearly to 0.
@@ -65,6 +68,25 @@ class DIFTConfig(SFTConfig):
         latent_pooling (`str`, *optional*):
             What part of an imagery frame each latent stands for: `"average"`, `"grid"` or `"region"`; by default as
             the model's configuration says. The model keeps it.
+        answer_sees (`str`, *optional*):
+            What text after a latent block sees: `"all"`, as published, or `"latents"`, so that the video reaches the
+            answer through the latents alone; by default as the model's configuration says. The model keeps it.
+        answer_sees_question (`bool`, *optional*):
+            Whether that text sees the question too, which then does not see the video; by default as the model's
+            configuration says. The model keeps it.
+        answer_blinding (`float`, *optional*, defaults to `0.0`):
+            With `answer_sees="latents"`, the share of rows whose answer is blind to the video at the first step; the
+            others see all. It rises linearly to 1. Evaluation is blind from the start, as decoding is.
+        answer_blinding_until (`float`, *optional*, defaults to `0.5`):
+            By what share of the steps it has; with 0 all rows are blind from the first step.
+        target_readout (`bool`, *optional*, defaults to `False`):
+            Compare a linear read-out of the states with targets standardised over the rows, see [`TargetReadout`]. It
+            is trained with the model and no part of what is saved.
+        freeze_vision (`bool`, *optional*, defaults to `True`):
+            Keep the vision tower fixed. `False` trains it; a frozen copy of it gives the targets.
+        alignment_loss_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of the distance between the states before the answer and those of a pass without gradient that saw
+            the true imagery, in all layers, see [`alignment_loss`] (CODI, arXiv 2502.21074).
         padding_side (`str`, *optional*, defaults to `"right"`):
             Where shorter rows are filled: `"right"`, as published, or `"left"`.
         drop_imagery (`bool`, *optional*, defaults to `False`):
@@ -119,7 +141,8 @@ class DIFTConfig(SFTConfig):
     self_feeding: str = field(
         default="none",
         metadata={
-            "help": "What is fed at latents: 'none', targets; 'parallel' or 'sequential', the model's own latents.",
+            "help": "What is fed at latents: 'none', targets; 'parallel' or 'sequential', the model's own latents; "
+            "'exact', these with their whole gradient; 'pads', the pad's embedding, a control.",
             "choices": list(SELF_FEEDINGS),
         },
     )
@@ -146,6 +169,34 @@ class DIFTConfig(SFTConfig):
             "help": "Pooling of an imagery frame to latents: 'average', 'grid' or 'region'.",
             "choices": list(LATENT_POOLINGS),
         },
+    )
+    answer_sees: str | None = field(
+        default=None,
+        metadata={
+            "help": "What text after a latent block sees: 'all', or 'latents', which hides the video from it.",
+            "choices": list(ANSWERS_SEE),
+        },
+    )
+    answer_sees_question: bool | None = field(
+        default=None, metadata={"help": "With answer_sees 'latents', whether the answer sees the question as well."}
+    )
+    answer_blinding: float = field(
+        default=0.0, metadata={"help": "Share of rows whose answer is blind to the video at the first step."}
+    )
+    answer_blinding_until: float = field(
+        default=0.5, metadata={"help": "Share of the steps by which that share has risen to 1."}
+    )
+    target_readout: bool = field(
+        default=False,
+        metadata={"help": "Compare a linear read-out of the states, for training only, with standardised targets."},
+    )
+    freeze_vision: bool = field(
+        default=True,
+        metadata={"help": "Keep the vision tower fixed. False trains it; a frozen copy of it gives the targets."},
+    )
+    alignment_loss_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of aligning the state before the answer with a pass that saw the true imagery."},
     )
     padding_side: str = field(
         default="right",
@@ -208,6 +259,7 @@ class DIFTConfig(SFTConfig):
         choices = {
             "self_feeding": SELF_FEEDINGS,
             "padding_side": PADDING_SIDES,
+            "answer_sees": (None, *ANSWERS_SEE),
             "latent_loss": (None, *LATENT_LOSSES),
             "latent_norm": (None, *LATENT_NORMS),
             "latent_pooling": (None, *LATENT_POOLINGS),

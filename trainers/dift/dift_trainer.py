@@ -3,49 +3,46 @@
 import json
 import time
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import send_to_device
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from peft import PeftConfig
-from transformers import DataCollator, PreTrainedModel, ProcessorMixin
+from transformers import DataCollator, ProcessorMixin
 from trl import SFTTrainer
 from trl.models import unwrap_model_for_generation
 
+from ...modeling.answer_mask import token_roles, unblind
 from ...modeling.errors import InputError
 from ...modeling.self_feeding import SelfFeeding
 from ..common.adapters import check_tower, complete_lora_config, validate_adapters
-from ..common.dataset_columns import adopt_trl_columns
-from ..common.distributed import gather_weights, weights_are_sharded
-from ..common.images import keep_images_encoded
+from ..common.distributed import weights_are_sharded
 from ..common.loading import ModelOrPath, load_parts, name_run
 from ..common.loss_division import divide_loss_once
 from ..common.nonfinite import check_finite_loss
 from ..common.reliable_trainer import ReliableTrainerMixin
-from ..common.row_validation import needs_masks, validate_rows
+from ..common.row_validation import needs_masks
 from ..common.tied_embeddings import input_gradient_by_rows, keeps_gradients_in_backward
 from ..common.unwrapping import unwrap_model
-from .dift_collator import DIFTCollator
+from .answer_alignment import Alignment, alignment_loss
+from .bottleneck import blinded_share, set_bottleneck
 from .dift_config import DIFTConfig
-from .feature_cache import FeatureCache
+from .frozen_tower import FrozenTower
 from .generation_eval import free_running_counts, free_running_shares
-from .imagery_inputs import encode_row_imagery
 from .metrics import DIFTMetrics
 from .packing import pack_batch
-from .row_lengths import row_lengths
-from .sharding_rules import check_sharding
-
-_ROWS_FOR_NORM = 64
+from .preparation import adopt_and_validate, make_collator, prepare_rows
+from .sharding_rules import check_sharding, most_blocks
+from .target_readout import TargetReadout, attach_readout, load_readout, save_readout
+from .target_statistics import ROWS_FOR_READOUT, first_targets, start_target_norm
 
 
 class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
     """TRL's [`~trl.SFTTrainer`] with the DIFT loss on rows that hold imagery.
 
-    The vision tower is frozen: it gives the targets. Beside the published stage, which feeds the targets at the latent
-    pads, there is a self-fed one, see [`DIFTConfig`].
+    The vision tower is frozen by default: it gives the targets. Beside the published stage, which feeds the targets at
+    the latent pads, there is a self-fed one, see [`DIFTConfig`].
 
     Args:
         model ([`FourDThinkerForConditionalGeneration`] or `str`): The model to train, or its folder or Hub id.
@@ -86,30 +83,44 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
     ):
         args = args or DIFTConfig(name_run(model, "DIFT"))
         masks = needs_masks(args, model)
-        train_dataset, eval_dataset = (
-            _adopt_and_validate(rows, args, masks) for rows in (train_dataset, eval_dataset)
-        )
+        train_dataset, eval_dataset = (adopt_and_validate(rows, args, masks) for rows in (train_dataset, eval_dataset))
         model, processing_class = load_parts(model, args, processing_class)
+        self._exact_passes = None
         if weights_are_sharded(args):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
-            check_sharding(args, [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)])
+            held = [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)]
+            check_sharding(args, held)
+            if args.self_feeding == "exact" and isinstance(train_dataset, IterableDataset):
+                raise InputError(
+                    "weights are sharded (FSDP or ZeRO-3), and the latents of rows that stream cannot be counted: set "
+                    "self_feeding to parallel, or load the rows whole"
+                )
+            # One number for all: a process with more passes than the others would wait for them forever.
+            self._exact_passes = model.config.latent_size * most_blocks(held)
             model.tiled_loss = False
-        peft_config = complete_lora_config(peft_config, model.config)
+        peft_config = complete_lora_config(peft_config, model.config, spare_tower=args.freeze_vision)
         if peft_config is not None:
             validate_adapters([peft_config], model)
         model.model.freeze_vision()
         for name in ("ce_loss_weight", "sim_loss_weight", "latent_loss", "latent_norm", "latent_pooling"):
             if getattr(args, name) is not None:
                 setattr(model.config, name, getattr(args, name))
-        data_collator = data_collator or _collator(model, args, processing_class)
-        _start_target_norm(model, processing_class, train_dataset)
-        train_dataset = _prepare_rows(train_dataset, model, args, processing_class)
+        set_bottleneck(model, args, processing_class, train_dataset)
+        data_collator = data_collator or make_collator(model, args, processing_class)
+        start_target_norm(model, processing_class, train_dataset)
+        if args.target_readout:
+            targets = first_targets(model, processing_class, train_dataset, ROWS_FOR_READOUT)
+            attach_readout(model, TargetReadout(targets))
+        self._frozen_tower = None
+        if not (args.freeze_vision or args.precompute_targets or args.drop_imagery):
+            self._frozen_tower = FrozenTower(model)
+        train_dataset = prepare_rows(train_dataset, model, args, processing_class)
         if isinstance(eval_dataset, dict):
             eval_dataset = {
-                name: _prepare_rows(rows, model, args, processing_class) for name, rows in eval_dataset.items()
+                name: prepare_rows(rows, model, args, processing_class) for name, rows in eval_dataset.items()
             }
         else:
-            eval_dataset = _prepare_rows(eval_dataset, model, args, processing_class)
+            eval_dataset = prepare_rows(eval_dataset, model, args, processing_class)
         super().__init__(
             model,
             args=args,
@@ -120,15 +131,26 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
             peft_config=peft_config,
             **kwargs,
         )
-        check_tower(unwrap_model(self.accelerator, self.model).model.visual, frozen=True)
+        self._unfreeze(adapted=peft_config is not None)
         divide_loss_once(self.accelerator)
         # `compute_loss` divides by the tokens and images of a whole optimizer step, over all its micro-batches and
         # processes, so that the loss does not depend on how a step is cut up.
         self.model_accepts_loss_kwargs = True
         self._images_in_batch: torch.Tensor | None = None
+        self._answers_in_batch: torch.Tensor | None = None
         if self.compute_metrics is not None:
             raise InputError("compute_metrics would see the logits of one position: evaluate reports its own metrics")
-        self._measured = {mode: DIFTMetrics(self.accelerator, model.config.latent_size) for mode in ("train", "eval")}
+        measured = (self.accelerator, model.config.latent_size, args.alignment_loss_weight > 0)
+        self._measured = {mode: DIFTMetrics(*measured) for mode in ("train", "eval")}
+
+    def _unfreeze(self, adapted: bool) -> None:
+        """Let train what the settings train beside the language model, also inside an adapter's wrapper."""
+        model = unwrap_model(self.accelerator, self.model)
+        if not (self.args.freeze_vision or adapted):
+            model.model.visual.requires_grad_(True)
+        check_tower(model.model.visual, self.args.freeze_vision)
+        if self.args.target_readout:
+            model.target_readout.requires_grad_(True)
 
     def train(self, *args, **kwargs):
         """TRL's own, with less memory for a tied embedding's gradient, see [`input_gradient_by_rows`]."""
@@ -138,11 +160,13 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
             return super().train(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
-        """TRL's own, which counts the tokens of a step; counts its images as well."""
+        """TRL's own, which counts the tokens of a step; counts its images and answers as well."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         images = sum(_images(batch) for batch in batches)
+        answers = sum(int(batch["answer_mask"].sum()) for batch in batches if "answer_mask" in batch)
+        counts = self.accelerator.gather(torch.tensor([[images, answers]], device=device)).sum(0)
         # A step without imagery divides zero by one.
-        self._images_in_batch = self.accelerator.gather(torch.tensor(images, device=device)).sum().clamp(min=1)
+        self._images_in_batch, self._answers_in_batch = counts.clamp(min=1)
         return batches, num_items
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None):
@@ -177,29 +201,68 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         inputs = {name: value for name, value in inputs.items() if name != "ids"}
         tokens = inputs["attention_mask"].sum()
         feeding = self._feeding(_images(inputs))
+        inputs.update(self._roles(inputs))
         if self.args.pack_rows:
             inputs = pack_batch(inputs, unwrap_model(self.accelerator, model).model.get_rope_index)
+        if self._frozen_tower is not None:
+            with self.accelerator.autocast():
+                inputs = self._frozen_tower.encode_imagery(inputs)
+        answers = inputs.pop("answer_mask", None)
+        if self.args.alignment_loss_weight and answers is None:
+            raise InputError("alignment_loss_weight needs an answer_mask in batches: use DIFTCollator(answers=True)")
         counts, shares, step_share = {}, 1, None
         if num_items_in_batch is not None and self.model.training:
             counts = {"num_items_in_batch": num_items_in_batch, "num_images_in_batch": self._images_in_batch}
             # Processes are averaged afterwards, while the counts are those of all of them.
             shares = self.accelerator.num_processes
             step_share = 1 / (shares * self.current_gradient_accumulation_steps)
-        outputs = model(**inputs, **feeding, **counts, use_cache=False, logits_to_keep=1)
-        self._measured[self._mode].add(outputs, tokens, step_share)
-        loss = outputs.loss * shares
+        settings = {"use_cache": False, "logits_to_keep": 1, "layer_states_at": answers if feeding else None}
+        outputs = model(**inputs, **feeding, **counts, **settings)
+        loss, alignment = outputs.loss, None
+        if outputs.layer_states is not None:
+            alignment = self._align(model, inputs, settings, outputs.layer_states, step_share is not None)
+            loss = loss + self.args.alignment_loss_weight * alignment.loss
+        self._measured[self._mode].add(outputs, tokens, step_share, alignment)
+        loss = loss * shares
         return (loss, outputs) if return_outputs else loss
+
+    def _align(
+        self, model, inputs: dict[str, Any], settings: dict[str, Any], states: torch.Tensor, in_step: bool
+    ) -> Alignment:
+        """Compare the states `(layers, answers, hidden)` before the answers with those that true imagery leads to."""
+        without_labels = {name: value for name, value in inputs.items() if name != "labels"}
+        with torch.no_grad():
+            teacher = model(**without_labels, **settings).layer_states
+        count = states.shape[1]
+        total = self._answers_in_batch if in_step else max(count, 1)
+        return Alignment(alignment_loss(states, teacher).sum() / total, count)
 
     def _feeding(self, images: int) -> dict[str, Any]:
         """The model's arguments for self-feeding; none for teacher forcing, its default."""
         if self.args.self_feeding == "none" or not images:
             return {}
-        passes = self.args.self_feed_passes if self.args.self_feeding == "parallel" else None
-        feeding = {"self_feeding": SelfFeeding(passes, self.args.self_feed_gradient)}
+        if self.args.self_feeding == "exact":
+            settings = SelfFeeding(self._exact_passes, gradient=None)
+        else:
+            passes = {"parallel": self.args.self_feed_passes, "pads": 0}.get(self.args.self_feeding)
+            settings = SelfFeeding(passes, self.args.self_feed_gradient)
+        feeding: dict[str, Any] = {"self_feeding": settings}
         share = self._teacher_forcing()
         if self.model.training and share > 0:
             feeding["teacher_forced"] = (torch.rand(images) < share).to(self.accelerator.device)
         return feeding
+
+    def _roles(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The model's argument for the answer bottleneck; some rows of a training batch go without."""
+        config = unwrap_model(self.accelerator, self.model).config
+        if config.answer_sees != "latents":
+            return {}
+        roles = token_roles(inputs["input_ids"], config, inputs["attention_mask"])
+        if self.model.training:
+            share = blinded_share(self.args, self.state.global_step, self.state.max_steps)
+            roles = unblind(roles, (torch.rand(len(roles)) >= share).to(roles.device))
+            self._metrics["train"]["answer_blinding"] = [share]
+        return {"roles": roles}
 
     def _teacher_forcing(self) -> float:
         """The share of blocks that feed on their targets at this step; none where it is 0 or less."""
@@ -221,7 +284,8 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
             return output
         measured = self._measured["eval"].read()
         # In the place of a mean over batches, which depends on their size.
-        weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in ("ce_loss", "sim_loss")]
+        parts = [name for name in ("ce_loss", "sim_loss", "alignment_loss") if name in measured]
+        weighted = [getattr(self.args, f"{name}_weight") * measured[name] for name in parts]
         measured["loss"] = sum(weighted)
         # TRL's own way to log them would give those of several held-out sets the same names.
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in measured.items()})
@@ -245,10 +309,17 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """TRL's own, with what training has written into the configuration, which is no weight."""
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_readout(unwrap_model(self.accelerator, self.model), Path(resume_from_checkpoint))
         file = Path(resume_from_checkpoint) / "config.json"
         if file.is_file():
             saved = json.loads(file.read_text(encoding="utf-8"))
             unwrap_model(self.accelerator, self.model).config.latent_target_norm = saved.get("latent_target_norm")
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """TRL's own, with the read-out, which only training needs, beside them."""
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            save_readout(unwrap_model(self.accelerator, self.model), Path(output_dir))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own, with what was measured since the last log, see [`DIFTMetrics`]."""
@@ -259,69 +330,6 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
-
-
-def _adopt_and_validate(rows: Any, args: DIFTConfig, masks: bool) -> Any:
-    """Rows in our columns, checked before the first step; a stream passes, and its bad rows fail when they come."""
-    if isinstance(rows, dict):
-        return {name: _adopt_and_validate(one, args, masks) for name, one in rows.items()}
-    if not isinstance(rows, Dataset):
-        return rows
-    return validate_rows(adopt_trl_columns(rows, "dift"), "dift", args.on_bad_row, masks)
-
-
-def _collator(model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin) -> DIFTCollator:
-    regions = model.config.latent_pooling == "region"
-    return DIFTCollator(
-        processor, model.config.latent_size, args.drop_imagery, regions, ids=True, padding_side=args.padding_side
-    )
-
-
-def _start_target_norm(model: PreTrainedModel, processor: ProcessorMixin, rows: Dataset | None) -> None:
-    """Measure the targets' length on the first rows, once, so that it is one however steps are cut up."""
-    if model.config.latent_norm != "match" or model.config.latent_target_norm is not None or rows is None:
-        return
-    regions = model.config.latent_pooling == "region"
-    lengths = []
-    if isinstance(rows, Dataset):
-        # Decode nothing but the imagery: the frames of rows that name a video file would be decoded with it.
-        columns = [name for name in ("id", "imagery", "imagery_masks") if name in rows.column_names]
-        rows = keep_images_encoded(rows.select_columns(columns))
-    for row in islice(rows, _ROWS_FOR_NORM):
-        batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
-        if batch:
-            with gather_weights(model.model.visual):
-                targets = model.imagery_targets(**send_to_device(batch, model.device))
-            lengths.append(targets.float().norm(dim=-1).flatten())
-    if lengths:
-        model.config.latent_target_norm = torch.cat(lengths).mean().item()
-
-
-def _prepare_rows(
-    rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin
-) -> Dataset | None:
-    """Rows whose images wait for the collator, with what is to be known of them before the first step."""
-    precompute = args.precompute_targets or args.precompute_videos
-    if rows is None or not isinstance(rows, Dataset):
-        if rows is not None and (precompute or args.train_sampling_strategy == "group_by_length"):
-            raise InputError(
-                "rows that stream cannot be looked through first: leave out precompute_targets, precompute_videos and "
-                "group_by_length, or load them whole"
-            )
-        return rows
-    rows = keep_images_encoded(rows)
-    if args.train_sampling_strategy == "group_by_length" and args.length_column_name not in rows.column_names:
-        lengths = row_lengths(rows, processor, model.config.latent_size)
-        rows = rows.add_column(args.length_column_name, lengths)
-    if precompute:
-        precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-        with gather_weights(model.model.visual):
-            cache = FeatureCache(model, processor, args.feature_cache, precision, args.device)
-            if args.precompute_targets and not args.drop_imagery:
-                rows = cache.add_targets(rows)
-            if args.precompute_videos:
-                rows = cache.add_videos(rows)
-    return rows
 
 
 def _images(batch: Mapping[str, Any]) -> int:

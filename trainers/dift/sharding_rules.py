@@ -10,6 +10,11 @@ from ...modeling.tokens import IMAGERY_MARK
 from .dift_config import DIFTConfig
 
 
+def most_blocks(datasets: Iterable[Dataset]) -> int:
+    """The number of latent blocks of the row that has most, at least 1."""
+    return max((response.count(IMAGERY_MARK) for rows in datasets for response in rows["response"]), default=0) or 1
+
+
 def check_sharding(args: DIFTConfig, datasets: Iterable[Dataset]) -> None:
     """Reject what would deadlock processes that hold a part of the weights each.
 
@@ -29,6 +34,13 @@ def check_sharding(args: DIFTConfig, datasets: Iterable[Dataset]) -> None:
         raise InputError(f"{sharded} sequential self-feeding takes as many passes as a row has latents: use parallel")
     if self_fed and args.teacher_forcing:
         raise InputError(f"{sharded} teacher_forcing spares some batches their passes: set it to 0")
+    if args.target_readout:
+        raise InputError(f"{sharded} target_readout is not kept with a part of it in each process: set it to false")
+    if not (args.freeze_vision or args.precompute_targets or args.drop_imagery):
+        raise InputError(
+            f"{sharded} the tower that gives the targets would be copied in parts: set precompute_targets, or "
+            "freeze_vision to true"
+        )
     if args.eval_strategy != "no" and args.eval_generations:
         raise InputError(f"{sharded} answers have different lengths: set eval_generations to 0")
     if (args.precompute_targets or args.precompute_videos) and parse_flag_from_env("FSDP_CPU_RAM_EFFICIENT_LOADING"):

@@ -28,7 +28,14 @@ from .logprobs import LatentScorer, masked_tokens
 from .metrics import GRPOMetrics, share_of_equal_groups
 from .prefix_sharing import group_slices_by_prompt, is_order_free, supports_prefix_sharing
 from .preparation import prepare_adapter, prepare_rewards, prepare_rows
-from .rollout import Rollout, encode_prompts, group_prompts, prefill_prompts, truncate_at_eos
+from .rollout import (
+    Rollout,
+    encode_prompts,
+    group_prompts,
+    keep_responses_whole,
+    prefill_prompts,
+    truncate_at_eos,
+)
 from .sampling import configure_sampling, prepare_policy
 
 _NO_PROBABILITIES = "probability tensor contains"  # as torch says it when it is to draw from NaN
@@ -58,8 +65,9 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
     - `_CHUNKED_LOGPROB_CHUNK_SIZE` of `trl.trainer.utils`: narrower on a CPU while its head runs, see
       [`narrow_head_tiles`].
     - `train` and `training_step`: memory of tied embeddings, and the stop on a NaN or infinite loss.
-    - `_save`, `_save_checkpoint`, `create_optimizer`, `create_scheduler` and `create_model_card`, of
-      [`ReliableTrainerMixin`]: complete checkpoints without pickles, settings named in errors, no card of TRL's.
+    - `_save`, `save_model`, `_save_checkpoint`, `create_optimizer`, `create_scheduler` and `create_model_card`, of
+      [`ReliableTrainerMixin`]: complete checkpoints without pickles, settings named in errors, our card for TRL's.
+    - `_tokenizer`'s `response_template`, put aside while TRL reads completions, see [`keep_responses_whole`].
 
     Args:
         model ([`FourDThinkerForConditionalGeneration`], `PeftModel` or `str`):
@@ -161,7 +169,8 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         # them and calls it once, in order. Frames inside the prompt instead would be copied for every row by TRL and
         # would end up in its logs.
         self._rollout = Rollout.start(inputs)
-        batch = super()._generate_and_score_completions(self._rollout.rows)
+        with keep_responses_whole(self.processing_class.tokenizer):
+            batch = super()._generate_and_score_completions(self._rollout.rows)
         self._metrics[self._mode]["frac_reward_zero_std"][-1] = self._rollout.equal_groups
         # Lists with one entry a row: TRL shuffles, splits and buffers them with the rest of the batch.
         return {**batch, **self._rollout.batch_columns()}

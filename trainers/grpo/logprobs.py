@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+from ...modeling.answer_mask import PADDING, token_roles
 from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.latent_rules import LatentRules
 from ..common.video_inputs import EncodedVideo, video_grids, video_inputs
@@ -121,15 +122,15 @@ class LatentScorer:
     ) -> dict[str, torch.Tensor]:
         """The model's arguments for rows behind common prompts, each token at the position that it has in its row."""
         positions, _ = self.inner.model.get_rope_index(ids, attention_mask=mask, **video_grids(videos))
-        seen = layout.attention()
-        if self.inner.config.get_text_config()._attn_implementation == "eager":  # which adds it to the scores
-            dtype = self.inner.dtype
-            seen = torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+        tokens = {}
+        if self.inner.config.answer_sees == "latents":
+            tokens["roles"] = layout.gather(token_roles(ids, self.inner.config, mask), padding=PADDING)
         return {
             # Padding only must not look like a latent pad or an image.
             "input_ids": layout.gather(ids, padding=self.inner.config.latent_start_token_id),
-            "attention_mask": seen,
+            "attention_mask": layout.attention(),
             "position_ids": layout.gather(positions.to(ids.device)),
+            **tokens,
         }
 
 

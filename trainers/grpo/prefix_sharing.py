@@ -12,16 +12,14 @@ from transformers import PreTrainedModel
 from trl import GRPOConfig
 from trl.trainer.utils import split_tensor_dict
 
-# Attention that takes a mask of any pattern.
-_MASKED_ATTENTION = ("sdpa", "eager")
+from ...modeling.answer_mask import takes_any_mask
+
 _PADDING = -1
 
 
 def supports_prefix_sharing(model: PreTrainedModel) -> bool:
     """Whether the layers of a model support prefix sharing: a mask by which completions share a prompt."""
-    text = model.config.get_text_config()
-    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
-    return text._attn_implementation in _MASKED_ATTENTION and not sliding
+    return takes_any_mask(model.config)
 
 
 def is_order_free(args: GRPOConfig) -> bool:

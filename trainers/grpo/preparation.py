@@ -11,6 +11,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from trl.trainer.utils import get_callable_name
 
 from ...modeling.errors import InputError
+from ...modeling.model_files import model_commit
 from ..common.adapters import complete_lora_config, find_fused_head_fault, validate_adapters
 from ..common.dataset_columns import adopt_trl_columns
 from ..common.distributed import weights_are_sharded
@@ -80,7 +81,7 @@ def _check_reference(model: PreTrainedModel, beta: float) -> None:
             f"beta is {beta}, and the reference model is read from the folder that the model came from: save the "
             "model and load it with `load_model`, or set beta to 0"
         )
-    if find_adapter_config_file(folder) is not None:
+    if find_adapter_config_file(folder, revision=model_commit(model)) is not None:
         raise InputError(
             f"beta is {beta}, and the reference model cannot be read from {folder}, which holds an adapter alone: "
             "train an adapter on it, or save the model that `load_model` gives and load that, or set beta to 0"

@@ -1,11 +1,12 @@
 """Record of a rollout, and its encoding: prompts to model input before sampling, ids to completions after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorMixin
+from transformers import BatchFeature, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from ...modeling.processing import encode, row_clip, row_prompt
 from ...modeling.prompts import video_message
@@ -127,6 +128,21 @@ def prefill_prompts(
     # Where transformers keeps how far a row's positions are ahead of its length.
     model.model.rope_deltas = model.model.rope_deltas[rows]
     return {"cache": cache}
+
+
+@contextmanager
+def keep_responses_whole(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Within it, TRL splits no completion into reasoning and answer: rewards get the whole text, with its tags.
+
+    Args:
+        tokenizer: The one of the model's processor.
+    """
+    template = getattr(tokenizer, "response_template", None)
+    tokenizer.response_template = None
+    try:
+        yield
+    finally:
+        tokenizer.response_template = template
 
 
 def truncate_at_eos(ids: Sequence[int], ends: Sequence[int]) -> list[int]:

@@ -85,9 +85,8 @@ def _sample(clip: Any, kind: str, rng: np.random.Generator) -> tuple[str, str, C
     frames = [Image.fromarray(frame) for frame in clip.rgb]
     video = Clip(frames, [number / clip.fps for number in range(len(frames))])
     if kind in ("last", "object") and clip.objects:
-        name, sentence = clip.objects[int(rng.integers(len(clip.objects)))]
+        name, places, motion = clip.objects[int(rng.integers(len(clip.objects)))]
         if kind == "object":
-            return DESCRIBE_OBJECT.format(name=name), sentence, video
-        others = [other for seen_name, other in clip.objects if seen_name != name]
-        return DESCRIBE_LAST.format(name=name), " ".join([clip.camera, *others, sentence]), video
+            return DESCRIBE_OBJECT.format(name=name), f"{places} {motion}", video
+        return DESCRIBE_LAST.format(name=name), f"{clip.scene(name)} {motion}", video
     return DESCRIBE_CLIP, clip.caption, video

@@ -26,6 +26,7 @@ from ...modeling.tiny.qwen2_5_vl import (
 )
 from ..common.differences import describe_differences
 from .batches import PretrainingBatches
+from .perception import teach_tower
 from .pretraining import PretrainingConfig, pretrain
 
 
@@ -67,12 +68,15 @@ def _train_leg(config: PretrainingConfig, leg: int, before: Path | None, folder:
         tokenizer = build_tokenizer(world_texts(clips), TINY_VOCAB_SIZE)
         processor = build_processor(tokenizer, max_pixels=TINY_MAX_PIXELS)
         model = FourDThinkerForConditionalGeneration(tiny_backbone_config(tokenizer))
+        seen = [clip.rgb for clip in clips], [clip.cells for clip in clips]
+        history = teach_tower(model.model.visual, processor.video_processor, *seen, steps=config.perception_steps)
     else:
         model, processor = load_model(before, dtype=torch.float32)
+        history = []
     readings = {"options": make_option_text, "scene": make_scene_text}
     batches = PretrainingBatches(clips, readings, processor, steps, config.batch_size, seed)
     with scratch_dir("pretraining") as scratch:
-        history = pretrain(model, batches, str(scratch), config, steps)
+        history += pretrain(model, batches, str(scratch), config, steps)
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     earlier = [] if before is None else _log(before)["log_history"]

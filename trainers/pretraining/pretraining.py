@@ -13,6 +13,7 @@ class PretrainingConfig:
 
     Attributes:
         clips (`int`): Rendered clips of each leg.
+        perception_steps (`int`): Optimizer steps in which the vision tower learns alone, before the first leg.
         steps (`tuple[int, ...]`): Optimizer steps of each leg. A leg goes on from the weights of the one before, with
             a new optimizer and clips of its own.
         batch_size (`int`): Samples a step.
@@ -21,8 +22,9 @@ class PretrainingConfig:
         workers (`int`): Rendering processes.
     """
 
-    clips: int = 24_000
-    steps: tuple[int, ...] = (10_500, 6_000)
+    clips: int = 12_000
+    perception_steps: int = 2_000
+    steps: tuple[int, ...] = (5_000, 1_500)
     batch_size: int = 16
     learning_rate: float = 1e-3
     seed: int = 0

@@ -10,16 +10,20 @@ from scipy.spatial.transform import Rotation
 from fourdthinker.dataset_builders.clip_record import CameraPoses, ObjectTrack
 from fourdthinker.dataset_builders.geometry.camera_motion import camera_labels
 from fourdthinker.dataset_builders.geometry.masks import encode_mask
+from fourdthinker.dataset_builders.geometry.object_directions import main_direction
 from fourdthinker.dataset_builders.geometry.object_facts import (
     AT_REST,
     DIRECTIONS,
     DISTANCES,
     FOLLOWED,
     LABELS,
+    MAIN_DIRECTIONS,
     SPEEDS,
     object_facts,
 )
-from fourdthinker.dataset_builders.world.scene import project, sample_scene
+from fourdthinker.dataset_builders.world.scene import project
+
+from ..near_scenes import sample_near_scene
 
 SIDE, FRAMES, RATE = 192, 24, 8.0
 SECONDS = np.arange(FRAMES) / RATE
@@ -76,7 +80,7 @@ def line(start, end, frames=FRAMES, pace="even"):
 def world_facts(seed):
     """The facts of every object of a random scene, each with what is needed to judge it."""
     rng = np.random.default_rng(seed)
-    scene = sample_scene(rng, FRAMES, 8)
+    scene = sample_near_scene(rng, FRAMES, 8)
     focal, poses = 0.5 / np.tan(scene.field_of_view / 2), scene.camera_to_world
     labels = camera_labels(poses)
     turns = bool(labels) and labels[0].split()[0] in ("Pan", "Tilt", "Roll")
@@ -110,6 +114,9 @@ def true_label(fact, path, poses, focal, pace):
         return true_speed(np.linalg.norm(np.diff(path[part], axis=0), axis=1), pace)
     if fact.kind == "followed":
         return true_following(world, picture)
+    if fact.kind == "main_direction":
+        right, down = world[-1] - world[0]
+        return MAIN_DIRECTIONS[round(np.degrees(np.arctan2(-down, right)) / 90) % 4]
     return true_direction(world if fact.kind == "direction" else picture)
 
 
@@ -171,7 +178,10 @@ def test_the_eight_directions_and_between_them_none(number, label):
     found = facts_of(line((96, 96), end(45 * number)))
     assert found["direction"].label == found["apparent_direction"].label == label
     assert found["direction"].numbers["net_of_path"] > 0.95
-    assert facts_of(line((96, 96), end(45 * number + 22.5)))["direction"].label is None
+    between = facts_of(line((96, 96), end(45 * number + 22.5)))
+    assert between["direction"].label is None
+    assert between["main_direction"].label == MAIN_DIRECTIONS[(number + 1) // 2 % 4]
+    assert "main_direction" not in found
 
 
 def test_a_camera_that_follows_an_object():
@@ -216,6 +226,31 @@ def test_to_and_fro_is_two_directions():
     labels = [(fact.label, fact.span) for fact in facts if fact.kind == "direction"]
     assert [label for label, _ in labels] == [None, "Moving Right", "Moving Left"]
     assert labels[1][1][1] == labels[2][1][0] == pytest.approx(1.44, abs=0.15)
+
+
+def test_round_a_bend_are_two_directions():
+    places = np.concatenate([line((30, 40), (120, 40), 12), line((125, 48), (125, 160), 12)])
+    masks = [blob(place, 10) for place in places]
+    facts = object_facts(track_of(masks), camera_of(), SECONDS, (SIDE, SIDE))
+    labels = [(fact.label, fact.span) for fact in facts if fact.kind == "direction"]
+    assert [label for label, _ in labels] == [None, "Moving Right", "Moving Down"]
+    assert labels[1][1][1] <= labels[2][1][0] and 1.0 <= labels[2][1][0] <= 1.6
+
+
+def test_what_is_as_much_sideways_as_upright_is_mainly_neither():
+    numbers = {"right_side": 0.3, "up_side": 0.27, "extent_side": 0.1, "noise_side": 0.0, "net_of_path": 1.0}
+    assert main_direction({**numbers, "angle_degrees": 42.0}) is None
+    assert main_direction({**numbers, "angle_degrees": 30.0}) == "Mainly to the Right"
+    assert main_direction({**numbers, "angle_degrees": 30.0, "net_of_path": 0.7}) is None
+
+
+def test_a_path_goes_on_over_two_frames_without_a_sure_mask_but_not_over_three():
+    masks = [blob(place, 12) for place in line((30, 96), (160, 96))]
+    for gap, end in ((2, SECONDS[-1]), (3, SECONDS[11])):
+        sure = np.ones(FRAMES, dtype=bool)
+        sure[12 : 12 + gap] = False
+        found = object_facts(track_of(masks, sure), camera_of(), SECONDS, (SIDE, SIDE))
+        assert found[0].label == "Moving Right" and found[0].span[1] == end
 
 
 def test_toward_and_away_need_more_than_noise():

@@ -9,8 +9,14 @@ from scipy.spatial.transform import Rotation
 
 pytest.importorskip("cv2", reason="point tracks need the data extra")
 from fourdthinker.dataset_builders.geometry.camera_motion import CAMERA_LABELS, camera_labels  # noqa: E402
-from fourdthinker.dataset_builders.geometry.point_tracks import track_points  # noqa: E402
-from fourdthinker.dataset_builders.geometry.turns import STILL_PIXELS, fit_turn, still_pixels  # noqa: E402
+from fourdthinker.dataset_builders.geometry.point_tracks import PointTracks, track_points  # noqa: E402
+from fourdthinker.dataset_builders.geometry.turns import (  # noqa: E402
+    MIN_STANDING_SHARE,
+    STILL_PIXELS,
+    fit_turn,
+    standing_share,
+    still_pixels,
+)
 from fourdthinker.modeling.processing import Clip  # noqa: E402
 
 from .textured_scene import one_wall, path, render, scene_with_depth  # noqa: E402
@@ -64,6 +70,30 @@ def test_a_still_camera_stands_within_half_a_pixel():
     assert still_pixels(track_points(clip.frames)) < 0.2
 
 
+def points_that(move, frames=8):
+    """Points all over a picture of 320 x 240, of which those that `move` says of their places go right."""
+    places = np.stack(np.meshgrid(np.arange(5.0, 320, 10), np.arange(5.0, 240, 10)), axis=-1).reshape(-1, 2)
+    steps = 2.0 * np.arange(frames)[:, None] * move(*places.T)
+    return PointTracks(places + np.stack([steps, np.zeros_like(steps)], axis=-1), (320, 240), 1.0)
+
+
+def test_what_covers_most_of_the_picture_does_not_hide_that_the_camera_stands():
+    tracks = points_that(lambda column, row: (column > 70) & (column < 260) & (row > 30))
+    assert still_pixels(tracks) > STILL_PIXELS and standing_share(tracks) > MIN_STANDING_SHARE
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda column, row: row > 120,  # near ground that passes below far hills
+        lambda column, row: (row > 28) & (row < 212),  # a title and a ticker stand before a camera that pans
+        lambda column, row: np.hypot(column - 160, row - 120) > 60,  # a roll or a zoom
+    ],
+)
+def test_what_stands_in_a_part_of_the_picture_is_no_still_camera(move):
+    assert standing_share(points_that(move)) < MIN_STANDING_SHARE
+
+
 def test_turns_there_and_back_and_about_two_axes_are_followed():
     angles = np.radians(np.column_stack([5 * np.sin(np.arange(16) / 3), np.linspace(0, 12, 16), np.zeros(16)]))
     truth = np.tile(np.eye(4), (16, 1, 1))
@@ -90,6 +120,12 @@ def test_a_large_moving_object_hides_the_turn_unless_it_is_masked():
     hidden = fit_turn(track_points(clip.frames))
     assert hidden is None or hidden[0].verdict != "turn"
     assert fit_turn(track_points(clip.frames, masks))[0].verdict == "turn"
+
+
+def test_points_of_which_no_four_go_together_are_no_turn():
+    rng = np.random.default_rng(0)
+    fit, _ = fit_turn(PointTracks(rng.uniform(0, 240, (8, 60, 2)), (320, 240), 1.0))
+    assert fit.verdict != "turn"
 
 
 def test_too_few_points_give_no_fit():

@@ -95,3 +95,42 @@ def test_what_has_no_texture_cannot_be_checked(trajectory):
     with pytest.raises(ClipError, match="imported poses cannot be checked: 0 pairs") as raised:
         check_poses(blank, SECONDS, trajectory, LENS, 1 / RATE)
     assert raised.value.code == "no_texture"
+
+
+@pytest.fixture(scope="module")
+def standing(scene):
+    """Matches of a clip that stands still, with the noise of a camera."""
+    rng = np.random.default_rng(0)
+    picture = np.asarray(scene.frames[0], dtype=float)
+    frames = [
+        Image.fromarray((picture + rng.normal(0, 3, picture.shape)).clip(0, 255).astype(np.uint8)) for _ in SECONDS
+    ]
+    return match_frames(frames, list(range(0, 21, 3)) + [20])
+
+
+def walk(way, steps=21):
+    """Poses that go evenly along a way."""
+    poses = np.tile(np.eye(4), (steps, 1, 1))
+    poses[:, :3, 3] = np.linspace(0, 1, steps)[:, None] * np.asarray(way, dtype=float)
+    return make_trajectory(Path("clip.tum"), np.arange(steps) / RATE, poses, quaternion="last")
+
+
+@pytest.mark.parametrize("way", [(0, 0, 1.5), (1.5, 0, 0), (0.3, -0.1, 0.4)], ids=["ahead", "aside", "askew"])
+@pytest.mark.parametrize("shows", [0.25, None], ids=["metres", "no unit"])
+def test_a_path_beside_a_clip_that_stands_still_is_refused(standing, way, shows):
+    with pytest.raises(ClipError, match="the clip stands still or only turns and the poses are of another one") as e:
+        check_poses(standing, SECONDS, walk(way), LENS, 1 / RATE, shows)
+    assert e.value.code == "poses_disagree"
+
+
+def test_poses_that_stand_still_with_the_clip_pass(standing):
+    rng = np.random.default_rng(0)
+    jitter = walk((0, 0, 0)).stored.copy()
+    jitter[:, :3, 3] += rng.normal(0, 0.01, (len(jitter), 3))
+    shaking = replace(walk((0, 0, 0)), stored=jitter)
+    for shows in (0.25, None):
+        assert check_poses(standing, SECONDS, walk((0, 0, 0)), LENS, 1 / RATE, shows).pixels < 1
+        assert check_poses(standing, SECONDS, shaking, LENS, 1 / RATE, shows).pixels < 1
+    resting = walk((0, 0, 4.0), 200)  # a pause within a long path
+    paused = replace(resting, stored=np.concatenate([shaking.stored, resting.stored[21:]]))
+    assert check_poses(standing, SECONDS, paused, LENS, 1 / RATE).pixels < 1

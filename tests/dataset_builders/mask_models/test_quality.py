@@ -20,6 +20,7 @@ from fourdthinker.dataset_builders.mask_models.masklets import (  # noqa: E402
 from fourdthinker.dataset_builders.world import World  # noqa: E402
 
 from ..geometry.test_object_facts import FRAMES, SECONDS, true_label  # noqa: E402
+from ..near_scenes import sample_near_scene  # noqa: E402
 from .degraded_masks import degrade  # noqa: E402
 
 SIDE, DENSE = 144, 2  # pixels; dense frames for each of the window's
@@ -28,7 +29,8 @@ MIN_SHARE = 0.004  # of the picture, of an object that is asked about
 
 def facts_from_bad_masks(world, seed, wanted):
     """Facts about every object of a clip, each with what is needed to judge it, and the masks' quality."""
-    clip, rng = world.clip(seed), np.random.default_rng([seed, round(100 * wanted)])
+    clip = world.render(sample_near_scene(np.random.default_rng(seed), world.frames, 8))
+    rng = np.random.default_rng([seed, round(100 * wanted)])
     poses = clip.camera_to_world[::DENSE]
     labels = camera_labels(poses)
     turns = bool(labels) and labels[0].split()[0] in ("Pan", "Tilt", "Roll")

@@ -48,4 +48,4 @@ def test_what_flow_finds_before_an_unknown_camera_is_not_said_to_move():
     assert "Moving Right" in labels(facts_of_a_mover("files", None))
     unknown = facts_of_a_mover("flow", None)
     assert labels(unknown) == set() and unknown.fault.code == "unclear"
-    assert "1 that may stand still, nearer to the camera" in unknown.fault.reason
+    assert "1 found that may stand still, nearer to the camera" in unknown.fault.reason

@@ -144,6 +144,23 @@ def test_a_known_name_is_not_asked_for(clips, output, tmp_path, arguments, monke
     assert any("the blue square" in question["question"] for question in questions(output).values())
 
 
+def test_a_model_gives_no_object_the_name_that_the_user_gives_another(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    source, output, names = tmp_path / "clips", tmp_path / "data", tmp_path / "names.json"
+    source.mkdir()
+    film_still_camera(source / "two.mp4", seed=2, step=8, others=1)
+    draw_masks(source / "two.masks", step=8, others=1)
+    (source / "two.masks" / "names.txt").unlink()
+    names.write_text(json.dumps({"two.mp4": "the striped box"}))
+    with serve() as (url, requests):
+        arguments = ["--stage", "questions", "--objects", "files", "--names", str(names)]
+        assert main(command(source, output, url, *arguments)) == 0
+    assert sum(request.picture is not None for request in requests) == 1, "the model says `Striped Box` of the other"
+    asked = [(json.loads(question["facts"]), question["question"]) for question in questions(output).values()]
+    called = {facts["object"]: said for facts, said in asked if "object" in facts}
+    assert set(called) == {"striped box", "object 2"} and all(name in said for name, said in called.items())
+
+
 @pytest.mark.slow
 def test_what_an_endpoint_failed_to_answer_is_asked_by_the_next_build(clips, output, capsys):
     def fail_for_names(request):

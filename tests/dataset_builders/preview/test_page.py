@@ -29,6 +29,8 @@ ALLOWED = {
         "h1",
         "h2",
         "h3",
+        "details",
+        "summary",
     ),
     *("p", "span", "ul", "li", "table", "tr", "th", "td", "b", "br", "code", "pre", "figure", "img", "figcaption"),
     *("svg", "path", "rect", "circle", "text", "g"),
@@ -119,7 +121,7 @@ def test_rows_are_drawn_from_all_splits_and_stay_the_same(tmp_path):
     folder = build(tmp_path / "data", rows[:20], rows[20:])
     first = write_preview(folder, 12).read_text(encoding="utf-8")
     page = Page(first)
-    assert "30 rows, 20 train, 10 test. Shown here: 12" in page.text
+    assert "30 rows, 20 train, 10 test. Shown here: 12, drawn at random." in page.text
     assert "task 0 15" in page.text and "task 1 15" in page.text and "Pan Right 15" in page.text
     assert "split train" in page.text and "split test" in page.text
     assert len({link[:13] for link in page.links}) == 12
@@ -165,12 +167,23 @@ def test_what_was_left_out_is_counted_by_code(tmp_path):
         "stage": "poses",
         "code": "unclear",
         "reason": "no move",
-        "remedy": "",
+        "remedy": "move",
     }
     faults = [fault, {**fault, "clip": "b-000"}, {**fault, "stage": "shots", "code": "damaged"}]
     (folder / "quarantine.jsonl").write_text("".join(json.dumps(fault) + "\n" for fault in faults))
     text = open_page(write_preview(folder, 1)).text
-    assert "unclear in poses a-000: no move 2 damaged in shots a-000: no move 1" in text
+    assert "Shown here: all." in text
+    assert "unclear in poses a-000: no move; move 2 damaged in shots a-000: no move; move 1" in text
+    assert "Every clip that was left out" in text and "b-000 unclear poses no move move" in text
+
+
+def test_measurements_do_not_fill_the_overview(tmp_path):
+    folder = build(tmp_path / "data", [make_row(0)])
+    reason = f"no path fits ({', '.join(f'error_{number} {number}' for number in range(40))}); nothing moves"
+    fault = {"clip": "a-000", "source": "a.mp4", "stage": "facts", "code": "unclear", "reason": reason, "remedy": ""}
+    (folder / "quarantine.jsonl").write_text(json.dumps(fault))
+    text = open_page(write_preview(folder, 1)).text
+    assert "a-000: no path fits; nothing moves 1" in text and text.count("error_39") == 1, "the list has them"
 
 
 def test_many_right_options_are_cut_short(tmp_path):

@@ -21,6 +21,7 @@ from fourdthinker.dataset_builders.questions.clip_questions import (  # noqa: E4
 from fourdthinker.dataset_builders.questions.clip_reasoning import explain_camera, say_shifts  # noqa: E402
 from fourdthinker.dataset_builders.questions.clip_rows import show_frames  # noqa: E402
 from fourdthinker.dataset_builders.questions.evidence import Change, compare, look_at, seen_size  # noqa: E402
+from fourdthinker.dataset_builders.questions.object_questions import name_objects  # noqa: E402
 from fourdthinker.modeling.errors import InputError  # noqa: E402
 from fourdthinker.modeling.tokens import IMAGERY_MARK, OPTION_LETTERS  # noqa: E402
 
@@ -52,12 +53,12 @@ def camera_fact(*parts, span=(0.0, 3.0)):
     return {"span": list(span), "parts": [list(part) for part in parts], "numbers": {"Pan Left": 20.0}}
 
 
-def ask(record, seed=0, name=None, **shape):
+def ask(record, seed=0, **shape):
     candidates = list_candidates(record.facts)
     counts: dict[str, Counter] = {}
     for candidate in candidates:
         counts.setdefault(candidate.kind, Counter())[candidate.answer] += 1
-    return ask_about_clip(record, candidates, design_options(counts), seed=seed, name=name, **shape)
+    return ask_about_clip(record, candidates, design_options(counts), seed=seed, **shape)
 
 
 def right(question):
@@ -148,12 +149,40 @@ DIRECTION = {
 
 
 def test_an_object_question_compensates_the_background():
-    mover = follow([(300, 150)] * COUNT, name="moving object")  # the camera follows it
-    (question,) = ask(make_record(objects=[DIRECTION], movers=[mover]), name="brown dog")
+    mover = follow([(300, 150)] * COUNT, name="brown dog")  # the camera follows it
+    (question,) = ask(make_record(objects=[DIRECTION], movers=[mover]))
     assert right(question) == "Moving Right" and "the brown dog" in question["question"]
     assert len(question["imagined"]) == 3
     # A quarter of 588 pixels, against a background that goes the other way.
     assert "147 pixels to the left" in question["response"] and "147 pixels to the right" in question["response"]
+
+
+def test_a_thing_that_shares_its_name_is_not_asked_about(caplog):
+    movers = [follow([(x, 150)] * COUNT, name=name) for x, name in ((300, "brown dog"), (100, "Brown  dog"))]
+    assert ask(make_record(objects=[DIRECTION], movers=movers)) == []
+    assert "two objects are called 'brown dog'" in caplog.text
+    unseen = [movers[0], follow([None] * COUNT, name="brown dog")]
+    assert len(ask(make_record(objects=[DIRECTION], movers=unseen))) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen", "found", "named"),
+    [
+        (["moving object", "object 2"], {0: "dog"}, {}, ["dog", "object 2"]),
+        (
+            ["moving object on the left", "moving object on the right"],
+            {0: "dog"},
+            {1: "Dog"},
+            ["dog on the left", "Dog on the right"],
+        ),
+        (["object 1", "object 2"], {0: "dog"}, {1: "dog"}, ["dog", "object 2"]),
+        (["object 1", "object 2"], {}, {0: "dog", 1: "dog"}, ["object 1", "object 2"]),
+        (["object 1", "cat"], {}, {0: "cat"}, ["object 1", "cat"]),
+    ],
+)
+def test_names_of_a_user_and_of_a_model_stay_apart(before, chosen, found, named):
+    record = make_record(movers=[follow([(300, 150)] * COUNT, name=name) for name in before])
+    assert [track.name for track in name_objects(record, chosen, found).objects] == named
 
 
 def test_objects_that_are_not_seen_or_not_labelled_are_not_asked_about():

@@ -11,9 +11,12 @@ from fourdthinker.dataset_builders.questions.mllm4d import (
     METRES,
     NEARER,
     SIDEWAYS,
-    ask,
+    offer_labels,
+    offer_metres,
     pick_two_frames,
+    word_question,
 )
+from fourdthinker.dataset_builders.questions.motion import shuffle_options
 
 TURN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # looks along the world's +x
 
@@ -91,6 +94,11 @@ def test_distances_are_those_of_the_geometry():
 )
 def test_changes_are_named_where_they_are_clear(kind, geometry, label):
     assert measured(kind, **geometry) == label
+
+
+def ask(kind, name, known, answer, rng):
+    options = offer_labels(answer, kind.labels, rng) if isinstance(answer, str) else offer_metres(answer, rng)
+    return shuffle_options(word_question(kind, name, known.numbers, known.seconds), options, rng)
 
 
 def draws(kind, answers, count):

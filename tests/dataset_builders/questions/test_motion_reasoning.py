@@ -17,20 +17,25 @@ MARK = "<output_image>"
 
 
 @pytest.mark.parametrize(
-    ("column", "depth", "words"),
-    [(0.1, 3.0, "left near"), (0.5, 5.0, "middle midway"), (0.9, 8.0, "right far"), (0.34, 4.1, "middle near")],
+    ("place", "words"),
+    [
+        ((0.1, 0.1, 8.0), "upper left near"),
+        ((0.5, 0.5, 12.0), "central middle midway"),
+        ((0.9, 0.67, 18.0), "lower right far"),
+        ((0.34, 0.34, 10.4), "central middle near"),
+    ],
 )
-def test_places(column, depth, words):
-    assert describe_place(column, depth) == words
+def test_places(place, words):
+    assert describe_place(*place) == words
 
 
 def test_a_mark_for_each_time_and_the_answer_at_the_end():
     text = object_reasoning("blue ball", (0.0, 3.5), "left near", "right near", "Moving Right")
     assert text == (
         f"I picture the blue ball at 0.0 s {MARK} and at 3.5 s {MARK}. "
-        "The blue ball goes from left near to right near, Moving Right."
+        "The blue ball goes from left near to right near. The blue ball is Moving Right."
     )
-    scene = "The red can goes from left far to left far, Staying in Place."
+    scene = "The red can goes from left far to left far."
     assert (
         object_reasoning("blue ball", (0.0, 3.5), "left near", "right near", "Moving Right", scene)
         == f"{scene} {text}"
@@ -38,12 +43,17 @@ def test_a_mark_for_each_time_and_the_answer_at_the_end():
     text = camera_reasoning(["Pan Left"], (0.0, 1.0, 2.0), ("red box", "left far", "right far"))
     assert text.count(MARK) == 3
     assert text.endswith(
-        "The red box goes from left far to right far, Staying in Place. The camera motion is Pan Left."
+        "The red box goes from left far to right far. The red box is Staying in Place. The camera motion is Pan Left."
     )
     assert (
         camera_reasoning(["Pan Left"], (0.0,))
         == f"I picture the scene at 0.0 s {MARK}. The camera motion is Pan Left."
     )
+    reference = ("red box", "left far", "right far")
+    assert camera_reasoning(["Pan Left"], (0.0,), reference, scene) == (
+        f"{scene} {camera_reasoning(['Pan Left'], (0.0,), reference)}"
+    )
+    assert camera_reasoning(["Pan Left"], (0.0,), scene=scene) == f"{scene} {camera_reasoning(['Pan Left'], (0.0,))}"
     assert describe_camera([]) == "The camera stands still."
 
 
@@ -61,7 +71,7 @@ def test_what_agrees_is_passed(letter):
 
 
 def test_a_scene_may_describe_other_motions_before_the_imagery():
-    scene = "The red can goes from left far to left far, Moving Left."
+    scene = "The red can goes from left far to left far. The red can is Moving Left."
     reasoning = object_reasoning("blue ball", (0.0, 1.0), "left near", "right near", "Moving Right", scene)
     assert format_checked_response(reasoning, "D", OBJECT, 2).endswith("<answer>D. Moving Right</answer>")
 

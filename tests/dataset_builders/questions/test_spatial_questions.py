@@ -23,6 +23,7 @@ from fourdthinker.dataset_builders.questions.clip_questions import (  # noqa: E4
 from fourdthinker.dataset_builders.questions.spatial_facts import objects_of, spatial_facts  # noqa: E402
 from fourdthinker.dataset_builders.sources.dsr_files import shift_times, write_dsr_files  # noqa: E402
 from fourdthinker.dataset_builders.sources.world_space import open_world, render_clip, space_rows  # noqa: E402
+from fourdthinker.dataset_builders.world.scene import WORLD_SOURCE  # noqa: E402
 from fourdthinker.eval_tasks.benchmarks.dsr_bench import read_dsr_bench  # noqa: E402
 from fourdthinker.eval_tasks.tasks import find_benchmark  # noqa: E402
 from fourdthinker.eval_tasks.videos import read_row_clip  # noqa: E402
@@ -88,7 +89,7 @@ def test_answers_stay_right_with_the_noise_of_estimated_depth(scenes, truth):
     found, noises = [], []
     for number, (clip, record) in enumerate(scenes):
         noisy = truth.add_noise(record, np.random.default_rng(number))
-        noises.append((place_noise(record), place_noise(noisy)))
+        noises.append((place_noise(record).single, place_noise(noisy).single))
         found += [(truth.is_true(clip, fact), fact) for fact in spatial_facts(noisy)]
     assert all(exact < 0.03 < noisy < 0.1 for exact, noisy in noises[:2]), noises
     assert len(found) > 6 * SCENES
@@ -117,10 +118,21 @@ def test_places_lie_in_the_middle_of_things(scenes, truth):
             assert not len(error) or np.median(error) < 0.2, "a quarter of a thing's width"
     for number, (_, record) in enumerate(scenes[:2]):  # the background alone tells the noise of depth as well
         alone = replace(truth.add_noise(record, np.random.default_rng(number)), resting=[])
-        assert place_noise(replace(record, resting=[])) < 0.01 < 0.02 < place_noise(alone) < 0.08
-    assert place_noise(replace(record, resting=[], depth=replace(record.depth, maps=record.depth.maps * np.nan))) == (
-        DEFAULT_NOISE
-    )
+        exact, noisy = (place_noise(one) for one in (replace(record, resting=[]), alone))
+        assert exact.single < 0.01 < 0.02 < noisy.single < 0.08
+        assert noisy.smoothed < noisy.single == noisy.camera, "without a resting region all may be the camera's"
+    unknown = replace(record, resting=[], depth=replace(record.depth, maps=record.depth.maps * np.nan))
+    assert set(place_noise(unknown)) == {DEFAULT_NOISE}
+
+
+def test_noise_of_depth_is_not_taken_for_noise_of_poses(scenes, truth):
+    shares = []
+    for number, (_, record) in enumerate(scenes):
+        flicker = place_noise(truth.add_noise(record, np.random.default_rng(number), pose=0))
+        shaken = place_noise(truth.add_noise(record, np.random.default_rng(number), depth=0, pose=0.03))
+        shares.append((flicker.smoothed / flicker.single, flicker.camera / flicker.single, shaken.camera))
+    calm, still, shaken = np.median(shares, axis=0)
+    assert calm < 0.8 and still < 0.5 and 0.03 < shaken < 0.08, shares
 
 
 def test_every_fact_becomes_a_question(records, questions):
@@ -145,6 +157,13 @@ def test_the_reward_pays_the_reasoning_in_full(questions):
     rows = [question for question in questions if "camera_centers" in question]
     columns = {name: [row[name] for row in rows] for name in ("answer", "options", "camera_centers", "object_centers")}
     assert min(spatiotemporal_reward([row["response"] for row in rows], **columns)) > 0.99
+
+
+def test_a_region_that_is_seen_twice_alone_tells_of_noise(scenes):
+    _, record = scenes[0]
+    seen = np.isin(np.arange(len(record.resting[0].masks)), [3, 20])
+    twice = replace(record.resting[0], sure=seen & record.resting[0].sure)
+    assert 0 < place_noise(replace(record, resting=[twice])).camera < 0.03
 
 
 @pytest.mark.parametrize("family", ["mllm4d", "dsr"])
@@ -203,7 +222,13 @@ def test_a_text_that_says_something_else_is_refused(records, monkeypatch, said, 
 
     monkeypatch.setattr(draft, "check_claims", remember)
     ask(records[1:2])
-    wrong = [(re.sub(said, changed, text, count=1), arguments) for text, arguments in texts if re.search(said, text)]
+    wrong = [
+        (re.sub(said, changed, text, count=1), arguments)
+        for text, arguments in texts
+        # Where the facts tell of a left and of an upper place, the checker lets a text say both.
+        if re.search(said, text)
+        and not ("upper left" in changed and all(way in str(arguments[2]).lower() for way in ("left", "upper")))
+    ]
     assert wrong
     for text, arguments in wrong:
         with pytest.raises(InputError, match="the facts"):
@@ -214,6 +239,8 @@ def test_a_text_that_says_something_else_is_refused(records, monkeypatch, said, 
 def test_rows_become_files_that_dsr_bench_reads(tmp_path):
     rows = [row for row in space_rows("train", 2, ("dsr",)) if row["task"] in dsr.KINDS]
     assert rows == list(space_rows("train", 2, ("dsr",), workers=2)), "whatever the number of workers"
+    # By this name the gates know that each row is of a scene of its own, and would test none of them otherwise.
+    assert {row["source"] for row in rows} == {WORLD_SOURCE}
     from fourdthinker.modeling.images import decode_image
 
     shown = [{**row, "frames": [decode_image(frame) for frame in row["frames"]]} for row in rows]

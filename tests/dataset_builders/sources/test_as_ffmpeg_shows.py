@@ -46,6 +46,14 @@ def from_within(path: Path) -> Path:
     return path
 
 
+def margins(path: Path) -> Path:
+    """H.264 whose header cuts margins off that are no multiple of what processors align to."""
+    filters = "h264_metadata=crop_left=4:crop_right=8:crop_top=2:crop_bottom=6"
+    whole = encode(path.with_name("whole.mp4"))
+    subprocess.run([find_ffmpeg(), "-v", "error", "-i", whole, "-c", "copy", "-bsf:v", filters, path], check=True)
+    return path
+
+
 def written(**arguments):
     return lambda path: encode(path, **arguments)
 
@@ -67,6 +75,8 @@ KINDS = {
     "uneven.mp4": written(milliseconds=[0, 50, 100, 600, 650, 1500]),
     "late.mkv": written(milliseconds=[3000 + 100 * number for number in range(12)]),
     "transport.ts": written(options={"bf": "2"}),
+    "windows_media.wmv": written(codec="wmv2"),
+    "windows_media_old.asf": written(count=20, codec="wmv1", rate=25),
     "mpeg2.ts": written(count=20, codec="mpeg2video", rate=25, options={"bf": "2"}),
     "interlaced.ts": written(codec="mpeg2video", rate=25, options={"flags": "+ildct+ilme"}),
     "joined.ts": joined,
@@ -106,6 +116,7 @@ KINDS = {
     "alpha.mov": written(codec="png", pixels="rgba"),
     "sixteen_bit.mov": written(codec="png", pixels="rgb48be"),
     "odd_size.mkv": written(codec="ffv1", size=(63, 47), matrix=1),
+    "margins.mp4": margins,
     # Pixels that are not square, and pictures that lie otherwise than they are stored.
     "wide.mp4": written(aspect=Fraction(2, 1)),
     "pal.mkv": written(aspect=Fraction(16, 15)),
@@ -243,16 +254,16 @@ def test_containers_that_name_their_streams_late_do_not_crash(tmp_path, name):
     assert len(read_frames(tmp_path / name).frames) == 25
 
 
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi", "clip.flv", "clip.mpg"])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi", "clip.flv", "clip.mpg", "clip.wmv"])
 def test_a_file_that_is_cut_off_is_damaged(tmp_path, name):
-    codec = {"clip.avi": "mpeg4", "clip.flv": "flv", "clip.mpg": "mpeg2video"}.get(name, "libx264")
+    codecs = {"clip.avi": "mpeg4", "clip.flv": "flv", "clip.mpg": "mpeg2video", "clip.wmv": "wmv2"}
     container = {"movflags": "faststart"} if name == "clip.mp4" else {}
     rng = np.random.default_rng(0)
     path = encode(
         tmp_path / name,
         count=40,
         rate=25,
-        codec=codec,
+        codec=codecs.get(name, "libx264"),
         container=container,
         draw=lambda _, size: rng.integers(0, 255, (*size[::-1], 3), dtype=np.uint8),  # large packets
     )

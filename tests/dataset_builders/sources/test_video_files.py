@@ -38,10 +38,11 @@ def test_plain_names_stay():
 
 
 def test_finding_videos(tmp_path):
-    for name in ("b.MP4", "a/c.mov", "notes.txt", "._b.mp4", "d.mkv/e.txt"):
+    for name in ("b.MP4", "a/c.mov", "notes.txt", "._b.mp4", "d.mkv/e.txt", "a/00001.MTS"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [str(path.relative_to(tmp_path)) for path in find_videos(tmp_path)] == ["a/c.mov", "b.MP4"]
+    found = [str(path.relative_to(tmp_path)) for path in find_videos(tmp_path)]
+    assert found == ["a/00001.MTS", "a/c.mov", "b.MP4"]
     with pytest.raises(InputError, match="holds no video"):
         find_videos(tmp_path / "d.mkv")
     with pytest.raises(InputError, match="does not exist"):
@@ -58,9 +59,16 @@ def test_linked_folders_are_searched_once(tmp_path):
     (source / "another link").symlink_to(disk)
     (source / "link to real").symlink_to(source / "real")
     (disk / "loop").symlink_to(source)
-    (source / "dangling.mp4").symlink_to(tmp_path / "nowhere.mp4")
     found = [path.relative_to(source).as_posix() for path in find_videos(source)]
     assert found == ["a link first/a.mp4", "c.mp4", "real/b.mp4"]
+
+
+def test_a_link_that_leads_nowhere_is_listed(tmp_path):
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (video,) = list_videos(tmp_path)
+    assert video.name == "dangling"
+    (tmp_path / "nowhere.mp4").write_bytes(b"frames")
+    assert list_videos(tmp_path)[0].file != video.file  # so that it is looked at again
 
 
 def test_copies_have_one_hash_and_other_files_another(tmp_path):

@@ -162,7 +162,7 @@ def bad_files(folder: Path):
         "random bytes": (write("random.mp4", rng.bytes(20_000)), "no video"),
         "image": (_image(folder / "picture.mp4"), "no video"),
         "audio only": (record_sound(folder / "audio.mp4"), "no video stream"),
-        "cut before its index": (cut(sound, 0.6), "no video"),
+        "cut before its index": (cut(sound, 0.6), "damaged"),
         "cut after its index": (cut(faststart, 0.6), "cut short"),
         "cut Matroska": (cut(matroska, 0.6), "cut short"),
         "flipped bits": (write("flipped.mp4", bytes(flipped)), "damaged"),

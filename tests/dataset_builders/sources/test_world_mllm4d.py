@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("pybullet", reason="needs the extra `world`")
 
 from fourdthinker.dataset_builders.questions.mllm4d import KINDS
-from fourdthinker.dataset_builders.sources.world_mllm4d import STAGES, mllm4d_rows
+from fourdthinker.dataset_builders.sources.world_mllm4d import SLOWEST, STAGES, mllm4d_rows
 from fourdthinker.dataset_builders.world import World
 from fourdthinker.dataset_builders.world.facts import visible_points
 from fourdthinker.modeling.errors import InputError
@@ -68,11 +68,11 @@ def test_the_reward_pays_the_reasoning_in_full(rows):
 
 
 def test_centres_are_those_of_the_clip_seen_from_its_start_frame(rows):
-    with World() as world:
+    with World(slowest=SLOWEST) as world:
         for row in rows["grpo"][::3]:
             clip, facts = world.clip(clip_seed(row)), json.loads(row["facts"])
             kind, (first, last) = KINDS[row["task"]], facts["frames"]
-            assert last - first >= len(row["frames"]) // 2
+            assert last - first == len(row["frames"]) - 2
             to_start = np.linalg.inv(clip.camera_to_world[first])
             for place, number in enumerate((first, last)):
                 camera = to_start @ clip.camera_to_world[number][:, 3]
@@ -89,11 +89,11 @@ def test_centres_are_those_of_the_clip_seen_from_its_start_frame(rows):
 def test_visible_points_lie_on_the_object():
     with World() as world:
         clip = world.clip(3)
-    for index in range(len(clip.names)):
+    shown = [index for index in range(len(clip.names)) if (clip.masks[0] == index).sum() >= 8]
+    assert len(shown) >= 3
+    for index in shown:
         away = np.linalg.norm(visible_points(clip, 0, index) - clip.centres[0, index], axis=1)
-        assert len(away) and away.max() < 1.0 and away.mean() > 0.2, (
-            "on its surface, less than a metre from its middle"
-        )
+        assert away.max() < 3.2 and away.mean() > 0.4, "on its surface, no farther than the corner of a box"
 
 
 def test_short_answers_are_nothing_else(rows):

@@ -74,8 +74,8 @@ def test_the_object_in_question_is_described_last_before_it_is_pictured(rows):
         scene, pictured = (
             row["response"].removeprefix("<think>").split(f"I picture the {json.loads(row['facts'])['object']}")
         )
-        *_, last = scene.strip().split(". ")
-        assert pictured.split("</think>")[0].endswith(last)
+        *_, places, camera = scene.strip().removesuffix(".").split(". ")
+        assert camera.startswith("The camera") and f"{places}. " in pictured
 
 
 def test_answers_in_words_are_the_same_rows_without_the_letter(rows):
@@ -91,15 +91,22 @@ def test_imagery_is_the_frame_with_the_object_in_question_in_red(rows):
         for row in rows[::6]:
             facts = json.loads(row["facts"])
             clip = world.clip(clip_seed(row))
-            mask = clip.masks[0] == clip.names.index(facts.get("object") or facts["reference"])
             np.testing.assert_array_equal(np.asarray(row["frames"][-1]), clip.rgb[-1])
-            np.testing.assert_array_equal(np.asarray(row["imagery"][0]), np.asarray(paint_object(clip.rgb[0], mask)))
-            assert mask.any()
+            name = facts.get("object") or facts["reference"]
+            mask = clip.masks[0] == clip.names.index(name) if name else None
+            expected = clip.rgb[0] if mask is None else paint_object(clip.rgb[0], mask)
+            np.testing.assert_array_equal(np.asarray(row["imagery"][0]), np.asarray(expected))
+            assert mask is None or mask.any()
 
 
-def test_camera_questions_picture_an_object_that_rests(rows):
+def test_camera_questions_picture_an_object_that_rests_or_the_scene(rows):
+    pictured = Counter()
     for row in of_task(rows, "camera_motion"):
-        assert "Staying in Place" in row["response"]
+        reference = json.loads(row["facts"])["reference"]
+        pictured[reference is not None] += 1
+        assert f"I picture the {reference or 'scene'} at" in row["response"]
+        assert reference is None or f"The {reference} is Staying in Place" in row["response"]
+    assert pictured[True] and pictured[False], pictured
 
 
 def test_the_same_seed_gives_the_same_rows(rows):

@@ -12,7 +12,7 @@ from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 from fourdthinker.trainers.common.distributed import gather_weights, weights_are_sharded
-from fourdthinker.trainers.dift.sharding_rules import check_sharding
+from fourdthinker.trainers.dift.sharding_rules import check_sharding, most_blocks
 
 PARALLEL = {"self_feeding": "parallel"}
 PRECOMPUTED = {"precompute_targets": True}
@@ -47,6 +47,9 @@ def rows(dift_dataset, make_dift_row):
         ),
         ({}, (2, 0, 0), "2 rows without imagery would take fewer passes.*: set precompute_targets"),
         ({**HELD_OUT}, (2, 2), "eval_generations"),
+        ({"self_feeding": "exact"}, (2, 0), "1 row without imagery would take fewer passes.*: leave them out"),
+        ({"self_feeding": "exact", "target_readout": True}, (2, 2), "target_readout"),
+        ({"freeze_vision": False}, (2, 2), "set precompute_targets, or freeze_vision to true"),
     ],
     ids=str,
 )
@@ -66,6 +69,8 @@ def test_held_out_rows_count_too(settings, rows):
         ({}, (2, 1)),
         (PRECOMPUTED, (2, 0)),
         (PARALLEL, (2, 1)),
+        ({"self_feeding": "exact"}, (2, 1)),
+        ({"freeze_vision": False, **PRECOMPUTED}, (2, 1)),
         ({"drop_imagery": True, "self_feeding": "sequential"}, (2, 0)),
         ({**HELD_OUT, "eval_generations": 0}, (2, 1)),
     ],
@@ -96,6 +101,11 @@ def test_a_trainer_rejects_before_the_first_step(settings, rows, tiny_model_fold
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(InputError, match="1 row without imagery"):
         DIFTTrainer(model, args=settings(), train_dataset=rows(1, 0), processing_class=processor)
+
+
+def test_exact_latents_take_one_number_of_passes_for_all_rows(settings, rows):
+    assert most_blocks([rows(1, 3), rows(2)]) == 3
+    assert most_blocks([rows(0)]) == most_blocks([]) == 1
 
 
 def test_the_tower_is_whole_while_features_are_computed(monkeypatch):

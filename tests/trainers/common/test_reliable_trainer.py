@@ -5,6 +5,9 @@ import json
 import pytest
 from peft import LoraConfig
 
+from fourdthinker.hub_cards.own_text import is_generated
+from fourdthinker.hub_cards.publishing.findings import find_file_faults
+from fourdthinker.hub_cards.publishing.folder import find_files
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
@@ -53,18 +56,33 @@ def test_a_checkpoint_holds_no_pickled_settings_and_no_card(make_trainer, tmp_pa
     (weights,) = folder.glob("*model.safetensors")
     assert weights.stat().st_mode == (folder / "config.json").stat().st_mode
     assert not [path for path in (tmp_path / "out").rglob("*") if path.name in ("training_args.bin", "README.md")]
+    noted = json.loads((folder / "training_args.json").read_text())
+    assert (noted["max_steps"], noted["per_device_train_batch_size"]) == (1, 2)
+    assert str(tmp_path) not in json.dumps(noted)
     assert load_model(folder)
 
 
-def test_a_card_that_is_there_stays(make_trainer, tmp_path):
+def test_a_saved_model_has_our_card_unless_somebody_elses_is_there(make_trainer, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "README.md").write_text("ours")
+    (folder / "README.md").write_text("mine")
     trainer = make_trainer()
+    trainer.create_model_card()  # as TRL does with each checkpoint, where no model is
     trainer.save_model()
     trainer.create_model_card(model_name="theirs")
-    assert (folder / "README.md").read_text() == "ours"
-    assert not (folder / "training_args.bin").exists()
+    assert (folder / "README.md").read_text() == "mine"
+    (folder / "README.md").unlink()
+    trainer.save_model()
+    card = (folder / "README.md").read_text()
+    assert is_generated(card) and "fine-tuned version of [None]" not in card and "time machine" not in card
+    trainer.create_model_card(model_name="theirs", dataset_name="me/rows", tags="theirs")
+    card = (folder / "README.md").read_text()
+    assert is_generated(card) and "me/rows" in card and "theirs" not in card
+    files = find_files(folder).files
+    assert {"training_args.json", "lineage.json"} <= files.keys() and not (folder / "training_args.bin").exists()
+    # An adapter names its base, and the card's snippet the model, until it is published.
+    checked = files.keys() - {"adapter_config.json", "README.md"}
+    assert [str(fault) for name in checked for fault in find_file_faults(name, files[name], folder)] == []
     auto_map = json.loads((folder / "config.json").read_text())["auto_map"]
     assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in auto_map.values())
 

@@ -13,6 +13,7 @@ from trl import GRPOTrainer, SFTTrainer
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.response_template import RESPONSE_TEMPLATE
 from fourdthinker.trainers import DIFTCollator, DIFTConfig, DIFTTrainer, LatentGRPOConfig, LatentGRPOTrainer
 from fourdthinker.trainers.common.dataset_columns import adopt_trl_columns
 from fourdthinker.trainers.common.row_validation import validate_rows
@@ -145,6 +146,10 @@ def test_rows_in_trls_columns_train_with_a_reward_that_reads_no_answer(tiny_mode
 
     def short(completions, completion_ids, prompts, **columns):
         seen.extend(columns["question"])
+        # The whole text, which TRL would split into reasoning and answer by the tokenizer's template.
+        assert trainer.processing_class.tokenizer.response_template is None
+        texts = trainer.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
+        assert [turns[0]["content"] for turns in completions] == texts
         return [-float(len(ids)) for ids in completion_ids]
 
     settings = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4, "beta": 0.0}
@@ -153,6 +158,7 @@ def test_rows_in_trls_columns_train_with_a_reward_that_reads_no_answer(tiny_mode
     assert trainer.train_dataset[1]["timestamps"] == [0.0, 1.0] and trainer.train_dataset[1]["options"] == []
     trainer.train()
     assert set(seen) == {"Which way, 0?", "Which way, 1?"}
+    assert trainer.processing_class.tokenizer.response_template == RESPONSE_TEMPLATE
     with pytest.raises(InputError, match="train_dataset has no column answer"):
         LatentGRPOTrainer(str(tiny_model_folder), args=args, train_dataset=plain_rows)
 

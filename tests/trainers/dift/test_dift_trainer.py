@@ -207,6 +207,7 @@ def uneven_rows(make_dift_row):
         PARALLEL,
         {**PARALLEL, "self_feed_gradient": 2, "latent_norm": "match"},
         {"self_feeding": "sequential", "self_feed_gradient": 2},
+        {"self_feeding": "exact"},
     ],
     ids=str,
 )
@@ -234,6 +235,8 @@ def test_a_step_does_not_depend_on_how_it_is_cut_up(make_trainer, uneven_rows, s
             [{}, PARALLEL, {**PARALLEL, "self_feed_gradient": 2}], [{"pack_rows": True}, {"padding_side": "left"}]
         ),
         ({"self_feeding": "sequential", "self_feed_gradient": 1}, {"padding_side": "left"}),
+        ({"self_feeding": "sequential", "self_feed_gradient": 1}, {"pack_rows": True}),
+        ({"self_feeding": "exact"}, {"pack_rows": True}),
     ],
     ids=str,
 )
@@ -456,8 +459,7 @@ def test_dropped_imagery_never_enters(make_trainer, rows):
     [
         ({"self_feed_passes": 0}, "self_feed_passes is 0"),
         ({"self_feed_gradient": -1}, "self_feed_gradient is -1"),
-        ({"self_feeding": "both"}, "self_feeding is 'both': choose one of none, parallel, sequential"),
-        ({"self_feeding": "sequential", "pack_rows": True}, "pack_rows with sequential self-feeding"),
+        ({"self_feeding": "both"}, "self_feeding is 'both': choose one of none, pads, parallel, sequential, exact"),
         ({**PARALLEL, "teacher_forcing": 1.5}, "teacher_forcing is 1.5"),
         ({"teacher_forcing": 0.5}, "teacher_forcing is a part of self-feeding"),
         ({"ce_loss_weight": -1}, "ce_loss_weight is -1"),

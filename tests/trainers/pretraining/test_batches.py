@@ -1,33 +1,39 @@
 """Batches for the tiny backbone: the prompts of a clip, and a loss on responses only."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+pytest.importorskip("pybullet", reason="needs the extra `world`")
+
+from fourdthinker.dataset_builders.sources.world_descriptions import DescribedClip
+from fourdthinker.dataset_builders.world.cells import CELL_NUMBERS
 from fourdthinker.trainers.pretraining.batches import PretrainingBatches
 
 
-@dataclass
-class Told:
+@pytest.fixture(scope="module")
+def told():
     """A clip told in words."""
-
-    rgb: np.ndarray = field(default_factory=lambda: np.zeros((2, 56, 56, 3), np.uint8))
-    camera: str = "The camera stands still."
-    caption: str = "The camera stands still. The red box rests. The blue ball rolls."
-    objects: list = field(
-        default_factory=lambda: [("red box", "The red box rests."), ("blue ball", "The blue ball rolls.")]
+    objects = [
+        ("red box", "The red box is there.", "The red box rests."),
+        ("blue ball", "The blue ball is here.", "The blue ball rolls."),
+    ]
+    return DescribedClip(
+        rgb=np.zeros((2, 56, 56, 3), np.uint8),
+        camera="The camera stands still.",
+        objects=objects,
+        cells=np.zeros((1, 4, 4, CELL_NUMBERS), np.float16),
+        painted=np.zeros((56, 56, 3), np.uint8),
+        painted_caption="The red box at left near.",
+        fps=2.0,
     )
-    painted: np.ndarray = field(default_factory=lambda: np.zeros((56, 56, 3), np.uint8))
-    painted_caption: str = "The red box at left near."
-    fps: float = 2.0
 
 
 @pytest.fixture(scope="module")
-def batches(tiny_processor):
+def batches(tiny_processor, told):
     readings = {"options": lambda rng: ("read A", "It is A."), "scene": lambda rng: ("read B", "It is B.")}
-    return PretrainingBatches([Told(), Told()], readings, tiny_processor, batches=150, batch_size=2)
+    return PretrainingBatches([told, told], readings, tiny_processor, batches=150, batch_size=2)
 
 
 def turns(processor, batch) -> list[tuple[str, str]]:
@@ -38,13 +44,17 @@ def turns(processor, batch) -> list[tuple[str, str]]:
     return list(zip(prompts, learnt, strict=True))
 
 
-def test_every_kind_comes_and_learns_its_response_alone(batches, tiny_processor):
+def test_every_kind_comes_and_learns_its_response_alone(batches, tiny_processor, told):
     expected = {
-        "Describe the video.": Told().caption,
-        "Describe the video, the red box last.": "The camera stands still. The blue ball rolls. The red box rests.",
-        "Describe the video, the blue ball last.": "The camera stands still. The red box rests. The blue ball rolls.",
-        "Describe the red box.": "The red box rests.",
-        "Describe the blue ball.": "The blue ball rolls.",
+        "Describe the video.": told.caption,
+        "Describe the video, the red box last.": (
+            "The blue ball is here. The red box is there. The camera stands still. The red box rests."
+        ),
+        "Describe the video, the blue ball last.": (
+            "The red box is there. The blue ball is here. The camera stands still. The blue ball rolls."
+        ),
+        "Describe the red box.": "The red box is there. The red box rests.",
+        "Describe the blue ball.": "The blue ball is here. The blue ball rolls.",
         "What is painted red?": "The red box at left near.",
         "read A": "It is A.",
         "read B": "It is B.",

@@ -1,0 +1,162 @@
+"""The plan of a study: what is trained on which rows, and how the answers are read. One YAML file."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from datasets import Dataset
+
+from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS, OWN
+from fourdthinker.modeling.dataset_files import load_split
+from fourdthinker.modeling.errors import InputError, first_line
+from fourdthinker.modeling.tokens import IMAGERY_MARK
+
+ROWS = ("imagery", "text", "words")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training.
+
+    Attributes:
+        name (`str`): In tables and files.
+        rows (`str`): `"imagery"`: responses with their latent blocks; `"text"`: without; `"words"`: with where the
+            object was in words, about as long as the block, in its place.
+        steps (`float`): Times the study's steps.
+        read (`str`): What is fed at latents when the arm's own accuracy is read: `"own"`, or a control of
+            `fourdthinker diagnose` that is the arm's way of answering, such as `"pad"`.
+        reread (`bool`): Learn answers from latents that are encoded again without the video, see `RereadTrainer`.
+        latents (`int`, *optional*): Latents of a block; by default the backbone's.
+        seeds (`int`, *optional*): In place of the study's number.
+        settings (`dict`): Of `DIFTConfig`.
+    """
+
+    name: str
+    rows: str = "imagery"
+    steps: float = 1.0
+    read: str = OWN
+    reread: bool = False
+    latents: int | None = None
+    seeds: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.rows not in ROWS:
+            raise InputError(f"arm {self.name}: rows is {self.rows!r}: choose one of {', '.join(ROWS)}")
+        if self.read != OWN and self.read not in CONTROLS:
+            raise InputError(f"arm {self.name}: read is {self.read!r}: choose own or one of {', '.join(CONTROLS)}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study.
+
+    Attributes:
+        model, data (`str`): Folder of the backbone, and of rows as `build-data` writes them.
+        arms (`dict[str, Arm]`): By name.
+        steps, batch_size (`int`), learning_rate (`float`): Of each arm alike.
+        seeds (`int`): Runs of each arm: seeds 0, 1 and so on.
+        train_rows, test_rows (`int`, *optional*): The first so many; all by default.
+        controls (`list[str]`): Interventions under which arms with latents are read, see `fourdthinker diagnose`.
+        max_new_tokens, read_batch (`int`): Longest response, and rows read at once.
+        curve_every (`int`): Steps between two readings of the first `curve_rows` test rows; 0 for none.
+        compare (`list[str]`): The arms that each arm is compared with.
+        settings (`dict`): Of `DIFTConfig`, for all arms.
+        rl (`dict`): Of the 4DRL stage, see `rl.py`.
+    """
+
+    model: str
+    data: str
+    arms: dict[str, Arm]
+    steps: int = 400
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    seeds: int = 3
+    train_rows: int | None = None
+    test_rows: int | None = None
+    controls: list[str] = field(default_factory=list)
+    max_new_tokens: int = 96
+    read_batch: int = 100
+    curve_every: int = 0
+    curve_rows: int = 200
+    compare: list[str] = field(default_factory=lambda: ["text"])
+    settings: dict[str, Any] = field(default_factory=dict)
+    rl: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> list[tuple[Arm, int]]:
+        """Every arm with every seed of its own; all arms of one seed before any of the next."""
+        counts = {arm.name: self.seeds if arm.seeds is None else arm.seeds for arm in self.arms.values()}
+        return [
+            (arm, seed)
+            for seed in range(max(counts.values(), default=0))
+            for arm in self.arms.values()
+            if seed < counts[arm.name]
+        ]
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        InputError: If it has names that no plan or arm has, or values that mean nothing.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"the plan {path} cannot be read: {first_line(error)}") from error
+    if not isinstance(content, Mapping) or not isinstance(content.get("arms"), Mapping):
+        raise InputError(f"{path} is no plan of a study: it needs arms, each with its settings by name")
+    arms = {name: _build(Arm, {"name": name, **(spec or {})}, f"arm {name}") for name, spec in content["arms"].items()}
+    return _build(Plan, {**content, "arms": arms}, str(path))
+
+
+def _build(kind, values: Mapping[str, Any], where: str):
+    known = {one.name for one in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise InputError(f"{where}: unknown {unknown[0]!r}: choose of {', '.join(sorted(known))}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def load_rows(plan: Plan, split: str) -> Dataset:
+    """The rows of a split that the plan asks for, the same for every arm.
+
+    Raises:
+        InputError: If the plan's data cannot be read, or have no such split.
+    """
+    try:
+        rows = load_split(plan.data, "dift", split)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the rows of {plan.data} cannot be read: {first_line(error)}") from error
+    most = plan.train_rows if split == "train" else plan.test_rows
+    return rows if most is None else rows.select(range(min(most, len(rows))))
+
+
+def shape_responses(rows: Dataset, arm: Arm) -> Dataset:
+    """The training rows with the responses that an arm learns from; marks go where `drop_imagery` drops them."""
+    if arm.rows != "words":
+        return rows
+    responses = [
+        put_words(response, json.loads(facts), name)
+        for response, facts, name in zip(rows["response"], rows["facts"], rows["id"], strict=True)
+    ]
+    return rows.remove_columns("response").add_column("response", responses)
+
+
+def put_words(response: str, facts: Mapping[str, Any], name: str) -> str:
+    """A response with the places where the object was before its first mark.
+
+    Raises:
+        InputError: If the facts of the row with this name do not say them.
+    """
+    if not {"start_place", "last_place"} <= set(facts):
+        raise InputError(f"row {name}: rows of words need start_place and last_place in facts: leave that arm out")
+    words = f"from {facts['start_place']} to {facts['last_place']}"
+    return re.sub(rf" ?{re.escape(IMAGERY_MARK)}", f" {words} {IMAGERY_MARK}", response, count=1)

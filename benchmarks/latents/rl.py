@@ -1,0 +1,127 @@
+"""4DRL from a cell of a study: on prompts that it gets right neither always nor never, and read as the study reads.
+
+    python benchmarks/latents/rl.py --plan study.yaml --output DIR --cell bottleneck-0
+
+The plan's `rl` holds the settings: `candidates` training prompts are sampled `samples` times each, those whose share
+of right samples is in `right_between` are kept, 20 to 80 % by default, and everything else goes to `LatentGRPOConfig`.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from cells import Reader, write_json
+from datasets import Dataset
+from plan import Plan, load_rows, read_plan
+from summary import mean_interval, right_answers
+
+from fourdthinker.eval_tasks.predict import predict
+from fourdthinker.eval_tasks.sampling import Sampling
+from fourdthinker.eval_tasks.scores import is_correct
+from fourdthinker.modeling import load_model
+from fourdthinker.modeling.atomic import scratch_dir
+from fourdthinker.modeling.dataset_files import keep_videos_encoded
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
+
+_CANDIDATES, _SAMPLES, _RIGHT_BETWEEN = 400, 8, (0.2, 0.8)
+_SETTINGS = {
+    "per_device_train_batch_size": 64,
+    "num_generations": 8,
+    "temperature": 1.0,
+    "learning_rate": 1e-4,
+    "lr_scheduler_type": "constant",
+    "max_steps": 200,
+    "beta": 0.0,
+    "activation_checkpointing": False,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+
+
+def keep_uncertain(shares: Sequence[float], between: Sequence[float] = _RIGHT_BETWEEN) -> list[int]:
+    """Places of the prompts whose share of right samples is between two numbers, these included."""
+    least, most = between
+    return [place for place, share in enumerate(shares) if least <= share <= most]
+
+
+def sample_shares(plan: Plan, model, processor, rows: Dataset, samples: int) -> list[float]:
+    """The share of right answers of each row, of so many samples of its own."""
+    keys = list(keep_videos_encoded(rows.select_columns(["id", "task", "options", "answer"])))
+    right = [0] * len(keys)
+    for number in range(samples):
+        settings = {"sampling": Sampling(), "sample": number, "progress": False}
+        responses = predict(model, processor, rows, plan.read_batch, plan.max_new_tokens, **settings)
+        for place, (key, said) in enumerate(zip(keys, responses, strict=True)):
+            right[place] += is_correct({**key, "response": said or ""})
+    return [count / samples for count in right]
+
+
+def train(plan: Plan, cell: Path, model_folder: Path, seed: int) -> dict:
+    """Choose prompts, train, and read before and after."""
+    before = json.loads(cell.read_text(encoding="utf-8"))
+    if before["read"] != "own":
+        raise InputError(f"{cell.stem} answers with {before['read']} latents: 4DRL trains models that answer with own")
+    settings = dict(plan.rl)
+    candidates, samples = settings.pop("candidates", _CANDIDATES), settings.pop("samples", _SAMPLES)
+    between = settings.pop("right_between", _RIGHT_BETWEEN)
+    model, processor = load_model(model_folder, dtype=torch.float32)
+    rows = load_rows(plan, "train")
+    rows = rows.select(range(min(candidates, len(rows))))
+    chosen = keep_uncertain(sample_shares(plan, model, processor, rows, samples), between)
+    if not chosen:
+        bounds = " to ".join(f"{share:.0%}" for share in between)
+        raise InputError(f"{cell.stem} gets none of {len(rows)} prompts right in {bounds} of {samples} samples")
+    settings = {"max_completion_length": plan.max_new_tokens, **_SETTINGS, **settings, "seed": seed}
+    with scratch_dir("rl") as scratch:
+        config = LatentGRPOConfig(str(scratch), use_cpu=not torch.cuda.is_available(), **settings)
+        trainer = LatentGRPOTrainer(model, args=config, train_dataset=rows.select(chosen), processing_class=processor)
+        trainer.train()
+    reader = Reader(plan, load_rows(plan, "test"))
+    right = reader.read(model, processor, plan.controls)
+    after = {**before, "seed": seed, "right": right}
+    gain = mean_interval(right_answers([after]) - right_answers([before]))
+    earned = [entry["rewards/accuracy_reward/mean"] for entry in trainer.state.log_history if "reward" in entry]
+    return {
+        "cell": cell.stem,
+        "prompts": len(chosen),
+        "of": len(rows),
+        "steps": settings["max_steps"],
+        "right": right,
+        "gain": gain[0],
+        "interval": gain[1],
+        "reward": earned,
+    }
+
+
+def main() -> None:
+    """Train one cell further."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", required=True, metavar="FILE.yaml", help="the study")
+    parser.add_argument("--output", required=True, metavar="DIR", help="the study's folder")
+    parser.add_argument("--cell", required=True, metavar="ARM-SEED", help="where to start")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = Path(args.output)
+    path = folder / "rl" / f"{args.cell}-rl-{args.seed}.json"
+    if not path.exists():
+        cell, model = folder / "cells" / f"{args.cell}.json", folder / "models" / args.cell
+        if not (cell.exists() and model.exists()):
+            raise InputError(f"the study has no finished cell {args.cell}: look into {folder / 'cells'}")
+        write_json(path, train(read_plan(args.plan), cell, model, args.seed))
+    result = json.loads(path.read_text(encoding="utf-8"))
+    low, high = result["interval"]
+    print(
+        f"{result['cell']}: {100 * result['gain']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f} over questions)"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -1,0 +1,50 @@
+"""Do latents earn their place? Train every arm of a plan on the same rows, and read all of them like a sceptic.
+
+A cell is one arm with one seed. It is trained by the DIFT trainer and read as `fourdthinker diagnose` reads: by
+restricted choice after the model's own reasoning and latents, which are then replaced in turn. A finished cell is a
+file; a run that was cut off goes on with the next one. `report.md` and `curves.svg` are written anew after each cell.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from cells import run_cell
+from plan import read_plan
+from summary import write_summary
+
+from fourdthinker.modeling.errors import InputError
+
+
+def main() -> None:
+    """Run the cells that are missing, then report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", required=True, metavar="FILE.yaml", help="the study")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of its cells; finished ones are kept")
+    parser.add_argument("--arms", metavar="NAMES", help="only these, comma-separated")
+    parser.add_argument("--cells", type=int, metavar="N", help="end after N more cells")
+    parser.add_argument("--threads", type=int, default=1, help="threads (default: 1)")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    plan, folder = read_plan(args.plan), Path(args.output)
+    names = list(plan.arms) if args.arms is None else args.arms.split(",")
+    if unknown := [name for name in names if name not in plan.arms]:
+        raise InputError(f"the plan has no arm {unknown[0]!r}: it has {', '.join(plan.arms)}")
+    missing = [
+        (arm, seed)
+        for arm, seed in plan.cells
+        if arm.name in names and not (folder / "cells" / f"{arm.name}-{seed}.json").exists()
+    ]
+    for arm, seed in missing[: args.cells]:
+        result = run_cell(plan, arm, seed, folder)
+        own = result["right"][arm.read]
+        print(f"{arm.name}, seed {seed}: {own.count('1') / len(own):.1%} of {len(own)}", flush=True)
+        write_summary(plan, folder)
+    print(write_summary(plan, folder))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from error

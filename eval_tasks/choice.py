@@ -1,0 +1,196 @@
+"""Restricted choice: read the answer as the option with the highest log-prob after the model's own reasoning.
+
+A response whose answer cannot be read counts as wrong, and a model that was trained on another format loses for its
+format alone. Here the reasoning, latents included, stays what the model decoded; its answer is the option that is
+likeliest next, by its letter or by its text, whichever the model was trained to write. Importing this loads no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..modeling.errors import InputError
+from ..modeling.tokens import LATENT_END, OPTION_LETTERS, format_answer
+
+READINGS = ("response", "choice")
+_ANSWER, _THINK, _THOUGHT = "<answer>", "<think>", "</think>"
+# Inputs of a prompt that the longer sequence has its own of.
+_OF_LENGTH = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
+
+
+def check_reading(reading: str) -> str:
+    """The name of a reading, or an error that lists them."""
+    if reading not in READINGS:
+        raise InputError(f"unknown reading {reading!r}: choose one of {', '.join(READINGS)}")
+    return reading
+
+
+def complete_by_choice(
+    model, processor, inputs: Mapping[str, Any], output, options: Sequence[Sequence[str] | None]
+) -> list[str]:
+    """Responses with the answer of each replaced by the likeliest of its options.
+
+    An option's probability is that of an answer that begins with its letter, plus that of one that is its text. There
+    is a forward pass for each option.
+
+    Args:
+        model: The model.
+        processor: Its processor.
+        inputs (`Mapping`): The encoded prompts that `generate` was given.
+        output (`LatentGenerateOutput`): What it returned for them; its latents are replayed.
+        options (`Sequence[Sequence[str]]`): The options of each row; a row without any keeps its response.
+
+    Returns:
+        `list[str]`: For each row its reasoning and `<answer>B. …</answer>`.
+    """
+    from ..modeling.processing import decode_response
+
+    length = inputs["input_ids"].shape[1]
+    responses = [decode_response(processor, ids) for ids in output.sequences[:, length:]]
+    if not any(options):
+        return responses
+    opened = [open_answer(response) for response in responses]
+    pairs = zip(opened, options, strict=True)
+    candidates = [split_candidates(processor.tokenizer, text, offered or ()) for text, offered in pairs]
+    scores = score_options(model, inputs, candidates, output.latent_embeds)
+    for row, offered in enumerate(options):
+        if offered:
+            answer = format_answer(OPTION_LETTERS[int(scores[row, : len(offered)].argmax())], offered)
+            responses[row] = opened[row] + answer + _close(opened[row])
+    return responses
+
+
+def open_answer(response: str) -> str:
+    """What a response says up to where its answer begins.
+
+    That is after the first `<answer>`, or one that is added to the reasoning; a thought that was left open is closed.
+    A response without tags answers at once: behind its last latent block, or as its first word.
+    """
+    if _ANSWER not in response and _THINK not in response:
+        return response[: response.rfind(LATENT_END) + len(LATENT_END)] if LATENT_END in response else ""
+    before, answered, _ = response.partition(_ANSWER)
+    if not answered and _THOUGHT in before:
+        before = before[: before.index(_THOUGHT) + len(_THOUGHT)]
+    closing = _THOUGHT if _THINK in before and _THOUGHT not in before else ""
+    return f"{before}{closing}{_ANSWER}"
+
+
+def _close(opened: str) -> str:
+    return "</answer>" if opened.endswith(_ANSWER) else ""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The answers that a row may have.
+
+    Attributes:
+        shared (`list[int]`): Tokens up to where the answers differ.
+        letters, texts (`list[list[int]]`): The tokens that come next, for each option's letter, and for its text with
+            the end of the answer.
+    """
+
+    shared: list[int]
+    letters: list[list[int]]
+    texts: list[list[int]]
+
+
+def split_candidates(tokenizer, opened: str, options: Sequence[str]) -> Candidates:
+    """Tokenize the answers that may follow what [`open_answer`] gave."""
+    letters = OPTION_LETTERS[: len(options)]
+    endings = [*letters, *(f"{option}{_close(opened)}" for option in options)]
+    texts = [f"{opened}{ending}" for ending in endings] or [opened]
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    shared = 0
+    while all(len(one) > shared + 1 and one[shared] == ids[0][shared] for one in ids):
+        shared += 1
+    tails = [one[shared:] for one in ids]
+    return Candidates(ids[0][:shared], tails[: len(letters)], tails[len(letters) :])
+
+
+def score_options(model, inputs: Mapping[str, Any], candidates: Sequence[Candidates], latents: Sequence):
+    """Log-probs `(batch, most options)` of the options of each row; meaningless beyond a row's last option.
+
+    Where the letters alone decide every row, since no text is likely enough to change the order, these are the
+    letters', after one pass.
+
+    Args:
+        model: The model.
+        inputs (`Mapping`): The encoded prompts.
+        candidates (`Sequence[Candidates]`): The answers that each may have.
+        latents (`Sequence[torch.Tensor]`): For each row what to feed at its latent pads, `(latents, hidden)`.
+    """
+    import torch
+
+    shared, most = [row.shared for row in candidates], max(len(row.texts) for row in candidates)
+
+    def score(endings: Sequence[Sequence[int]], computed: Sequence[Sequence[int]], steps):
+        return torch.stack([_sum_steps(*row) for row in zip(steps, endings, computed, strict=True)])
+
+    letters = [[_pick(row.letters, number) for row in candidates] for number in range(most)]
+    texts = [[_pick(row.texts, number) for row in candidates] for number in range(most)]
+    steps = _log_probs(model, inputs, shared, texts[0], latents)
+    # Mostly letters are one token, whose log-prob any pass shows.
+    if all(len(letter) == 1 for row in candidates for letter in row.letters):
+        of_letters = torch.stack([score(one, texts[0], steps) for one in letters], dim=1)
+        if _is_decided(of_letters, candidates):
+            return of_letters
+    else:
+        passes = [_log_probs(model, inputs, shared, one, latents) for one in letters]
+        of_letters = torch.stack([score(one, one, own) for one, own in zip(letters, passes, strict=True)], dim=1)
+    of_texts = [score(texts[0], texts[0], steps)]
+    of_texts += [score(one, one, _log_probs(model, inputs, shared, one, latents)) for one in texts[1:]]
+    return torch.logaddexp(of_letters, torch.stack(of_texts, dim=1))
+
+
+def _is_decided(of_letters, candidates: Sequence[Candidates]) -> bool:
+    """Whether in each row the likeliest letter leads by more than all that is left for the options' texts."""
+    for row, found in zip(of_letters.exp(), candidates, strict=True):
+        shares = row[: len(found.letters)].sort(descending=True).values
+        if len(shares) > 1 and shares[0] - shares[1] <= 1 - shares.sum():
+            return False
+    return True
+
+
+def _pick(tails: Sequence[list[int]], number: int) -> list[int]:
+    """The tokens of an option; the last one's for a number beyond, none where there are no options."""
+    return tails[min(number, len(tails) - 1)] if tails else []
+
+
+def _sum_steps(steps, tokens: Sequence[int], computed: Sequence[int]):
+    """Log-prob of tokens from steps `(kept, vocabulary)` of a pass that ended with other or the same ones."""
+    import torch
+
+    first = len(steps) - len(computed) - 1
+    return steps[first + torch.arange(len(tokens)), list(tokens)].sum()
+
+
+def _log_probs(model, inputs: Mapping[str, Any], shared: Sequence, tails: Sequence, latents: Sequence):
+    """Log-probs `(batch, longest tail + 1, vocabulary)` of what comes after the last tokens, on the CPU.
+
+    Rows are filled on the left, so that all end in the last column; their latents stand at the pads.
+    """
+    import torch
+
+    prompts = [ids[seen.bool()] for ids, seen in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
+    rows = [
+        torch.cat([prompt, prompt.new_tensor([*before, *tail])])
+        for prompt, before, tail in zip(prompts, shared, tails, strict=True)
+    ]
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), model.config.get_text_config().pad_token_id or 0).to(rows[0])
+    mask = torch.zeros_like(ids)
+    for place, row in enumerate(rows):
+        ids[place, longest - len(row) :], mask[place, longest - len(row) :] = row, 1
+    pads = (ids == model.config.latent_token_id).sum(1).tolist()
+    replayed = torch.cat([own[:count] for own, count in zip(latents, pads, strict=True)])
+    context = {name: value for name, value in inputs.items() if name not in _OF_LENGTH}
+    with torch.no_grad():
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask,
+            latent_embeds=replayed if len(replayed) else None,
+            logits_to_keep=max(map(len, tails)) + 1,
+            use_cache=False,
+            **context,
+        ).logits
+    return logits.float().log_softmax(-1).cpu()

@@ -1,0 +1,214 @@
+"""The laboratory for latents: plans are checked, rows are balanced, and a study goes on where it was."""
+
+import json
+import re
+import sys
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from fourdthinker.dataset_builders.world import World
+from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
+from fourdthinker.modeling import load_model
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.tokens import OPTION_LETTERS
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "latents"
+BACKBONE = Path(__file__).parents[2] / "modeling" / "tiny" / "backbone"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Imports a script of the folder, which is no part of the package."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return import_module
+
+
+@pytest.mark.parametrize("name", ["study", "smoke"])
+def test_the_plans_in_the_folder_are_valid(script, name):
+    plan = script("plan").read_plan(FOLDER / f"{name}.yaml")
+    assert {"text", "pads", "self_fed"} <= set(plan.arms)
+    assert len(plan.cells) == sum(arm.seeds or plan.seeds for arm in plan.arms.values())
+    assert [seed for _, seed in plan.cells] == sorted(seed for _, seed in plan.cells)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: a\ndata: b\n", "needs arms"),
+        ("model: a\ndata: b\nsped: 3\narms: {}\n", "unknown 'sped'"),
+        ("model: a\ndata: b\narms: {text: {rows: prose}}\n", "arm text: rows is 'prose'"),
+        ("model: a\ndata: b\narms: {text: {read: nothing}}\n", "read is 'nothing'"),
+    ],
+)
+def test_a_plan_that_means_nothing_is_refused(script, tmp_path, text, message):
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        script("plan").read_plan(tmp_path / "plan.yaml")
+
+
+def test_questions_about_the_future_do_not_give_themselves_away(script):
+    rows = list(script("future_rows").future_rows(script("future_rows").FutureWorld(side=56), "test", 32))
+    right = [row["options"][OPTION_LETTERS.index(row["answer"])] for row in rows]
+    asked = Counter((place, *sorted(row["options"])) for place, row in zip(right, rows, strict=True))
+    # Sixteen pairs of a place and the options around it, each as often; so the options do not tell the place.
+    assert len(asked) == 16 and set(asked.values()) == {2}
+    assert len({row["id"] for row in rows}) == 32
+    for row, answer in zip(rows, right, strict=True):
+        # Nothing behind the block but the answer, in words: a tiny model takes long to learn the options' letters.
+        assert row["response"].endswith(f" at 5.0 s <output_image>.</think><answer>{answer}</answer>")
+        assert len(row["frames"]) == 8 and row["imagery_timestamps"] == [5.0] and row["timestamps"][-1] == 3.5
+        red = np.asarray(row["imagery"][0]).astype(int)
+        facts = json.loads(row["facts"])
+        painted = (red == (255, 0, 0)).all(-1).nonzero()
+        for place, outline in zip((facts["row"], facts["column"]), painted, strict=True):
+            assert outline.min() - 3 <= 56 * place <= outline.max() + 3
+
+
+def test_words_take_the_place_of_the_block(script):
+    plan = script("plan")
+    facts = {"start_place": "upper left", "last_place": "central left"}
+    said = plan.put_words("<think>I picture it at 5.0 s <output_image>. So.</think>", facts, "row")
+    assert said == "<think>I picture it at 5.0 s from upper left to central left <output_image>. So.</think>"
+    with pytest.raises(InputError, match="row 3: .*start_place"):
+        plan.put_words("<output_image>", {}, "3")
+
+
+def test_intervals_over_questions_and_seeds(script):
+    summary = script("summary")
+    right = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]])
+    mean, questions, seeds = summary.mean_interval(right)
+    assert mean == pytest.approx(0.5)
+    # Means of the questions are 1, 2/3, 1/3 and 0; of the seeds 1/2, 1/4 and 3/4.
+    assert questions[1] - mean == pytest.approx(1.96 * (5 / 27) ** 0.5 / 2)
+    assert seeds[1] - mean == pytest.approx(4.30 * 0.25 / 3**0.5)
+    assert summary.mean_interval(right[:1])[2] is None
+    # No answer differs on 100 questions: a difference of a few points stays possible.
+    assert summary.mean_interval(np.zeros((3, 100)))[1] == pytest.approx((-0.037, 0.037), abs=1e-3)
+
+
+def test_differences_are_paired_on_the_seeds_that_both_have(script):
+    cells = [{"seed": seed, "read": "own", "right": {"own": own}} for seed, own in enumerate(("1100", "1010"))]
+    other = [{"seed": 1, "read": "pad", "right": {"own": "0000", "pad": "1000"}}]
+    mean, *_ = script("summary").paired_difference(cells, other, None, None)
+    assert mean == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("text", "fit"), [(0.40, True), (0.45, False)])
+def test_the_gate_asks_for_both_distances(script, text, fit):
+    result = {"video": {"accuracy": 0.5}, "true imagery": {"accuracy": 0.66}, "text": {"accuracy": text}}
+    assert script("headroom").judge(result)["fit"] is fit
+    result["true imagery"]["accuracy"] = 0.64
+    assert not script("headroom").judge(result)["fit"]
+
+
+def test_prompts_for_4drl_are_right_neither_always_nor_never(script):
+    shares = [0.0, 0.125, 0.25, 0.5, 0.75, 0.875, 1.0]
+    assert script("rl").keep_uncertain(shares) == [2, 3, 4]
+    assert script("rl").keep_uncertain(shares, [0.0, 1.0]) == list(range(7))
+
+
+def test_a_row_that_is_read_again_is_what_it_would_be_without_its_video(script):
+    row = next(script("future_rows").future_rows(script("future_rows").FutureWorld(side=56), "test", 1))
+    model, processor = load_model(BACKBONE, dtype=torch.float32)
+    config, encoder = model.config, Encoder(model, processor, [row], None)
+    block = [config.latent_start_token_id, *[config.latent_token_id] * 2, config.latent_end_token_id]
+    response = torch.tensor([[*block, *processor.tokenizer("upper left").input_ids]])
+    latents = torch.randn(2, config.text_config.hidden_size)
+    batch = encoder.encode([0])
+    ids, alone = (
+        torch.cat([inputs["input_ids"], response], dim=1) for inputs in (batch.inputs, encoder.encode_blind(batch))
+    )
+    # A second row, padded on the left.
+    padded = torch.nn.functional.pad(ids, (3, 0), value=processor.tokenizer.pad_token_id)
+    mask = torch.nn.functional.pad(torch.ones_like(ids), (3, 0))
+    with torch.no_grad():
+        expected = model(input_ids=alone, latent_embeds=latents).logits[:, -response.shape[1] :]
+        for one, seen in ((ids, torch.ones_like(ids)), (padded, mask)):
+            again = model(
+                input_ids=one, latent_embeds=latents, **script("reread").without_videos(model, one, seen)
+            ).logits[:, -response.shape[1] :]
+            assert torch.allclose(again, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path, monkeypatch, capsys):
+    future = script("future_rows")
+    future.write_rows(future.FutureWorld(side=56), tmp_path / "data", 8, 4)
+    plan = yaml.safe_load((FOLDER / "smoke.yaml").read_text())
+    plan |= {"model": str(BACKBONE), "data": str(tmp_path / "data"), "steps": 2, "max_new_tokens": 40}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+
+    def run(name, *arguments):
+        command = [f"{name}.py", "--plan", str(tmp_path / "plan.yaml"), "--output", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", [*command, *arguments])
+        script(name).main()
+
+    run("study", "--cells", "1")
+    run("study")
+    run("study")
+    shown = capsys.readouterr().out
+    assert shown.count("text, seed 0:") == 1  # the second and third run found it
+    cells = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*.json")}
+    assert set(cells) == {f"{name}-0" for name in plan["arms"]}
+    assert all(set(map(len, cell["right"].values())) == {4} for cell in cells.values())
+    assert set(cells["pads-0"]["right"]) == {"own", "other", "first", "reread", "pad"}
+    assert set(cells["bottleneck_1-0"]["right"]) == {"own", "other", "reread"}
+    assert [point["step"] for point in cells["text-0"]["curve"]] == [2]
+    blinding = [entry["answer_blinding"] for entry in cells["bottleneck_reread-0"]["log"] if "loss" in entry]
+    assert blinding == [0.0, 1.0]
+    assert "| bottleneck_reread | 1 | 4 |" in (tmp_path / "out" / "report.md").read_text()
+    assert (tmp_path / "out" / "curves.svg").read_text().startswith("<?xml")
+
+    run("headroom", "--reader-steps", "10")
+    headroom = json.loads((tmp_path / "out" / "headroom.json").read_text())
+    assert headroom["n"] == 4 and headroom["chance"] == 0.25
+    assert headroom["text"]["accuracy"] == cells["text-0"]["right"]["own"].count("1") / 4  # the study's own cell
+    assert set(headroom["verdict"]) >= {"imagery minus video", "video minus text", "fit"}
+
+    run("rl", "--cell", "bottleneck-0")
+    trained = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-0.json").read_text())
+    assert trained["prompts"] == 4 and trained["steps"] == 2 and len(trained["right"]["own"]) == 4
+
+
+@pytest.mark.slow
+def test_the_backbone_learns_to_say_where_things_are(script, tmp_path):
+    world = script("future_rows").FutureWorld()
+    make = script("lab_backbone").make_backbone
+    make(str(BACKBONE), world, tmp_path / "seeing", clips=4, steps=1, batch_size=2, learning_rate=1e-4, saying_steps=0)
+    make(str(tmp_path / "seeing"), world, tmp_path / "saying", 4, 0, 2, 1e-4, saying_steps=2)
+    first, start, second = (load_model(folder)[0] for folder in (tmp_path / "seeing", BACKBONE, tmp_path / "saying"))
+
+    def same(one, other) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+    assert same(first.model.language_model, start.model.language_model) and not same(
+        first.model.visual, start.model.visual
+    )
+    assert same(second.model.visual, first.model.visual) and not same(
+        second.model.language_model, first.model.language_model
+    )
+
+
+def test_what_a_video_shows_is_put_in_words(script):
+    rows = script("future_rows")
+    world = rows.FutureWorld(side=56)
+    with World(side=56, frames=9, fps=2.0) as renderer:
+        clip = renderer.render(rows.draw_scene(world, np.random.default_rng(3)))
+    said = rows.describe_places(world, clip, np.random.default_rng(0))
+    for index, name in enumerate(clip.names):
+        (place,) = re.findall(rf"The {name} is [^T]*?([a-z]+ [a-z]+) at 3\.5 s\.", said)
+        # The last frame shows every object; its mask's middle is where the words say, up to the edge of a cell.
+        row, column = (part.mean() / 56 for part in (clip.masks[7] == index).nonzero())
+        level, side = (("upper", "central", "lower"), ("left", "middle", "right"))
+        near = {
+            f"{level[min(int(3 * r), 2)]} {side[min(int(3 * c), 2)]}"
+            for r in (row - 0.06, row + 0.06)
+            for c in (column - 0.06, column + 0.06)
+        }
+        assert place in near

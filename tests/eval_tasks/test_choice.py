@@ -1,0 +1,132 @@
+"""Restricted choice: the option with the highest log-prob after the model's own reasoning and latents."""
+
+import pytest
+import torch
+
+from fourdthinker.eval_tasks.choice import (
+    check_reading,
+    complete_by_choice,
+    open_answer,
+    score_options,
+    split_candidates,
+)
+from fourdthinker.eval_tasks.diagnosis.diagnosis import diagnose
+from fourdthinker.eval_tasks.predict import decode_greedily, predict
+from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.processing import encode
+from fourdthinker.modeling.tokens import latent_block
+
+from ..built_checkpoints import build_checkpoint, make_questions
+
+BLOCK = latent_block(4)
+
+
+@pytest.mark.parametrize(
+    ("response", "opened"),
+    [
+        (f"<think>I picture {BLOCK}.</think><answer>B. left</answer>", f"<think>I picture {BLOCK}.</think><answer>"),
+        (f"<think>I picture {BLOCK}. It is", f"<think>I picture {BLOCK}. It is</think><answer>"),
+        ("<think>It is left.</think> B. left", "<think>It is left.</think><answer>"),
+        ("<answer>B</answer><answer>C</answer>", "<answer>"),
+        (f"{BLOCK}B", BLOCK),
+        ("I cannot say.", ""),
+    ],
+)
+def test_an_answer_begins_after_the_reasoning_however_the_response_ends(response, opened):
+    assert open_answer(response) == opened
+
+
+def test_an_unknown_reading_is_refused():
+    with pytest.raises(InputError, match="'letters'.*response, choice"):
+        check_reading("letters")
+
+
+def test_candidates_are_all_letters_and_texts(tiny_processor):
+    tokenizer = tiny_processor.tokenizer
+    candidates = split_candidates(tokenizer, "<think>So.</think><answer>", ["left", "right"])
+    for tails, endings in ((candidates.letters, "AB"), (candidates.texts, ("left</answer>", "right</answer>"))):
+        read = [tokenizer.decode(candidates.shared + tail) for tail in tails]
+        assert read == [f"<think>So.</think><answer>{ending}" for ending in endings]
+
+
+@pytest.mark.parametrize("kind", ["carry", "ignore"])
+def test_a_model_that_answers_with_a_letter_is_read_alike_in_both_ways(kind):
+    model, processor = build_checkpoint(kind)
+    rows = make_questions(12, seed=1)
+    said, chosen = (
+        predict(model, processor, rows, 5, 12, progress=False, reading=reading) for reading in ("response", "choice")
+    )
+    assert [text[-1] for text in said] == [text.rpartition(">")[2][0] for text in chosen]
+    assert len({text[-1] for text in said}) == 4
+
+
+def test_an_answer_without_a_letter_is_read_by_its_likeliest_option(monkeypatch):
+    model, processor = build_checkpoint("carry")
+    rows = make_questions(8, seed=3)
+    letters = processor.tokenizer.convert_tokens_to_ids([*"ABCD"])
+    # The same weights, but a word that no option has is always likelier than any letter.
+    bias = torch.zeros(model.config.get_text_config().vocab_size)
+    bias[processor.tokenizer.convert_tokens_to_ids("?")] = 1e4
+    head = model.lm_head.forward
+
+    def prefer_another_word(states):
+        logits = head(states)
+        return torch.where(torch.isin(logits.argmax(-1, keepdim=True), torch.tensor(letters)), logits + bias, logits)
+
+    right = predict(model, processor, rows, 8, 12, progress=False)
+    monkeypatch.setattr(model.lm_head, "forward", prefer_another_word)
+    broken = predict(model, processor, rows, 8, 12, progress=False)
+    assert not any(text[-1] in "ABCD" for text in broken)
+    chosen = predict(model, processor, rows, 8, 12, progress=False, reading="choice")
+    assert [text.rpartition(">")[2][0] for text in chosen] == [text[-1] for text in right]
+
+
+def test_scores_are_those_of_each_row_alone(tiny_model, tiny_processor):
+    """Rows of different lengths, with latents, beside each other and alone; options by text and by letter."""
+    torch.manual_seed(0)
+    prompts = ["<|im_start|>user\nWhere?<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>user\nWhich way now?"]
+    opened = [f"<think>I see {BLOCK} it.</think><answer>", "<answer>"]
+    options = [["left", "right up"], ["near", "far", "between"]]
+    vectors = torch.randn(4, tiny_model.config.get_text_config().hidden_size)
+    latents = [vectors, vectors[:0]]
+    candidates = [split_candidates(tiny_processor.tokenizer, *pair) for pair in zip(opened, options, strict=True)]
+    inputs = dict(encode(tiny_processor, prompts, []))
+    together = score_options(tiny_model.eval(), inputs, candidates, latents)
+    for row, (prompt, found) in enumerate(zip(prompts, candidates, strict=True)):
+        ids = tiny_processor.tokenizer(prompt)["input_ids"] + found.shared
+        for number, text in enumerate(found.texts):
+            said = []
+            for tail in (text, found.letters[number]):
+                embeds = latents[row] if len(latents[row]) else None
+                whole = torch.tensor([ids + tail])
+                logprobs = tiny_model(input_ids=whole, latent_embeds=embeds).logits[0].log_softmax(-1)
+                said.append(sum(logprobs[len(ids) + place - 1, token] for place, token in enumerate(tail)))
+            expected = torch.logaddexp(*said)
+            torch.testing.assert_close(together[row, number], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_latents_that_carry_the_answer_survive_without_the_video_and_the_first_alone_says_it():
+    rows = make_questions(24, seed=5, imagery=True)
+    controls = ["blind", "reread", "first", "other"]
+    diagnosis, _ = diagnose(*build_checkpoint("carry"), rows, controls, 16, 12, progress=False, reading="choice")
+    numbers = diagnosis["controls"]
+    assert diagnosis["reading"] == "choice" and diagnosis["own"]["parse_failures"] == 0
+    assert numbers["reread"]["changed_answers"] == numbers["first"]["changed_answers"] == 0
+    assert numbers["blind"]["changed_answers"] > 0.4 and numbers["other"]["changed_answers"] > 0.4
+
+
+def test_latents_of_a_model_that_looks_at_the_video_say_nothing_when_reread():
+    rows = make_questions(24, seed=5)
+    diagnosis, _ = diagnose(
+        *build_checkpoint("markers"), rows, ["reread", "first"], 16, 12, progress=False, reading="choice"
+    )
+    assert diagnosis["controls"]["reread"]["changed_answers"] > 0.4
+    assert diagnosis["controls"]["first"]["changed_answers"] == 0
+
+
+def test_rows_without_options_keep_their_responses():
+    model, processor = build_checkpoint("carry")
+    inputs = dict(encode(processor, ["<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"], []))
+    output = decode_greedily(model, inputs, 6)
+    responses = complete_by_choice(model, processor, inputs, output, [()])
+    assert "<answer>" not in responses[0]
