@@ -30,8 +30,7 @@ def complete_by_choice(
 ) -> list[str]:
     """Responses with the answer of each replaced by the likeliest of its options.
 
-    An option's probability is that of an answer that begins with its letter, plus that of one that is its text. There
-    is a forward pass for each option.
+    An option's probability is that of an answer that begins with its letter, plus that of one that is its text.
 
     Args:
         model: The model.
@@ -110,8 +109,8 @@ def split_candidates(tokenizer, opened: str, options: Sequence[str]) -> Candidat
 def score_options(model, inputs: Mapping[str, Any], candidates: Sequence[Candidates], latents: Sequence):
     """Log-probs `(batch, most options)` of the options of each row; meaningless beyond a row's last option.
 
-    Where the letters alone decide every row, since no text is likely enough to change the order, these are the
-    letters', after one pass.
+    What the answers of a row share is computed once, and each answer goes on from its cache. Where the letters alone
+    decide every row, since no text is likely enough to change the order, these are the letters'.
 
     Args:
         model: The model.
@@ -121,25 +120,18 @@ def score_options(model, inputs: Mapping[str, Any], candidates: Sequence[Candida
     """
     import torch
 
-    shared, most = [row.shared for row in candidates], max(len(row.texts) for row in candidates)
+    prefix = _Prefix(model, inputs, [row.shared for row in candidates], latents)
+    numbers = range(max(len(row.texts) for row in candidates))
 
-    def score(endings: Sequence[Sequence[int]], computed: Sequence[Sequence[int]], steps):
-        return torch.stack([_sum_steps(*row) for row in zip(steps, endings, computed, strict=True)])
+    def score(kind: str):
+        return torch.stack(
+            [prefix.score([_pick(getattr(row, kind), number) for row in candidates]) for number in numbers], 1
+        )
 
-    letters = [[_pick(row.letters, number) for row in candidates] for number in range(most)]
-    texts = [[_pick(row.texts, number) for row in candidates] for number in range(most)]
-    steps = _log_probs(model, inputs, shared, texts[0], latents)
-    # Mostly letters are one token, whose log-prob any pass shows.
-    if all(len(letter) == 1 for row in candidates for letter in row.letters):
-        of_letters = torch.stack([score(one, texts[0], steps) for one in letters], dim=1)
-        if _is_decided(of_letters, candidates):
-            return of_letters
-    else:
-        passes = [_log_probs(model, inputs, shared, one, latents) for one in letters]
-        of_letters = torch.stack([score(one, one, own) for one, own in zip(letters, passes, strict=True)], dim=1)
-    of_texts = [score(texts[0], texts[0], steps)]
-    of_texts += [score(one, one, _log_probs(model, inputs, shared, one, latents)) for one in texts[1:]]
-    return torch.logaddexp(of_letters, torch.stack(of_texts, dim=1))
+    of_letters = score("letters")
+    if _is_decided(of_letters, candidates):
+        return of_letters
+    return torch.logaddexp(of_letters, score("texts"))
 
 
 def _is_decided(of_letters, candidates: Sequence[Candidates]) -> bool:
@@ -156,41 +148,67 @@ def _pick(tails: Sequence[list[int]], number: int) -> list[int]:
     return tails[min(number, len(tails) - 1)] if tails else []
 
 
-def _sum_steps(steps, tokens: Sequence[int], computed: Sequence[int]):
-    """Log-prob of tokens from steps `(kept, vocabulary)` of a pass that ended with other or the same ones."""
-    import torch
-
-    first = len(steps) - len(computed) - 1
-    return steps[first + torch.arange(len(tokens)), list(tokens)].sum()
-
-
-def _log_probs(model, inputs: Mapping[str, Any], shared: Sequence, tails: Sequence, latents: Sequence):
-    """Log-probs `(batch, longest tail + 1, vocabulary)` of what comes after the last tokens, on the CPU.
+class _Prefix:
+    """Prompts with what all answers share, in a cache from which each answer goes on.
 
     Rows are filled on the left, so that all end in the last column; their latents stand at the pads.
     """
-    import torch
 
-    prompts = [ids[seen.bool()] for ids, seen in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
-    rows = [
-        torch.cat([prompt, prompt.new_tensor([*before, *tail])])
-        for prompt, before, tail in zip(prompts, shared, tails, strict=True)
-    ]
-    longest = max(map(len, rows))
-    ids = torch.full((len(rows), longest), model.config.get_text_config().pad_token_id or 0).to(rows[0])
-    mask = torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        ids[place, longest - len(row) :], mask[place, longest - len(row) :] = row, 1
-    pads = (ids == model.config.latent_token_id).sum(1).tolist()
-    replayed = torch.cat([own[:count] for own, count in zip(latents, pads, strict=True)])
-    context = {name: value for name, value in inputs.items() if name not in _OF_LENGTH}
-    with torch.no_grad():
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            latent_embeds=replayed if len(replayed) else None,
-            logits_to_keep=max(map(len, tails)) + 1,
-            use_cache=False,
-            **context,
-        ).logits
-    return logits.float().log_softmax(-1).cpu()
+    def __init__(self, model, inputs: Mapping[str, Any], shared: Sequence[list[int]], latents: Sequence):
+        import torch
+        from transformers import DynamicCache
+
+        from ..modeling.rope_positions import GRIDS
+
+        prompts = [ids[seen.bool()] for ids, seen in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
+        rows = [torch.cat([one, one.new_tensor(before)]) for one, before in zip(prompts, shared, strict=True)]
+        longest = max(map(len, rows))
+        self._model = model
+        self._ids = torch.full((len(rows), longest), model.config.get_text_config().pad_token_id or 0).to(rows[0])
+        self._mask = torch.zeros_like(self._ids)
+        for place, row in enumerate(rows):
+            self._ids[place, longest - len(row) :], self._mask[place, longest - len(row) :] = row, 1
+        pads = (self._ids == model.config.latent_token_id).sum(1).tolist()
+        replayed = torch.cat([own[:count] for own, count in zip(latents, pads, strict=True)])
+        context = {name: value for name, value in inputs.items() if name not in _OF_LENGTH}
+        grids = {name: context[name] for name in GRIDS if name in context}
+        positions, _ = model.model.get_rope_index(self._ids, attention_mask=self._mask, **grids)
+        self._next = positions[..., -1:] + 1
+        self._cache = DynamicCache(config=model.config.get_text_config())
+        context |= {"position_ids": positions, "latent_embeds": replayed if len(replayed) else None}
+        self._first = self._run(self._ids, self._mask, logits_to_keep=1, **context)
+
+    def score(self, tails: Sequence[list[int]]):
+        """Log-probs `(batch,)` of one answer of each row, on the CPU."""
+        import torch
+
+        steps, longest = self._first, max(map(len, tails))
+        if longest > 1:
+            ids = torch.stack([self._ids.new_tensor(tail + [0] * (longest - len(tail))) for tail in tails])[:, :-1]
+            steps = torch.cat([steps, self._go_on(ids)], dim=1)
+        return torch.stack([row[range(len(tail)), tail].sum() for row, tail in zip(steps, tails, strict=True)])
+
+    def _go_on(self, ids):
+        """What comes after each of these tokens `(batch, length)`; the cache is as before afterwards."""
+        import torch
+
+        from ..modeling.answer_mask import token_roles
+
+        positions = self._next + torch.arange(ids.shape[1], device=ids.device)
+        mask = torch.cat([self._mask, torch.ones_like(ids)], dim=1)
+        arguments = {}
+        if self._model.config.answer_sees == "latents":
+            arguments["roles"] = token_roles(torch.cat([self._ids, ids], dim=1), self._model.config, mask)
+        steps = self._run(ids, mask, position_ids=positions, **arguments)
+        self._cache.crop(-ids.shape[1])
+        return steps
+
+    def _run(self, ids, mask, **arguments):
+        """Log-probs `(batch, kept, vocabulary)` of what comes next, on the CPU."""
+        import torch
+
+        from ..modeling.cache_name import CACHE_NAME
+
+        with torch.no_grad():
+            arguments |= {"input_ids": ids, "attention_mask": mask, CACHE_NAME: self._cache, "use_cache": True}
+            return self._model(**arguments).logits.float().log_softmax(-1).cpu()

@@ -68,7 +68,7 @@ def make_backbone(
             clip = renderer.render(draw_scene(world, np.random.default_rng(seed)))
             clip = replace(clip, rgb=clip.rgb[:FRAMES])
             frames.append(clip.rgb)
-            targets.append(cell_targets(clip, patches))
+            targets.append(np.concatenate([cell_targets(clip, patches), cell_places(patches)], axis=-1))
             rows.append(place_row(world, clip, seed))
     log = teach_tower(
         model.model.visual,
@@ -84,6 +84,17 @@ def make_backbone(
         model.save_pretrained(building)
         processor.save_pretrained(building)
         (building / "perception.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+
+
+def cell_places(cells: int) -> np.ndarray:
+    """Where each cell is, `(pairs of frames, cells, cells, 2)`: down and right from the centre, in thirds.
+
+    A tower of relative positions tells them from how far it is to the edges, but only if it must; the language model
+    cannot name a place that no token knows.
+    """
+    at = 3 * ((np.arange(cells) + 0.5) / cells - 0.5)
+    places = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1)
+    return np.broadcast_to(places, (FRAMES // 2, *places.shape)).astype(np.float16)
 
 
 def place_row(world: FutureWorld, clip: WorldClip, seed: int) -> dict:

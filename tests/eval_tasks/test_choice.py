@@ -1,7 +1,9 @@
 """Restricted choice: the option with the highest log-prob after the model's own reasoning and latents."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fourdthinker.eval_tasks.choice import (
     check_reading,
@@ -12,6 +14,7 @@ from fourdthinker.eval_tasks.choice import (
 )
 from fourdthinker.eval_tasks.diagnosis.diagnosis import diagnose
 from fourdthinker.eval_tasks.predict import decode_greedily, predict
+from fourdthinker.modeling.clip import Clip
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import encode
 from fourdthinker.modeling.tokens import latent_block
@@ -81,28 +84,35 @@ def test_an_answer_without_a_letter_is_read_by_its_likeliest_option(monkeypatch)
     assert [text.rpartition(">")[2][0] for text in chosen] == [text[-1] for text in right]
 
 
-def test_scores_are_those_of_each_row_alone(tiny_model, tiny_processor):
-    """Rows of different lengths, with latents, beside each other and alone; options by text and by letter."""
+@pytest.mark.parametrize("answer_sees", ["all", "latents"])
+def test_scores_are_those_of_each_row_alone(tiny_model, tiny_processor, answer_sees):
+    """Rows of different lengths, with and without video and latents; options by text and by letter."""
     torch.manual_seed(0)
-    prompts = ["<|im_start|>user\nWhere?<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>user\nWhich way now?"]
+    model, tokenizer = tiny_model.eval(), tiny_processor.tokenizer
+    model.config.answer_sees = answer_sees
+    model.config.turn_token_id = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    video = "<|vision_start|><|video_pad|><|vision_end|>"
+    asked = [f"{video}Where?", "Which way now, and how far?"]
+    prompts = [f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n" for text in asked]
     opened = [f"<think>I see {BLOCK} it.</think><answer>", "<answer>"]
     options = [["left", "right up"], ["near", "far", "between"]]
-    vectors = torch.randn(4, tiny_model.config.get_text_config().hidden_size)
+    frames = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (56, 56, 3), np.uint8)) for n in range(4)]
+    clip = Clip(frames, (0.0, 0.5, 1.0, 1.5))
+    vectors = torch.randn(4, model.config.get_text_config().hidden_size)
     latents = [vectors, vectors[:0]]
-    candidates = [split_candidates(tiny_processor.tokenizer, *pair) for pair in zip(opened, options, strict=True)]
-    inputs = dict(encode(tiny_processor, prompts, []))
-    together = score_options(tiny_model.eval(), inputs, candidates, latents)
+    candidates = [split_candidates(tokenizer, *pair) for pair in zip(opened, options, strict=True)]
+    together = score_options(model, dict(encode(tiny_processor, prompts, [clip])), candidates, latents)
     for row, (prompt, found) in enumerate(zip(prompts, candidates, strict=True)):
-        ids = tiny_processor.tokenizer(prompt)["input_ids"] + found.shared
+        inputs = dict(encode(tiny_processor, [prompt], [clip][: 1 - row]))
+        start = inputs.pop("input_ids")[0].tolist() + found.shared
+        context = {name: inputs[name] for name in inputs if name not in ("attention_mask", "mm_token_type_ids")}
         for number, text in enumerate(found.texts):
             said = []
             for tail in (text, found.letters[number]):
-                embeds = latents[row] if len(latents[row]) else None
-                whole = torch.tensor([ids + tail])
-                logprobs = tiny_model(input_ids=whole, latent_embeds=embeds).logits[0].log_softmax(-1)
-                said.append(sum(logprobs[len(ids) + place - 1, token] for place, token in enumerate(tail)))
-            expected = torch.logaddexp(*said)
-            torch.testing.assert_close(together[row, number], expected, rtol=1e-4, atol=1e-4)
+                context["latent_embeds"] = latents[row] if len(latents[row]) else None
+                logprobs = model(input_ids=torch.tensor([start + tail]), **context).logits[0].log_softmax(-1)
+                said.append(sum(logprobs[len(start) + place - 1, token] for place, token in enumerate(tail)))
+            torch.testing.assert_close(together[row, number], torch.logaddexp(*said), rtol=1e-5, atol=1e-5)
 
 
 def test_latents_that_carry_the_answer_survive_without_the_video_and_the_first_alone_says_it():

@@ -182,7 +182,7 @@ def test_the_keyboard_alone_suffices(browser, url):
 
 def test_a_video_can_be_chosen_by_keyboard(browser, url):
     visitor = Visitor(browser, url)
-    # Listen before the Tabs: Playwright does not wait until the browser hands it choosers, and a single Enter may be first.
+    # Listen before the Tabs: Playwright does not wait until the browser hands choosers over, and Enter may be first.
     with visitor.page.expect_file_chooser():
         tab_to(visitor, "#video button[aria-label^=Drop]")
         visitor.page.keyboard.press("Enter")
