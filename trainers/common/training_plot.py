@@ -40,13 +40,13 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
         log_history (`Sequence[Mapping]`): `trainer.state.log_history`.
         path (`Path`): The PNG to write; none is written if nothing was logged.
     """
-    panels = [(heading, curves) for heading, names in _PANELS if (curves := _curves(log_history, names))]
+    panels = [(heading, names, found) for heading, names in _PANELS if (found := _curves(log_history, names))]
     if not panels:
         return
     rows = -(-len(panels) // _COLUMNS)
     figure = Figure(figsize=(11, 2.8 * rows), layout="constrained")
     figure.subplots(rows, _COLUMNS)
-    for axis, (heading, curves) in zip(figure.axes, panels, strict=False):
+    for axis, (heading, names, curves) in zip(figure.axes, panels, strict=False):
         for name, (steps, values) in curves.items():
             axis.plot(steps, values, label=_readable(name), marker="o" if len(steps) < 20 else None, markersize=3)
         axis.set_title(heading, fontsize=10)
@@ -54,7 +54,7 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
-        if len(curves) > 1:
+        if len(names) > 1:  # whichever of them there are, the heading names none
             axis.legend(fontsize=8)
     for axis in figure.axes[len(panels) :]:
         axis.set_visible(False)
