@@ -25,7 +25,7 @@ from fourdthinker.modeling.atomic import atomic_dir
 from fourdthinker.modeling.tokens import IMAGERY_MARK, format_response
 
 FRAMES, FPS = 8, 2.0
-SEEDS = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**39, "perception": 3 * 2**41 + 2**40}
+SEEDS = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**39}
 _LEVELS, _SIDES = ("upper", "central", "lower"), ("left", "middle", "right")
 _GROUNDS = 8
 _FIELD_OF_VIEW = np.radians(66.0)
@@ -45,9 +45,9 @@ class FutureWorld:
         resting (`float`): Share of the objects that do not move; nobody asks about these.
     """
 
-    side: int = 112
+    side: int = 56
     ahead: float = 1.5
-    objects: tuple[int, int] = (4, 6)
+    objects: tuple[int, int] = (3, 4)
     reach: tuple[float, float] = (3.0, 8.0)
     size: tuple[float, float] = (0.7, 1.1)
     resting: float = 0.2
@@ -115,20 +115,6 @@ def cell_of(column: float, row: float) -> tuple[int, int]:
 def name_cell(cell: tuple[int, int]) -> str:
     """For example `upper left`."""
     return f"{_LEVELS[cell[0]]} {_SIDES[cell[1]]}"
-
-
-def describe_places(world: FutureWorld, clip: WorldClip, rng: np.random.Generator) -> str:
-    """Where each object is in every second frame, the objects in random order: what a video shows, in words."""
-    said = []
-    for index in rng.permutation(len(clip.names)):
-        places = []
-        for frame in range(1, FRAMES, 2):
-            column, row, _ = project(clip.centres[frame, index], clip.camera_to_world[frame], _FOCAL)
-            inside = 0 <= column < 1 and 0 <= row < 1
-            place = name_cell(cell_of(column, row)) if inside else "outside"
-            places.append(f"{place} at {world.times[frame]:.1f} s")
-        said.append(f"The {clip.names[index]} is {', '.join(places)}.")
-    return " ".join(said)
 
 
 def blocks_around(cell: tuple[int, int]) -> list[tuple[int, int]]:
@@ -229,9 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder")
     parser.add_argument("--train", type=int, default=4000, help="training rows (default: 4000)")
-    parser.add_argument("--test", type=int, default=800, help="held-out rows (default: 800)")
-    parser.add_argument("--side", type=int, default=112, help="pixels of a frame's side (default: 112)")
-    parser.add_argument("--objects", type=int, nargs=2, default=(4, 6), help="fewest and most (default: 4 6)")
+    parser.add_argument("--test", type=int, default=500, help="held-out rows (default: 500)")
+    parser.add_argument("--side", type=int, default=56, help="pixels of a frame's side (default: 56)")
+    parser.add_argument("--objects", type=int, nargs=2, default=(3, 4), help="fewest and most (default: 3 4)")
     parser.add_argument("--reach", type=float, nargs=2, default=(3.0, 8.0), help="metres (default: 3 8)")
     args = parser.parse_args()
     world = FutureWorld(side=args.side, objects=tuple(args.objects), reach=tuple(args.reach))

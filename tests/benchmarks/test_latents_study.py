@@ -1,7 +1,6 @@
 """The laboratory for latents: plans are checked, rows are balanced, and a study goes on where it was."""
 
 import json
-import re
 import sys
 from collections import Counter
 from importlib import import_module
@@ -12,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from fourdthinker.dataset_builders.world import World
 from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
@@ -174,41 +172,3 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     run("rl", "--cell", "bottleneck-0")
     trained = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-0.json").read_text())
     assert trained["prompts"] == 4 and trained["steps"] == 2 and len(trained["right"]["own"]) == 4
-
-
-@pytest.mark.slow
-def test_the_backbone_learns_to_say_where_things_are(script, tmp_path):
-    world = script("future_rows").FutureWorld()
-    make = script("lab_backbone").make_backbone
-    make(str(BACKBONE), world, tmp_path / "seeing", clips=4, steps=1, batch_size=2, learning_rate=1e-4, saying_steps=0)
-    make(str(tmp_path / "seeing"), world, tmp_path / "saying", 4, 0, 2, 1e-4, saying_steps=2)
-    first, start, second = (load_model(folder)[0] for folder in (tmp_path / "seeing", BACKBONE, tmp_path / "saying"))
-
-    def same(one, other) -> bool:
-        return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-
-    assert same(first.model.language_model, start.model.language_model) and not same(
-        first.model.visual, start.model.visual
-    )
-    assert same(second.model.visual, first.model.visual) and not same(
-        second.model.language_model, first.model.language_model
-    )
-
-
-def test_what_a_video_shows_is_put_in_words(script):
-    rows = script("future_rows")
-    world = rows.FutureWorld(side=56)
-    with World(side=56, frames=9, fps=2.0) as renderer:
-        clip = renderer.render(rows.draw_scene(world, np.random.default_rng(3)))
-    said = rows.describe_places(world, clip, np.random.default_rng(0))
-    for index, name in enumerate(clip.names):
-        (place,) = re.findall(rf"The {name} is [^T]*?([a-z]+ [a-z]+) at 3\.5 s\.", said)
-        # The last frame shows every object; its mask's middle is where the words say, up to the edge of a cell.
-        row, column = (part.mean() / 56 for part in (clip.masks[7] == index).nonzero())
-        level, side = (("upper", "central", "lower"), ("left", "middle", "right"))
-        near = {
-            f"{level[min(int(3 * r), 2)]} {side[min(int(3 * c), 2)]}"
-            for r in (row - 0.06, row + 0.06)
-            for c in (column - 0.06, column + 0.06)
-        }
-        assert place in near

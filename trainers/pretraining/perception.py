@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn.functional import l1_loss, log_softmax
 from transformers import BaseVideoProcessor, PreTrainedModel, get_cosine_schedule_with_warmup
 
-from ...dataset_builders.world.cells import CONTENTS
+from ...dataset_builders.world.cells import CELL_NUMBERS, CONTENTS
 
 _TYPICAL_LOG_DEPTH = 2.3
 _PROGRESS_STEPS = 200
@@ -32,14 +32,13 @@ def teach_tower(
     """Train the tower's weights and a linear read-out, which is thrown away.
 
     The loss is the Kullback-Leibler divergence of each cell's contents, plus the mean absolute errors of its log depth
-    and of its motion in pixels, with any further numbers of a cell beside its motion.
+    and of its motion in pixels.
 
     Args:
         tower: A Qwen2.5-VL vision tower that merges 2 x 2 patches.
         video_processor: What makes its pixels.
         frames (`Sequence[np.ndarray]` of shape `(frames, side, side, 3)`, uint8): One clip each.
-        targets (`Sequence[np.ndarray]`): For each clip, what `cell_targets` gave, with one cell for each patch; more
-            numbers of each cell may follow on the last axis.
+        targets (`Sequence[np.ndarray]`): For each clip, what `cell_targets` gave, with one cell for each patch.
         steps, batch_size (`int`): Optimizer steps and clips in each, in order, from the first again after the last.
         learning_rate (`float`): Peak; linear warm-up over 5 % and cosine to zero.
 
@@ -47,7 +46,7 @@ def teach_tower(
         `list[dict[str, float]]`: Each 200 steps the mean of each part of the loss.
     """
     tower.train().requires_grad_(True)
-    read_out = torch.nn.Linear(tower.config.out_hidden_size, 4 * targets[0].shape[-1])
+    read_out = torch.nn.Linear(tower.config.out_hidden_size, 4 * CELL_NUMBERS)
     parameters = [*tower.parameters(), *read_out.parameters()]
     optimizer = torch.optim.AdamW(parameters, learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
@@ -76,10 +75,10 @@ def by_token(targets: np.ndarray) -> torch.Tensor:
     """Group the targets of cells as the tower merges its patches.
 
     Args:
-        targets (`np.ndarray` of shape `(clips, pairs, cells, cells, numbers)`).
+        targets (`np.ndarray` of shape `(clips, pairs, cells, cells, CELL_NUMBERS)`).
 
     Returns:
-        `torch.Tensor` of shape `(tokens, 4, numbers)`: Tokens in the tower's order.
+        `torch.Tensor` of shape `(tokens, 4, CELL_NUMBERS)`: Tokens in the tower's order.
     """
     clips, pairs = targets.shape[:2]
     half = targets.shape[2] // 2
@@ -88,8 +87,8 @@ def by_token(targets: np.ndarray) -> torch.Tensor:
 
 
 def cell_losses(read: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """How far what is read from the tokens, `(tokens, 4 * numbers)`, is from contents, log depth and motion."""
-    read, kinds = read.unflatten(-1, (4, -1)), len(CONTENTS)
+    """How far what is read from the tokens, `(tokens, 4 * CELL_NUMBERS)`, is from contents, log depth and motion."""
+    read, kinds = read.unflatten(-1, (4, CELL_NUMBERS)), len(CONTENTS)
     shares = targets[..., :kinds]
     divergence = shares * (shares.clamp_min(1e-6).log() - log_softmax(read[..., :kinds], dim=-1))
     depth, motion = read[..., kinds] + _TYPICAL_LOG_DEPTH, read[..., kinds + 1 :]
