@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS, OWN
 from fourdthinker.modeling.dataset_files import load_split
@@ -31,6 +31,8 @@ class Arm:
             `fourdthinker diagnose` that is the arm's way of answering, such as `"pad"`.
         reread (`bool`): Learn answers from latents that are encoded again without the video, see `RereadTrainer`.
         latents (`int`, *optional*): Latents of a block; by default the backbone's.
+        answers (`int`, *optional*): Rows whose answers are known, by default all. They are repeated to make up a
+            half; responses of the others end with their imagery. Arms without imagery have them alone.
         seeds (`int`, *optional*): In place of the study's number.
         settings (`dict`): Of `DIFTConfig`.
     """
@@ -41,6 +43,7 @@ class Arm:
     read: str = OWN
     reread: bool = False
     latents: int | None = None
+    answers: int | None = None
     seeds: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -141,12 +144,29 @@ def load_rows(plan: Plan, split: str) -> Dataset:
 
 def shape_responses(rows: Dataset, arm: Arm) -> Dataset:
     """The training rows with the responses that an arm learns from; marks go where `drop_imagery` drops them."""
+    if arm.answers is not None:
+        rows = keep_answers(rows, arm)
     if arm.rows != "words":
         return rows
     responses = [
         put_words(response, json.loads(facts), name)
         for response, facts, name in zip(rows["response"], rows["facts"], rows["id"], strict=True)
     ]
+    return _replace_responses(rows, responses)
+
+
+def keep_answers(rows: Dataset, arm: Arm) -> Dataset:
+    """Rows of which few have answers, see [`Arm`]."""
+    answered = rows.select(range(min(arm.answers, len(rows))))
+    if arm.rows != "imagery":
+        return answered
+    rest = rows.select(range(len(answered), len(rows)))
+    cut = [response[: response.index(IMAGERY_MARK) + len(IMAGERY_MARK)] for response in rest["response"]]
+    repeated = [answered] * max(1, round(len(rest) / len(answered)))
+    return concatenate_datasets([*repeated, _replace_responses(rest, cut)])
+
+
+def _replace_responses(rows: Dataset, responses: list[str]) -> Dataset:
     return rows.remove_columns("response").add_column("response", responses)
 
 

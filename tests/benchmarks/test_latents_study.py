@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from datasets import Dataset
 
 from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
 from fourdthinker.modeling import load_model
@@ -95,6 +96,17 @@ def test_differences_are_paired_on_the_seeds_that_both_have(script):
     other = [{"seed": 1, "read": "pad", "right": {"own": "0000", "pad": "1000"}}]
     mean, *_ = script("summary").paired_difference(cells, other, None, None)
     assert mean == pytest.approx(0.25)
+
+
+def test_few_answers_are_half_of_what_is_learnt_beside_the_imagery_of_all(script):
+    plan = script("plan")
+    response = "<think>I picture it <output_image>.</think><answer>left</answer>"
+    rows = Dataset.from_list([{"id": str(number), "response": response} for number in range(8)])
+    mixed = plan.shape_responses(rows, plan.Arm("few", answers=2))
+    assert Counter(mixed["id"]) == Counter({"0": 3, "1": 3, **{str(number): 1 for number in range(2, 8)}})
+    said = dict(zip(mixed["id"], mixed["response"], strict=True))
+    assert said["1"] == response and said["2"] == "<think>I picture it <output_image>"
+    assert plan.shape_responses(rows, plan.Arm("few_text", rows="text", answers=2))["id"] == ["0", "1"]
 
 
 @pytest.mark.parametrize(("text", "fit"), [(0.40, True), (0.45, False)])
