@@ -56,7 +56,7 @@ def finish_card(
     source: str,
     description: str | None = None,
 ) -> None:
-    """Record how a data set was built, and write its card anew with what is in its files.
+    """Record how a data set was built, and write its card again with what is in its files.
 
     Args:
         folder (`Path`): The data set, with the card that names its files.

@@ -251,7 +251,7 @@ def describe_configurations(
     """The field `configs` of a card's header, by which `load_dataset` finds the files; the first is the default.
 
     `datasets` caches a folder's rows under what its card says of them. The hash of the content stands there, or rows
-    that were built anew would never be seen where the old ones had been loaded once.
+    that were built again would never be seen where the old ones had been loaded once.
 
     Args:
         files (`Mapping`): For each configuration, for each split, a path, a pattern or several paths.

@@ -77,7 +77,7 @@ def _plain_type(match: re.Match) -> str:
 
 
 def gather(root: Path, folder: Path) -> None:
-    """Write all pages, their pictures and the links to the sources into a folder that is made anew."""
+    """Write all pages, their pictures and the links to the sources into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
     pages = published_pages(root)
     for page, place in pages.items():

@@ -22,7 +22,7 @@ class FramePolicy:
 
     Attributes:
         fps (`float`, *optional*): Frames a second; none spreads `max_frames` evenly from the first frame to the last.
-        max_frames (`int`, *optional*): At most so many; a longer video gives so many, evenly spread.
+        max_frames (`int`, *optional*): Most frames of a video; a longer one gives that many, evenly spread.
         max_pixels (`int`, *optional*): Larger frames are shrunk, their aspect ratio kept.
     """
 

@@ -13,7 +13,7 @@ class Sampling:
 
     Attributes:
         temperature (`float`): Divides the logits.
-        top_k (`int`): Only the so many likeliest tokens; 0 for all.
+        top_k (`int`): How many of the likeliest tokens are drawn from; 0 for all.
         top_p (`float`): Only the likeliest tokens that hold this share of the probability.
     """
 

@@ -73,7 +73,7 @@ def difference_interval(
     units = videos if videos is not None and shares_videos(videos) else range(len(differences))
     if not any(differences):
         # No question tells the runs apart, and a bootstrap would claim that none ever will. The largest share of such
-        # questions that so many units could have missed bounds the difference.
+        # questions that this number of units could have missed bounds the difference.
         bound = wilson_interval(0, len(set(units)))[1]
         return -bound, bound
     return _bootstrap(differences, [0] * len(differences), units)

@@ -137,7 +137,7 @@ def packed_rows(positions: torch.LongTensor) -> torch.BoolTensor | None:
     """Causal mask `(batch, 1, length, length)` of rows that are packed into one; None if there is one row alone.
 
     Args:
-        positions (`torch.LongTensor` of shape `(batch, length)`): Counted positions, which start anew with each row.
+        positions (`torch.LongTensor` of shape `(batch, length)`): Counted positions, which start again with each row.
     """
     starts = torch.ones_like(positions, dtype=torch.bool)
     starts[:, 1:] = positions.diff() != 1

@@ -103,7 +103,7 @@ class LatentUnroll:
     Args:
         model: The outer model.
         inputs (`dict`): What its inner model's `forward` takes, without latents. Rows are padded, with or without an
-            `attention_mask`; packed, with positions whose first axis starts anew at each sequence; or masked by an
+            `attention_mask`; packed, with positions whose first axis starts again at each sequence; or masked by an
             `attention_mask` of shape `(batch, 1, length, length)`. `roles` of shape `(batch, length)`, where 0 is
             padding, are passed on for all columns that a stretch sees.
 

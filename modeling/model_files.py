@@ -155,7 +155,7 @@ def find_base(files: ModelFiles) -> ModelFiles | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         base = noted = None
     if not isinstance(base, str) or not base:
-        raise InputError(f"{files.path} is an adapter whose adapter_config.json names no base model: train it anew")
+        raise InputError(f"{files.path} is an adapter whose adapter_config.json names no base model: train it again")
     hub = dict(files.hub)
     if not files.is_folder:
         hub.pop("revision", None)

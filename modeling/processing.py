@@ -54,7 +54,7 @@ def row_image(row: Mapping, column: str, number: int) -> Image.Image:
         where = f"row {row['id']}: " if "id" in row else ""
         named = f" ({file})" if file else ""
         raise InputError(
-            f"{where}{column} {number + 1}{named} cannot be decoded ({error}): make it anew, or leave the row out"
+            f"{where}{column} {number + 1}{named} cannot be decoded ({error}): make it again, or leave the row out"
         ) from error
 
 

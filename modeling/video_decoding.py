@@ -44,7 +44,7 @@ def read_frames(
         fps (`float`, *optional*):
             Frames to take per second.
         max_frames (`int`, *optional*):
-            At most so many frames.
+            Most frames.
         times (`Sequence[float]`, *optional*):
             Seconds from the first frame, increasing; for each the nearest frame is taken.
         tolerance (`float`, *optional*, defaults to 0.1):

@@ -9,7 +9,7 @@ from typing import Any
 
 from .video_file import VideoError, is_cut_off, open_video
 
-# Recordings of these kinds may be joined, so that their clocks start anew (FFmpeg's AVFMT_TS_DISCONT).
+# Recordings of these kinds may be joined, so that their clocks start again (FFmpeg's AVFMT_TS_DISCONT).
 _JOINED = ("mpeg", "mpegts")
 _LARGEST_GAP, _LARGEST_RETURN = 10.0, 0.1  # seconds that the clock of such a recording may jump; FFmpeg's defaults
 _KEYS_BACK = (0, 1, 2, 4, 8, 16)

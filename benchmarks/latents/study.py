@@ -2,7 +2,7 @@
 
 A cell is one arm with one seed. It is trained by the DIFT trainer and read as `fourdthinker diagnose` reads: by
 restricted choice after the model's own reasoning and latents, which are then replaced in turn. A finished cell is a
-file; a run that was cut off goes on with the next one. `report.md` and `curves.svg` are written anew after each cell.
+file; a run that was cut off goes on with the next one. `report.md` and `curves.svg` are written again after each cell.
 """
 
 import argparse

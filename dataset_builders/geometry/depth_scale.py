@@ -38,7 +38,7 @@ def fit_depth(
 ) -> DepthFit:
     """Compare depth with the distances that resting points have by the poses.
 
-    A network guesses every frame anew, so that its unit wavers from frame to frame. Where the camera moves, followed
+    A network guesses every frame by itself: its unit wavers from frame to frame. Where the camera moves, followed
     points are triangulated, which gives their depth in the unit of the poses; where it stands or turns, each point
     keeps its distance, whatever that is. Either way the median over a frame's points is that frame's error.
 

@@ -38,7 +38,7 @@ def find_objects(
         names (`Sequence[str]`, *optional*): What to call the objects, the clearest first. By default `moving object`,
             with a place (`on the left`) where there are two or three. Objects that their places do not tell apart are
             sure only while nothing else moves, so that a question about that time can name them.
-        max_objects (`int`, *optional*, defaults to 3): At most so many.
+        max_objects (`int`, *optional*, defaults to 3): Most objects that are kept.
 
     Returns:
         `list[ObjectTrack]`: Masks at the size of the frames; empty where nothing moves.

@@ -10,7 +10,7 @@ from PIL import Image
 TRACK_SIDE = 640  # longer side in pixels of the pictures that points are followed in; thresholds are in its pixels
 MIN_TRACKS = 30  # points in a pair of frames that can tell anything
 _SPAN_SHARE = 0.35  # of a frame's points that must be left where a far pair ends
-_SPAN_STARTS = 8  # far pairs begin at about so many frames
+_SPAN_STARTS = 8  # far pairs begin at about this many frames
 _MAX_POINTS = 500
 _MIN_DISTANCE = 8  # pixels between points
 _QUALITY = 0.01  # of the strongest corner

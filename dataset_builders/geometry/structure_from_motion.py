@@ -14,7 +14,7 @@ MIN_REGISTERED = 0.8  # share of the frames that a path must place
 # the focal length; then the guess, that of a phone's video, is what stands.
 FOCAL_GUESS, MIN_FOCAL, MAX_FOCAL = 0.8, 0.3, 3.0
 _MAX_FEATURES = 1024
-_OVERLAP = 4  # each frame is matched with so many next ones, and with those 8, 16, ... further on
+_OVERLAP = 4  # each frame is matched with its next ones, this many, and with those 8, 16, ... further on
 _RUNTIME = 30  # seconds; a mapper takes less than 2, and a limit that is met makes results depend on the machine
 
 

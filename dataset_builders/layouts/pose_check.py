@@ -27,7 +27,10 @@ _FOCALS = np.geomspace(0.45, 3.2, 9)  # longer sides of the picture
 _FOCAL_STEPS = (0.88, 0.94, 1.0, 1.06, 1.12)
 _TRIANGULATED = 0.5  # share of a pair's points that must be, for a depth of the scene
 _FAR = 0.2  # degrees between the rays to points that count for it too: without the far ones it would be too small
-_UNSEEN_PIXELS, _UNSEEN_SHARE = 1.0, 0.75  # by which so many points shift at most where a change of place is not seen
+_UNSEEN_PIXELS, _UNSEEN_SHARE = (
+    1.0,
+    0.75,
+)  # most that this share of points shifts where no change of place shows
 _LONG_WAY = 0.5  # of the longest way between the frames of a pair: pairs that must show it
 _LEAST_PATH, _LEAST_STEPS = 0.1, 5.0  # of the whole path, and usual steps: below both, a way may be noise of the poses
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])

@@ -1,4 +1,4 @@
-"""Rows from records: the questions of each clip with its frames, read anew from the video."""
+"""Rows from records: the questions of each clip with its frames, read again from the video."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence

@@ -25,7 +25,7 @@ OBJECT_SOURCES = ("flow", "sam3", "sam2", "edgetam", "sam3_tracker", "files", "n
 ALL_VIDEOS = "*"  # in the file of names
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
-# Raise a number when the code of a stage changes what it writes: results of older code are then made anew.
+# Raise a number when the code of a stage changes what it writes: results of older code are then recomputed.
 _VERSIONS = {"shots": 3, "poses": 2, "objects": 3, "depth": 1, "facts": 4, "questions": 4, "rows": 1}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "shots": ("seed", "max_windows"),

@@ -114,7 +114,7 @@ class StageRunner:
         files ([`StageFiles`]): Where results are kept.
         settings ([`BuildSettings`]): What a user set.
         last_stage (`str`): Where to end.
-        clips (`int`, *optional*): Stop after so many videos about which something can be asked.
+        clips (`int`, *optional*): Stop after this number of videos about which something can be asked.
     """
 
     def __init__(self, files: StageFiles, settings: BuildSettings, last_stage: str, clips: int | None = None):

@@ -91,8 +91,8 @@ def build_from_videos(
         workers (`int`, *optional*, defaults to 1): Processes.
         time_limit (`float`, *optional*, defaults to 120): Seconds that a clip may take in one stage.
         last_stage (`str`, *optional*, defaults to `"rows"`): Where to end.
-        clips (`int`, *optional*): Stop after so many videos that gave questions.
-        held_out (`int`, *optional*, defaults to 0): Of each hundred videos about so many, with all their rows, are the
+        clips (`int`, *optional*): Stop after this number of videos that gave questions.
+        held_out (`int`, *optional*, defaults to 0): Of a hundred videos about this many, with all their rows, are the
             split `test`; copies of a video under other names are in the same split.
         engine (`str`, *optional*, defaults to `"local"`): Where workers run: `local`, or `ray` for a Ray cluster.
         address (`str`, *optional*): Of the cluster, as of [`RayPool`].

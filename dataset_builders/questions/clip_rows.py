@@ -147,7 +147,7 @@ def show_frames(count: int, frames: int, named: Sequence[int]) -> list[int]:
 
     Args:
         count (`int`): Frames in the window.
-        frames (`int`): How many to show, if there are so many.
+        frames (`int`): How many to show, if there are as many.
         named (`Sequence[int]`): Indices that must be among them; the nearest of the others make room.
 
     Returns:

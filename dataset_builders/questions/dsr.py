@@ -269,7 +269,7 @@ def ask_dsr(kind: DsrKind, name: str, other: str, start: float, end: float) -> s
 
 
 def list_answers(kind: DsrKind, steps: int, rng: np.random.Generator) -> list[str]:
-    """Answers of a kind in random order, those with so many steps first."""
+    """Answers of a kind in random order, those with that many steps first."""
     single = [write_steps([label]) for label in kind.labels]
     double = [write_steps([one, two]) for one in kind.labels for two in kind.labels if one != two]
     mixed = [str(answer) for part in (single, double) for answer in rng.permutation(part)]

@@ -87,7 +87,7 @@ def open_build(output: Path) -> Reviewed:
 
 def _items_of_clip(output: Path, clip: str, identities: Sequence[str]) -> Iterator[Item]:
     record, questions = load_clip(output, clip), _read_questions(output, clip)
-    if record is None or not questions.keys() >= set(identities):  # the stages were removed, or made anew since
+    if record is None or not questions.keys() >= set(identities):  # the stages were removed, or rebuilt since
         raise InputError(f"the stages of {clip} in {output} are not those of its rows: run the same build-data again")
     for identity in identities:
         _, kind, number = identity.rsplit("-", 2)

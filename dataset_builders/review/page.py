@@ -76,7 +76,7 @@ class ReviewPage:
         return self._show(self.session.item(subject) if decision == "undo" else self.session.next_left(subject))
 
     def go(self, subject: str, by: int | None) -> tuple[str, str, str, str]:
-        """Another item: so many places on, or with `None` the next one that is left."""
+        """Another item: that many places further, or with `None` the next one that is left."""
         if not subject:
             return self._show(self.session.build.items[-1] if by == -1 else self.session.next_left())
         try:

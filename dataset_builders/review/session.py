@@ -96,7 +96,7 @@ class ReviewSession:
         return self._items[subject]
 
     def step(self, subject: str, by: int) -> Item:
-        """The item so many places further on, at most to either end."""
+        """The item that many places further, or the last one in that direction."""
         place = self.build.items.index(self.item(subject)) + by
         return self.build.items[min(max(place, 0), len(self.build.items) - 1)]
 

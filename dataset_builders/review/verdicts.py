@@ -20,7 +20,7 @@ class Verdict:
     """What a person decided about a row or an overlay.
 
     Attributes:
-        subject (`str`): Digest of what was judged; what has changed since is another thing, and is to be judged anew.
+        subject (`str`): Digest of what was judged; what has changed since is another thing, and is to be judged again.
         id (`str`): The row's id or the overlay's name in the build, for people who read the file.
         decision (`str`): `accept`, `reject`, `rename` (right, but for the name) or `undo` (no verdict any more).
         reviewer (`str`): Who.

@@ -16,7 +16,7 @@ _LEAST_WEIGHT = 0.25  # of either shot in a mixture; less may be chance
 _MOST_ALIKE = 0.5  # correlation of the two frames: what has been replaced is not alike
 _LEAST_SHARED = 0.1  # of the picture; two shifted frames that share less are not compared
 _MOST_KEPT = 0.05  # of the corners of the earlier frame that can be found in the later one
-# A sum that leaves so little unexplained is believed with so many corners: a few are found anywhere by chance.
+# A sum that leaves so little unexplained needs at least this many corners: a few are found anywhere by chance.
 _WELL_EXPLAINED, _MOST_KEPT_THEN = 0.3, 0.12
 _MARGIN = 0.5  # of what is found, at both ends: there one shot is too faint to be seen as part of a mixture
 

@@ -58,7 +58,7 @@ def search_windows(
     Args:
         path (`Path`): A video file or a sequence of pictures.
         seed (`int`, *optional*, defaults to 0): Which stretches of a long video, and which of many windows.
-        max_windows (`int`, *optional*, defaults to 4): At most so many.
+        max_windows (`int`, *optional*, defaults to 4): Most windows that are kept.
         fps (`float`, *optional*): Pictures a second of a sequence.
         annotated (`np.ndarray`, *optional*): Seconds of the frames about which something is known already; windows
             are sampled at these where they are dense enough.
@@ -115,7 +115,7 @@ def read_window(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> 
 
 
 def read_dense(path: Path, window: Window, max_pixels: int = WINDOW_PIXELS) -> tuple[Clip, list[int]]:
-    """The frames of a window with others between them: at least [`DENSE_RATE`] a second where the video has so many.
+    """The frames of a window with others between them: at least [`DENSE_RATE`] a second where the video has that many.
 
     Args:
         path (`Path`): The video.
@@ -183,7 +183,7 @@ def choose_rate(seconds: np.ndarray, steps: np.ndarray) -> float:
 
 
 def _sample(seconds: np.ndarray, rate: float) -> np.ndarray:
-    """Those times that lie nearest to an even grid of so many a second."""
+    """Those times that lie nearest to an even grid of that many a second."""
     count = max(FEWEST_FRAMES, int(np.ceil((seconds[-1] - seconds[0]) * rate - 1e-6)) + 1)
     grid = np.linspace(seconds[0], seconds[-1], count)
     nearest = np.abs(seconds[:, None] - grid[None]).argmin(axis=0)
@@ -219,7 +219,7 @@ def _stretches(
 
 
 def _spread(windows: list[Window], limit: int, rng: np.random.Generator) -> list[Window]:
-    """At most `limit` windows, one drawn from each of so many equal parts of their list."""
+    """At most `limit` windows, one drawn from each of `limit` equal parts of their list."""
     if len(windows) <= limit:
         return windows
     bounds = np.linspace(0, len(windows), limit + 1).round().astype(int)

@@ -98,7 +98,7 @@ class AnswerStore:
             ) from error
         except sqlite3.DatabaseError as error:
             raise InputError(
-                f"{self._path} is damaged ({error}): delete it, and its answers are asked for anew"
+                f"{self._path} is damaged ({error}): delete it, and its answers are asked for again"
             ) from error
 
 

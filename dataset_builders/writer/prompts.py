@@ -42,7 +42,7 @@ number in words;
 Answer with one JSON object and nothing else: {{"reasoning": "..."}}"""
 
 
-# What texts depend on beside the model: a build with other instructions asks anew.
+# What texts depend on beside the model: a build with other instructions asks again.
 PROMPTS = [NAME_INSTRUCTIONS, REASONING_INSTRUCTIONS]
 
 

@@ -23,7 +23,7 @@ TYPES = (
     "object_camera_distance",
     "object_camera_orientation",
 )
-# A question counts in the group-wise score if so many of its four variants are right.
+# A question counts in the group-wise score if at least this many of its four variants are right.
 NEEDED = 3
 
 

@@ -37,7 +37,7 @@ class Example:
 def collect_examples(
     batch: "Batch", known: "Sequence[OwnLatents]", responses: Sequence[str], most: int
 ) -> list[Example]:
-    """At most so many examples from a batch: answers with latents about a video."""
+    """At most that many examples from a batch: answers with latents about a video."""
     found = []
     for row, clip, latents, response in zip(batch.rows, batch.clips, known, responses, strict=True):
         if len(found) >= most:

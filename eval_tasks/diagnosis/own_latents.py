@@ -93,7 +93,7 @@ def _cosines(latents: "torch.Tensor", features: "torch.Tensor") -> "torch.Tensor
 
 
 def _locate(token: int, shape: tuple[int, int, int]) -> tuple[float, float, float, float, float]:
-    """Time and box of a visual token of a video with so many grids, rows and columns."""
+    """Time and box of a visual token of a video with that many grids, rows and columns."""
     times, rows, columns = shape
     time, place = divmod(token, rows * columns)
     row, column = divmod(place, columns)

@@ -1,4 +1,4 @@
-"""`python -m fourdthinker.eval_tasks.lmms`: write the task files anew, after a benchmark was added."""
+"""`python -m fourdthinker.eval_tasks.lmms`: write the task files again, after a benchmark was added."""
 
 from . import TASKS_DIR
 from .names import write_task_files

@@ -79,7 +79,7 @@ def boundary(mask: "np.ndarray") -> "np.ndarray":
 
 
 def erode(mask: "np.ndarray", iterations: int) -> "np.ndarray":
-    """Keep the pixels of a mask of `bool` whose four neighbours are in it too, so many times."""
+    """Keep the pixels of a mask of `bool` whose four neighbours are in it too, that many times."""
     for _ in range(iterations):
         centre, *neighbours = _shifted(mask)
         for neighbour in neighbours:
@@ -89,7 +89,7 @@ def erode(mask: "np.ndarray", iterations: int) -> "np.ndarray":
 
 
 def dilate(mask: "np.ndarray", iterations: int) -> "np.ndarray":
-    """Add the four neighbours of the pixels of a mask of `bool`, so many times."""
+    """Add the four neighbours of the pixels of a mask of `bool`, that many times."""
     for _ in range(iterations):
         centre, *neighbours = _shifted(mask)
         for neighbour in neighbours:

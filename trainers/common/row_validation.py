@@ -241,7 +241,7 @@ def _check_type(kind: "pyarrow.DataType", name: str) -> None:
 
     holds_images = (types.is_list(kind) or types.is_large_list(kind)) and types.is_struct(kind.value_type)
     if not holds_images or {"bytes", "path"} - {field.name for field in kind.value_type}:
-        raise InputError(f"the column {name} holds {kind}, no images: make the rows anew with `List(Image())`")
+        raise InputError(f"the column {name} holds {kind}, no images: make the rows again with `List(Image())`")
 
 
 def _read_file(path: str) -> tuple[int, int] | str:

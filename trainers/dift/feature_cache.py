@@ -62,8 +62,8 @@ class FeatureCache:
         regions = config.latent_pooling == "region"
         if regions and "imagery_masks" not in rows.column_names:
             raise InputError(
-                'rows have no imagery_masks, which the pooling "region" needs: build the data anew, or choose another '
-                "latent_pooling"
+                'rows have no imagery_masks, which the pooling "region" needs: build the data again, or choose '
+                "another latent_pooling"
             )
         settings = f"{self.processor.image_processor.to_json_string()} {config.latent_size} {config.latent_pooling}"
         columns = ["imagery", *(["imagery_masks"] if regions else [])]

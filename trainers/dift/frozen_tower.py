@@ -15,7 +15,7 @@ _IMAGERY = ("pixel_values_latent", "image_grid_thw_latent", "latent_masks")
 class FrozenTower:
     """A copy of a model's vision tower as it is now, which no optimizer sees and no checkpoint holds.
 
-    A resumed run makes it anew, from the model that the run began with.
+    A resumed run makes it again, from the model that the run began with.
 
     Args:
         model: The outer model.

@@ -32,7 +32,7 @@ def encode_row_imagery(
         if len(row.get("imagery_masks") or ()) != len(row["imagery"]):
             raise InputError(
                 f"row {row['id']} has not one of imagery_masks for each imagery frame, which the pooling "
-                '"region" needs: build the data anew, or choose another latent_pooling'
+                '"region" needs: build the data again, or choose another latent_pooling'
             )
     regions = [mask for row in rows for mask in row_images(row, "imagery_masks")] if masks else None
     return encode_imagery(processor, images, regions, latent_size)

@@ -9,7 +9,7 @@ import torch
 def pack_batch(batch: dict[str, Any], get_rope_index: Callable) -> dict[str, Any]:
     """Put the rows of a padded batch into one, each with its own positions and blind to the others.
 
-    A model of transformers keeps words apart whose counted positions, the first of the four below, start anew.
+    A model of transformers keeps words apart whose counted positions, the first of the four below, start again.
 
     Args:
         batch (`dict`): `input_ids`, `attention_mask` and `labels` of shape `(batch, length)`, padded on either side,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from trl.trainer import utils
 
-# Logits of so many bytes stay in a CPU's cache while they are worked on, and are not given back to the system after.
+# At most this many bytes of logits stay in a CPU's cache while worked on, and are not given back to the system.
 _TILE_BYTES = 8 * 2**20
 _NARROWEST = 512
 

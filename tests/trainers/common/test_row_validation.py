@@ -103,7 +103,7 @@ def test_a_column_of_no_images_is_named(rows, column):
     data = rows()
     words = Dataset.from_dict({column: [["a.png"]] * len(data)})
     data = data.remove_columns(column).add_column(column, words[column], feature=words.features[column])
-    with pytest.raises(InputError, match=f"the column {column} holds list.*, no images: make the rows anew"):
+    with pytest.raises(InputError, match=f"the column {column} holds list.*, no images: make the rows again"):
         validate_rows(data, "dift")
 
 
