@@ -17,6 +17,11 @@ from .run_facts import today
 SCORES = "scores"
 OWN, ZEROED, BASE = "", "latents zeroed", "base model"
 _SHIPPED = "eval_results.json"  # at the root of a folder: what `eval --output` wrote there
+# How answers were read, see `eval_tasks.choice`.
+_READINGS = {
+    "response": "answers as the responses say them",
+    "choice": "answers by restricted choice: the likeliest of the options after the model's own reasoning",
+}
 _ORDER = (OWN, ZEROED, "text only", BASE)  # of columns; others come between, as they are named
 
 
@@ -141,6 +146,7 @@ def describe_run(benchmark: str, runs: Sequence[Run]) -> list[str]:
         f"at most {settings['max_new_tokens']} new tokens"
         if settings.get("max_new_tokens") and "new tokens" not in str(settings.get("decoding"))
         else "",
+        _READINGS.get(settings.get("reading"), ""),
         f"frames: {_words(settings['frames'])}" if settings.get("frames") else "",
         f"weights in {settings['dtype']}" if settings.get("dtype") else "",
         f"first {settings['limit']} questions only" if settings.get("limit") else "",

@@ -89,6 +89,13 @@ def test_zeroed_latents_that_cost_something_are_said_to(folder):
     assert "accuracy falls from 100.0 % to 0.0 %" in str(model_card(folder))
 
 
+def test_how_answers_were_read_is_said(folder):
+    scores = head()
+    scores["settings"]["reading"] = "choice"
+    store_scores(folder, {"bench": report("BBBA")}, scores)
+    assert "greedy; at most 176 new tokens; answers by restricted choice: the likeliest" in str(model_card(folder))
+
+
 def test_every_stage_is_in_the_card_with_its_data_and_commits(folder):
     write_lineage(folder, stages())
     card = model_card(folder, repo_id="org/thinker", revision="v1", space="org/demo")
