@@ -25,7 +25,8 @@ from fourdthinker.modeling.atomic import atomic_dir
 from fourdthinker.modeling.tokens import IMAGERY_MARK, format_response
 
 FRAMES, FPS = 8, 2.0
-SEEDS = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**39}
+# Settings were found on other questions, of seeds from 3 * 2**41 + 2**39.
+SEEDS = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**40}
 _LEVELS, _SIDES = ("upper", "central", "lower"), ("left", "middle", "right")
 _GROUNDS = 8
 _FIELD_OF_VIEW = np.radians(66.0)
