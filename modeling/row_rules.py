@@ -156,7 +156,8 @@ def row_fault(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery:
 
     Args:
         row (`Mapping`): `question`, `options`, `timestamps`, `answer`; for `"dift"` `response`, and `answer` only if
-            the row lists options; for `"best-of-n"` and `"eval"` also `task`. An `id` that is there is looked at too.
+            the row lists options and its response has an answer; for `"best-of-n"` and `"eval"` also `task`. An `id`
+            that is there is looked at too.
         stage (`str`): `"dift"`, `"grpo"`, `"best-of-n"` or `"eval"`.
         frames (`int`, *optional*): How many frames the row has; none if a video gives them with their times.
         imagery (`int`, *optional*): For `"dift"` how many imagery frames, none if the list is null.
@@ -168,7 +169,8 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
     if "id" in row and (row["id"] is None or row["id"] == ""):
         yield "id is missing: give each row a name of its own"
     yield prompt_fault(row["question"], row["options"])
-    if "answer" in row and (stage != "dift" or row["options"] or row["answer"]):
+    needs_answer = stage != "dift" or (row["options"] and not lacks_answer(row["response"]))
+    if "answer" in row and (needs_answer or row["answer"]):
         yield answer_fault(row["answer"], row["options"])
     if stage == "eval" and not row["options"]:
         yield "options is empty: give the texts that were offered"
@@ -184,11 +186,21 @@ def _faults(row: Mapping[str, Any], stage: Stage, frames: int | None, imagery: i
         yield _ending_fault(row["response"])
 
 
+def lacks_answer(response: Any) -> bool:
+    """Whether a response ends in its last imagery mark, and so teaches what to imagine and no answer."""
+    return isinstance(response, str) and response.rstrip().endswith(IMAGERY_MARK) and "<answer>" not in response
+
+
 def _ending_fault(response: str) -> str | None:
     answers = ANSWER_TAG.findall(response)
     if len(answers) == 1 and answers[0].strip() and response.rstrip().endswith("</answer>"):
         return None
-    return "response does not end in exactly one <answer>…</answer>: write the answer last, once"
+    if lacks_answer(response):
+        return None
+    return (
+        "response does not end in exactly one <answer>…</answer>: write the answer last, once, or end in "
+        f"{IMAGERY_MARK} to teach imagery alone"
+    )
 
 
 @contextmanager

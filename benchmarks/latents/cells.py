@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from few_answers import FewAnswersTrainer
 from plan import Arm, Plan, load_rows, shape_responses
 from reread import RereadTrainer
 from transformers import TrainerCallback
@@ -102,7 +101,7 @@ def run_cell(plan: Plan, arm: Arm, seed: int, folder: Path) -> dict:
     with scratch_dir("study") as scratch:
         config = make_config(plan, arm, seed, steps, scratch, folder / "features")
         rows = shape_responses(load_rows(plan, "train"), arm)
-        make_trainer = RereadTrainer if arm.reread else DIFTTrainer if arm.answers is None else FewAnswersTrainer
+        make_trainer = RereadTrainer if arm.reread else DIFTTrainer
         trainer = make_trainer(model, args=config, train_dataset=rows, processing_class=processor, callbacks=[curve])
         trainer.train()
     seconds = curve.seconds

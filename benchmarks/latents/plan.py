@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 from datasets import Dataset, concatenate_datasets
-from few_answers import NO_ANSWER
 
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS, OWN
 from fourdthinker.modeling.dataset_files import load_split
@@ -33,7 +32,7 @@ class Arm:
         reread (`bool`): Learn answers from latents that are encoded again without the video, see `RereadTrainer`.
         latents (`int`, *optional*): Latents of a block; by default the backbone's.
         answers (`int`, *optional*): Rows whose answers are known, by default all. They are repeated to make up a
-            half; the others teach up to their imagery, see `FewAnswersTrainer`. Arms without imagery have them alone.
+            half; the others end in their imagery and teach it alone. Arms without imagery have only the first.
         seeds (`int`, *optional*): In place of the study's number.
         settings (`dict`): Of `DIFTConfig`.
     """
@@ -162,7 +161,7 @@ def keep_answers(rows: Dataset, arm: Arm) -> Dataset:
     if arm.rows != "imagery":
         return answered
     rest = rows.select(range(len(answered), len(rows)))
-    cut = [re.sub("<answer>.*</answer>", NO_ANSWER, response) for response in rest["response"]]
+    cut = [response[: response.rindex(IMAGERY_MARK) + len(IMAGERY_MARK)] for response in rest["response"]]
     repeated = [answered] * max(1, round(len(rest) / len(answered)))
     return concatenate_datasets([*repeated, _replace_responses(rest, cut)])
 

@@ -6,7 +6,7 @@ from typing import Any
 from ...modeling.errors import InputError
 from ...modeling.listed_options import drop_letters
 from ...modeling.offered_options import OfferedOptions
-from ...modeling.row_rules import ANSWER_TAG, options_fault
+from ...modeling.row_rules import ANSWER_TAG, lacks_answer, options_fault
 from ...modeling.tokens import format_answer
 
 
@@ -65,6 +65,8 @@ def find_letter(answer: Any, options: Sequence[str], where: str) -> str | None:
 def add_answer_tags(response: str, answer: str | None, letter: str | None, options: Sequence[str]) -> str:
     """A response that ends in `<answer>`: as it is if it has one, else with the tags put in.
 
+    One that ends in an imagery mark, with no answer beside it, stays as it is: it teaches imagery alone.
+
     Args:
         response (`str`): What is said. It is the answer, unless the answer is given beside it or stands behind
             `</think>`.
@@ -72,7 +74,7 @@ def add_answer_tags(response: str, answer: str | None, letter: str | None, optio
         letter (`str`, *optional*): The letter of the right option.
         options (`Sequence[str]`): The option texts.
     """
-    if "<answer>" in response:
+    if "<answer>" in response or (answer is None and lacks_answer(response)):
         return response
     reasoning, closing, rest = response.rpartition("</think>")
     full = format_answer(letter, options) if letter and options else answer

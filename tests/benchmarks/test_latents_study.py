@@ -15,7 +15,7 @@ from datasets import Dataset
 from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.tokens import OPTION_LETTERS, latent_block
+from fourdthinker.modeling.tokens import OPTION_LETTERS
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "latents"
 BACKBONE = Path(__file__).parents[2] / "modeling" / "tiny" / "backbone"
@@ -105,20 +105,8 @@ def test_few_answers_are_half_of_what_is_learnt_beside_the_imagery_of_all(script
     mixed = plan.shape_responses(rows, plan.Arm("few", answers=2))
     assert Counter(mixed["id"]) == Counter({"0": 3, "1": 3, **{str(number): 1 for number in range(2, 8)}})
     said = dict(zip(mixed["id"], mixed["response"], strict=True))
-    assert said["1"] == response and said["2"] == "<think>I picture it <output_image>.</think><answer>?</answer>"
+    assert said["1"] == response and said["2"] == "<think>I picture it <output_image>"
     assert plan.shape_responses(rows, plan.Arm("few_text", rows="text", answers=2))["id"] == ["0", "1"]
-
-
-def test_rows_without_an_answer_teach_up_to_their_imagery(script):
-    few = script("few_answers")
-    model, processor = load_model(BACKBONE)
-    tokenizer, config = processor.tokenizer, model.config
-    texts = [f"<think>I see it {latent_block(2)}.</think><answer>{answer}</answer>" for answer in ("left", "?")]
-    ids = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
-    labels = ids.input_ids.masked_fill((ids.attention_mask == 0) | (ids.input_ids == config.latent_token_id), -100)
-    hidden = few.hide_missing_answers(tokenizer, labels, config)
-    assert torch.equal(hidden[0], labels[0])
-    assert tokenizer.decode(hidden[1][hidden[1] != -100]) == "<think>I see it <|latent_start|><|latent_end|>"
 
 
 @pytest.mark.parametrize(("text", "fit"), [(0.40, True), (0.45, False)])

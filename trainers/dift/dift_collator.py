@@ -8,16 +8,20 @@ from transformers import BatchFeature, ProcessorMixin
 from ...modeling.errors import InputError
 from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.processing import encode, row_clip, row_prompt
-from ...modeling.row_rules import marks_fault, name_row
+from ...modeling.row_rules import lacks_answer, marks_fault, name_row
 from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
 from ..common.video_inputs import video_inputs, video_seconds
 from .answer_alignment import answer_mask
 from .feature_cache import TARGETS_COLUMN, VIDEO_FEATURES_COLUMN, read_targets, read_video
 from .imagery_inputs import encode_row_imagery
 
+_END = "<|im_end|>\n"
+
 
 class DIFTCollator:
     """Makes batches of the rows of a `dift` dataset.
+
+    A response that ends in its last imagery mark has no answer: words and imagery are learnt, and how to go on is not.
 
     Args:
         processor: A Qwen2.5-VL processor whose tokenizer has the latent tokens.
@@ -62,8 +66,9 @@ class DIFTCollator:
         responses = [self._response(row) for row in rows]
         texts = [row_prompt(self.processor, row, response) for row, response in zip(rows, responses, strict=True)]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
-        spoken = [f"\n{response}<|im_end|>\n" for response in responses]
-        batch["labels"] = response_labels(self.processor, batch, spoken)
+        spoken = [f"\n{response}{_END}" for response in responses]
+        endless = [lacks_answer(row["response"]) for row in rows]
+        batch["labels"] = response_labels(self.processor, batch, spoken, endless)
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
         if self.answers:
             batch["answer_mask"] = answer_mask(self.processor, batch, rows, spoken)
@@ -90,7 +95,9 @@ class DIFTCollator:
         return expand_imagery_marks(row["response"], self.latent_size)
 
 
-def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequence[str]) -> torch.LongTensor:
+def response_labels(
+    processor: ProcessorMixin, batch: BatchFeature, spoken: Sequence[str], endless: Sequence[bool] = ()
+) -> torch.LongTensor:
     """Labels that cover the last words of each row.
 
     They are found by their length from the row's end, so nothing that a question says can move them. DIFT supervises
@@ -100,6 +107,7 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
         processor: A Qwen2.5-VL processor.
         batch (`BatchFeature`): Encoded conversations, padded on either side.
         spoken (`Sequence[str]`): With what each row ends.
+        endless (`Sequence[bool]`, *optional*): For each row whether its end of turn is left unlearnt; by default none is.
 
     Returns:
         `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before these words and after the rows' ends.
@@ -107,7 +115,12 @@ def response_labels(processor: ProcessorMixin, batch: BatchFeature, spoken: Sequ
     lengths = torch.tensor([len(ids) for ids in processor.tokenizer(list(spoken))["input_ids"]])[:, None]
     positions = torch.arange(batch["input_ids"].shape[1])
     ends = (positions * batch["attention_mask"]).amax(1, keepdim=True) + 1
-    return batch["input_ids"].masked_fill((positions < ends - lengths) | (positions >= ends), IGNORED_LABEL)
+    if any(endless):
+        unlearnt = len(processor.tokenizer(_END)["input_ids"]) * torch.tensor(endless)[:, None]
+    else:
+        unlearnt = 0
+    outside = (positions < ends - lengths) | (positions >= ends - unlearnt)
+    return batch["input_ids"].masked_fill(outside, IGNORED_LABEL)
 
 
 def _add_cached_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:

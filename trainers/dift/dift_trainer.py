@@ -15,6 +15,7 @@ from trl.models import unwrap_model_for_generation
 
 from ...modeling.answer_mask import token_roles, unblind
 from ...modeling.errors import InputError
+from ...modeling.row_rules import lacks_answer
 from ...modeling.self_feeding import SelfFeeding
 from ..common.adapters import check_tower, complete_lora_config, validate_adapters
 from ..common.distributed import weights_are_sharded
@@ -291,7 +292,8 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in measured.items()})
         rows = dataloader.dataset
         if self.args.eval_generations and isinstance(rows, Dataset):
-            shares = self._free_running(rows)
+            answered = [number for number, text in enumerate(rows["response"]) if not lacks_answer(text)]
+            shares = self._free_running(rows.select(answered)) if answered else {}
             output.metrics.update({f"{metric_key_prefix}_{name}": share for name, share in shares.items()})
         return output
 

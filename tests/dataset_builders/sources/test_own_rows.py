@@ -240,6 +240,8 @@ def test_rows_without_a_response_are_for_the_validator_unless_all_are(read):
         ("It goes.", "B", "<think>It goes.</think><answer>B. right</answer>"),
         ("b. Right", "B", "<answer>b. Right</answer>"),
         ("It goes.", None, "<answer>It goes.</answer>"),
+        ("I picture it <output_image>", None, "I picture it <output_image>"),
+        ("I picture it <output_image>", "B", "<think>I picture it <output_image></think><answer>B. right</answer>"),
     ],
 )
 def test_answer_tags(response, answer, tagged):

@@ -81,6 +81,13 @@ def test_rows_without_options_have_them_in_the_question(rows):
             validate_rows(rows({1: {**unlisted, "answer": answer}}), "grpo")
 
 
+def test_a_row_that_ends_in_its_imagery_needs_no_answer(rows):
+    unanswered = {"answer": "", "response": "<think>I picture it <output_image>, then <output_image>"}
+    assert len(validate_rows(rows({2: unanswered}), "dift")) == 4
+    with pytest.raises(InputError, match="row-2: answer 'E' is not the letter of the 4 options"):
+        validate_rows(rows({2: unanswered | {"answer": "E"}}), "dift")
+
+
 @pytest.mark.parametrize("masks", [None, []])
 def test_masks_are_asked_for_where_they_are_needed(rows, masks):
     data = rows({1: {"imagery_masks": masks}})

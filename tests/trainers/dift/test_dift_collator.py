@@ -49,6 +49,17 @@ def test_labels_token_by_token(collate, tiny_processor, make_dift_row):
         assert batch["labels"][row].tolist() == expected
 
 
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+@pytest.mark.parametrize("drop_imagery", [False, True])
+def test_a_row_without_an_answer_teaches_up_to_its_imagery(tiny_processor, make_dift_row, padding_side, drop_imagery):
+    collate = DIFTCollator(tiny_processor, SIZE, drop_imagery, padding_side=padding_side)
+    row = make_dift_row(0, 1) | {"response": "<think>I see it <output_image>"}
+    batch = collate([row, make_dift_row(1, 2)])
+    block = "" if drop_imagery else " " + LATENT_START + LATENT_END
+    assert supervised_text(tiny_processor, batch["labels"][0]) == "\n<think>I see it" + block
+    assert supervised_text(tiny_processor, batch["labels"][1]).endswith("</answer><|im_end|>\n")
+
+
 def test_words_start_and_end_are_supervised_and_pads_are_not(collate, tiny_processor, make_dift_row, ids):
     row = make_dift_row(0, 2)
     batch = collate([row])

@@ -447,6 +447,16 @@ def test_evaluation_logs_what_the_model_answers_on_its_own(make_trainer, rows):
     assert "eval_accuracy" not in quiet and "eval_loss" in quiet
 
 
+def test_rows_without_an_answer_count_as_none_in_evaluation(make_trainer, rows):
+    cut = {"response": "<think>I picture it <output_image>, then <output_image>", "answer": ""}
+    mixed = [{**rows[0], "id": "cut", **cut}, *rows]
+    trainer = make_trainer(mixed, eval_generations=4, eval_max_new_tokens=4)
+    metrics = trainer.evaluate(trainer.train_dataset)
+    assert metrics["eval_accuracy_rows"] == len(rows)
+    alone = trainer.evaluate(trainer.train_dataset.select([0]))
+    assert "eval_accuracy" not in alone and alone["eval_sim_loss"] > 0
+
+
 def test_dropped_imagery_never_enters(make_trainer, rows):
     trainer = make_trainer(rows, drop_imagery=True, self_feeding="parallel")
     batch = batch_of(trainer)
