@@ -13,7 +13,7 @@ from ..modeling.errors import InputError
 from ..modeling.tokens import LATENT_END, OPTION_LETTERS, format_answer
 
 READINGS = ("response", "choice")
-_ANSWER, _THINK, _THOUGHT = "<answer>", "<think>", "</think>"
+_ANSWER, _THINK, _THOUGHT, _TURN_END = "<answer>", "<think>", "</think>", "<|im_end|>"
 # Inputs of a prompt that the longer sequence has its own of.
 _OF_LENGTH = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
 
@@ -30,7 +30,9 @@ def complete_by_choice(
 ) -> list[str]:
     """Responses with the answer of each replaced by the likeliest of its options.
 
-    An option's probability is that of an answer that begins with its letter, plus that of one that is its text.
+    An option's probability is that of an answer that begins with its letter and a full stop, plus those of one that is
+    its letter alone and of one that is its text. A letter counts only with what ends it, since words begin with
+    letters too: `D` may be the beginning of "Dolly In".
 
     Args:
         model: The model.
@@ -84,26 +86,27 @@ class Candidates:
 
     Attributes:
         shared (`list[int]`): Tokens up to where the answers differ.
-        letters, texts (`list[list[int]]`): The tokens that come next, for each option's letter, and for its text with
-            the end of the answer.
+        marked, letters, texts (`list[list[int]]`): The tokens that come next, for each option's letter with a full
+            stop, its letter with the end of the answer, and its text with that end.
     """
 
     shared: list[int]
+    marked: list[list[int]]
     letters: list[list[int]]
     texts: list[list[int]]
 
 
 def split_candidates(tokenizer, opened: str, options: Sequence[str]) -> Candidates:
     """Tokenize the answers that may follow what [`open_answer`] gave."""
-    letters = OPTION_LETTERS[: len(options)]
-    endings = [*letters, *(f"{option}{_close(opened)}" for option in options)]
+    letters, end = OPTION_LETTERS[: len(options)], _close(opened) or _TURN_END
+    endings = [*(f"{letter}." for letter in letters), *(f"{answer}{end}" for answer in (*letters, *options))]
     texts = [f"{opened}{ending}" for ending in endings] or [opened]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     shared = 0
     while all(len(one) > shared + 1 and one[shared] == ids[0][shared] for one in ids):
         shared += 1
-    tails = [one[shared:] for one in ids]
-    return Candidates(ids[0][:shared], tails[: len(letters)], tails[len(letters) :])
+    tails, count = [one[shared:] for one in ids], len(letters)
+    return Candidates(ids[0][:shared], tails[:count], tails[count : 2 * count], tails[2 * count :])
 
 
 def score_options(model, inputs: Mapping[str, Any], candidates: Sequence[Candidates], latents: Sequence):
@@ -128,7 +131,7 @@ def score_options(model, inputs: Mapping[str, Any], candidates: Sequence[Candida
             [prefix.score([_pick(getattr(row, kind), number) for row in candidates]) for number in numbers], 1
         )
 
-    of_letters = score("letters")
+    of_letters = torch.logaddexp(score("marked"), score("letters"))
     if _is_decided(of_letters, candidates):
         return of_letters
     return torch.logaddexp(of_letters, score("texts"))

@@ -1,10 +1,15 @@
 """Restricted choice: the option with the highest log-prob after the model's own reasoning and latents."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from fourdthinker.dataset_builders import read_row_file
 from fourdthinker.eval_tasks.choice import (
     check_reading,
     complete_by_choice,
@@ -14,6 +19,7 @@ from fourdthinker.eval_tasks.choice import (
 )
 from fourdthinker.eval_tasks.diagnosis.diagnosis import diagnose
 from fourdthinker.eval_tasks.predict import decode_greedily, predict
+from fourdthinker.modeling import load_model
 from fourdthinker.modeling.clip import Clip
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.processing import encode
@@ -22,6 +28,7 @@ from fourdthinker.modeling.tokens import latent_block
 from ..built_checkpoints import build_checkpoint, make_questions
 
 BLOCK = latent_block(4)
+TRAINED = Path(__file__).parents[2] / "modeling/tiny/trained"
 
 
 @pytest.mark.parametrize(
@@ -44,12 +51,31 @@ def test_an_unknown_reading_is_refused():
         check_reading("letters")
 
 
-def test_candidates_are_all_letters_and_texts(tiny_processor):
+@pytest.mark.parametrize(("opened", "end"), [("<think>So.</think><answer>", "</answer>"), (BLOCK, "<|im_end|>")])
+def test_candidates_are_letters_and_texts_with_what_ends_them(tiny_processor, opened, end):
     tokenizer = tiny_processor.tokenizer
-    candidates = split_candidates(tokenizer, "<think>So.</think><answer>", ["left", "right"])
-    for tails, endings in ((candidates.letters, "AB"), (candidates.texts, ("left</answer>", "right</answer>"))):
-        read = [tokenizer.decode(candidates.shared + tail) for tail in tails]
-        assert read == [f"<think>So.</think><answer>{ending}" for ending in endings]
+    found = split_candidates(tokenizer, opened, ["Arc Left", "Boom"])
+    expected = {"marked": ["A.", "B."], "letters": [f"A{end}", f"B{end}"], "texts": [f"Arc Left{end}", f"Boom{end}"]}
+    for kind, endings in expected.items():
+        read = [tokenizer.decode(found.shared + tail) for tail in getattr(found, kind)]
+        assert read == [f"{opened}{ending}" for ending in endings]
+
+
+def test_words_that_begin_with_the_letter_of_an_option_are_no_vote_for_it(tmp_path):
+    """The shipped model answers in words. With "Dolly In" among them it was read as D wherever that stood."""
+    model, processor = load_model(TRAINED, dtype=torch.float32)
+    shutil.copy(TRAINED / "example.mp4", tmp_path)
+    words = ["Pan Right", "Arc Left", "Boom Up", "Dolly In"]
+    question = "Which way does the camera move between 0.0 s and 3.5 s?"
+    lines = [
+        {"video": "example.mp4", "question": question, "options": words[first:] + words[:first], "answer": "A"}
+        for first in range(4)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = read_row_file(tmp_path / "rows.jsonl", "grpo")
+    chosen = predict(model, processor, rows, 4, 176, progress=False, reading="choice")
+    answers = [text.rpartition("<answer>")[2].removesuffix("</answer>") for text in chosen]
+    assert {answer[0] for answer in answers} == {*"ABCD"} and len({answer[3:] for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("kind", ["carry", "ignore"])
@@ -108,11 +134,11 @@ def test_scores_are_those_of_each_row_alone(tiny_model, tiny_processor, answer_s
         context = {name: inputs[name] for name in inputs if name not in ("attention_mask", "mm_token_type_ids")}
         for number, text in enumerate(found.texts):
             said = []
-            for tail in (text, found.letters[number]):
+            for tail in (text, found.letters[number], found.marked[number]):
                 context["latent_embeds"] = latents[row] if len(latents[row]) else None
                 logprobs = model(input_ids=torch.tensor([start + tail]), **context).logits[0].log_softmax(-1)
                 said.append(sum(logprobs[len(start) + place - 1, token] for place, token in enumerate(tail)))
-            torch.testing.assert_close(together[row, number], torch.logaddexp(*said), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(together[row, number], torch.stack(said).logsumexp(0), rtol=1e-5, atol=1e-5)
 
 
 def test_latents_that_carry_the_answer_survive_without_the_video_and_the_first_alone_says_it():

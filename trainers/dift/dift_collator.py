@@ -107,7 +107,7 @@ def response_labels(
         processor: A Qwen2.5-VL processor.
         batch (`BatchFeature`): Encoded conversations, padded on either side.
         spoken (`Sequence[str]`): With what each row ends.
-        endless (`Sequence[bool]`, *optional*): For each row whether its end of turn is left unlearnt; by default none is.
+        endless (`Sequence[bool]`, *optional*): Whether each row's end of turn is left unlearnt; by default none is.
 
     Returns:
         `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before these words and after the rows' ends.
