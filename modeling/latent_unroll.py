@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from .answer_mask import takes_any_mask, to_attention_argument, token_roles
+from .answer_mask import takes_any_mask, token_roles
 from .errors import InputError
 from .graph_cache import GraphCache, RecomputedLayers
 from .rope_positions import GRIDS, TEXT, token_types
@@ -200,7 +200,7 @@ class LatentUnroll:
             return self._mask.gather(1, keys) * counts
         same = self._sequences.gather(1, columns)[:, :, None] == self._sequences.gather(1, keys)[:, None]
         seen = same & (keys[:, None] <= columns[:, :, None]) & counts[:, None]
-        return to_attention_argument(seen[:, None], self.model.config, self.model.dtype)
+        return seen[:, None]
 
     def _assemble(self, outputs: list[BaseModelOutput]) -> BaseModelOutput:
         """States of all stretches in the order of the columns."""

@@ -190,14 +190,25 @@ class FutureView:
         side = max(mask.shape)
         return np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / side, float(np.sqrt(len(rows))) / side
 
-    def distance(self, number: int, frame: int) -> float | None:
-        """How far an object is from the camera, in the unit of the poses, `None` where that is not known."""
-        if number in self._places and self._places[number].known[frame]:
+    def distances(self, numbers: Sequence[int], frames: Sequence[int]) -> list[list[float]] | None:
+        """How far objects are from the camera in each frame, in the unit of the poses; `None` where any is not known.
+
+        All are distances from the camera to the objects' middles, or else all are depths along its axis, since one
+        kind does not compare with the other.
+        """
+        if all(number in self._places and self._places[number].known[frame] for number in numbers for frame in frames):
             camera = self.record.camera
             assert camera is not None
-            return float(np.linalg.norm(self._places[number].centres[frame] - camera.camera_to_world[frame, :3, 3]))
-        depths = self.track(number).depths
-        return float(depths[frame]) if depths is not None and np.isfinite(depths[frame]) else None
+            return [
+                [
+                    float(np.linalg.norm(self._places[n].centres[frame] - camera.camera_to_world[frame, :3, 3]))
+                    for n in numbers
+                ]
+                for frame in frames
+            ]
+        depths = [self.track(number).depths for number in numbers]
+        found = [[np.nan if one is None else float(one[frame]) for one in depths] for frame in frames]
+        return found if np.all(np.isfinite(found)) and np.all(found) else None
 
     def apart(self, numbers: Sequence[int], frame: int) -> tuple[float, float] | None:
         """Distance between two objects in space and their mean extent there, `None` where that is not known."""
@@ -244,11 +255,11 @@ def _measure_distance(view: FutureView, numbers: Sequence[int], moment: Moment) 
     """Whether an object is nearer to the camera than when the video ended: by depth, else by its size."""
     (number,) = numbers
     grown = np.log(view.place(number, moment.until)[1] / view.place(number, moment.cut)[1])
-    distances = [view.distance(number, frame) for frame in (moment.cut, moment.until)]
-    known = [distance for distance in distances if distance]
-    if len(known) == 2:
-        change, least = np.log(known[1] / known[0]), _MIN_DISTANCE_CHANGE
-        measured = {"distance_before": known[0], "distance_after": known[1]}
+    known = view.distances(numbers, (moment.cut, moment.until))
+    if known is not None:
+        (before,), (after,) = known
+        change, least = np.log(after / before), _MIN_DISTANCE_CHANGE
+        measured = {"distance_before": before, "distance_after": after}
     else:
         change, least = -grown, _MIN_SIZE_CHANGE
         measured = {"size_ratio": np.exp(grown)}
@@ -261,8 +272,8 @@ def _measure_distance(view: FutureView, numbers: Sequence[int], moment: Moment) 
 
 def _measure_nearer(view: FutureView, numbers: Sequence[int], moment: Moment) -> Measured | None:
     """Whether the nearer of two objects is still the nearer one."""
-    found = [[view.distance(number, frame) for number in numbers] for frame in (moment.cut, moment.until)]
-    if any(not distance for distances in found for distance in distances):
+    found = view.distances(numbers, (moment.cut, moment.until))
+    if found is None:
         return None
     before, after = (np.log(one / other) for one, other in found)
     if abs(after) < _NEARER_BY or abs(before) < _KEPT * _NEARER_BY:
@@ -293,7 +304,8 @@ def _measure_meeting(view: FutureView, numbers: Sequence[int], moment: Moment) -
     if least <= touch:
         return MEETINGS[0], measured
     ratio = after / before
-    if least < clear:
+    # Where they are not both seen, they may have touched.
+    if least < clear or len(gaps) < len(frames):
         return None
     if ratio <= _CLOSER:
         return MEETINGS[1], measured

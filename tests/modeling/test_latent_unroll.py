@@ -106,7 +106,9 @@ def test_one_unroll_has_the_gradient_of_parallel_passes(make_model, training_bat
 
 
 @pytest.mark.parametrize("question", [False, True])
-@pytest.mark.parametrize(("layout", "attention"), [("left", "sdpa"), ("packed", "sdpa"), ("left", "eager")])
+@pytest.mark.parametrize(
+    ("layout", "attention"), [(layout, attention) for layout in ("left", "packed") for attention in ("sdpa", "eager")]
+)
 def test_one_unroll_hides_the_video_from_answers_as_parallel_passes_do(
     make_model, training_batch, tiny_processor, layout, attention, question
 ):

@@ -1,6 +1,7 @@
 """The answer bottleneck in DIFT: the model's settings for it, and the share of rows that it blinds."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin
@@ -27,13 +28,16 @@ def set_bottleneck(
         rows (`datasets.Dataset`, *optional*): Rows of `dift`; a stream is not counted.
 
     Raises:
-        InputError: If the model cannot follow `answer_sees="latents"`, or no row has latents.
+        InputError: If the model cannot follow `answer_sees="latents"`, no row has latents, or answers see all and a
+            setting of the bottleneck is set.
     """
     config = model.config
     for name in ("answer_sees", "answer_sees_question"):
         if getattr(args, name) is not None:
             setattr(config, name, getattr(args, name))
     if config.answer_sees != "latents":
+        if changed := _changed_settings(args):
+            raise InputError(f"{changed[0]} is a setting of answers that see latents: set answer_sees to latents")
         return
     if args.drop_imagery:
         raise InputError("the model's answers see latents alone, and drop_imagery leaves none: set answer_sees to all")
@@ -41,6 +45,13 @@ def set_bottleneck(
     check_answer_settings(config)
     if isinstance(rows, Dataset):
         config.latent_blocks = _most_blocks(rows["response"])
+
+
+def _changed_settings(args: DIFTConfig) -> list[str]:
+    """Settings of the bottleneck that are not at their defaults."""
+    names = ("answer_sees_question", "answer_blinding", "answer_blinding_until")
+    defaults = {one.name: one.default for one in fields(DIFTConfig)}
+    return [name for name in names if getattr(args, name) != defaults[name]]
 
 
 def _most_blocks(responses: Sequence[str]) -> int:

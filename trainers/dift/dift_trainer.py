@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 from peft import PeftConfig
@@ -139,6 +140,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         self.model_accepts_loss_kwargs = True
         self._images_in_batch: torch.Tensor | None = None
         self._answers_in_batch: torch.Tensor | None = None
+        self._draws = (-1, 0)  # step, and draws in it so far
         if self.compute_metrics is not None:
             raise InputError("compute_metrics would see the logits of one position: evaluate reports its own metrics")
         measured = (self.accelerator, model.config.latent_size, args.alignment_loss_weight > 0)
@@ -250,7 +252,7 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         feeding: dict[str, Any] = {"self_feeding": settings}
         share = self._teacher_forcing()
         if self.model.training and share > 0:
-            feeding["teacher_forced"] = (torch.rand(images) < share).to(self.accelerator.device)
+            feeding["teacher_forced"] = (self._draw_shares(images) < share).to(self.accelerator.device)
         return feeding
 
     def _roles(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -261,9 +263,16 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         roles = token_roles(inputs["input_ids"], config, inputs["attention_mask"])
         if self.model.training:
             share = blinded_share(self.args, self.state.global_step, self.state.max_steps)
-            roles = unblind(roles, (torch.rand(len(roles)) >= share).to(roles.device))
+            roles = unblind(roles, (self._draw_shares(len(roles)) >= share).to(roles.device))
             self._metrics["train"]["answer_blinding"] = [share]
         return {"roles": roles}
+
+    def _draw_shares(self, count: int) -> torch.Tensor:
+        """Numbers between 0 and 1 that differ between processes, though these share a seed, and not after resuming."""
+        step = self.state.global_step
+        self._draws = (step, self._draws[1] + 1 if self._draws[0] == step else 0)
+        seed = (abs(self.args.seed), self.accelerator.process_index, *self._draws)
+        return torch.from_numpy(np.random.default_rng(seed).random(count))
 
     def _teacher_forcing(self) -> float:
         """The share of blocks that feed on their targets at this step; none where it is 0 or less."""

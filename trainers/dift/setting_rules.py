@@ -29,7 +29,7 @@ def check_dift_rules(settings: Any) -> None:
     if settings.answer_sees == "latents" and settings.drop_imagery:
         raise InputError("answer_sees is latents, and drop_imagery leaves no latents to see: set one of them")
     if settings.answer_sees == "all" and settings.answer_blinding:
-        raise InputError("answer_blinding is a share of rows whose answer sees latents: set answer_sees to latents")
+        raise InputError("answer_blinding is a setting of answers that see latents: set answer_sees to latents")
     for name in ("teacher_forcing", "teacher_forcing_until", "answer_blinding", "answer_blinding_until"):
         if not 0 <= getattr(settings, name) <= 1:
             raise InputError(f"{name} is {getattr(settings, name)}: give a share between 0 and 1")
@@ -48,6 +48,11 @@ def _check_target_rules(settings: Any) -> None:
             raise InputError(f"{name} needs the imagery that drop_imagery leaves out: set one of them back")
         if settings.self_feeding == "none":
             raise InputError(f"{name} is for rows that feed on their own latents: set self_feeding, such as to exact")
+    if settings.target_readout and settings.alignment_loss_weight:
+        raise InputError(
+            "target_readout leaves states free of the targets' space, so that alignment's teacher cannot be fed "
+            "targets: set one of target_readout and alignment_loss_weight"
+        )
     if settings.target_readout and settings.teacher_forcing:
         raise InputError(
             "target_readout leaves states free of the targets' space, so that blocks cannot be fed targets: set "

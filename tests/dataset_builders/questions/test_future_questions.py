@@ -10,15 +10,16 @@ for needed in ("pycocotools", "cv2"):
     pytest.importorskip(needed, reason="needs the extra `data`")
 from PIL import Image  # noqa: E402
 
-from fourdthinker.dataset_builders.clip_record import ClipRecord, ObjectTrack, Window  # noqa: E402
+from fourdthinker.dataset_builders.clip_record import CameraPoses, ClipRecord, ObjectTrack, Window  # noqa: E402
 from fourdthinker.dataset_builders.geometry.masks import encode_mask  # noqa: E402
+from fourdthinker.dataset_builders.geometry.object_places import ObjectPlaces  # noqa: E402
 from fourdthinker.dataset_builders.pipeline.rows import make_rows  # noqa: E402
 from fourdthinker.dataset_builders.questions.clip_questions import (  # noqa: E402
     ask_about_clip,
     design_options,
     list_candidates,
 )
-from fourdthinker.dataset_builders.questions.future_facts import future_facts  # noqa: E402
+from fourdthinker.dataset_builders.questions.future_facts import FutureView, future_facts  # noqa: E402
 from fourdthinker.modeling.clip import Clip  # noqa: E402
 from fourdthinker.modeling.errors import InputError  # noqa: E402
 
@@ -92,6 +93,32 @@ def test_two_objects_meet_or_do_not():
     assert answers(apart, resting)["future_meet"] == "They Will Move Apart"
     assert answers(draw_track("dog", (90, 98), (0, 0)), resting)["future_meet"] == "They Will Keep Their Distance"
     assert "future_nearer" not in answers(meeting, resting)  # it takes depth
+
+
+def test_objects_that_are_not_seen_all_the_time_may_have_touched():
+    def hide(track, *frames):
+        masks = tuple(None if number in frames else mask for number, mask in enumerate(track.masks))
+        return replace(track, masks=masks)
+
+    resting, closer = draw_track("cat", (200, 98), (0, 0)), draw_track("dog", (60, 98), (1.9, 0))
+    hidden = [frame for frame in range(FRAMES) if "future_meet" not in answers(hide(closer, frame), resting)]
+    assert len(hidden) > 10 and hidden[-1] == FRAMES - 1
+    meeting = draw_track("dog", (77, 98), (2.85, 0))
+    assert answers(hide(meeting, FRAMES - 3), resting)["future_meet"] == "They Will Meet"
+
+
+def test_distances_of_one_kind_alone_are_compared():
+    tracks = [replace(draw_track(name, (90, 98), (0, 0)), depths=np.full(FRAMES, 4.0)) for name in ("dog", "cat")]
+    view = FutureView(record_of(*tracks))
+    assert view.distances((0, 1), (3, 9)) == [[4.0, 4.0], [4.0, 4.0]]
+    # The camera's distance is known of the dog alone: off the camera's axis it is more than its depth.
+    camera = CameraPoses("metric", np.tile(np.eye(4), (FRAMES, 1, 1)), np.eye(3))
+    view = FutureView(replace(view.record, camera=camera))
+    centres = np.tile([3.0, 0.0, 4.0], (FRAMES, 1))
+    view.__dict__["_places"] = {0: ObjectPlaces(centres, (None,) * FRAMES, np.ones(FRAMES))}
+    assert view.distances((0, 1), (3, 9)) == [[4.0, 4.0], [4.0, 4.0]] and view.distances((0,), (3,)) == [[5.0]]
+    view.record.objects[1].depths[9] = np.nan
+    assert view.distances((0, 1), (3, 9)) is None
 
 
 def test_nearer_is_asked_where_depth_is_known():

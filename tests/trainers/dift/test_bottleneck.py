@@ -101,6 +101,14 @@ def test_settings_that_contradict_are_rejected(tmp_path, settings, words):
         DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"answer_blinding": 1.0}, {"answer_blinding_until": 0.0}, {"answer_sees_question": False}], ids=str
+)
+def test_settings_of_a_bottleneck_that_is_not_there_are_rejected(make_dift_trainer, make_dift_row, settings):
+    with pytest.raises(InputError, match=f"{next(iter(settings))} is a setting .*: set answer_sees to latents"):
+        make_dift_trainer([make_dift_row(0)], **settings)
+
+
 def test_models_and_rows_that_cannot_follow_are_rejected(make_dift_trainer, make_dift_row):
     with pytest.raises(InputError, match="no response has imagery"):
         make_dift_trainer([make_dift_row(0, imagery=0)], answer_sees="latents")

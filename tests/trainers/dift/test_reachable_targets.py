@@ -221,6 +221,10 @@ def test_training_with_alignment_lowers_its_loss_and_does_not_depend_on_how_a_st
         ({"target_readout": True}, "target_readout is for rows that feed on their own latents"),
         ({"alignment_loss_weight": 1.0}, "alignment_loss_weight is for rows that feed on their own latents"),
         ({**EXACT, "alignment_loss_weight": -1.0}, "alignment_loss_weight is -1.0"),
+        (
+            {**EXACT, "target_readout": True, "alignment_loss_weight": 1.0},
+            "set one of target_readout and alignment_loss_weight",
+        ),
         ({**READOUT, "drop_imagery": True}, "target_readout needs the imagery that drop_imagery leaves out"),
         ({**READOUT, "teacher_forcing": 0.5}, "set teacher_forcing to 0"),
         ({**EXACT, "self_feed_gradient": 1}, "leave self_feed_gradient at 0"),
