@@ -2,7 +2,8 @@
 
 With `answer_sees="latents"` in the configuration, every text token that follows a closed latent block of a response
 sees the latents, the text since that block opened the answer, and, with `answer_sees_question`, the question; nothing
-else. What the answer knows of the video went through the latents. Latent blocks themselves see everything.
+else. What that text knows of the video went through the latents. Latent blocks themselves see everything, and so does
+the answer of a response without any.
 
 The rule reads token ids alone. Each token has a role, and a table says which roles see which, so that padded rows,
 packed rows, completions behind a shared prompt, and rows in a cache have one mask:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from plan import Arm, Plan, load_rows, shape_responses
+from plan import Arm, Plan, cell_key, load_rows, rows_key, shape_responses
 from reread import RereadTrainer
 from transformers import TrainerCallback
 
@@ -88,10 +88,18 @@ class LearningCurve(TrainerCallback):
 
 
 def run_cell(plan: Plan, arm: Arm, seed: int, folder: Path) -> dict:
-    """Train and read a cell that is not in `folder` yet; its model goes to `models` there, its numbers to `cells`."""
+    """Train and read a cell that is not in `folder` yet; its model goes to `models` there, its numbers to `cells`.
+
+    Raises:
+        InputError: If the cell that is there was made with other settings or from other rows.
+    """
     path = folder / "cells" / f"{arm.name}-{seed}.json"
+    key = cell_key(plan, arm, rows_key(plan))
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.get("key") != key:
+            raise InputError(f"{path} is of another plan or other rows: name another --output or remove the file")
+        return found
     model, processor = load_model(plan.model, dtype=torch.float32)
     if arm.latents is not None:
         model.config.latent_size = arm.latents
@@ -111,6 +119,7 @@ def run_cell(plan: Plan, arm: Arm, seed: int, folder: Path) -> dict:
     result = {
         "arm": arm.name,
         "seed": seed,
+        "key": key,
         "steps": steps,
         "cpu_seconds": round(seconds, 1),
         "read": arm.read,

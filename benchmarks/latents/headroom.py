@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from cells import run_cell, write_json
 from datasets import Dataset
-from plan import Plan, load_rows, read_plan
+from plan import Plan, load_rows, read_plan, rows_key
 from safetensors.torch import load_file
 from summary import mean_interval, right_answers
 from torch import nn
@@ -170,10 +170,17 @@ def main() -> None:
 
 
 def read_features(plan: Plan, folder: Path, steps: int, seeds: int) -> dict:
-    """What the readers get right; kept, since features do not change."""
-    path = folder / "readers.json"
+    """What the readers get right; kept, since features do not change.
+
+    Raises:
+        InputError: If what is kept is of another plan or other rows.
+    """
+    path, made_of = folder / "readers.json", [plan.model, plan.settings, rows_key(plan), steps, seeds]
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.pop("made of") != made_of:
+            raise InputError(f"{path} is of another plan or other rows: name another --output or remove the file")
+        return found
     model, processor = load_model(plan.model, dtype=torch.float32)
     model.config.latent_pooling = plan.settings.get("latent_pooling", model.config.latent_pooling)
     cache = FeatureCache(model, processor, folder / "features")
@@ -189,7 +196,7 @@ def read_features(plan: Plan, folder: Path, steps: int, seeds: int) -> dict:
         right = [fit_reader(*pairs, steps, seed) for seed in range(seeds)]
         share = float(np.mean(right))
         result[name] = {"accuracy": share, "interval": list(wilson_interval(round(share * n), n))}
-    write_json(path, result)
+    write_json(path, {**result, "made of": made_of})
     return result
 
 

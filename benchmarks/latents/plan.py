@@ -1,9 +1,10 @@
 """The plan of a study: what is trained on which rows, and how the answers are read. One YAML file."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,23 @@ def load_rows(plan: Plan, split: str) -> Dataset:
         raise InputError(f"the rows of {plan.data} cannot be read: {first_line(error)}") from error
     most = plan.train_rows if split == "train" else plan.test_rows
     return rows if most is None else rows.select(range(min(most, len(rows))))
+
+
+def rows_key(plan: Plan) -> str:
+    """A hash of the texts of a plan's rows, by which results on other rows are told apart."""
+    hashed = hashlib.sha256()
+    for split in ("train", "test"):
+        for row in load_rows(plan, split).select_columns(["id", "question", "options", "answer", "response"]):
+            hashed.update(json.dumps(row, sort_keys=True).encode())
+    return hashed.hexdigest()[:16]
+
+
+def cell_key(plan: Plan, arm: Arm, rows: str) -> str:
+    """A hash of all that a cell depends on beside its seed: the arm, the plan's settings, and `rows_key`."""
+    other = ("arms", "seeds", "compare", "data", "rl", "read_batch")
+    chosen = {one.name: getattr(plan, one.name) for one in fields(Plan) if one.name not in other}
+    own = {name: value for name, value in asdict(arm).items() if name != "seeds"}
+    return hashlib.sha256(json.dumps([chosen, own, rows], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def shape_responses(rows: Dataset, arm: Arm) -> Dataset:

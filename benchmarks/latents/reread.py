@@ -2,7 +2,7 @@
 
 A row's own latents are predicted with the video before them, as in self-feeding. Then the row is run a second time
 as if it had no video, those vectors at its latent pads: what the answer knows of the video went through them, and
-through no state that saw more. The imagery loss is the first pass's, the cross entropy the second's.
+through no state that saw more. The imagery loss is the first pass's, the cross entropy of what follows the second's.
 """
 
 from typing import Any
@@ -17,6 +17,8 @@ from fourdthinker.trainers.common.unwrapping import unwrap_model
 
 class RereadTrainer(DIFTTrainer):
     """A [`DIFTTrainer`] whose answers are learnt from latents that are read again.
+
+    The words before the first block, and to open it, are learnt with the video, as a model decodes them.
 
     With `answer_sees="latents"` it is the rows whose answer is blind to the video at a step that are run a second
     time, under the same mask; the others learn from the first pass, so that `answer_blinding` is the warm start here
@@ -49,14 +51,16 @@ class RereadTrainer(DIFTTrainer):
         blind = (
             (self._drawn["roles"] == ANSWER).any(1) if self._drawn else torch.ones_like(ids[:, 0], dtype=torch.bool)
         )
-        seeing = {**inputs, "labels": labels.masked_fill(blind[:, None], -100)}
+        opening = ids == unwrap_model(self.accelerator, model).config.latent_start_token_id
+        read_again = blind[:, None] & ((opening.cumsum(1) - opening.long()) > 0)
+        seeing = {**inputs, "labels": labels.masked_fill(read_again, -100)}
         loss, first = super().compute_loss(model, seeing, True, num_items_in_batch)
         outputs = model(
             input_ids=ids,
             **without_videos(unwrap_model(self.accelerator, model), ids, inputs["attention_mask"]),
             **self._drawn,
             latent_embeds=first.latent_embeds,
-            labels=labels.masked_fill(~blind[:, None], -100),
+            labels=labels.masked_fill(~read_again, -100),
             num_items_in_batch=num_items_in_batch,
             use_cache=False,
             logits_to_keep=1,

@@ -30,11 +30,11 @@ def main() -> None:
     names = list(plan.arms) if args.arms is None else args.arms.split(",")
     if unknown := [name for name in names if name not in plan.arms]:
         raise InputError(f"the plan has no arm {unknown[0]!r}: it has {', '.join(plan.arms)}")
-    missing = [
-        (arm, seed)
-        for arm, seed in plan.cells
-        if arm.name in names and not (folder / "cells" / f"{arm.name}-{seed}.json").exists()
-    ]
+    cells = [(arm, seed) for arm, seed in plan.cells if arm.name in names]
+    finished = [cell for cell in cells if (folder / "cells" / f"{cell[0].name}-{cell[1]}.json").exists()]
+    for arm, seed in finished:  # an error if it is of another plan
+        run_cell(plan, arm, seed, folder)
+    missing = [cell for cell in cells if cell not in finished]
     for arm, seed in missing[: args.cells]:
         result = run_cell(plan, arm, seed, folder)
         own = result["right"][arm.read]

@@ -164,6 +164,10 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     run("study")
     shown = capsys.readouterr().out
     assert shown.count("text, seed 0:") == 1  # the second and third run found it
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan | {"steps": 3}, sort_keys=False))
+    with pytest.raises(InputError, match="-0.json is of another plan or other rows: name another --output"):
+        run("study")
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     cells = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*.json")}
     assert set(cells) == {f"{name}-0" for name in plan["arms"]}
     assert all(set(map(len, cell["right"].values())) == {4} for cell in cells.values())

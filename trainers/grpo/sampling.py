@@ -92,8 +92,10 @@ def configure_sampling(trainer: GRPOTrainer, policy: PreTrainedModel) -> Generat
         policy: Its model inside all wrappers.
 
     Raises:
-        InputError: See [`check_sampling`].
+        InputError: See [`check_sampling`]; or if no blocks may be opened by a model whose answers see latents alone.
     """
+    if policy.config.answer_sees == "latents" and not trainer.args.latents:
+        raise InputError("the model's answers see latents alone, and latents false leaves none: set latents to true")
     sampling = sampling_config(trainer.generation_config, policy, trainer.args.latents)
     with without_checkpoint_generation_config(policy):  # as in a rollout
         effective = check_sampling(policy, sampling, trainer.args)
