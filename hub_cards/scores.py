@@ -146,7 +146,7 @@ def describe_run(benchmark: str, runs: Sequence[Run]) -> list[str]:
         f"at most {settings['max_new_tokens']} new tokens"
         if settings.get("max_new_tokens") and "new tokens" not in str(settings.get("decoding"))
         else "",
-        _READINGS.get(settings.get("reading"), ""),
+        _READINGS.get(str(settings.get("reading")), ""),
         f"frames: {_words(settings['frames'])}" if settings.get("frames") else "",
         f"weights in {settings['dtype']}" if settings.get("dtype") else "",
         f"first {settings['limit']} questions only" if settings.get("limit") else "",
