@@ -18,7 +18,7 @@ from ..dataset_builders.pipeline.settings import (
     TOKEN_PIXELS,
 )
 from ..dataset_builders.pipeline.worker_pool import TIME_LIMIT
-from ..modeling.errors import InputError, count_noun
+from ..modeling.errors import InputError, count_noun, first_line
 from .check_data import add_gate_arguments, check_gate_packages, run_gates
 from .dataset_record import finish_card
 from .engine_arguments import LOCAL, add_engine_arguments, check_engine
@@ -240,8 +240,9 @@ def _check(args: argparse.Namespace) -> "list[Video]":
         `list[Video]`: What there is to build from, if that is not the rendered world.
     """
     for name in ("clips", "grpo_clips", "held_out", "workers", "preview"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+        least = 0 if name == "held_out" and args.source != WORLD else 1
+        if getattr(args, name) is not None and getattr(args, name) < least:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
     if not 0 < args.time_limit <= _A_DAY:
         raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
@@ -338,6 +339,11 @@ def _build_videos(args: argparse.Namespace, videos: "Sequence[Video]", output: P
         depth=_find_depth(args.depth),
         writer=read_writer(args),
     )
+    known = {ALL_VIDEOS, *(video.source for video in videos)}
+    if strangers := [video for video in settings.names if video not in known]:
+        raise InputError(
+            f"--names {args.names} names {strangers[0]}, which is no video of {source}: write paths below it"
+        )
     report = build_from_videos(
         source,
         videos,
@@ -354,7 +360,7 @@ def _build_videos(args: argparse.Namespace, videos: "Sequence[Video]", output: P
         address=args.address,
     )
     where = output / QUARANTINE
-    _print_report(report, where)
+    _print_report(report, where, args.stage)
     if report.writing is not None:
         print("\n".join(describe_writing(report.writing, args.writer_price)))
     if args.stage == STAGES[-1] and report.written is None:
@@ -389,16 +395,22 @@ def _write_preview(output: Path, count: int) -> Path:
     return write_preview(output, count)
 
 
-def _print_report(report: "BuildReport", where: Path) -> None:
+def _print_report(report: "BuildReport", where: Path, stage: str) -> None:
     """Counts by code with one example each, in at most ten lines."""
     from ..dataset_builders.clip_error import shorten_reason
     from ..dataset_builders.review.verdicts import REVIEW
 
     unclear = report.counts.get("unclear", 0)
-    print(
-        f"{report.giving} of {report.clips} clips (windows of the videos) gave questions; "
-        f"{len(report.faults) - unclear} could not be used, {unclear} show nothing clear enough to ask"
-    )
+    if stage in ("questions", "rows"):
+        print(
+            f"{report.giving} of {report.clips} clips (windows of the videos) gave questions; "
+            f"{len(report.faults) - unclear} could not be used, {unclear} show nothing clear enough to ask"
+        )
+    else:
+        print(
+            f"stage {stage} is done for {report.clips} clips (windows of the videos); "
+            f"{len(report.faults) - unclear} of them could not be used, {unclear} are unclear"
+        )
     codes = list(report.counts.items())
     for code, count in codes[:_CODES]:
         example = next(fault for fault in report.faults if fault["code"] == code)
@@ -429,7 +441,7 @@ def _read_names(path: str | None) -> dict[str, tuple[str, ...]]:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--names {path} cannot be read as JSON ({error}): name a file that holds {_NAMES}"
+            f"--names {path} cannot be read ({first_line(error)}): name a file that holds {_NAMES}, as JSON"
         ) from error
     found: dict[str, Any] = stored if isinstance(stored, dict) else {"": None}
     lists = {video: [names] if isinstance(names, str) else names for video, names in found.items()}

@@ -9,6 +9,7 @@ from ..modeling.errors import InputError, first_line
 from .input_checks import HTTP_CLIENTS, TRACKERS
 
 _HUB_ERRORS = ("HfHubHTTPError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SYSTEM = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     *(errno.ENAMETOOLONG, errno.ENOTDIR),
@@ -27,6 +28,8 @@ def describe_user_error(error: BaseException) -> str | None:
         return line
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         place = f"{error.filename}: " if error.filename else ""
+        if error.errno in _FULL:
+            return f"{place}{error.strerror}: make room, or write to another disk"
         return f"{place}{error.strerror}: name another place, or make room or change the permissions there"
     if library in {module for modules in TRACKERS.values() for module in modules}:
         return f"{library}: {line}; set it up, or give `report_to: none`"

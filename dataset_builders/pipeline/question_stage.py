@@ -146,7 +146,10 @@ def _due_clips(
             continue
         record = _load_record(files, settings, outcome, number, stages)
         record, renamed = review.correct(record) if review else (record, set())
-        chosen = {0: name} if name is not None and record.objects and 0 not in renamed else {}
+        # Of several things that flow found, the user's name may be meant for any.
+        count = len(record.objects or ())
+        known = count == 1 or (count and settings.objects != "flow")
+        chosen = {0: name} if name is not None and known and 0 not in renamed else {}
         yield DueClip(outcome.video, clip, record, folder, key, files, settings, designs, chosen)
 
 

@@ -254,7 +254,10 @@ class StageRunner:
         clip.agreement = tuple(((poses and poses.value) or {}).get("instructions", (0, 0)))
         known = (facts.value or {}).get("facts", {}) if facts is not None else {}
         clip.candidates = list_candidates(known, self._settings.questions)
-        clip.fault = None if clip.candidates else self._explain(task)
+        if facts is None:  # an earlier stage was asked for, which may leave open what can be asked
+            clip.fault = task.fault
+        else:
+            clip.fault = None if clip.candidates else self._explain(task)
         task.results.clear()
 
     def _explain(self, task: WindowTask) -> Fault:

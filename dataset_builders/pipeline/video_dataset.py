@@ -125,7 +125,9 @@ def build_from_videos(
             written = _write(output, files, splits, pool, faults, lambda made: card(made, licences), licences)
         report = _report(outcomes, faults, written, writing)
         report.review = review
-        _write_quarantine(output / QUARANTINE, report.faults)
+        # What a stage alone says is no word on a build that had come further.
+        if last_stage == "rows" or not (output / "README.md").exists():
+            _write_quarantine(output / QUARANTINE, report.faults)
     return report
 
 

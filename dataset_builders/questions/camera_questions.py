@@ -1,14 +1,14 @@
 """Questions about the camera of a real clip."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..clip_record import ClipRecord, ObjectTrack
-from ..geometry.camera_motion import OPPOSITE
+from ..geometry.camera_motion import MIN_DEGREES, OPPOSITE
 from ..geometry.masks import touches_border
 from .clip_reasoning import BACK, NEARER, camera_reasoning, explain_camera
 from .clip_rows import Imagined, assemble, imagine, nearest_frame
@@ -61,7 +61,7 @@ def ask_about_camera(
         record,
         "camera_motion",
         str(rng.choice(_WORDINGS)).format(start=span[0], end=span[1]),
-        [answer, *_wrong_motions(answer, design, rng)],
+        [answer, *_wrong_motions(answer, _also_true(fact), design, rng)],
         camera_reasoning(fact["parts"], answer, span, imagined.seconds, imagined.sights, rng),
         span,
         imagined,
@@ -117,16 +117,23 @@ def _frames_in_view(record: ClipRecord, region: ObjectTrack, named: Sequence[int
     return frames
 
 
-def _wrong_motions(right: str, design: OptionDesign, rng: np.random.Generator) -> list[str]:
-    """Three wrong options; those of the dataset's own answers where there are enough."""
+def _also_true(fact: Mapping[str, Any]) -> set[str]:
+    """Labels that are left out of the answer as weak, but would be no wrong option."""
+    names = ((name.removeprefix("first ").removeprefix("then "), degrees) for name, degrees in fact["numbers"].items())
+    return {name for name, degrees in names if degrees >= MIN_DEGREES}
+
+
+def _wrong_motions(right: str, true: set[str], design: OptionDesign, rng: np.random.Generator) -> list[str]:
+    """Three wrong options, none in `true`; those of the dataset's own answers where there are enough."""
     drawn: list[str] = []
     for _ in range(_DRAWS):
         drawn = design.draw(right, rng)
-        if not _conflict([right, *drawn]):
+        if not _conflict([right, *drawn]) and true.isdisjoint(drawn):
             break
     else:
         drawn = []
-    spare = [opposite_motion(right), *_flipped(right), *_single_motions(right, rng)]
+    singles = [option for option in _single_motions(right, rng) if option not in true]
+    spare = [opposite_motion(right), *_flipped(right), *singles]
     for option in spare:
         if len(drawn) < OPTIONS - 1 and option not in (right, *drawn) and not _conflict([right, *drawn, option]):
             drawn.append(option)

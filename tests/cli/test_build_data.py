@@ -146,6 +146,6 @@ def test_a_long_reason_loses_its_measurements_before_its_words(tmp_path, capsys)
     measured = ", ".join(f"error_{number} {number}.5" for number in range(40))
     reason = f"camera: the path does not fit ({measured}); objects: nothing moves"
     fault = {"clip": "a-000", "code": "unclear", "reason": reason, "remedy": "give another clip"}
-    _print_report(BuildReport(clips=1, faults=[fault]), tmp_path / "quarantine.jsonl")
+    _print_report(BuildReport(clips=1, faults=[fault]), tmp_path / "quarantine.jsonl", "rows")
     line = "1 unclear, for example a-000: camera: the path does not fit; objects: nothing moves; give another clip"
     assert line in capsys.readouterr().out

@@ -144,6 +144,26 @@ def test_the_licence_is_in_records_and_card_and_costs_no_stage(clips, built, tmp
     assert contents(output) == contents(built)
 
 
+def test_an_early_stage_says_nothing_of_questions_and_leaves_the_list_of_a_finished_build(
+    clips, built, tmp_path, capsys
+):
+    output = tmp_path / "data"
+    shutil.copytree(built, output)
+    capsys.readouterr()
+    assert build_again(clips, output, "--stage", "poses") == set()
+    told = capsys.readouterr().out
+    assert "stage poses is done for " in told and "questions" not in told
+    assert contents(output) == contents(built)
+
+
+def test_names_of_videos_that_are_not_there_are_reported(clips, tmp_path, capsys):
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"nosuch.mp4": "cat"}))
+    command = ["build-data", "--source", str(clips), "--output", str(tmp_path / "data"), "--names", str(names)]
+    assert main(command) == 2
+    assert f"names nosuch.mp4, which is no video of {clips}: write paths below it" in capsys.readouterr().err
+
+
 def test_rows_for_another_backbone_are_in_its_pixels_from_the_same_records(clips, built, tmp_path):
     output = tmp_path / "data"
     shutil.copytree(built, output)

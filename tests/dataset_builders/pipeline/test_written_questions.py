@@ -144,6 +144,20 @@ def test_a_known_name_is_not_asked_for(clips, output, tmp_path, arguments, monke
     assert any("the blue square" in question["question"] for question in questions(output).values())
 
 
+@pytest.mark.slow
+def test_the_name_of_a_user_is_given_to_none_of_several_movers(tmp_path):
+    source, output, names = tmp_path / "clips", tmp_path / "data", tmp_path / "names.json"
+    source.mkdir()
+    film_still_camera(source / "two.mp4", seed=2, step=8, others=1)
+    names.write_text(json.dumps({"two.mp4": "the striped box"}))
+    command = ["build-data", "--source", str(source), "--output", str(output), "--stage", "questions"]
+    assert main([*command, "--names", str(names)]) == 0
+    found = json.loads((output / ".stages/two/000/objects.json").read_text())["value"]["objects"]
+    assert len(found) == 2
+    asked = [question["question"] for question in questions(output).values()]
+    assert asked and not any("striped" in said for said in asked)
+
+
 def test_a_model_gives_no_object_the_name_that_the_user_gives_another(clips, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     source, output, names = tmp_path / "clips", tmp_path / "data", tmp_path / "names.json"

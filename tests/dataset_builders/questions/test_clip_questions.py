@@ -132,6 +132,12 @@ def test_up_to_four_labels_stand_in_one_option():
     assert len(set(question["options"])) == 4
 
 
+def test_a_weaker_motion_that_is_there_too_is_no_wrong_answer():
+    fact = camera_fact(["Pan Right"]) | {"numbers": {"Pan Right": 20.0, "Roll Clockwise": 4.7, "Tilt Up": 1.0}}
+    offered = {option for seed in range(40) for option in ask(make_record([fact]), seed)[0]["options"]}
+    assert "Roll Clockwise" not in offered and {"Roll Counterclockwise", "Tilt Up"} <= offered
+
+
 def test_what_makes_up_an_arc_is_no_wrong_answer_beside_it():
     for seed in range(20):
         (question,) = ask(make_record([camera_fact(["Arc Left"])]), seed)
