@@ -144,7 +144,7 @@ def load_rows(plan: Plan, split: str) -> Dataset:
 
 
 def rows_key(plan: Plan) -> str:
-    """A hash of the texts of a plan's rows, by which results on other rows are told apart."""
+    """A hash of the texts of a plan's rows, which differs for other rows."""
     hashed = hashlib.sha256()
     for split in ("train", "test"):
         for row in load_rows(plan, split).select_columns(["id", "question", "options", "answer", "response"]):

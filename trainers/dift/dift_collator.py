@@ -67,8 +67,8 @@ class DIFTCollator:
         texts = [row_prompt(self.processor, row, response) for row, response in zip(rows, responses, strict=True)]
         batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
         spoken = [f"\n{response}{_END}" for response in responses]
-        endless = [lacks_answer(row["response"]) for row in rows]
-        batch["labels"] = response_labels(self.processor, batch, spoken, endless)
+        unfinished = [lacks_answer(row["response"]) for row in rows]
+        batch["labels"] = response_labels(self.processor, batch, spoken, unfinished)
         batch["labels"][batch["input_ids"] == self._pad] = IGNORED_LABEL
         if self.answers:
             batch["answer_mask"] = answer_mask(self.processor, batch, rows, spoken)
@@ -96,7 +96,7 @@ class DIFTCollator:
 
 
 def response_labels(
-    processor: ProcessorMixin, batch: BatchFeature, spoken: Sequence[str], endless: Sequence[bool] = ()
+    processor: ProcessorMixin, batch: BatchFeature, spoken: Sequence[str], unfinished: Sequence[bool] = ()
 ) -> torch.LongTensor:
     """Labels that cover the last words of each row.
 
@@ -107,7 +107,7 @@ def response_labels(
         processor: A Qwen2.5-VL processor.
         batch (`BatchFeature`): Encoded conversations, padded on either side.
         spoken (`Sequence[str]`): With what each row ends.
-        endless (`Sequence[bool]`, *optional*): Whether each row's end of turn is left unlearnt; by default none is.
+        unfinished (`Sequence[bool]`, *optional*): Whether each row's end of turn has no label; by default all have.
 
     Returns:
         `torch.LongTensor` of shape `(batch, length)`: The ids, -100 before these words and after the rows' ends.
@@ -115,11 +115,10 @@ def response_labels(
     lengths = torch.tensor([len(ids) for ids in processor.tokenizer(list(spoken))["input_ids"]])[:, None]
     positions = torch.arange(batch["input_ids"].shape[1])
     ends = (positions * batch["attention_mask"]).amax(1, keepdim=True) + 1
-    if any(endless):
-        unlearnt = len(processor.tokenizer(_END)["input_ids"]) * torch.tensor(endless)[:, None]
-    else:
-        unlearnt = 0
-    outside = (positions < ends - lengths) | (positions >= ends - unlearnt)
+    outside = (positions < ends - lengths) | (positions >= ends)
+    if any(unfinished):
+        turn_ends = positions >= ends - len(processor.tokenizer(_END)["input_ids"])
+        outside |= turn_ends & torch.tensor(unfinished)[:, None]
     return batch["input_ids"].masked_fill(outside, IGNORED_LABEL)
 
 

@@ -151,8 +151,8 @@ def test_an_early_stage_says_nothing_of_questions_and_leaves_the_list_of_a_finis
     shutil.copytree(built, output)
     capsys.readouterr()
     assert build_again(clips, output, "--stage", "poses") == set()
-    told = capsys.readouterr().out
-    assert "stage poses is done for " in told and "questions" not in told
+    printed = capsys.readouterr().out
+    assert "stage poses is done for " in printed and "questions" not in printed
     assert contents(output) == contents(built)
 
 
