@@ -60,7 +60,7 @@ def test_names_that_are_none(source, tmp_path, capsys, names):
 def test_a_build_by_names(source, tmp_path):
     """A tiny random model finds something: its tracks are in the records, and only what changed is redone."""
     output, names = tmp_path / "data", tmp_path / "names.json"
-    names.write_text(json.dumps({"*": ["red square", "dog"], "other.mp4": "car"}), encoding="utf-8")
+    names.write_text(json.dumps({"mover.mp4": ["red square", "dog"], "*": "car"}), encoding="utf-8")
     model = write_tiny_mask_model("sam3", tmp_path / "sam3")
     argv = ["--source", source, "--output", output, "--stage", "objects", "--objects", "sam3", "--names", names]
     assert build(*argv, "--objects-model", model) == 0
@@ -71,7 +71,7 @@ def test_a_build_by_names(source, tmp_path):
         assert all(mask is None or mask["size"] == [192, 256] for mask in track.masks)
     objects = output / ".stages" / "mover" / "000" / "objects.json"
     state = objects.stat().st_mtime_ns
-    names.write_text(json.dumps({"*": ["red square", "dog"], "other.mp4": "van"}), encoding="utf-8")
+    names.write_text(json.dumps({"mover.mp4": ["red square", "dog"], "*": "van"}), encoding="utf-8")
     assert build(*argv, "--objects-model", model) == 0 and objects.stat().st_mtime_ns == state
 
 
