@@ -15,8 +15,8 @@ from ...modeling.atomic import scratch_dir
 from ..clip_error import ClipError
 from ..clip_record import CameraPoses
 from .direct_alignment import MIN_TILE_SHARE, standing_tile_share
-from .pixel_check import check_path
-from .point_tracks import MIN_TRACKS, PointTracks, free_pixels, grey_pictures, track_points
+from .pixel_check import PixelCheck, check_path
+from .point_tracks import MIN_TRACKS, TRACK_SIDE, PointTracks, free_pixels, grey_pictures, track_points
 from .structure_from_motion import FOCAL_GUESS, SolvedPath, frame_name, solve_paths
 from .turns import MIN_STANDING_SHARE, STILL_PIXELS, fit_turn, standing_share, still_pixels
 
@@ -88,7 +88,7 @@ def estimate_camera(
     if fit.verdict == "turn":
         return CameraPoses("turn_only", poses, _intrinsics(clip, fit.focal), None, fit.errors(), made_by)
     if fit.verdict == "unclear":
-        reason = f"the camera may turn or move ({_list_numbers(fit.errors())})"
+        reason = f"the camera may turn or move ({fit.describe()})"
         raise ClipError("unclear", reason, "give a clip whose camera clearly does the one or the other")
     return _solve(clip, tracks, masks, seed, num_threads, solve, fit.errors())
 
@@ -127,7 +127,7 @@ def _solve(
         if check is None or check.epipolar_share < MIN_EPIPOLAR_SHARE or check.parallax_pixels < MIN_PARALLAX_PIXELS:
             raise ClipError(
                 "unclear",
-                f"the camera path found does not fit the points followed ({_list_numbers(errors)})",
+                f"the camera path found does not fit the points followed ({_describe_check(path.mapper, check)})",
                 "give a clip in which less moves by itself",
             )
     intrinsics = first.intrinsics.copy()
@@ -147,8 +147,15 @@ def _solve(
     )
 
 
-def _list_numbers(errors: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in errors.items())
+def _describe_check(mapper: str, check: PixelCheck | None) -> str:
+    """What is wrong with a mapper's path, in words."""
+    if check is None:
+        return f"too few of them are seen along the path of the {mapper} mapper"
+    return (
+        f"{check.epipolar_share:.0%} of them lie where the {mapper} mapper says, {MIN_EPIPOLAR_SHARE:.0%} are needed; "
+        f"its change of place shifts the median point by {check.parallax_pixels:.1f} px of {TRACK_SIDE}, "
+        f"{MIN_PARALLAX_PIXELS:g} are needed"
+    )
 
 
 def _intrinsics(clip: "Clip", focal: float) -> np.ndarray:

@@ -78,6 +78,15 @@ class TurnFit:
         least, most = 0.5 / self.focal**2, 2 / self.focal**2
         return self.keystone > KEYSTONE_SIGMAS * self.keystone_error and least < self.keystone < most
 
+    def describe(self) -> str:
+        """The numbers that decide, in words."""
+        return (
+            f"the best turn explains {self.span_share:.0%} of the points, {TURN_SHARE:.0%} are needed, and misses "
+            f"them by {self.step_pixels:.2f} px of {TRACK_SIDE} from frame to frame and {self.span_pixels:.2f} px "
+            f"over longer spans; the picture shifts by {self.shift_pixels:.1f} px"
+            + ("" if self._has_keystone else ", without the taper that a turn gives it")
+        )
+
     def errors(self) -> dict[str, float]:
         """The numbers by name, rounded."""
         return {f"turn_{name}": round(value, 4) for name, value in asdict(self).items()}

@@ -281,8 +281,10 @@ def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     value: dict[str, Any] = {"facts": facts}
     if not list_candidates(facts):
         reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
+        faults = [task.results[stage].fault for stage in ("poses", "objects")]
+        remedy = ", or ".join(fault.remedy for fault in faults if fault is not None)
         value["fault"] = ClipError(
-            "unclear", reason, "give a clip with one clear motion of the camera or of an object"
+            "unclear", reason, remedy or "give a clip with one clear motion of the camera or of an object"
         )
     return value
 

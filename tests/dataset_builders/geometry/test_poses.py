@@ -107,7 +107,7 @@ def test_a_path_of_one_mapper_or_one_that_does_not_fit_is_refused(truck, found):
     assert refused.value.code == "unclear"
     up = placed.copy()
     up[:, :3, 3] = up[:, [1, 0, 2], 3]
-    with pytest.raises(ClipError, match="does not fit the points followed .*global_epipolar_share") as refused:
+    with pytest.raises(ClipError, match="does not fit the points followed .*where the global mapper says") as refused:
         estimate_camera(clip, solve=lambda *_: [good, solved("global", up)])
     assert refused.value.code == "unclear"
 

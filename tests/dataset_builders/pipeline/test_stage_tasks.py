@@ -49,3 +49,4 @@ def test_what_flow_finds_before_an_unknown_camera_is_not_said_to_move():
     unknown = facts_of_a_mover("flow", None)
     assert labels(unknown) == set() and unknown.fault.code == "unclear"
     assert "1 found that may stand still, nearer to the camera" in unknown.fault.reason
+    assert unknown.fault.remedy == UNCLEAR.remedy, "what mends the poses mends the clip"
