@@ -121,7 +121,7 @@ def test_the_installed_command_ends_an_unknown_key_in_one_line(recipe, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [SELF_FED, {**SELF_FED, "latent_norm": "match", "teacher_forcing": 0.5}, {**LORA, "latent_norm": "match"}],
+    [{**SELF_FED, "latent_norm": "match", "teacher_forcing": 0.5}, {**LORA, "latent_norm": "match"}],
     ids=str,
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_path, capsys, settings):

@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(recipe, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [{}, LORA, {"gradient_accumulation_steps": 2, "num_iterations": 2, "save_steps": 2, "beta": 0.0}],
+    [LORA, {"gradient_accumulation_steps": 2, "num_iterations": 2, "save_steps": 2, "beta": 0.0}],
     ids=str,
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_path, capsys, settings):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -69,24 +70,32 @@ def _views(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Brightness and depth of each frame."""
     width, height = size
-    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-    rays = np.stack([(columns - width / 2) / focal, (rows - height / 2) / focal, np.ones((height, width))], axis=-1)
-    textures = [_texture(plane.texture) for plane in planes]
+    across = (np.arange(width) - width / 2)[None] / focal
+    along = (np.arange(height) - height / 2)[:, None] / focal
     for pose in poses:
-        directions, eye = rays @ pose[:3, :3].T, pose[:3, 3]
+        eye = pose[:3, 3]
         picture = np.full((height, width), 120.0)
         nearest = np.full((height, width), np.inf)
-        for plane, texture in zip(planes, textures, strict=True):
+
+        def project(axis: np.ndarray, turn: np.ndarray = pose[:3, :3]) -> np.ndarray:
+            """Each pixel's ray, which has depth 1, along an axis of the world."""
+            x, y, z = axis @ turn
+            return x * across + (y * along + z)
+
+        for plane in planes:
             right, down, origin = np.asarray(plane.right), np.asarray(plane.down), np.asarray(plane.origin)
             normal = np.cross(right, down)
             with np.errstate(divide="ignore", invalid="ignore"):
-                away = ((origin - eye) @ normal) / (directions @ normal)
-            point = eye + directions * np.where(np.isfinite(away), away, -1.0)[..., None] - origin
-            u, v = point @ right, point @ down
+                away = ((origin - eye) @ normal) / project(normal)
+                u = (eye - origin) @ right + away * project(right)
+                v = (eye - origin) @ down + away * project(down)
             hit = (away > 0.05) & (away < nearest) & (abs(u) < plane.half_width) & (abs(v) < plane.half_height)
-            maps = [np.mod(a * _PIXELS_A_METRE, _TEXTURE_SIDE).astype(np.float32) for a in (u, v)]
-            seen = cv2.remap(texture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-            picture[hit], nearest[hit] = seen[hit], away[hit]
+            if not hit.any():
+                continue
+            part = np.ix_(hit.any(axis=1), hit.any(axis=0))  # the rectangle around it: no more is sampled
+            maps = [np.mod(a[part] * _PIXELS_A_METRE, _TEXTURE_SIDE).astype(np.float32) for a in (u, v)]
+            seen = cv2.remap(_texture(plane.texture), *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+            picture[hit], nearest[hit] = seen[hit[part]], away[hit]
         yield picture, nearest
 
 
@@ -109,6 +118,7 @@ def path(label: str, amount: float, frames: int = 16) -> np.ndarray:
     return poses
 
 
+@cache
 def _texture(seed: int) -> np.ndarray:
     """Blobs of many sizes, for features to find."""
     rng = np.random.default_rng(seed)

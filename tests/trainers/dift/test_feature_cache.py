@@ -37,13 +37,12 @@ def rows(make_dift_row):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"self_feeding": "parallel", "latent_norm": "match"}], ids=str)
 @pytest.mark.parametrize(
-    ("kept", "passes"),
+    ("kept", "passes", "settings"),
     [
-        ({"precompute_targets": True}, 1),
-        ({"precompute_videos": True}, 1),
-        ({"precompute_targets": True, "precompute_videos": True}, 0),
+        ({"precompute_targets": True}, 1, {"self_feeding": "parallel", "latent_norm": "match"}),
+        ({"precompute_videos": True}, 1, {}),
+        ({"precompute_targets": True, "precompute_videos": True}, 0, {"self_feeding": "parallel"}),
     ],
     ids=str,
 )
