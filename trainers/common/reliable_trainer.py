@@ -26,7 +26,7 @@ class ReliableTrainerMixin:
 
     A checkpoint gets a file `complete` when it has been written to its end. `train(resume_from_checkpoint=True)`
     removes those without it and goes on from the newest that has it, or begins where there is none. A run that has
-    ended, or stopped with a line, leaves its plot, `training.png`, in `output_dir`.
+    ended, or stopped with a line, leaves its plot, `training.png`, in `output_dir`, if it logged at two steps.
     """
 
     _checkpoints_to_keep: int | None = None

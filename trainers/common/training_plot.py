@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from ...modeling.atomic import atomic_path
+
+if TYPE_CHECKING:  # it takes a second to import, which a command should not take before its first line
+    from matplotlib.figure import Figure
 
 TRAINING_PLOT = "training.png"
 # A panel: its heading, and the logged names that it draws, of which a run has some.
@@ -31,6 +31,10 @@ _PANELS = (
     ("learning rate", ("learning_rate",)),
 )
 _COLUMNS = 2
+# Inches. Laying panels out by the size of their texts would take as long again as drawing them, after every run.
+_PANEL = (4.7, 1.95)
+_BETWEEN = (0.75, 0.85)  # for the numbers at the axis, and for the step and the next heading
+_MARGIN = 0.1
 
 
 def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -38,14 +42,16 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
 
     Args:
         log_history (`Sequence[Mapping]`): `trainer.state.log_history`.
-        path (`Path`): The PNG to write; none is written if nothing was logged.
+        path (`Path`): The PNG to write. If nothing was logged at two steps, none is written and an earlier one is
+            removed.
     """
+    from matplotlib.ticker import MaxNLocator
+
     panels = [(heading, names, found) for heading, names in _PANELS if (found := _curves(log_history, names))]
-    if not panels:
+    if not any(len(steps) > 1 for _, _, curves in panels for steps, _ in curves.values()):
+        path.unlink(missing_ok=True)
         return
-    rows = -(-len(panels) // _COLUMNS)
-    figure = Figure(figsize=(11, 2.8 * rows), layout="constrained")
-    figure.subplots(rows, _COLUMNS)
+    figure = _make_panels(-(-len(panels) // _COLUMNS))
     for axis, (heading, names, curves) in zip(figure.axes, panels, strict=False):
         for name, (steps, values) in curves.items():
             axis.plot(steps, values, label=_readable(name), marker="o" if len(steps) < 20 else None, markersize=3)
@@ -60,6 +66,25 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
         axis.set_visible(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+
+
+def _make_panels(rows: int) -> "Figure":
+    """A figure of empty panels."""
+    from matplotlib.figure import Figure
+
+    width, height = ((size + gap) * count for size, gap, count in zip(_PANEL, _BETWEEN, (_COLUMNS, rows), strict=True))
+    width, height = width + 2 * _MARGIN, height + 2 * _MARGIN
+    figure = Figure(figsize=(width, height))
+    figure.subplots(rows, _COLUMNS)
+    figure.subplots_adjust(
+        left=(_MARGIN + _BETWEEN[0]) / width,
+        right=1 - _MARGIN / width,
+        bottom=(_MARGIN + 0.6 * _BETWEEN[1]) / height,
+        top=1 - (_MARGIN + 0.4 * _BETWEEN[1]) / height,
+        wspace=_BETWEEN[0] / _PANEL[0],
+        hspace=_BETWEEN[1] / _PANEL[1],
+    )
+    return figure
 
 
 def _curves(

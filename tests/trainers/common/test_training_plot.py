@@ -1,4 +1,4 @@
-"""The plot of a run: written if something was logged, with a panel for each kind of number."""
+"""The plot of a run: written if something was logged twice, with a panel for each kind of number."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,8 @@ def test_every_kind_of_number_adds_to_the_plot(tmp_path, more):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["less.png", "more.png"], "nothing half-written"
 
 
-@pytest.mark.parametrize("log", [[], [{"step": 3, "train_runtime": 1.0}]], ids=len)
-def test_nothing_logged_is_no_plot(tmp_path, log):
+@pytest.mark.parametrize("log", [[], [{"step": 3, "train_runtime": 1.0}], [{"step": 1, "loss": 2.0}]], ids=str)
+def test_what_is_no_curve_is_no_plot(tmp_path, log):
+    (tmp_path / "plot.png").write_bytes(b"of an earlier run")
     write_training_plot(log, tmp_path / "plot.png")
     assert not list(tmp_path.iterdir())
