@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.signal import savgol_filter
 
 from ..clip_record import CameraPoses, ObjectTrack
 from .masks import decode_mask
@@ -117,6 +116,8 @@ def measure_path(
 
 def smooth(values: np.ndarray) -> np.ndarray:
     """Local straight-line fits over [`_WINDOW`] frames, of shape `(n,)` or `(n, k)`; ends are not shifted."""
+    from scipy.signal import savgol_filter  # slow to import, and most processes of a build need it never
+
     return savgol_filter(values, min(_WINDOW, len(values) - (len(values) + 1) % 2), 1, axis=0)
 
 
