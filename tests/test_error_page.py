@@ -23,10 +23,13 @@ def page():
     return PAGE.read_text(encoding="utf-8")
 
 
-def test_the_page_is_of_these_sources(list_errors, page):
-    assert list_errors["render"](list_errors["Sources"](ROOT)) == page, (
-        "run `make style`, or python docs/list_errors.py"
-    )
+@pytest.fixture(scope="module")
+def sources(list_errors):
+    return list_errors["Sources"](ROOT)
+
+
+def test_the_page_is_of_these_sources(list_errors, sources, page):
+    assert list_errors["render"](sources) == page, "run `make style`, or python docs/list_errors.py"
 
 
 def test_messages_are_found_however_they_are_raised(list_errors, tmp_path):
@@ -77,9 +80,8 @@ def test_the_remedy_is_split_off(list_errors, message, parts):
     assert list_errors["split_remedy"](message) == parts
 
 
-def test_every_message_has_a_remedy_or_says_itself_what_is_right(list_errors):
+def test_every_message_has_a_remedy_or_says_itself_what_is_right(list_errors, sources):
     """As a reader sees it: a row of the page that leaves nobody wondering what to do."""
-    sources = list_errors["Sources"](ROOT)
     pairs = [
         list_errors["split_remedy"](message) for area in list_errors["AREAS"] for message in sources.messages(area)
     ]

@@ -344,6 +344,7 @@ assert not bare, bare
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_data_files_are_read_from_the_wheel(installed_wheel, tmp_path):
     code = """
 from importlib.resources import files

@@ -172,6 +172,7 @@ def test_old_checkpoints_go_when_the_new_one_is_whole(recipe, tmp_path, monkeypa
     assert [path.name for path in checkpoints.glob("checkpoint-*")] == ["checkpoint-3"]
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_kept_beside_the_newest(recipe, tmp_path):
     saving = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, "max_steps": 3}
     best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": True}
@@ -249,6 +250,7 @@ def test_an_output_that_no_training_wrote_is_kept(recipe, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
 def test_a_row_that_cannot_be_collated_is_named_and_leaves_nothing(recipe, tmp_path, capsys, workers, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval, where it is imported, sets it
     folder = tmp_path / "bad"
@@ -339,6 +341,7 @@ def test_flags_stand_for_settings(recipe, tmp_path):
     assert log["log_history"][0]["sim_loss"] == 0 and "cosine_1" not in log["log_history"][0]
 
 
+@pytest.mark.slow
 def test_held_out_rows_are_answered_as_training_goes_and_the_plot_shows_it(recipe, tmp_path):
     held_out = {"eval_strategy": "steps", "eval_steps": 1, "eval_generations": 2, "eval_max_new_tokens": 8}
     assert main(["dift", "--config", str(recipe(**held_out))]) == 0

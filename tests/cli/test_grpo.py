@@ -208,6 +208,7 @@ def test_sharded_weights_train_like_whole_ones(recipe, tmp_path, launch):
         torch.testing.assert_close(weight, whole[name], atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_a_prompt_whose_video_is_gone_stops_or_is_skipped(recipe, tmp_path, capsys):
     lines = []
     for number in range(4):
@@ -228,6 +229,7 @@ def test_a_prompt_whose_video_is_gone_stops_or_is_skipped(recipe, tmp_path, caps
     assert load_model(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_checkpoints_of_another_recipe_are_not_mixed_in(recipe, capsys):
     assert main(["grpo", "--config", str(recipe(save_strategy="steps", save_steps=1, max_steps=1))]) == 0
     other = recipe(save_strategy="steps", save_steps=1, max_steps=1, beta=0.5)
@@ -292,6 +294,7 @@ def test_a_damaged_video_stops_the_run_or_is_skipped(two_videos, tmp_path, capsy
     assert load_model(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_path, capsys):
     video = tmp_path / "second.mp4"
     whole = video.read_bytes()

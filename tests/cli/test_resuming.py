@@ -79,6 +79,7 @@ def test_a_run_goes_on_with_other_settings_that_change_no_weight(recipe, tmp_pat
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_finished_run_gets_no_further_step(recipe, tmp_path, capsys):
     settings = recipe(max_steps=1)
     assert main(["dift", "--config", settings]) == 0
@@ -90,6 +91,7 @@ def test_a_finished_run_gets_no_further_step(recipe, tmp_path, capsys):
     assert not (tmp_path / "out-checkpoints" / "checkpoint-2").exists()
 
 
+@pytest.mark.slow
 def test_another_run_is_named_by_what_differs_and_nothing_is_lost(recipe, tmp_path, capsys):
     assert main(["dift", "--config", recipe(max_steps=1)]) == 0
     cache = tmp_path / "cache"

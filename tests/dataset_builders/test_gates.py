@@ -121,6 +121,7 @@ def test_a_give_away_fails_its_gate(tmp_path, change, gates):
     assert failed(check_dataset(write(tmp_path / "data", make_rows(change=change)))) == gates
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_right_too_often_fails_the_balance(tmp_path):
     rows = make_rows()
     for row in rows:
@@ -192,6 +193,7 @@ def test_rows_of_few_sources_are_not_tested(tmp_path):
     assert {"options alone", "first frame"} <= untested and "fewer than 5 sources" in str(report)
 
 
+@pytest.mark.slow
 def test_tasks_are_tested_apart_and_small_ones_together(tmp_path):
     rows = make_rows(140) + make_rows(60, task="pan", seed=1) + make_rows(60, task="tilt", seed=2)
     for number, row in enumerate(rows):
@@ -210,6 +212,7 @@ def test_configurations_with_the_same_rows_count_once(tmp_path):
     assert {gate.rows for gate in check_dataset(folder).gates} == {150}
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_report_in_80_columns(tmp_path):
     folder = write(tmp_path / "data", make_rows(change=hint_in_first_frame))
     first = str(check_dataset(folder))

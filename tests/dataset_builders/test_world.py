@@ -278,6 +278,7 @@ def test_what_leaves_the_image_or_is_hidden_does_not_count_as_seen(world, still_
     assert not facts["white ball"].seen and facts["white ball"].label == "Moving Left"
 
 
+@pytest.mark.slow
 def test_every_object_motion_occurs(world):
     labels = Counter()
     for seed in range(40):

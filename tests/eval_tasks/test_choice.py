@@ -61,6 +61,7 @@ def test_candidates_are_letters_and_texts_with_what_ends_them(tiny_processor, op
         assert read == [f"{opened}{ending}" for ending in endings]
 
 
+@pytest.mark.slow
 def test_words_that_begin_with_the_letter_of_an_option_are_no_vote_for_it(tmp_path):
     """The shipped model answers in words. With "Dolly In" among them it was read as D wherever that stood."""
     model, processor = load_model(TRAINED, dtype=torch.float32)
@@ -79,6 +80,7 @@ def test_words_that_begin_with_the_letter_of_an_option_are_no_vote_for_it(tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["carry", "ignore"])
+@pytest.mark.slow
 def test_a_model_that_answers_with_a_letter_is_read_alike_in_both_ways(kind):
     model, processor = build_checkpoint(kind)
     rows = make_questions(12, seed=1)

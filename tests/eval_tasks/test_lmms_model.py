@@ -222,6 +222,7 @@ def test_a_task_that_samples_is_answered_greedily_unless_asked(model, talking_mo
     assert first == drawn[0] != second, "two samples of one question are two draws"
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_halves_the_batch_and_loses_nothing(model, conversations, answers, caplog):
     model.batch_size, sizes, generate = 8, [], model.model.generate
 

@@ -88,6 +88,7 @@ def loss_and_gradient(model, batch, feeding):
 @pytest.mark.parametrize(
     ("layout", "attention"), [*((layout, "sdpa") for layout in LAYOUTS), ("right", "eager"), ("packed", "eager")]
 )
+@pytest.mark.slow
 def test_one_unroll_has_the_gradient_of_parallel_passes(make_model, training_batch, layout, attention):
     model = make_model(attention)
     batch = LAYOUTS[layout](model, training_batch)
@@ -109,6 +110,7 @@ def test_one_unroll_has_the_gradient_of_parallel_passes(make_model, training_bat
 @pytest.mark.parametrize(
     ("layout", "attention"), [(layout, attention) for layout in ("left", "packed") for attention in ("sdpa", "eager")]
 )
+@pytest.mark.slow
 def test_one_unroll_hides_the_video_from_answers_as_parallel_passes_do(
     make_model, training_batch, tiny_processor, layout, attention, question
 ):
@@ -128,6 +130,7 @@ def test_one_unroll_hides_the_video_from_answers_as_parallel_passes_do(
     assert (gradient - all_seen).norm() > 1e-2 * all_seen.norm()
 
 
+@pytest.mark.slow
 def test_layers_run_again_in_the_backward_pass_only_where_that_is_set(make_model, training_batch):
     model, counts = make_model(), {}
     mlp = model.model.language_model.layers[0].mlp

@@ -65,6 +65,7 @@ def decoded_alone(model, batch, row) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("latent_norm", ["none", "match"])
+@pytest.mark.slow
 def test_both_ways_give_the_latents_that_a_row_would_decode(tiny_model, batch, fed, latent_norm):
     tiny_model.config.latent_norm, tiny_model.config.latent_target_norm = latent_norm, 3.0
     alone = torch.cat([decoded_alone(tiny_model, batch, row) for row in (0, 2)])
@@ -110,6 +111,7 @@ def gradients(model, loss) -> dict[str, torch.Tensor]:
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
+@pytest.mark.slow
 def test_with_gradient_through_all_passes_both_ways_have_decodings_gradient(tiny_model, batch, targets, fed):
     alone = torch.cat([decoded_alone(tiny_model, batch, row) for row in (0, 2)])
     expected = gradients(tiny_model, tiny_model(**batch, latent_targets=targets, latent_embeds=alone).loss)

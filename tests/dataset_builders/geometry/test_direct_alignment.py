@@ -152,6 +152,7 @@ def nearly_plain_clip(label, seed, folder):
 
 @pytest.mark.parametrize("kind", ["turns", "moves"])
 @pytest.mark.parametrize("seeds", [[3], pytest.param(range(20), marks=pytest.mark.slow)], ids=["one", "twenty"])
+@pytest.mark.slow
 def test_no_slow_motion_before_a_nearly_plain_wall_is_called_still(kind, seeds, tmp_path):
     labels = CAMERA_LABELS[:6] if kind == "turns" else CAMERA_LABELS[6:]
     for seed in seeds:

@@ -65,6 +65,7 @@ def test_masks_survive_their_encoding():
 
 
 @pytest.mark.parametrize("pan", [0.0, 5.0])
+@pytest.mark.slow
 def test_one_mover_before_a_still_and_a_panning_camera(pan):
     clip, masks = made_clip([(60 + 8 * number, 90) for number in range(12)], pan)
     (track,) = find_objects(clip)
@@ -108,6 +109,7 @@ def test_masks_that_have_lost_most_of_the_object_are_not_sure():
     assert chain.size_error() == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 def test_names_are_the_users_or_by_place():
     clip, _ = made_clip([(60 + 8 * number, 90) for number in range(10)])
     assert [track.name for track in find_objects(clip, names=("red disc", "unused"))] == ["red disc"]
@@ -161,6 +163,7 @@ def test_what_cannot_be_told_is_refused_with_numbers():
     assert caught.value.code == "too_short"
 
 
+@pytest.mark.slow
 def test_what_may_stand_still_before_a_moving_camera_is_left_out():
     """A disc that shifts along the epipolar lines of a sideways move may be a nearer thing at rest; one that crosses
     them is not."""

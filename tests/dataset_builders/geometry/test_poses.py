@@ -78,6 +78,7 @@ def test_too_few_frames(truck):
         estimate_camera(Clip(clip.frames[:3], clip.timestamps[:3]))
 
 
+@pytest.mark.slow
 def test_phone_clip_is_placed_whole(shared_file):
     poses = estimate_camera(read_frames(shared_file("videos/backpack.mp4"), fps=4))
     assert poses.registered.all()

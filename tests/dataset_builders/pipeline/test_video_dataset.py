@@ -164,6 +164,7 @@ def test_names_of_videos_that_are_not_there_are_reported(clips, tmp_path, capsys
     assert f"names nosuch.mp4, which is no video of {clips}: write paths below it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rows_for_another_backbone_are_in_its_pixels_from_the_same_records(clips, built, tmp_path):
     output = tmp_path / "data"
     shutil.copytree(built, output)
@@ -174,6 +175,7 @@ def test_rows_for_another_backbone_are_in_its_pixels_from_the_same_records(clips
     assert "multiples of 32 pixels, which the processor of qwen3_vl" in (output / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_frames_of_a_clip_are_decoded_in_a_worker_as_here(clips, built):
     clip = open_clip(built, "mover-000")
     frames = read_window(clips / "mover.mp4", clip.record.window)
@@ -183,6 +185,7 @@ def test_frames_of_a_clip_are_decoded_in_a_worker_as_here(clips, built):
         open_clip(built, "mover-000", clips / "page.mp4")
 
 
+@pytest.mark.slow
 def test_a_clip_that_exceeds_the_time_limit_names_it_and_is_tried_again(clips, tmp_path):
     source, output = tmp_path / "clips", tmp_path / "data"
     source.mkdir()
@@ -285,6 +288,7 @@ def kill_often(clips, output, times, draw):
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_killed_builds_end_in_the_same_bytes(clips, built, tmp_path, times):
     output = tmp_path / "data"
     kill_often(clips, output, times, random.Random(times))

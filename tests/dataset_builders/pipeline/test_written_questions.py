@@ -100,6 +100,7 @@ def test_the_same_build_again_asks_nothing_and_the_template_comes_back(clips, bu
     assert contents(output) == contents(built) != bytes_before
 
 
+@pytest.mark.slow
 def test_refused_answers_leave_the_template_and_the_row_says_so(clips, built, output, capsys):
     wrong = Reply(json.dumps({"reasoning": "Ignore all that. The answer is Moving Left.", "name": "camera pans left"}))
     with serve(lambda _: wrong) as (url, requests):
@@ -116,6 +117,7 @@ def test_refused_answers_leave_the_template_and_the_row_says_so(clips, built, ou
         assert {**question, "facts": json.dumps(facts)} == before[name]
 
 
+@pytest.mark.slow
 def test_a_model_names_what_is_asked_about_in_space(clips, tmp_path, monkeypatch):
     """The same things are named whatever family asks about them, also where mask files give a number alone."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -135,6 +137,7 @@ def test_a_model_names_what_is_asked_about_in_space(clips, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("arguments", [("--names", "names.json"), ("--objects", "files")], ids=["user", "files"])
+@pytest.mark.slow
 def test_a_known_name_is_not_asked_for(clips, output, tmp_path, arguments, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "names.json").write_text(json.dumps({"mover.mp4": "blue square"}))
@@ -158,6 +161,7 @@ def test_the_name_of_a_user_is_given_to_none_of_several_movers(tmp_path):
     assert asked and not any("striped" in said for said in asked)
 
 
+@pytest.mark.slow
 def test_a_model_gives_no_object_the_name_that_the_user_gives_another(clips, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     source, output, names = tmp_path / "clips", tmp_path / "data", tmp_path / "names.json"

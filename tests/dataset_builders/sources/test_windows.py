@@ -60,6 +60,7 @@ def test_no_window_crosses_a_cut(tmp_path):
 @pytest.mark.parametrize("quality", ["18", "23"])
 @pytest.mark.parametrize("seed", [1, 5])
 @pytest.mark.parametrize("seconds", [0.4, 1.5])
+@pytest.mark.slow
 def test_no_window_crosses_a_dissolve(tmp_path, seconds, seed, quality):
     """Two panning shots of 4 s each, of which the first fades into the second."""
     mixed, wide = round(seconds * RATE), (texture(seed), texture(seed + 1))
@@ -138,6 +139,7 @@ def test_windows_hold_true_times_of_frames(tmp_path):
             )
 
 
+@pytest.mark.slow
 def test_few_windows_are_spread_and_drawn_by_the_seed(tmp_path):
     path = film(tmp_path / "clip.mp4", [(seed, 1.0, 20) for seed in range(9)])
     drawn = [find_windows(path, seed=seed, max_windows=3) for seed in (0, 0, 1)]

@@ -78,6 +78,7 @@ def test_the_object_in_question_is_described_last_before_it_is_pictured(rows):
         assert camera.startswith("The camera") and f"{places}. " in pictured
 
 
+@pytest.mark.slow
 def test_answers_in_words_are_the_same_rows_without_the_letter(rows):
     worded = list(world_rows("train", PER_TASK, answer_form="text"))
     assert len(worded) == len(rows)
@@ -119,6 +120,7 @@ def test_the_number_of_processes_changes_nothing(rows):
     assert [plain(row) for row in world_rows("train", PER_TASK, workers=2)] == [plain(row) for row in rows]
 
 
+@pytest.mark.slow
 def test_splits_and_seeds_share_no_clip(rows):
     seeds = {
         name: {clip_seed(row) for row in world_rows(split, 2, seed)}

@@ -86,6 +86,7 @@ def answer(engine, messages, settings):
     return texts, blocks, finish
 
 
+@pytest.mark.slow
 def test_32_mixed_requests_in_random_arrival_get_what_each_gets_alone(engine):
     requests = [random_request(seed) for seed in range(32)]
     alone = engine(batch=1)
@@ -108,6 +109,7 @@ def test_32_mixed_requests_in_random_arrival_get_what_each_gets_alone(engine):
         assert one == other, f"request {number}"
 
 
+@pytest.mark.slow
 def test_greedy_answers_are_those_of_generate(engine, served):
     """The loop over a batch with rows at any stage decodes what transformers' own decodes for a row."""
     model, processor = served

@@ -23,6 +23,7 @@ def loss_of(trainer, batch):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("question", [True, False], ids=["question", "no question"])
+@pytest.mark.slow
 def test_packed_rows_have_the_loss_of_padded_ones(make_dift_trainer, make_dift_row, attention, question):
     rows = [make_dift_row(number, imagery=number % 3) for number in range(3)]
     found = {}
@@ -73,6 +74,7 @@ def test_rows_that_are_not_blinded_yet_are_trained_as_before(make_dift_trainer, 
     assert abs(trainer.compute_loss(trainer.model, dict(batch)).item() - first) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_model_keeps_what_its_answers_see(make_dift_trainer, make_dift_row, tmp_path):
     rows = [make_dift_row(number, imagery=1 + number) for number in range(2)]
     trainer = make_dift_trainer(rows, max_steps=2, answer_sees="latents", answer_blinding_until=1.0)

@@ -108,6 +108,7 @@ def test_the_vision_tower_gets_no_gradient_and_the_language_model_does(make_trai
         assert all(grad.abs().sum() > 0 for grad in grads.values())
 
 
+@pytest.mark.slow
 def test_gradient_reaches_the_pass_that_predicted_the_latents_only_if_asked(make_trainer, rows):
     settings = PARALLEL
     without, cut, through = (
@@ -254,6 +255,7 @@ def test_rows_are_worth_the_same_packed_and_padded_on_either_side(make_trainer, 
     [{}, {**PARALLEL, "self_feed_gradient": 2}, {"self_feeding": "sequential", "self_feed_gradient": 1}],
     ids=str,
 )
+@pytest.mark.slow
 def test_recomputed_activations_change_nothing(make_trainer, uneven_rows, settings):
     plain, saving = (make_trainer(uneven_rows[:4], gradient_checkpointing=on, **settings) for on in (False, True))
     saving.model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -67,6 +67,7 @@ def test_the_loss_with_a_readout_is_the_written_out_one():
     torch.testing.assert_close(found.sim, expected)
 
 
+@pytest.mark.slow
 def test_training_with_a_readout_lowers_the_loss_and_saves_none_of_it(make_dift_trainer, rows, tmp_path):
     settings = {"learning_rate": 3e-3, "max_steps": 6, "latent_loss": "smooth_l1", "latent_norm": "match"}
     trainer = make_dift_trainer(rows, **READOUT, **settings)
@@ -84,6 +85,7 @@ def test_training_with_a_readout_lowers_the_loss_and_saves_none_of_it(make_dift_
         assert torch.equal(weight, expected[name])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_the_readout_of_its_checkpoint(make_dift_trainer, rows, make_dift_row, tmp_path):
     settings = {**READOUT, "learning_rate": 1e-3, "per_device_train_batch_size": 1, "save_strategy": "steps"}
     whole = make_dift_trainer(rows, **settings, save_steps=2, max_steps=3)
@@ -103,6 +105,7 @@ def test_a_resumed_run_goes_on_with_the_readout_of_its_checkpoint(make_dift_trai
         resumed.train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.slow
 def test_an_adapter_trains_the_readout_too_and_saves_none_of_it(tiny_model_folder, dift_dataset, rows, tmp_path):
     settings = {**READOUT, "use_cpu": True, "bf16": False, "report_to": "none", "max_steps": 1, "warmup_steps": 0}
     trainer = DIFTTrainer(
@@ -132,6 +135,7 @@ def test_rows_without_imagery_leave_the_readout_in_the_graph(make_dift_trainer, 
 # Frozen copy of the tower
 
 
+@pytest.mark.slow
 def test_a_trained_tower_gets_targets_of_a_frozen_copy(make_dift_trainer, rows):
     trainer = make_dift_trainer(rows, **EXACT, freeze_vision=False, learning_rate=1e-2, max_steps=2)
     batch = batch_of(trainer)
@@ -203,6 +207,7 @@ def test_the_state_before_the_answer_is_compared_with_that_of_true_imagery(make_
     torch.testing.assert_close(trainer.compute_loss(model, batch), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_with_alignment_lowers_its_loss_and_does_not_depend_on_how_a_step_is_cut(make_dift_trainer, rows):
     settings = {**EXACT, "alignment_loss_weight": 1.0, "sim_loss_weight": 0.0, "learning_rate": 1e-3}
     first = []
