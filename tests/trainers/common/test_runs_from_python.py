@@ -28,6 +28,7 @@ from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 
 model, rows, out, total = sys.argv[1:]
 settings = dict(per_device_train_batch_size=1, save_strategy="steps", save_steps=1, save_total_limit=2, warmup_steps=0)
+settings |= dict(logging_steps=2)
 args = DIFTConfig(out, max_steps=int(total), use_cpu=True, bf16=False, report_to="none", **settings)
 trainer = DIFTTrainer(model, args=args, train_dataset=load_from_disk(rows))
 trainer.train(resume_from_checkpoint=True)
