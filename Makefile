@@ -9,6 +9,9 @@ BIN = $(VENV)/bin
 # Tests reach no network, and two processes do not fight for the cores.
 TEST_ENV = CI=1 HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 PYTEST = $(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
+# Each file goes to one process. In the order of their names: otherwise files of few tests, among them the longest, come
+# last, and one process ends minutes before the other.
+SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 GPU_WHEELS = $(wildcard .gpu-wheels/*.whl)
 PACKAGES = modeling trainers dataset_builders eval_tasks hub_cards cli recipes
 # Modules that mypy checks: plain Python that others build on.
@@ -34,11 +37,11 @@ demo: install ## a first answer, then data, training in both stages and evaluati
 
 # The closing `exit` writes pytest's own exit code to STATUS_FILE, if set; make turns every failure into 2.
 test: install ## the whole test suite
-	@status=0; $(PYTEST) -n $(WORKERS) --dist loadfile || status=$$?; \
+	@status=0; $(PYTEST) $(SPREAD) || status=$$?; \
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status
 
 check: install lint types docs ## lint, types, documentation and the quick tests, for while you work
-	$(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not slow"
+	$(PYTEST) -q $(SPREAD) -m "not slow"
 
 lint: install ## ruff
 	$(BIN)/ruff check .
@@ -96,7 +99,7 @@ test-wheel: ## the whole suite against a built wheel, in a fresh environment
 	$(or $(PYTHON),python3) -m venv "$$folder/venv" && \
 	"$$folder/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$$folder" . && \
 	"$$folder/venv/bin/python" -m pip install --quiet -c constraints.txt "$$(ls "$$folder"/*.whl)[all]" && \
-	$(TEST_ENV) "$$folder/venv/bin/pytest" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+	$(TEST_ENV) "$$folder/venv/bin/pytest" $(SPREAD) $(PYTEST_FLAGS)
 
 # The quick suite with the oldest versions that setup.cfg allows of the libraries whose internals we meet.
 OLDEST = transformers trl datasets huggingface_hub peft
@@ -116,7 +119,7 @@ define test_in
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(1)/venv
 	$(BIN)/uv pip install --quiet --upgrade --python $(1)/venv/bin/python -e $(2)
 	$(1)/venv/bin/fourdthinker env
-	$(TEST_ENV) $(1)/venv/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_FLAGS)
+	$(TEST_ENV) $(1)/venv/bin/python -m pytest -q $(SPREAD) -m "not slow" $(PYTEST_FLAGS)
 endef
 
 # Installs nothing from a registry: a GPU machine may reach none. Without an environment, PYTHON's own packages, the
