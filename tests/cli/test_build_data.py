@@ -14,6 +14,7 @@ from fourdthinker.dataset_builders.schema import MLLM4D_FEATURES
 from fourdthinker.modeling.tokens import IMAGERY_MARK
 
 
+@pytest.mark.slow
 def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys, shared_file):
     pytest.importorskip("pycolmap", reason="poses need the data extra")
     source = tmp_path / "clips"

@@ -48,6 +48,7 @@ def camera_of(source, output, objects: str):
         ("Truck Right", 1.6, "up_to_scale", 6, (480, 360), (330, 240)),
     ],
 )
+@pytest.mark.slow
 def test_the_camera_behind_a_large_mover_is_found_with_its_masks_alone(
     label, amount, kind, seed, size, board, tmp_path
 ):
@@ -59,6 +60,7 @@ def test_the_camera_behind_a_large_mover_is_found_with_its_masks_alone(
     assert camera is None or label not in labels
 
 
+@pytest.mark.slow
 def test_a_camera_that_follows_a_large_mover_is_not_taken_for_one_that_stands(tmp_path):
     """The mover keeps its place in the picture; the path is solved with it masked out."""
     source = write_clip(  # 46 %
