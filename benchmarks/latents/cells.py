@@ -87,13 +87,18 @@ class LearningCurve(TrainerCallback):
         self._reading += time.process_time() - started
 
 
+def cell_path(folder: Path, arm: Arm, seed: int) -> Path:
+    """Where the numbers of a finished cell lie."""
+    return folder / "cells" / f"{arm.name}-{seed}.json"
+
+
 def run_cell(plan: Plan, arm: Arm, seed: int, folder: Path) -> dict:
     """Train and read a cell that is not in `folder` yet; its model goes to `models` there, its numbers to `cells`.
 
     Raises:
         InputError: If the cell that is there was made with other settings or from other rows.
     """
-    path = folder / "cells" / f"{arm.name}-{seed}.json"
+    path = cell_path(folder, arm, seed)
     key = cell_key(plan, arm, rows_key(plan))
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))

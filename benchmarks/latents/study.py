@@ -7,14 +7,12 @@ file; a run that was cut off goes on with the next one, and several at a time sh
 """
 
 import argparse
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from cells import run_cell
-from plan import read_plan
+from cells import cell_path, run_cell
+from filelock import FileLock, Timeout
+from plan import Arm, read_plan
 from summary import write_summary
 
 from fourdthinker.modeling.errors import InputError
@@ -35,17 +33,22 @@ def main() -> None:
     if unknown := [name for name in names if name not in plan.arms]:
         raise InputError(f"the plan has no arm {unknown[0]!r}: it has {', '.join(plan.arms)}")
     cells = [(arm, seed) for arm, seed in plan.cells if arm.name in names]
-    finished = [cell for cell in cells if (folder / "cells" / f"{cell[0].name}-{cell[1]}.json").exists()]
-    for arm, seed in finished:  # an error if it is of another plan
-        run_cell(plan, arm, seed, folder)
+    missing = [cell for cell in cells if not cell_path(folder, *cell).exists()]
+    for arm, seed in cells:
+        if (arm, seed) not in missing:
+            run_cell(plan, arm, seed, folder)  # an error if it is of another plan
+    (folder / "locks").mkdir(parents=True, exist_ok=True)
     made = 0
-    for arm, seed in [cell for cell in cells if cell not in finished]:
+    for arm, seed in missing:
         if made == args.cells:
             break
-        with claim_cell(folder, f"{arm.name}-{seed}") as is_ours:
-            if not is_ours or (folder / "cells" / f"{arm.name}-{seed}.json").exists():
-                continue
-            result = run_cell(plan, arm, seed, folder)
+        try:
+            with claim_cell(folder, arm, seed):
+                if cell_path(folder, arm, seed).exists():
+                    continue
+                result = run_cell(plan, arm, seed, folder)
+        except Timeout:  # another process is at it
+            continue
         made += 1
         own = result["right"][arm.read]
         print(f"{arm.name}, seed {seed}: {own.count('1') / len(own):.1%} of {len(own)}", flush=True)
@@ -53,17 +56,9 @@ def main() -> None:
     print(write_summary(plan, folder))
 
 
-@contextmanager
-def claim_cell(folder: Path, name: str) -> Iterator[bool]:
-    """Whether no other process is at a cell, which then is this one's until it ends, however it ends."""
-    (folder / "locks").mkdir(parents=True, exist_ok=True)
-    with (folder / "locks" / name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def claim_cell(folder: Path, arm: Arm, seed: int) -> FileLock:
+    """A lock that one process holds while it makes a cell; the kernel frees it when the process ends, however."""
+    return FileLock(folder / "locks" / f"{arm.name}-{seed}", blocking=False)
 
 
 if __name__ == "__main__":

@@ -160,8 +160,8 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
         script(name).main()
 
     run("study", "--cells", "1")
-    with script("study").claim_cell(tmp_path / "out", "words-0") as is_ours:  # as another process would
-        assert is_ours
+    words = script("plan").read_plan(tmp_path / "plan.yaml").arms["words"]
+    with script("study").claim_cell(tmp_path / "out", words, 0):  # as another process would
         run("study", "--cells", "1")
     assert {path.stem for path in (tmp_path / "out" / "cells").iterdir()} == {"text-0", "pads-0"}
     run("study")

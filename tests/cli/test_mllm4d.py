@@ -31,6 +31,7 @@ def test_the_three_stages_and_the_filter_go_all_the_way(tmp_path):
         run(command, "--config", RECIPES / f"{stage}.yaml", *changes)
         folder = tmp_path / "demo-mllm4d" / stage
         assert load_model(folder) and (folder / "README.md").is_file()
+        assert (folder / "training.png").is_file() == (settings["max_steps"] > 1)
         return json.loads((folder / "training_log.json").read_text())["log_history"]
 
     demo = tmp_path / "demo-mllm4d"

@@ -45,8 +45,6 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
         path (`Path`): The PNG to write. If nothing was logged at two steps, none is written and an earlier one is
             removed.
     """
-    from matplotlib.ticker import MaxNLocator
-
     panels = [(heading, names, found) for heading, names in _PANELS if (found := _curves(log_history, names))]
     if not any(len(steps) > 1 for _, _, curves in panels for steps, _ in curves.values()):
         path.unlink(missing_ok=True)
@@ -57,7 +55,6 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
             axis.plot(steps, values, label=_readable(name), marker="o" if len(steps) < 20 else None, markersize=3)
         axis.set_title(heading, fontsize=10)
         axis.set_xlabel("step", fontsize=8)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         if len(names) > 1:  # whichever of them there are, the heading names none
@@ -69,13 +66,15 @@ def write_training_plot(log_history: Sequence[Mapping[str, Any]], path: Path) ->
 
 
 def _make_panels(rows: int) -> "Figure":
-    """A figure of empty panels."""
+    """A figure of empty panels against steps."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     width, height = ((size + gap) * count for size, gap, count in zip(_PANEL, _BETWEEN, (_COLUMNS, rows), strict=True))
     width, height = width + 2 * _MARGIN, height + 2 * _MARGIN
     figure = Figure(figsize=(width, height))
-    figure.subplots(rows, _COLUMNS)
+    for axis in figure.subplots(rows, _COLUMNS).flat:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.subplots_adjust(
         left=(_MARGIN + _BETWEEN[0]) / width,
         right=1 - _MARGIN / width,
