@@ -28,14 +28,18 @@ class Progress:
         self, what: str, total: int, seconds: float = _SECONDS, shown: bool = True, silence: float = _SILENCE
     ):
         self._what, self._total, self._seconds, self._shown, self._silence = what, total, seconds, shown, silence
-        self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=None if shown else True)
+        # Even a disabled bar takes the lock that tqdm shares with forked processes, and one that was killed while it
+        # held the lock never frees it.
+        is_drawn = shown and sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=what, file=sys.stderr) if is_drawn else None
         self._done, self._said, self._when = 0, 0, time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def advance(self, more: int) -> None:
         """Show that so many more are done."""
@@ -44,7 +48,7 @@ class Progress:
     def reach(self, done: int) -> None:
         """Show that so many are done."""
         self._done = done
-        if not self._bar.disable:
+        if self._bar is not None:
             self._bar.update(done - self._bar.n)
             return
         passed = time.monotonic() - self._when

@@ -1,5 +1,9 @@
 """Progress of long work whose output is a file: few plain lines, none for a short one."""
 
+import threading
+
+from tqdm.auto import tqdm
+
 from fourdthinker.modeling.progress import Progress
 
 
@@ -25,3 +29,15 @@ def test_slow_work_prints_a_line_before_a_tenth_is_done(capsys):
         progress.reach(0)
         progress.reach(1)
     assert capsys.readouterr().err.splitlines() == ["videos: 0 of 100 (0%)", "videos: 1 of 100 (1%)"]
+
+
+def test_where_no_bar_is_drawn_nothing_waits_for_the_lock_that_forked_processes_share(capsys):
+    def advance():
+        with Progress("videos", 3) as progress:
+            progress.advance(3)
+
+    thread = threading.Thread(target=advance, daemon=True)
+    with tqdm.get_lock():  # as if by a forked process that was killed, but this one lets go
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
