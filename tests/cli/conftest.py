@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+TWO_PROCESSES = Path(__file__).resolve().parents[1] / "two_processes.py"
 
 RUN_COMMAND = """
 from fourdthinker.cli.main import main
@@ -35,19 +36,19 @@ def dift_dataset(tmp_path):
 
 @pytest.fixture
 def launch(tmp_path, shard_on_cpu):
-    """Runs a training command on a recipe in two processes, and gives what they said."""
+    """Runs a training command on a recipe in two processes, as users do or in less time, and gives what they said."""
 
-    def run(command, recipe, sharded=False):
-        entry = ["-m", "fourdthinker.cli"]
-        if sharded:
-            script = tmp_path / "sharded.py"
-            script.write_text(shard_on_cpu + RUN_COMMAND)
-            entry = [str(script)]
-        accelerate = RECIPES / "accelerate" / ("fsdp2.yaml" if sharded else "two_cpu_processes.yaml")
-        launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
-        launcher += ["--mixed_precision", "no", "--main_process_port", "0", "--config_file", str(accelerate)]
+    def run(command, recipe, sharded=False, by_accelerate=False):
+        configuration = RECIPES / "accelerate" / ("fsdp2.yaml" if sharded else "two_cpu_processes.yaml")
+        if by_accelerate:
+            start = ["-m", "accelerate.commands.launch", "--config_file", str(configuration), "--num_processes", "2"]
+            start += ["--mixed_precision", "no", "--main_process_port", "0", "-m", "fourdthinker.cli"]
+        else:
+            script = tmp_path / "script.py"
+            script.write_text(shard_on_cpu + RUN_COMMAND if sharded else "import sys\n" + RUN_COMMAND)
+            start = [str(TWO_PROCESSES), str(configuration) if sharded else "none", str(script)]
         done = subprocess.run(
-            [*launcher, *entry, command, "--config", str(recipe)],
+            [sys.executable, *start, command, "--config", str(recipe)],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,

@@ -376,7 +376,7 @@ def test_trackers_get_what_is_logged(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_give_one_folder_and_one_log(recipe, tmp_path, tiny_model_folder, launch):
-    printed = launch("dift", recipe(**SELF_FED))
+    printed = launch("dift", recipe(**SELF_FED), by_accelerate=True)
     assert printed.count("trained model in") == 1
     assert_trained(tmp_path / "out", tiny_model_folder)
 

@@ -15,6 +15,7 @@ from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+TWO_PROCESSES = Path(__file__).resolve().parents[1] / "two_processes.py"
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Tilt Down"]
 
 FEATURES = Features(
@@ -78,13 +79,8 @@ def in_two_processes(tmp_path, shard_on_cpu):
     def run(script, *arguments, sharded=False):
         file = tmp_path / "script.py"
         file.write_text(shard_on_cpu + script if sharded else script)
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
-        if sharded:
-            command += ["--config_file", str(RECIPES / "accelerate" / "fsdp2.yaml")]
-        else:  # accelerate's one way to several processes on a machine; `use_cpu` keeps them off its devices
-            command += ["--multi_gpu", "--num_machines", "1", "--dynamo_backend", "no"]
-        command += ["--mixed_precision", "no"]
-        command += ["--main_process_port", "0", str(file), *map(str, arguments)]
+        configuration = str(RECIPES / "accelerate" / "fsdp2.yaml") if sharded else "none"
+        command = [sys.executable, str(TWO_PROCESSES), configuration, str(file), *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]

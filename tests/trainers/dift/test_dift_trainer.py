@@ -365,6 +365,7 @@ if trainer.is_world_process_zero():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen3_vl"], scope="module")
 def test_two_processes_of_four_rows_are_one_of_eight(
     make_trainer, uneven_rows, dift_dataset, tiny_model_folder, tmp_path, in_two_processes
 ):

@@ -65,7 +65,7 @@ def rows():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scale_rewards", ["group", "batch"])
+@pytest.mark.parametrize(("family", "scale_rewards"), [("qwen2_5_vl", "group"), ("qwen3_vl", "batch")], scope="module")
 def test_a_group_split_over_processes_is_one_group(rows, tiny_model_folder, tmp_path, in_two_processes, scale_rewards):
     file, out = tmp_path / "rows.parquet", tmp_path / "out"
     rows.to_parquet(file)
