@@ -37,7 +37,7 @@ demo: install ## a first answer, then data, training in both stages and evaluati
 
 # The closing `exit` writes pytest's own exit code to STATUS_FILE, if set; make turns every failure into 2.
 test: install ## the whole test suite
-	@status=0; $(PYTEST) $(SPREAD) || status=$$?; \
+	@status=0; $(PYTEST) $(SPREAD) --durations=40 --durations-min=10 || status=$$?; \
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status
 
 check: install lint types docs ## lint, types, documentation and the quick tests, for while you work

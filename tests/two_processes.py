@@ -1,4 +1,4 @@
-"""Runs a script in two processes on the CPU that import the libraries once: `accelerate launch` imports them three times.
+"""Runs a script in two processes on the CPU that import the libraries once, where `accelerate launch` does so thrice.
 
 Its arguments are an accelerate configuration or `none`, the script, and the script's own.
 """

@@ -1,14 +1,12 @@
 """MLLM-4D end to end at toy sizes: its rows, three stages and filter, by the commands that a user would type."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from datasets import load_dataset
 
+from fourdthinker.cli.main import main
 from fourdthinker.modeling import load_model
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "mllm4d" / "demo"
@@ -16,15 +14,13 @@ PARTS = [f"rewards/spatiotemporal/{part}" for part in ("accuracy", "format", "ca
 
 
 @pytest.mark.slow
-def test_the_three_stages_and_the_filter_go_all_the_way(tmp_path):
+def test_the_three_stages_and_the_filter_go_all_the_way(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
+    monkeypatch.chdir(tmp_path)
 
     def run(command, *arguments):
-        environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-        call = [sys.executable, "-m", "fourdthinker.cli", command, *map(str, arguments)]
-        done = subprocess.run(call, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=1500)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        assert main([command, *map(str, arguments)]) == 0
+        return capsys.readouterr().out
 
     def train(command, stage, **settings):
         changes = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]

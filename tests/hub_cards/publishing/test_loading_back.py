@@ -66,7 +66,7 @@ def test_a_model_gives_the_same_tokens(publish, hub, tiny_folders, with_card, ki
 
 
 @pytest.mark.slow
-def test_an_adapter_gives_the_same_tokens(publish, hub, tiny_folders, with_card, tmp_path):
+def test_an_adapter_gives_the_same_tokens(client, tiny_folders, with_card, tmp_path):
     """On a base model that is published too."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -74,7 +74,7 @@ def test_an_adapter_gives_the_same_tokens(publish, hub, tiny_folders, with_card,
     from fourdthinker.modeling import load_model
 
     base = with_card(tiny_folders("qwen2_5_vl"), "base")
-    assert publish("model", base, "--repo", "me/base", "--no-check").returncode == 0
+    assert client.publish(base, "me/base")[0] == 0
     model, processor = load_model(base)
     torch.manual_seed(0)
     settings = LoraConfig(r=2, target_modules=r".*language_model.*(q|down)_proj", init_lora_weights=False)
@@ -83,17 +83,16 @@ def test_an_adapter_gives_the_same_tokens(publish, hub, tiny_folders, with_card,
     model.save_configuration(folder)
     processor.save_pretrained(folder)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Adapter\n")
-    done = publish("model", folder, "--repo", "me/adapter")
-    assert done.returncode == 2 and "has a base model that is none of the Hub" in done.stderr
+    code, output = client.publish(folder, "me/adapter", check=True)
+    assert code == 2 and "has a base model that is none of the Hub" in output
     file = folder / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "me/base"}))
-    done = publish("model", folder, "--repo", "me/adapter")
-    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2000:]
-    assert "as from the folder" in done.stdout
+    code, output = client.publish(folder, "me/adapter", check=True)
+    assert code == 0 and "as from the folder" in output, output
 
 
 @pytest.mark.slow
-def test_the_picture_in_a_card_is_of_the_weights_that_are_published(publish, hub, tmp_path):
+def test_the_picture_in_a_card_is_of_the_weights_that_are_published(client, tmp_path):
     """The example that lies there was answered by other weights."""
     from fourdthinker.modeling import load_model
 
@@ -107,11 +106,11 @@ def test_the_picture_in_a_card_is_of_the_weights_that_are_published(publish, hub
     record.write_text(json.dumps({**example, "answer": "of other weights", "weights": "0"}))
     picture.write_bytes(b"of other weights")
     write_model_card(folder, license="apache-2.0", draw=False)
-    assert publish("model", folder, "--repo", "me/trained", "--dry-run").returncode == 0
+    assert client.publish(folder, "me/trained", dry_run=True)[0] == 0
     assert picture.read_bytes() == b"of other weights", "a dry run writes nothing"
-    done = publish("model", folder, "--repo", "me/trained", "--no-check")
-    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2000:]
-    files = hub.repo("model", "me/trained").files()
+    code, output = client.publish(folder, "me/trained")
+    assert code == 0, output
+    files = client.hub.repo("model", "me/trained").files()
     sent = json.loads(files["assets/example.json"])
     assert sent["weights"] == hash_weights(folder) and sent["answer"] == example["answer"]
     assert files["assets/imagery.jpg"] == picture.read_bytes() != b"of other weights"
