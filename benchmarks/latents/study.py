@@ -7,6 +7,7 @@ file; a run that was cut off goes on with the next one, and several at a time sh
 """
 
 import argparse
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -42,13 +43,13 @@ def main() -> None:
     for arm, seed in missing:
         if made == args.cells:
             break
-        try:
-            with claim_cell(folder, arm, seed):
-                if cell_path(folder, arm, seed).exists():
-                    continue
-                result = run_cell(plan, arm, seed, folder)
-        except Timeout:  # another process is at it
+        claim = claim_cell(folder, arm, seed)
+        if claim is None:  # another process is at it
             continue
+        with claim:
+            if cell_path(folder, arm, seed).exists():
+                continue
+            result = run_cell(plan, arm, seed, folder)
         made += 1
         own = result["right"][arm.read]
         print(f"{arm.name}, seed {seed}: {own.count('1') / len(own):.1%} of {len(own)}", flush=True)
@@ -56,9 +57,15 @@ def main() -> None:
     print(write_summary(plan, folder))
 
 
-def claim_cell(folder: Path, arm: Arm, seed: int) -> FileLock:
-    """A lock that one process holds while it makes a cell; the kernel frees it when the process ends, however."""
-    return FileLock(folder / "locks" / f"{arm.name}-{seed}", blocking=False)
+def claim_cell(folder: Path, arm: Arm, seed: int) -> AbstractContextManager | None:
+    """A lock to hold while a cell is made, or nothing if another process has it.
+
+    The kernel frees it when its process ends, however that is.
+    """
+    try:
+        return FileLock(folder / "locks" / f"{arm.name}-{seed}", blocking=False).acquire()
+    except Timeout:
+        return None
 
 
 if __name__ == "__main__":
