@@ -125,6 +125,7 @@ def test_the_second_stage_goes_on_from_the_first():
     third, config, settings = parsed(ROOT / "recipes" / "dift" / "bottleneck.yaml")
     assert third.model == str(second.output) != str(third.output)
     assert config.answer_sees == "latents" and settings.attn_implementation == "sdpa"
+    assert config.self_feeding == "exact" and config.teacher_forcing == 1.0
     assert blinded_share(config, 0, config.max_steps) == 0 and blinded_share(config, 500, config.max_steps) == 1
 
 
