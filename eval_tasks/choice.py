@@ -11,11 +11,10 @@ from typing import Any
 
 from ..modeling.errors import InputError
 from ..modeling.tokens import LATENT_END, OPTION_LETTERS, format_answer
+from .extended_prompts import extend_prompts
 
 READINGS = ("response", "choice")
-_ANSWER, _THINK, _THOUGHT, _TURN_END = "<answer>", "<think>", "</think>", "<|im_end|>"
-# Inputs of a prompt that the longer sequence has its own of.
-_OF_LENGTH = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids")
+ANSWER_START, _THINK, _THOUGHT, _TURN_END = "<answer>", "<think>", "</think>", "<|im_end|>"
 
 
 def check_reading(reading: str) -> str:
@@ -67,17 +66,17 @@ def open_answer(response: str) -> str:
     That is after the first `<answer>`, or one that is added to the reasoning; a thought that was left open is closed.
     A response without tags answers at once: behind its last latent block, or as its first word.
     """
-    if _ANSWER not in response and _THINK not in response:
+    if ANSWER_START not in response and _THINK not in response:
         return response[: response.rfind(LATENT_END) + len(LATENT_END)] if LATENT_END in response else ""
-    before, answered, _ = response.partition(_ANSWER)
+    before, answered, _ = response.partition(ANSWER_START)
     if not answered and _THOUGHT in before:
         before = before[: before.index(_THOUGHT) + len(_THOUGHT)]
     closing = _THOUGHT if _THINK in before and _THOUGHT not in before else ""
-    return f"{before}{closing}{_ANSWER}"
+    return f"{before}{closing}{ANSWER_START}"
 
 
 def _close(opened: str) -> str:
-    return "</answer>" if opened.endswith(_ANSWER) else ""
+    return "</answer>" if opened.endswith(ANSWER_START) else ""
 
 
 @dataclass(frozen=True)
@@ -158,28 +157,18 @@ class _Prefix:
     """
 
     def __init__(self, model, inputs: Mapping[str, Any], shared: Sequence[list[int]], latents: Sequence):
-        import torch
         from transformers import DynamicCache
 
         from ..modeling.rope_positions import GRIDS
 
-        prompts = [ids[seen.bool()] for ids, seen in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
-        rows = [torch.cat([one, one.new_tensor(before)]) for one, before in zip(prompts, shared, strict=True)]
-        longest = max(map(len, rows))
         self._model = model
-        self._ids = torch.full((len(rows), longest), model.config.get_text_config().pad_token_id or 0).to(rows[0])
-        self._mask = torch.zeros_like(self._ids)
-        for place, row in enumerate(rows):
-            self._ids[place, longest - len(row) :], self._mask[place, longest - len(row) :] = row, 1
-        pads = (self._ids == model.config.latent_token_id).sum(1).tolist()
-        replayed = torch.cat([own[:count] for own, count in zip(latents, pads, strict=True)])
-        context = {name: value for name, value in inputs.items() if name not in _OF_LENGTH}
+        context = extend_prompts(model, inputs, shared, latents)
+        self._ids, self._mask = context.pop("input_ids"), context.pop("attention_mask")
         grids = {name: context[name] for name in GRIDS if name in context}
         positions, _ = model.model.get_rope_index(self._ids, attention_mask=self._mask, **grids)
         self._next = positions[..., -1:] + 1
         self._cache = DynamicCache(config=model.config.get_text_config())
-        context |= {"position_ids": positions, "latent_embeds": replayed if len(replayed) else None}
-        self._first = self._run(self._ids, self._mask, logits_to_keep=1, **context)
+        self._first = self._run(self._ids, self._mask, logits_to_keep=1, position_ids=positions, **context)
 
     def score(self, tails: Sequence[list[int]]):
         """Log-probs `(batch,)` of one answer of each row, on the CPU."""

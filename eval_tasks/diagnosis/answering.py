@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...modeling.progress import Progress
 from ..choice import complete_by_choice
 from ..conversations import digest
+from ..extended_prompts import extend_prompts
 from ..predict import check_sizes, decode_greedily
 from .controls import OWN
 from .encoding import Batch, Encoder
@@ -17,6 +18,9 @@ from .replacement import LatentReplacement, build_source
 if TYPE_CHECKING:
     from ..benchmark import Benchmark
     from ..journal import Journal
+
+# Names under which the journal keeps answers to a control that once meant something else.
+_VERSIONS = {"reread": "reread, own words kept"}
 
 
 @dataclass
@@ -104,7 +108,8 @@ class _Run:
         if batch is None:
             return
         responses, output = self._decode(batch, batch.inputs)
-        known = measure_latents(self._model, self._processor, batch, output.latent_embeds, responses)
+        generated = output.sequences[:, batch.inputs["input_ids"].shape[1] :]
+        known = measure_latents(self._model, self._processor, batch, output.latent_embeds, responses, generated)
         answers.examples += collect_examples(batch, known, responses, MOST_EXAMPLES - len(answers.examples))
         for index, response, one in zip(batch.indices, responses, known, strict=True):
             answers.responses[OWN][index], answers.latents[index] = response, one
@@ -121,7 +126,10 @@ class _Run:
     def answer_under_control(self, indices: Sequence[int]) -> None:
         """Answer a batch under every control; what the journal knows of it is not asked again."""
         asked = [index for index in indices if self._answers.latents[index] is not None]
-        keys = {name: [digest([self._conditions, name, index]) for index in asked] for name in self._sources}
+        keys = {
+            name: [digest([self._conditions, _VERSIONS.get(name, name), index]) for index in asked]
+            for name in self._sources
+        }
         known = {name: self._recall(keys[name]) for name in self._sources}
         batch = self._encoder.encode(asked) if None in known.values() else None
         for name, responses in known.items():
@@ -141,10 +149,11 @@ class _Run:
         config, source = self._model.config, self._sources[name]
         sizes = {"markers": 0, "half": config.latent_size // 2, "double": 2 * config.latent_size}
         if source is not None:
-            inputs = self._encoder.encode_blind(batch) if name == "reread" else batch.inputs
-            replacement = LatentReplacement(config, inputs["input_ids"].shape[1], batch.indices, source)
+            replacement = LatentReplacement(config, batch.inputs["input_ids"].shape[1], batch.indices, source)
             settings = {"latent_transform": replacement.transform, "stopping_criteria": [replacement]}
-            return self._decode(batch, inputs, **settings)[0]
+            return self._decode(batch, batch.inputs, **settings)[0]
+        if name == "reread":
+            return self._reread(batch)
         if name == "blind":
             return self._decode(batch, self._encoder.encode_blind(batch))[0]
         if name == "forbidden":
@@ -153,13 +162,40 @@ class _Run:
         longer = max(sizes[name] - config.latent_size, 0) * self._most_blocks
         return self._decode(batch, batch.inputs, longer, latent_size=sizes[name])[0]
 
+    def _reread(self, batch: Batch) -> list[str]:
+        """The responses that go on from the model's own words and latents, encoded without the video.
+
+        A model that decoded those words without the video as well would say others, or no block at all, and the
+        control would measure that.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        inputs = self._encoder.encode_blind(batch)
+        own = [self._answers.latents[index] for index in batch.indices]
+        begun = extend_prompts(self._model, inputs, [one.tokens for one in own], [one.vectors for one in own])
+        output = decode_greedily(self._model, begun, self._max_new_tokens)
+        ends = output.sequences[:, begun["input_ids"].shape[1] :]
+        responses = [
+            torch.cat([end.new_tensor(one.tokens), end])[: self._max_new_tokens]
+            for one, end in zip(own, ends, strict=True)
+        ]
+        pad = self._model.config.get_text_config().pad_token_id or 0
+        prompts = inputs["input_ids"]
+        output.sequences = torch.cat([prompts, pad_sequence(responses, True, pad).to(prompts)], dim=1)
+        return self._read(batch, inputs, output)
+
     def _decode(self, batch: Batch, inputs: Mapping[str, Any], longer: int = 0, **settings) -> tuple[list[str], Any]:
         """The responses to a batch's encoded prompts, and what `generate` returned."""
+        output = decode_greedily(self._model, inputs, self._max_new_tokens + longer, **settings)
+        return self._read(batch, inputs, output), output
+
+    def _read(self, batch: Batch, inputs: Mapping[str, Any], output) -> list[str]:
+        """The responses in what `generate` returned for encoded prompts."""
         from ...modeling.processing import decode_response
 
-        output = decode_greedily(self._model, inputs, self._max_new_tokens + longer, **settings)
         if self._reading == "choice":
             options = [row["options"] for row in batch.rows]
-            return complete_by_choice(self._model, self._processor, inputs, output, options), output
+            return complete_by_choice(self._model, self._processor, inputs, output, options)
         generated = output.sequences[:, inputs["input_ids"].shape[1] :]
-        return [decode_response(self._processor, ids) for ids in generated], output
+        return [decode_response(self._processor, ids) for ids in generated]

@@ -41,7 +41,7 @@ CONTROLS = {
         Control("first", "size", "Every latent of a block is the first of that block."),
         Control("oracle", "size", "The latents are the embeddings of the row's imagery."),
         Control("blind", "input", "The question without its video; the latents are the model's own."),
-        Control("reread", "input", "The question without its video; the latents are those the model had with it."),
+        Control("reread", "input", "The model's words and latents up to its last block, encoded without the video."),
     )
 }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...modeling.tokens import note_latent_blocks
+from ..choice import ANSWER_START
 
 if TYPE_CHECKING:
     import torch
@@ -39,16 +40,23 @@ class OwnLatents:
         vectors (`torch.Tensor` of shape `(latents, hidden)`): What was fed, in order.
         targets (`torch.Tensor` of shape `(imagery latents, hidden)`, *optional*): The embeddings of the row's imagery.
         patches ([`Patches`], *optional*): What they resemble in the row's video, if it has one.
+        tokens (`list[int]`): Token ids of the response up to the end of its last whole block before the answer.
     """
 
     blocks: int
     vectors: "torch.Tensor"
     targets: "torch.Tensor | None"
     patches: Patches | None
+    tokens: list[int]
 
 
 def measure_latents(
-    model, processor, batch: "Batch", latents: Sequence["torch.Tensor"], responses: Sequence[str]
+    model,
+    processor,
+    batch: "Batch",
+    latents: Sequence["torch.Tensor"],
+    responses: Sequence[str],
+    generated: "torch.LongTensor",
 ) -> list[OwnLatents]:
     """Measure the latents of a batch of answers.
 
@@ -58,14 +66,24 @@ def measure_latents(
         batch ([`Batch`]): The rows.
         latents (`Sequence[torch.Tensor]`): As `generate` returns them, `(latents, hidden)` for each row.
         responses (`Sequence[str]`): The answers, with their latent tokens.
+        generated (`torch.LongTensor` of shape `(batch, length)`): Token ids of what the model decoded.
     """
     merge = model.config.vision_config.spatial_merge_size
     measured = []
     for place, (row, own, response) in enumerate(zip(batch.rows, latents, responses, strict=True)):
         patches = _measure_patches(own, batch.videos[place], batch.videos[place - 1], merge)
         blocks = len(note_latent_blocks(response)[1])
-        measured.append(OwnLatents(blocks, own.cpu(), _encode_targets(model, processor, row), patches))
+        tokens = _tokens_up_to_blocks(model, processor, generated[place].tolist())
+        measured.append(OwnLatents(blocks, own.cpu(), _encode_targets(model, processor, row), patches, tokens))
     return measured
+
+
+def _tokens_up_to_blocks(model, processor, ids: list[int]) -> list[int]:
+    closings = [place for place, token in enumerate(ids) if token == model.config.latent_end_token_id]
+    for last in reversed(closings):
+        if ANSWER_START not in processor.tokenizer.decode(ids[: last + 1]):
+            return ids[: last + 1]
+    return []
 
 
 def _measure_patches(own: "torch.Tensor", video, before, merge: int) -> Patches | None:

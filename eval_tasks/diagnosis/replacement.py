@@ -81,8 +81,6 @@ def build_source(
         return lambda latent, row, place: _repeat(latents[donors[row]].vectors, place) if row in donors else latent
     if name == "first":
         return _repeat_first(model.config.latent_size)
-    if name == "reread":
-        return lambda latent, row, place: _within(latents[row].vectors, place, latent)
     if name == "oracle":
         # A block beyond the imagery of the row keeps the model's own latents.
         return lambda latent, row, place: _within(latents[row].targets, place, latent)

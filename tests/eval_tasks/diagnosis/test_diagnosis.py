@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
+from fourdthinker.eval_tasks.diagnosis import answering
+from fourdthinker.eval_tasks.diagnosis.answering import answer_controls
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS
 from fourdthinker.eval_tasks.diagnosis.diagnosis import compare_answers, diagnose
+from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.tokens import LATENT_START
@@ -41,6 +45,11 @@ def test_the_checkpoint_is_recognised(kind, pool):
     for name in ("half", "double"):
         assert numbers[name]["changed_answers"] == 0
     assert numbers["blind"]["accuracy"] < 0.4
+    # What the latents carry is read without the video too; what the markers make the model look at is not there.
+    if kind == "carry":
+        assert numbers["reread"]["changed_answers"] == 0
+    else:
+        assert numbers["reread"]["accuracy"] < 0.4
     assert numbers["forbidden"]["changed_answers"] == (0 if kind == "ignore" else pytest.approx(0.75, abs=0.1))
     for name in ("zero", "noise", "mean", "other", "pad", "markers"):
         assert numbers[name]["changed_answers"] == (pytest.approx(0.75, abs=0.1) if kind == "carry" else 0)
@@ -85,6 +94,40 @@ def test_own_answers_are_those_of_an_evaluation_and_batches_do_not_matter(tiny_f
     assert found[0] == found[1]
     assert found[0]["own"] == predict(model, processor, rows, 6, 14, progress=False)
     assert not any(LATENT_START in response for response in found[0]["forbidden"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", ["response", "choice"])
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("qwen2_5_vl", {}), ("qwen3_vl", {}), ("qwen2_5_vl", {"answer_sees": "latents", "latent_blocks": 1})],
+)
+def test_rereading_goes_on_from_the_models_own_words_and_latents(tiny_folders, family, settings, reading, monkeypatch):
+    """With the video it says what the model said; without, the answer knows nothing but those words and latents."""
+    model, processor = load_model(tiny_folders(family), **settings)
+    if settings:
+        model.config.turn_token_id = processor.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    start = model.config.latent_start_token_id
+    bias = torch.zeros(model.config.get_text_config().vocab_size)
+    bias[start] = 3.0
+    model.lm_head.register_forward_hook(lambda head, args, scores: scores + bias)
+    rows = make_questions(6, seed=6)
+    options = {"max_new_tokens": 24, "progress": False, "reading": reading}
+    answers = answer_controls(model, processor, rows, ["reread"], 6, **options)
+    assert all(one.tokens.count(model.config.latent_end_token_id) for one in answers.latents)
+
+    plain = answering.measure_latents
+
+    def of_the_first(*arguments):
+        return [plain(*arguments)[0]] * 6
+
+    with monkeypatch.context() as patched:
+        patched.setattr(answering, "measure_latents", of_the_first)
+        shared = answer_controls(model, processor, rows, ["reread"], 6, **options).responses["reread"]
+    assert len(set(shared)) == 1
+    monkeypatch.setattr(Encoder, "encode_blind", lambda self, batch: batch.inputs)
+    seeing = answer_controls(model, processor, rows, ["reread"], 6, **options)
+    assert seeing.responses["reread"] == seeing.responses["own"] == answers.responses["own"]
 
 
 @pytest.mark.slow
