@@ -11,7 +11,7 @@ _OF_LENGTH = ("input_ids", "attention_mask", "position_ids", "mm_token_type_ids"
 
 
 def extend_prompts(
-    model, inputs: Mapping[str, Any], tokens: "Sequence[Sequence[int]]", latents: "Sequence[torch.Tensor]"
+    model, inputs: Mapping[str, Any], tokens: Sequence[Sequence[int]], latents: "Sequence[torch.Tensor]"
 ) -> dict[str, Any]:
     """Put tokens behind prompts, with what is fed at their latent pads.
 

@@ -1,6 +1,8 @@
 """Settings and fixtures of the whole suite: tiny models, rows, small videos."""
 
 import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +16,7 @@ os.environ.setdefault("FOURDTHINKER_JOURNAL", "none")
 import pytest
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
+TWO_PROCESSES = Path(__file__).with_name("two_processes.py")
 SENTENCES = (
     "The camera pans left while the red ball moves right.",
     "Which way does the blue cube move? It stays where it is.",
@@ -23,26 +26,6 @@ SENTENCES = (
     "the user with the answer. Put the reasoning in <think>...</think> and only the final answer in "
     "<answer>...</answer>.",
 )
-
-# accelerate shards weights on accelerators only, although torch does it on a CPU as well.
-SHARD_ON_CPU = """
-import sys
-
-from accelerate import DistributedType
-from accelerate.state import AcceleratorState, PartialState
-
-plain = AcceleratorState.__init__
-
-
-def sharded(self, *args, fsdp_plugin=None, **kwargs):
-    plain(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-    if fsdp_plugin is not None:
-        self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
-        self.fsdp_plugin = fsdp_plugin
-
-
-AcceleratorState.__init__ = sharded
-"""
 
 
 @pytest.fixture
@@ -68,10 +51,35 @@ def hub():
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def shard_on_cpu():
-    """The beginning of a script whose processes hold a part of the weights each."""
-    return SHARD_ON_CPU
+@pytest.fixture
+def run_python(tmp_path):
+    """Runs Python with arguments, on one thread, and gives what it said."""
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def in_two_processes(tmp_path, run_python):
+    """Runs a script in two processes that share gradients or, sharded, weights, and gives what they said."""
+
+    def run(script, *arguments, sharded=False):
+        file = tmp_path / "script.py"
+        file.write_text(script)
+        return run_python(TWO_PROCESSES, "sharded" if sharded else "whole", file, *arguments)
+
+    return run
 
 
 @pytest.fixture(scope="session")

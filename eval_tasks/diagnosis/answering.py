@@ -107,7 +107,8 @@ class _Run:
         batch, answers = self._encoder.encode(indices), self._answers
         if batch is None:
             return
-        responses, output = self._decode(batch, batch.inputs)
+        output = decode_greedily(self._model, batch.inputs, self._max_new_tokens)
+        responses = self._read(batch, batch.inputs, output)
         generated = output.sequences[:, batch.inputs["input_ids"].shape[1] :]
         known = measure_latents(self._model, self._processor, batch, output.latent_embeds, responses, generated)
         answers.examples += collect_examples(batch, known, responses, MOST_EXAMPLES - len(answers.examples))
@@ -151,16 +152,16 @@ class _Run:
         if source is not None:
             replacement = LatentReplacement(config, batch.inputs["input_ids"].shape[1], batch.indices, source)
             settings = {"latent_transform": replacement.transform, "stopping_criteria": [replacement]}
-            return self._decode(batch, batch.inputs, **settings)[0]
+            return self._decode(batch, batch.inputs, **settings)
         if name == "reread":
             return self._reread(batch)
         if name == "blind":
-            return self._decode(batch, self._encoder.encode_blind(batch))[0]
+            return self._decode(batch, self._encoder.encode_blind(batch))
         if name == "forbidden":
-            return self._decode(batch, batch.inputs, suppress_tokens=[config.latent_start_token_id])[0]
+            return self._decode(batch, batch.inputs, suppress_tokens=[config.latent_start_token_id])
         # Longer blocks must not cost the answer its tokens.
         longer = max(sizes[name] - config.latent_size, 0) * self._most_blocks
-        return self._decode(batch, batch.inputs, longer, latent_size=sizes[name])[0]
+        return self._decode(batch, batch.inputs, longer, latent_size=sizes[name])
 
     def _reread(self, batch: Batch) -> list[str]:
         """The responses that go on from the model's own words and latents, encoded without the video.
@@ -185,10 +186,10 @@ class _Run:
         output.sequences = torch.cat([prompts, pad_sequence(responses, True, pad).to(prompts)], dim=1)
         return self._read(batch, inputs, output)
 
-    def _decode(self, batch: Batch, inputs: Mapping[str, Any], longer: int = 0, **settings) -> tuple[list[str], Any]:
-        """The responses to a batch's encoded prompts, and what `generate` returned."""
+    def _decode(self, batch: Batch, inputs: Mapping[str, Any], longer: int = 0, **settings) -> list[str]:
+        """The responses to a batch's encoded prompts."""
         output = decode_greedily(self._model, inputs, self._max_new_tokens + longer, **settings)
-        return self._read(batch, inputs, output), output
+        return self._read(batch, inputs, output)
 
     def _read(self, batch: Batch, inputs: Mapping[str, Any], output) -> list[str]:
         """The responses in what `generate` returned for encoded prompts."""

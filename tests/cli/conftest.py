@@ -1,17 +1,15 @@
 """Rows for the commands, and training commands in two processes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-TWO_PROCESSES = Path(__file__).resolve().parents[1] / "two_processes.py"
+CONFIGURATION = Path(__file__).resolve().parents[2] / "recipes/accelerate/two_cpu_processes.yaml"
 
 RUN_COMMAND = """
+import sys
+
 from fourdthinker.cli.main import main
 
 sys.exit(main(sys.argv[1:]))
@@ -35,27 +33,14 @@ def dift_dataset(tmp_path):
 
 
 @pytest.fixture
-def launch(tmp_path, shard_on_cpu):
+def launch(run_python, in_two_processes):
     """Runs a training command on a recipe in two processes, as users do or in less time, and gives what they said."""
 
     def run(command, recipe, sharded=False, by_accelerate=False):
-        configuration = RECIPES / "accelerate" / ("fsdp2.yaml" if sharded else "two_cpu_processes.yaml")
-        if by_accelerate:
-            start = ["-m", "accelerate.commands.launch", "--config_file", str(configuration), "--num_processes", "2"]
-            start += ["--mixed_precision", "no", "--main_process_port", "0", "-m", "fourdthinker.cli"]
-        else:
-            script = tmp_path / "script.py"
-            script.write_text(shard_on_cpu + RUN_COMMAND if sharded else "import sys\n" + RUN_COMMAND)
-            start = [str(TWO_PROCESSES), str(configuration) if sharded else "none", str(script)]
-        done = subprocess.run(
-            [sys.executable, *start, command, "--config", str(recipe)],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout + done.stderr
+        if not by_accelerate:
+            return in_two_processes(RUN_COMMAND, command, "--config", recipe, sharded=sharded)
+        launcher = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--mixed_precision", "no"]
+        launcher += ["--main_process_port", "0", "--config_file", CONFIGURATION]
+        return run_python(*launcher, "-m", "fourdthinker.cli", command, "--config", recipe)
 
     return run

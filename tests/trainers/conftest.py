@@ -1,9 +1,4 @@
-"""Rows and trainers of tiny models, and scripts in two processes."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Rows and trainers of tiny models."""
 
 import numpy as np
 import pytest
@@ -14,8 +9,6 @@ from PIL import Image
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-TWO_PROCESSES = Path(__file__).resolve().parents[1] / "two_processes.py"
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Tilt Down"]
 
 FEATURES = Features(
@@ -70,22 +63,6 @@ def make_dift_row():
 def family(request):
     """What is true of training holds for each family of models."""
     return request.param
-
-
-@pytest.fixture
-def in_two_processes(tmp_path, shard_on_cpu):
-    """Runs a script in two processes on the CPU, which share gradients or, sharded, weights."""
-
-    def run(script, *arguments, sharded=False):
-        file = tmp_path / "script.py"
-        file.write_text(shard_on_cpu + script if sharded else script)
-        configuration = str(RECIPES / "accelerate" / "fsdp2.yaml") if sharded else "none"
-        command = [sys.executable, str(TWO_PROCESSES), configuration, str(file), *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr[-3000:]
-
-    return run
 
 
 @pytest.fixture

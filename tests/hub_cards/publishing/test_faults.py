@@ -112,7 +112,7 @@ def test_each_request_up_to_a_new_repository_fails_once(client, model_folder, ho
         check_broken(client, model_folder, True, request, how)
 
 
-@pytest.mark.parametrize("how", ["lost", 500])
+@pytest.mark.parametrize("how", ["drop", "lost", 500])
 def test_each_request_of_a_pull_request_fails_once(client, model_folder, how):
     """A commit that is too large, twice, so that the second command takes up the pull request of the first."""
 
