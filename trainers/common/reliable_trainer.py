@@ -19,6 +19,7 @@ from .checkpoints import COMPLETE, find_checkpoint, mark_complete
 from .saved_files import find_repository, note_arguments, publish_trained, write_trainer_card
 from .training_plot import TRAINING_PLOT, write_training_plot
 from .unwrapping import unwrap_model
+from .vision_learning_rate import set_vision_learning_rate
 
 
 class ReliableTrainerMixin:
@@ -61,13 +62,19 @@ class ReliableTrainerMixin:
         return output
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
-        """transformers' own.
+        """transformers' own, with `vision_learning_rate` for the vision tower.
 
         Raises:
-            InputError: For arguments (`optim_args`) that the optimizer does not take.
+            InputError: For arguments (`optim_args`) that the optimizer does not take, or if it cannot have two
+                learning rates.
         """
+        made_here = self.optimizer is None
         with _name_settings("optim, optim_args", self.args.optim):
-            return super().create_optimizer(*args, **kwargs)
+            optimizer = super().create_optimizer(*args, **kwargs)
+        if made_here and self.args.vision_learning_rate is not None:
+            tower = unwrap_model(self.accelerator, self.model).model.visual
+            set_vision_learning_rate(optimizer, tower, self.args.vision_learning_rate)
+        return optimizer
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> LRScheduler:
         """transformers' own.

@@ -8,6 +8,7 @@ from ...modeling.errors import InputError
 # Smallest value by field; fields that are unset are left to the libraries.
 _LEAST = {
     "learning_rate": 0,
+    "vision_learning_rate": 0,
     "weight_decay": 0,
     "adam_epsilon": 0,
     "max_grad_norm": 0,
@@ -20,7 +21,7 @@ _LEAST = {
 
 
 def check_common_rules(settings: Any) -> None:
-    """Check fields of transformers' `TrainingArguments`.
+    """Check fields of transformers' `TrainingArguments`, and of what both stages have beside them.
 
     Args:
         settings: An object with these fields as attributes, such as a trainer's configuration.
@@ -38,6 +39,10 @@ def check_common_rules(settings: Any) -> None:
         steps = getattr(settings, f"{name}_steps")
         if getattr(settings, f"{name}_strategy") == "steps" and not 0 < steps < math.inf:
             raise InputError(f"{name}_steps is {steps}: give a positive number, or set {name}_strategy to no")
+    if settings.vision_learning_rate is not None and settings.freeze_vision:
+        raise InputError(
+            "vision_learning_rate is for a vision tower that trains: set freeze_vision to false, or leave it unset"
+        )
     for name in ("adam_beta1", "adam_beta2"):
         value = getattr(settings, name)
         if value is not None and not 0 <= value < 1:

@@ -84,6 +84,9 @@ class DIFTConfig(SFTConfig):
             is trained with the model and no part of what is saved.
         freeze_vision (`bool`, *optional*, defaults to `True`):
             Keep the vision tower fixed. `False` trains it; a frozen copy of it gives the targets.
+        vision_learning_rate (`float`, *optional*):
+            Peak learning rate of the vision tower, its merger included, where `freeze_vision=False`; by default
+            `learning_rate`. One that a new language model bears can make a trained tower forget what it sees.
         alignment_loss_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the distance between the states before the answer and those of a pass without gradient that saw
             the true imagery, in all layers, see [`alignment_loss`] (CODI, arXiv 2502.21074).
@@ -193,6 +196,9 @@ class DIFTConfig(SFTConfig):
     freeze_vision: bool = field(
         default=True,
         metadata={"help": "Keep the vision tower fixed. False trains it; a frozen copy of it gives the targets."},
+    )
+    vision_learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate of a vision tower that trains; by default learning_rate."}
     )
     alignment_loss_weight: float = field(
         default=0.0,

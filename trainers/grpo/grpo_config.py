@@ -38,6 +38,9 @@ class LatentGRPOConfig(GRPOConfig):
         freeze_vision (`bool`, *optional*, defaults to `True`):
             Keep the vision tower as it is. Its features are then computed once for each prompt of a step and shared
             by all completions and scoring passes. Otherwise each pass encodes the pixels itself.
+        vision_learning_rate (`float`, *optional*):
+            Peak learning rate of the vision tower, its merger included, where `freeze_vision=False`; by default
+            `learning_rate`.
         share_prompts (`bool`, *optional*, defaults to `True`):
             Compute a prompt once for all its completions in a rollout, and once for those that one scoring pass holds
             where the attention is `"sdpa"` or `"eager"`. The completions of a prompt are put into one pass for it,
@@ -95,6 +98,9 @@ class LatentGRPOConfig(GRPOConfig):
             "help": "Keep the vision tower fixed and compute its features once for each prompt of a step. Set to "
             "False to train it; every pass then encodes the pixels."
         },
+    )
+    vision_learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate of a vision tower that trains; by default learning_rate."}
     )
     share_prompts: bool = field(
         default=True,
