@@ -80,6 +80,7 @@ def serve(answer=good_answer):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as in `local_hub`
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -113,6 +113,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(Routes, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes, of which the second would wait 40 ms
 
     def log_message(self, *args):
         pass
