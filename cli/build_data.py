@@ -24,11 +24,11 @@ from .dataset_record import finish_card
 from .engine_arguments import LOCAL, add_engine_arguments, check_engine
 from .input_checks import check_seed
 from .new_folder import new_folder
-from .question_families import FUTURE, MLLM4D, MOTION, SPACE, read_families, write_dsr_split
+from .question_families import FUTURE, MLLM4D, MOTION, PLACES, SPACE, read_families, write_dsr_split
 from .writer_arguments import TEMPLATE, add_writer_arguments, check_writer, describe_writing, read_writer
 
 if TYPE_CHECKING:
-    from ..dataset_builders.fourd_cot import Written
+    from ..dataset_builders.fourd_cot import WorldQuestions, Written
     from ..dataset_builders.model_files import ModelFiles
     from ..dataset_builders.pipeline.stage_tasks import Video
     from ..dataset_builders.pipeline.video_dataset import BuildReport
@@ -63,6 +63,7 @@ _NAMES = 'one object such as {"walk.mp4": "brown dog"}'
 CONFIGURATIONS = {
     MOTION: ("dift", "grpo"),
     FUTURE: ("dift", "grpo"),
+    PLACES: ("dift", "grpo"),
     MLLM4D: ("mllm4d_sft", "mllm4d_cold_start", "mllm4d_grpo"),
 }
 
@@ -104,8 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}; motion (default) is camera,object; "
         "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and "
         "speeds change, as DSR-Bench does: both take depth of videos; future asks what comes after a cut, with later "
-        "frames as imagery; the world does not mix motion or future with others, and with dsr --clips counts "
-        "rendered clips",
+        "frames as imagery; the world has places too, in which part of the image an object will be, does not mix "
+        "motion, future or places with others, and with dsr --clips counts rendered clips",
     )
     parser.add_argument(
         "--depth",
@@ -247,14 +248,16 @@ def _check(args: argparse.Namespace) -> "list[Video]":
         raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
-    if args.grpo_clips is not None and (args.source != WORLD or args.questions not in (MOTION, FUTURE)):
+    if args.grpo_clips is not None and (args.source != WORLD or args.questions not in (MOTION, FUTURE, PLACES)):
         raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
     families = read_families(args.questions)
     if args.source == WORLD and args.questions not in CONFIGURATIONS and not set(families) <= set(SPACE):
         raise InputError(
-            f"--questions {args.questions} cannot be asked about the rendered world: give {MOTION}, {FUTURE}, or "
-            f"{' and '.join(SPACE)}"
+            f"--questions {args.questions} cannot be asked about the rendered world: give {MOTION}, {FUTURE}, "
+            f"{PLACES}, or {' and '.join(SPACE)}"
         )
+    if args.questions == PLACES and args.source != WORLD:
+        raise InputError(f"--questions {PLACES} goes with --source world: of videos ask {FUTURE}")
     if args.records and not set(families) & set(SPACE):
         raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
     check_seed(args.seed)  # COLMAP takes 32 bits
@@ -309,10 +312,8 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
 
             return build_space(folder, sizes, families, args.seed, args.workers, card)
         names = CONFIGURATIONS[args.questions]
-        future = args.questions == FUTURE
-        written = build_world(
-            folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips, future
-        )
+        asked: WorldQuestions = args.questions if args.questions in (FUTURE, PLACES) else MOTION
+        written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips, asked)
         if args.records:
             from ..dataset_builders.sources.mllm4d_records import write_records
             from ..dataset_builders.sources.world_mllm4d import mllm4d_rows

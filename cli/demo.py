@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..modeling.atomic import atomic_dir, check_writable, remove_leftovers
 from ..modeling.errors import InputError
-from .demo_plan import DEFAULT_SIZES, STAGES, about, estimate_seconds, total_seconds
+from .demo_plan import FUTURE_PLAN, MOTION_PLAN, Plan, about, estimate_seconds, total_seconds
 from .input_checks import check_model
 from .models import add_revision_argument
 from .packaged_recipes import find_recipe
@@ -34,38 +34,64 @@ _ROWS = (
     ("after 4DRL", "grpo", "own"),
 )
 _TASKS = ("camera_motion", "object_motion")
+_COUNTS = {"questions": "training questions of each task", "held_out": "held-out questions of each task"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "--output", default="demo", metavar="DIR", help="output folder of data, models and results (default: demo)"
+        "--output",
+        metavar="DIR",
+        help="output folder of data, models and results (default: demo, or demo-future with --future)",
+    )
+    parser.add_argument(
+        "--future",
+        action="store_true",
+        help="train the best arm of the study of latents instead, which answers where an object will be through eight "
+        "latents alone, beside text alone (about 45 minutes on two cores)",
     )
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
     add_revision_argument(parser, "--backbone")
     parser.add_argument(
         "--retrain", action="store_true", help="pretrain the tiny backbone instead of copying it (about an hour)"
     )
-    parser.set_defaults(**DEFAULT_SIZES)
-    parser.add_argument("--questions", type=int, help="training questions of each task (default: %(default)s)")
-    parser.add_argument("--held-out", type=int, help="held-out questions of each task (default: %(default)s)")
-    parser.add_argument("--steps-scale", type=float, help="multiply the recipes' steps, e.g. 0.01 for a smoke test")
+    defaults = {name: f"{MOTION_PLAN.sizes[name]}, or {FUTURE_PLAN.sizes[name]} with --future" for name in _COUNTS}
+    for name, text in _COUNTS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"{text} (default: {defaults[name]})"
+        )
+    parser.add_argument(
+        "--steps-scale", type=float, default=1.0, help="multiply the recipes' steps, e.g. 0.01 for a smoke test"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Answer a first question, run each command of the way but those finished before, and print the table."""
+    plan = FUTURE_PLAN if args.future else MOTION_PLAN
+    for name in _COUNTS:
+        if getattr(args, name) is None:
+            setattr(args, name, plan.sizes[name])
     if args.questions < 1 or args.held_out < 1 or args.steps_scale <= 0:
         raise InputError("--questions, --held-out and --steps-scale must be positive")
-    for module in ("pybullet", "lmms_eval"):  # before the first stage, not after ten minutes
+    if args.future and (args.backbone or args.retrain or args.revision):
+        raise InputError("--future starts from the shipped backbone: leave --backbone, --revision and --retrain out")
+    # Before the first stage, not after ten minutes.
+    for module in ("pybullet", "cv2") if args.future else ("pybullet", "lmms_eval"):
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(f"no module named {module!r}", name=module)
-    check_writable(Path(args.output) / "backbone")
+    folder = output_folder(args)
+    check_writable(folder / "backbone")
+    if args.future:
+        from .future_demo import run_future_demo
+
+        run_future_demo(folder, args)
+        return
     if args.backbone:
         check_model(args.backbone, revision=args.revision)
     elif args.revision:
         raise InputError("--revision goes with --backbone only")
     started = time.monotonic()
-    demo = Demo(Path(args.output), estimate_seconds(args))
+    demo = Demo(folder, plan, estimate_seconds(args, plan))
     demo.print_plan()
     demo.first_answer()
     origin = ["--backbone", args.backbone] if args.backbone else ["--tiny", *(["--retrain"] if args.retrain else [])]
@@ -78,9 +104,12 @@ def run(args: argparse.Namespace) -> None:
     # At the default sizes all gates pass; at others one may fail by chance, which the card then says.
     demo.stages({"data": ["build-data", *world, "--allow-failed-gates", "--workers", str(os.cpu_count() or 1)]})
     demo.stages(
-        {name: ["dift", *_recipe(name, args.steps_scale), *demo.places("backbone")] for name in ("text_only", "dift")}
+        {
+            name: ["dift", *scaled_recipe(f"demo/{name}", args.steps_scale), *demo.places("backbone")]
+            for name in ("text_only", "dift")
+        }
     )
-    demo.stages({"grpo": ["grpo", *_recipe("grpo", args.steps_scale), *demo.places("dift")]})
+    demo.stages({"grpo": ["grpo", *scaled_recipe("demo/grpo", args.steps_scale), *demo.places("dift")]})
     demo.score(("backbone", "own"), ("text_only", "own"))
     demo.score(("dift", "own"), ("dift", "zero"))
     demo.score(("grpo", "own"), with_lmms_eval="grpo")
@@ -90,9 +119,15 @@ def run(args: argparse.Namespace) -> None:
     print(f"{time.monotonic() - started:.0f} s on {os.cpu_count()} cores.")
 
 
+def output_folder(args: argparse.Namespace) -> Path:
+    """Where the demo writes."""
+    return Path(args.output or ("demo-future" if args.future else "demo"))
+
+
 def progress(args: argparse.Namespace) -> str | None:
     """What an interrupted demo goes on from."""
-    return f"what is finished is in {args.output}" if Path(args.output).is_dir() else None
+    folder = output_folder(args)
+    return f"what is finished is in {folder}" if folder.is_dir() else None
 
 
 class Demo:
@@ -100,19 +135,20 @@ class Demo:
 
     Args:
         folder (`Path`): Where.
-        estimates (`dict[str, float]`): For each stage of `STAGES` whose length is known, about how many seconds.
+        plan ([`Plan`]): Its stages.
+        estimates (`dict[str, float]`): For each stage whose length is known, about how many seconds.
     """
 
-    def __init__(self, folder: Path, estimates: dict[str, float]):
-        self.folder, self.estimates = folder, estimates
+    def __init__(self, folder: Path, plan: Plan, estimates: dict[str, float]):
+        self.folder, self.plan, self.estimates = folder, plan, estimates
         for place in (folder, folder / "scores", folder / "first_answer"):
             remove_leftovers(place)
 
     def print_plan(self) -> None:
         """Say how long the stages that are left take together, if that is known."""
-        left = [name for name in STAGES if not self._output(name).exists()]
+        left = [name for name in self.plan.stages if not self._output(name).exists()]
         if left and self.estimates.keys() >= set(left):
-            print(f"{len(left)} stages, {about(total_seconds(left, self.estimates))} in all.")
+            print(f"{len(left)} stages, {about(total_seconds(self.plan, left, self.estimates))} in all.")
 
     def first_answer(self) -> None:
         """Ask the shipped model about a clip rendered now: question, answer, right answer and a picture."""
@@ -227,7 +263,8 @@ class Demo:
             return False
         seconds = self.estimates.get(name)
         length = "" if seconds is None else f": {about(seconds)}"
-        print(f"\n[{list(STAGES).index(name) + 1}/{len(STAGES)}] {STAGES[name].title}{length}", flush=True)
+        stages = self.plan.stages
+        print(f"\n[{list(stages).index(name) + 1}/{len(stages)}] {stages[name].title}{length}", flush=True)
         return True
 
     def _run(self, commands: Mapping[str, Sequence[str]]) -> None:
@@ -247,10 +284,9 @@ class Demo:
         print(f"took {format_seconds(time.monotonic() - started)}", flush=True)
 
 
-def _recipe(name: str, scale: float) -> list[str]:
-    """A recipe, with its steps scaled."""
+def scaled_recipe(name: str, scale: float) -> list[str]:
+    """Arguments of a training command: a packaged recipe, with its steps scaled."""
     import yaml
 
-    recipe = f"demo/{name}"
-    steps = yaml.safe_load(find_recipe(recipe).read_text())["max_steps"]
-    return ["--recipe", recipe, *(["--set", f"max_steps={max(1, round(steps * scale))}"] if scale != 1 else [])]
+    steps = yaml.safe_load(find_recipe(name).read_text())["max_steps"]
+    return ["--recipe", name, *(["--set", f"max_steps={max(1, round(steps * scale))}"] if scale != 1 else [])]

@@ -1,20 +1,12 @@
 """The stages of `fourdthinker demo`, and about how long each takes."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .training_progress import format_seconds
 
-DEFAULT_SIZES = {"questions": 2400, "held_out": 320, "steps_scale": 1.0}
 _RETRAIN_SECONDS = 3600.0
-# Small operations gain little from a second thread: two commands with one each take less time than one by one.
-TOGETHER = (
-    ("text_only", "dift"),
-    ("backbone-own", "text_only-own"),
-    ("dift-own", "dift-zero"),
-    ("grpo-own", "lmms_eval"),
-)
 
 
 class Stage(NamedTuple):
@@ -33,7 +25,22 @@ class Stage(NamedTuple):
     size: str | None = None
 
 
-STAGES = {
+class Plan(NamedTuple):
+    """What a demo does.
+
+    Attributes:
+        stages (`Mapping[str, Stage]`): In their order.
+        together (`Sequence[tuple[str, ...]]`): Stages that run side by side: small operations gain little from a
+            second thread, so that two commands with one each take less time than one by one.
+        sizes (`Mapping[str, float]`): Defaults of the arguments that stages grow with.
+    """
+
+    stages: Mapping[str, Stage]
+    together: Sequence[tuple[str, ...]]
+    sizes: Mapping[str, float]
+
+
+_MOTION_STAGES = {
     "first_answer": Stage("first answer: the shipped model about a clip rendered now", 16, 16),
     "backbone": Stage("backbone: the untrained model", 7, 7),
     "data": Stage("data: clips, questions and reasoning", 84, 20, "questions"),
@@ -47,24 +54,47 @@ STAGES = {
     "grpo-own": Stage("score after 4DRL", 30, 8, "held_out"),
     "lmms_eval": Stage("the same score by lmms-eval", 36, 18, "held_out"),
 }
+_FUTURE_STAGES = {
+    "backbone": Stage("backbone: the untrained model, with eight latents in a block", 7, 7),
+    "data": Stage("data: clips that end early, and where an object is later", 380, 15, "questions"),
+    "text_only": Stage("training without imagery, to compare", 1000, 15, "steps_scale"),
+    "bottleneck": Stage("training with imagery, through which answers go", 1800, 15, "steps_scale"),
+    "comparison": Stage("score both", 150, 12, "held_out"),
+    "diagnosis": Stage("score with the latents replaced", 240, 12, "held_out"),
+}
+MOTION_PLAN = Plan(
+    _MOTION_STAGES,
+    (
+        ("text_only", "dift"),
+        ("backbone-own", "text_only-own"),
+        ("dift-own", "dift-zero"),
+        ("grpo-own", "lmms_eval"),
+    ),
+    {"questions": 2400, "held_out": 320, "steps_scale": 1.0},
+)
+FUTURE_PLAN = Plan(
+    _FUTURE_STAGES,
+    (("text_only", "bottleneck"), ("comparison", "diagnosis")),
+    {"questions": 4000, "held_out": 500, "steps_scale": 1.0},
+)
 
 
-def estimate_seconds(args: argparse.Namespace) -> dict[str, float]:
+def estimate_seconds(args: argparse.Namespace, plan: Plan) -> dict[str, float]:
     """About how many seconds each stage takes on two cores; none for those that run a backbone of the user's own."""
     estimates = {}
-    for name, stage in STAGES.items():
-        share = getattr(args, stage.size) / DEFAULT_SIZES[stage.size] if stage.size else 1.0
+    for name, stage in plan.stages.items():
+        share = getattr(args, stage.size) / plan.sizes[stage.size] if stage.size else 1.0
         estimates[name] = stage.fixed + (stage.seconds - stage.fixed) * share
     if args.retrain:
         estimates["backbone"] = _RETRAIN_SECONDS
     return {name: estimates[name] for name in ("first_answer", "data")} if args.backbone else estimates
 
 
-def total_seconds(names: Iterable[str], estimates: Mapping[str, float]) -> float:
-    """How long some stages take together, two at a time where they run so."""
+def total_seconds(plan: Plan, names: Iterable[str], estimates: Mapping[str, float]) -> float:
+    """How long some stages of a plan take together, two at a time where they run so."""
     groups: dict[tuple[str, ...], float] = {}
     for name in names:
-        group = next((pair for pair in TOGETHER if name in pair), (name,))
+        group = next((pair for pair in plan.together if name in pair), (name,))
         groups[group] = max(groups.get(group, 0.0), estimates[name])
     return sum(groups.values())
 

@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="with --retrain: random seed of clips, weights and order (default: 0)"
     )
-    parser.add_argument("--latent-size", type=int, help="with --backbone: latents in a block (default: its own, or 4)")
+    parser.add_argument(
+        "--latent-size", type=int, help="with --backbone or --tiny: latents in a block (default: its own, or 4)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -72,11 +74,12 @@ def run(args: argparse.Namespace) -> None:
         ("steps", "retrain"),
         ("perception_steps", "retrain"),
         ("clips", "retrain"),
-        ("latent_size", "backbone"),
         ("revision", "backbone"),
     ):
         if getattr(args, name) is not None and not getattr(args, owner):
             raise InputError(f"--{name.replace('_', '-')} goes with --{owner} only")
+    if args.latent_size is not None and (args.trained or args.retrain):
+        raise InputError("--latent-size goes with --backbone or --tiny, without --retrain")
     sizes = {"clips": args.clips, "perception-steps": args.perception_steps, "latent-size": args.latent_size}
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:
@@ -92,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
         elif args.retrain:
             _retrain(args, folder, checkpoints)
         else:
-            _copy_shipped(TINY_TRAINED if args.trained else TINY_BACKBONE, folder)
+            _copy_shipped(TINY_TRAINED if args.trained else TINY_BACKBONE, folder, args.latent_size)
         if args.tiny:
             _write_backbone_card(folder, output)
         if args.trained:
@@ -114,7 +117,7 @@ def _checkpoints(output: Path) -> Path:
     return output.with_name(f"{output.name}-checkpoints")
 
 
-def _copy_shipped(shipped: Path, folder: Path) -> None:
+def _copy_shipped(shipped: Path, folder: Path, latent_size: int | None) -> None:
     from ..hub_cards.example_answer import ASSETS
     from ..hub_cards.lineage import LINEAGE
     from ..hub_cards.scores import SCORES
@@ -123,6 +126,8 @@ def _copy_shipped(shipped: Path, folder: Path) -> None:
 
     # Loaded and saved, not copied: the folder gets today's code files, which do not ship twice.
     model, processor = load_model(shipped, dtype="auto")
+    if latent_size is not None:  # which no weight depends on
+        model.config.latent_size = latent_size
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     for name in (TRAINING_LOG, EVAL_RESULTS, EXAMPLE, LINEAGE, TRAINING_PLOT):

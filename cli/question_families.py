@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from ..dataset_builders.fourd_cot import Written
 
 MOTION, MLLM4D, FUTURE = "motion", "mllm4d", "future"
+PLACES = "places"  # of the rendered world alone
 SPACE = ("mllm4d", "dsr")  # families that take depth
 
 
 def read_families(text: str) -> tuple[str, ...]:
-    """What `--questions` names, in the order of `QUESTION_FAMILIES`.
+    """What `--questions` names, in the order of `QUESTION_FAMILIES`; nothing for `places`.
 
     Raises:
         InputError: If one of them is unknown, or there is none.
     """
+    if text == PLACES:
+        return ()
     named = {part.strip() for part in text.split(",")}
     if MOTION in named:
         named = named - {MOTION} | {"camera", "object"}

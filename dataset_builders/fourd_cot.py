@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import datasets
 from datasets.exceptions import DatasetGenerationError
@@ -30,10 +30,10 @@ _COLUMNS = {
 }
 CONTENT = "sha256 "  # before the hash of a configuration's files in its card
 _ONLY_TASK = {"camera": "camera_motion", "object": "object_motion"}
-
-_ONLY_FUTURE = "future"  # a configuration, and what `build_world` may ask in the others
+_ONLY_FUTURE = "future"
 
 Rows = Iterable[Mapping]
+WorldQuestions = Literal["motion", "future", "places"]
 
 
 @dataclass
@@ -167,7 +167,7 @@ def build_world(
     card: Callable[[Written], str] | None = None,
     configurations: Sequence[str] = ("dift", "grpo"),
     grpo_clips: int | None = None,
-    future: bool = False,
+    questions: WorldQuestions = "motion",
 ) -> Written:
     """Render the world and write it as a dataset, by default of the configurations `dift` and `grpo`.
 
@@ -180,10 +180,10 @@ def build_world(
         card (`Callable`, *optional*): As in [`write_dataset`].
         configurations (`Sequence[str]`, *optional*): Names of [`FourDCoT`]'s.
         grpo_clips (`int`, *optional*): Training questions of each task of `grpo`, if other than those of `dift`.
-        future (`bool`, *optional*, defaults to `False`): Whether `dift` and `grpo` ask what comes after a cut, not how
-            camera and objects move.
+        questions (`str`, *optional*, defaults to `"motion"`): What `dift` and `grpo` ask: `"motion"`, how camera and
+            objects move; `"future"`, what comes after a cut; `"places"`, in which part of the image an object will be.
     """
-    rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form, future=future)
+    rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form, questions=questions)
     rows: dict[str, dict[str, Rows]] = {
         name: {split: rendered(name, split, count) for split, count in clips.items()} for name in configurations
     }
@@ -198,7 +198,13 @@ def build_world(
 
 
 def _world_split(
-    name: str, split: str, count: int, seed: int, workers: int, answer_form: AnswerForm, future: bool = False
+    name: str,
+    split: str,
+    count: int,
+    seed: int,
+    workers: int,
+    answer_form: AnswerForm,
+    questions: WorldQuestions = "motion",
 ) -> Iterator[dict]:
     """The rendered rows of a configuration's split."""
     if name in MLLM4D_FEATURES:
@@ -206,7 +212,12 @@ def _world_split(
         return
     # GRPO learns from other clips than DIFT, from which the answers are known by heart.
     of_stage = 2 * seed + (name == "grpo") if split == "train" else 0
-    if future or name == _ONLY_FUTURE:
+    if questions == "places":
+        from .sources.world_places import place_rows  # takes the extra `data`, for masks
+
+        yield from place_rows(split, count, of_stage, answer_form)
+        return
+    if questions == "future" or name == _ONLY_FUTURE:
         from .sources.world_future import future_rows  # takes the extra `data`, for masks
 
         yield from future_rows(split, count, of_stage, workers, answer_form)

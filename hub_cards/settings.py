@@ -9,7 +9,7 @@ from typing import Any
 # Where a run reads and writes: the card names its model and data elsewhere.
 PLACES = frozenset(
     "model dataset output eval_dataset image_root model_name_or_path dataset_name output_dir logging_dir run_name "
-    "resume_from_checkpoint checkpoint deepspeed fsdp_config hub_model_id chat_template_path".split()
+    "resume_from_checkpoint checkpoint deepspeed fsdp_config hub_model_id chat_template_path feature_cache".split()
 )
 # Shown whether or not they are at their default.
 _ALWAYS = frozenset(

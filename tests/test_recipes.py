@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from trl import get_peft_config
 from fourdthinker.cli.main import main
 from fourdthinker.cli.packaged_recipes import find_recipe, recipe_names, recipe_stage
 from fourdthinker.cli.training_run import add_run_arguments, build_config, read_run
+from fourdthinker.hub_cards.settings import describe_settings
 from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
 from fourdthinker.trainers.common.model_settings import ModelSettings
@@ -127,6 +129,17 @@ def test_the_second_stage_goes_on_from_the_first():
     assert config.answer_sees == "latents" and settings.attn_implementation == "sdpa"
     assert config.self_feeding == "exact" and config.teacher_forcing == 1.0
     assert blinded_share(config, 0, config.max_steps) == 0 and blinded_share(config, 500, config.max_steps) == 1
+
+
+@pytest.mark.parametrize(("recipe", "arm"), [("bottleneck", "bottleneck_8"), ("text_only", "text")])
+def test_the_demo_of_the_future_trains_an_arm_of_the_study(recipe, arm, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "latents"))
+    plan = import_module("plan").read_plan(ROOT / "benchmarks" / "latents" / "study.yaml")
+    arm = plan.arms[arm]
+    expected = import_module("cells").make_config(plan, arm, 0, round(arm.steps * plan.steps), tmp_path, tmp_path)
+    _, config, _ = parsed(ROOT / "recipes" / "demo" / "future" / f"{recipe}.yaml")
+    mine, theirs = describe_settings(config), describe_settings(expected)
+    assert mine == theirs and mine["max_steps"] == 900
 
 
 @pytest.mark.parametrize(("recipe", "processes", "prompts"), [("eight_gpus", 8, 128), ("one_gpu", 1, 16)])

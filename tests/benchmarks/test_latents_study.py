@@ -12,10 +12,10 @@ import torch
 import yaml
 from datasets import Dataset
 
+from fourdthinker.dataset_builders.sources.world_places import place_rows
 from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
-from fourdthinker.modeling.tokens import OPTION_LETTERS
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "latents"
 BACKBONE = Path(__file__).parents[2] / "modeling" / "tiny" / "backbone"
@@ -49,24 +49,6 @@ def test_a_plan_that_means_nothing_is_refused(script, tmp_path, text, message):
     (tmp_path / "plan.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         script("plan").read_plan(tmp_path / "plan.yaml")
-
-
-def test_questions_about_the_future_do_not_give_themselves_away(script):
-    rows = list(script("future_rows").future_rows(script("future_rows").FutureWorld(side=56), "test", 32))
-    right = [row["options"][OPTION_LETTERS.index(row["answer"])] for row in rows]
-    asked = Counter((place, *sorted(row["options"])) for place, row in zip(right, rows, strict=True))
-    # Sixteen pairs of a place and the options around it, each as often; so the options do not tell the place.
-    assert len(asked) == 16 and set(asked.values()) == {2}
-    assert len({row["id"] for row in rows}) == 32
-    for row, answer in zip(rows, right, strict=True):
-        # Nothing behind the block but the answer, in words: a tiny model takes long to learn the options' letters.
-        assert row["response"].endswith(f" at 5.0 s <output_image>.</think><answer>{answer}</answer>")
-        assert len(row["frames"]) == 8 and row["imagery_timestamps"] == [5.0] and row["timestamps"][-1] == 3.5
-        red = np.asarray(row["imagery"][0]).astype(int)
-        facts = json.loads(row["facts"])
-        painted = (red == (255, 0, 0)).all(-1).nonzero()
-        for place, outline in zip((facts["row"], facts["column"]), painted, strict=True):
-            assert outline.min() - 3 <= 56 * place <= outline.max() + 3
 
 
 def test_words_take_the_place_of_the_block(script):
@@ -124,7 +106,7 @@ def test_prompts_for_4drl_are_right_neither_always_nor_never(script):
 
 
 def test_a_row_that_is_read_again_is_what_it_would_be_without_its_video(script):
-    row = next(script("future_rows").future_rows(script("future_rows").FutureWorld(side=56), "test", 1))
+    row = next(place_rows("test", 1, answer_form="text"))
     model, processor = load_model(BACKBONE, dtype=torch.float32)
     config, encoder = model.config, Encoder(model, processor, [row], None)
     block = [config.latent_start_token_id, *[config.latent_token_id] * 2, config.latent_end_token_id]
@@ -149,7 +131,7 @@ def test_a_row_that_is_read_again_is_what_it_would_be_without_its_video(script):
 @pytest.mark.slow
 def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path, monkeypatch, capsys):
     future = script("future_rows")
-    future.write_rows(future.FutureWorld(side=56), tmp_path / "data", 8, 4)
+    future.write_rows(future.PlaceWorld(), tmp_path / "data", 8, 4)
     plan = yaml.safe_load((FOLDER / "smoke.yaml").read_text())
     plan |= {"model": str(BACKBONE), "data": str(tmp_path / "data"), "steps": 2, "max_new_tokens": 40}
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))

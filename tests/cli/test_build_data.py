@@ -52,6 +52,24 @@ def test_world_becomes_a_dataset(tmp_path, capsys):
     assert all(response.endswith(ending) for response, ending in zip(rows["response"], endings, strict=True))
 
 
+def test_the_world_asks_for_places_alone(tmp_path, capsys):
+    pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
+    output = tmp_path / "data"
+    command = ["build-data", "--source", "world", "--questions", "places", "--output", str(output), "--clips", "4"]
+    assert main([*command, "--grpo-clips", "1"]) == 0
+    assert "dift, train: 4 rows" in capsys.readouterr().out
+    rows = load_dataset(str(output), "dift", cache_dir=tmp_path / "cache")
+    assert len(rows["test"]) == 1 and set(rows["train"]["task"]) == {"future_place"}
+    grpo = load_dataset(str(output), "grpo", split="train", cache_dir=tmp_path / "cache")
+    assert len(grpo) == 1 and not set(grpo["id"]) & set(rows["train"]["id"]), "4DRL learns from clips of its own"
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "one.mp4").write_bytes(b"")
+    asked = ["--source", str(tmp_path / "clips"), "--questions", "places", "--output", str(tmp_path / "out")]
+    assert main(["build-data", *asked]) == 2
+    line = "--questions places goes with --source world: of videos ask future"
+    assert line in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_world_becomes_a_dataset_for_each_stage_of_mllm4d(tmp_path, capsys):
     pytest.importorskip("pybullet", reason="the rendered world needs the world extra")

@@ -9,14 +9,15 @@ import sys
 import pytest
 import yaml
 
+from fourdthinker.cli.main import main
 from fourdthinker.dataset_builders import World
 from fourdthinker.dataset_builders.world.facts import clip_facts
 
 SIZES = ["--questions", "12", "--held-out", "6", "--steps-scale", "0.005"]
 
 
-def run_demo(folder):
-    command = [sys.executable, "-m", "fourdthinker.cli", "demo", "--output", str(folder / "demo"), *SIZES]
+def run_demo(folder, *arguments):
+    command = [sys.executable, "-m", "fourdthinker.cli", "demo", "--output", str(folder / "demo"), *SIZES, *arguments]
     environment = {**os.environ, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=1500)
 
@@ -68,3 +69,29 @@ def test_the_demo_goes_all_the_way_and_goes_on_where_it_stopped(tmp_path):
     assert (demo / "grpo" / "model.safetensors").stat().st_mtime_ns == weights
     table = first.stdout[first.stdout.rindex("\nchance ") : first.stdout.rindex("\nafter 4DRL")]
     assert table in again.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_of_the_future_ends_in_a_table_and_a_card(tmp_path):
+    done = run_demo(tmp_path, "--future")
+    assert done.returncode == 0, done.stderr[-3000:]
+    demo = tmp_path / "demo"
+    stages = re.findall(r"^\[(\d+)/(\d+)\] .*: about (?:\d+ s|\d+ min) on two cores$", done.stdout, re.MULTILINE)
+    assert stages == [(str(number), "6") for number in range(1, 7)]
+    table = done.stdout[done.stdout.rindex("\nchance ") :]
+    for line in ("the place last seen, copied", "text only", "8 latents, which the answer sees alone"):
+        assert f"\n{line} " in table
+    assert "\n  with its own, encoded again without the video " in table and "(n = 6)" in done.stdout
+    config = json.loads((demo / "bottleneck" / "config.json").read_text())
+    assert (config["latent_size"], config["answer_sees"]) == (8, "latents")
+    card = (demo / "bottleneck" / "README.md").read_text()
+    assert re.search(r"\| task \| n \| chance \| this model \| text only \|", card)
+    assert "answers by restricted choice" in card and "Do its answers depend on its latents?" in card
+    assert (demo / "scores" / "diagnosis" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("option", [["--backbone", "x"], ["--retrain"]])
+def test_the_demo_of_the_future_has_a_backbone_of_its_own(option, tmp_path, capsys):
+    assert main(["demo", "--future", "--output", str(tmp_path / "demo"), *option]) == 2
+    assert "--future starts from the shipped backbone" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()

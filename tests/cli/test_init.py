@@ -60,6 +60,11 @@ def test_the_latent_size_is_four_by_default(stock, tmp_path):
     assert load_model(tmp_path / "out")[0].config.latent_size == 4
 
 
+def test_the_tiny_backbone_takes_another_latent_size(tmp_path):
+    assert main(["init", "--tiny", "--latent-size", "8", "--output", str(tmp_path / "out")]) == 0
+    assert load_model(tmp_path / "out")[0].config.latent_size == 8
+
+
 def test_an_output_that_exists_is_left_as_it_is(stock, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
@@ -82,7 +87,8 @@ def test_an_output_that_exists_is_left_as_it_is(stock, tmp_path, capsys):
         (["--tiny", "--retrain", "--seed", "-1"], "--seed must be between 0 and 2147483647, got -1"),
         (["--tiny", "--steps", "5"], "--steps goes with --retrain"),
         (["--tiny", "--clips", "5"], "--clips goes with --retrain"),
-        (["--tiny", "--latent-size", "2"], "--latent-size goes with --backbone"),
+        (["--trained", "--latent-size", "2"], "--latent-size goes with --backbone or --tiny, without --retrain"),
+        (["--tiny", "--retrain", "--latent-size", "2"], "--latent-size goes with --backbone or --tiny"),
     ],
 )
 def test_what_does_not_go_together_ends_in_one_line(stock, tmp_path, capsys, options, words):

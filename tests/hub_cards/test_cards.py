@@ -158,7 +158,8 @@ def test_local_folders_are_no_hub_ids(folder, tmp_path, monkeypatch):
 
 def test_settings_are_shown_without_paths(folder, tmp_path):
     path = tmp_path / "dift.yaml"
-    path.write_text("model: /home/me/base\noutput: out\nlearning_rate: 1.0e-4\nnested: {file: /data/some/rows.json}\n")
+    places = "model: /home/me/base\noutput: out\nfeature_cache: features\n"
+    path.write_text(places + "learning_rate: 1.0e-4\nnested: {file: /data/some/rows.json}\n")
     card = str(model_card(folder, recipe=path))
     assert "```yaml\nlearning_rate: 0.0001\nnested:\n  file: rows.json\n```" in card
     assert "/home/me" not in card and "/data/some" not in card

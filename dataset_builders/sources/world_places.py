@@ -1,0 +1,158 @@
+"""Build rows that ask in which part of the image an object will be some time after the video ends.
+
+The video is cut off; its imagery is the later frame, with an overlay on the object. The four options are always two by
+two neighbouring parts of a grid of nine, and given the options each is right equally often.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ...modeling.errors import InputError
+from ...modeling.tokens import IMAGERY_MARK, AnswerForm, format_response
+from ..imagery import paint_object
+from ..questions.motion import shuffle_options
+from ..world import World, WorldClip
+from ..world.place_scenes import FOCAL, FPS, FRAMES, PlaceWorld, draw_place_scene
+from ..world.scene import WORLD_SOURCE, Scene, project
+
+# Settings of the study of latents were found on other questions, of seeds from 3 * 2**41 + 2**39.
+_SEEDS = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**40}
+_CLIPS_A_SEED, _MOST_SEEDS = 2**22, 2**16
+_LEVELS, _SIDES = ("upper", "central", "lower"), ("left", "middle", "right")
+_LEAST_SEEN = 8 / 56**2  # of the image; an object that shows less is hidden by another
+
+Cell = tuple[int, int]  # level and side, each 0 to 2
+
+
+def place_rows(
+    split: str,
+    count: int,
+    seed: int = 0,
+    answer_form: AnswerForm = "letter",
+    world: PlaceWorld | None = None,
+    each_clip: int | None = None,
+) -> Iterator[dict]:
+    """Rows of the task `future_place` about parts of the image, balanced over the parts and the options beside them.
+
+    Args:
+        split (`str`): `"train"` or `"test"`; they share no clip.
+        count (`int`): How many rows.
+        seed (`int`, *optional*, defaults to 0): Another seed gives other clips.
+        answer_form (`str`, *optional*, defaults to `"letter"`): Whether responses answer `B. upper left`, or with
+            `"text"` `upper left`.
+        world ([`PlaceWorld`], *optional*): Settings of the scenes.
+        each_clip (`int`, *optional*): Most rows of one clip; by default 2 for training and 1 for testing.
+
+    Yields:
+        `dict`: The columns of the configuration `dift`.
+
+    Raises:
+        InputError: If the split is unknown, or a number is out of range.
+    """
+    if split not in _SEEDS:
+        raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
+    if not 0 <= seed < _MOST_SEEDS:
+        raise InputError(f"the rendered world has clips for the seeds 0 to {_MOST_SEEDS - 1}, not for {seed}")
+    if count < 0:
+        raise InputError(f"there cannot be {count} questions")
+    world = world or PlaceWorld()
+    each_clip = each_clip or {"train": 2, "test": 1}[split]
+    pairs = [((level, side), block) for level in range(3) for side in range(3) for block in _blocks((level, side))]
+    left = Counter({pair: count // len(pairs) + (n < count % len(pairs)) for n, pair in enumerate(pairs)})
+    number = _SEEDS[split] + seed * _CLIPS_A_SEED
+    with (
+        World(side=world.side, frames=FRAMES + 1, fps=FPS) as renderer,
+        tqdm(total=count, desc=f"{split} rows", unit="row", disable=None) as bar,
+    ):
+        while left.total():
+            rng = np.random.default_rng(number)
+            scene = draw_place_scene(world, rng)
+            wanted = _wanted(scene, left, each_clip, rng)
+            if wanted:
+                clip = renderer.render(scene)
+                for index, cell, block in wanted:
+                    row = _row(world, clip, index, cell, block, f"future-{number}-{index}", answer_form, rng)
+                    if row is not None:
+                        left[cell, block] -= 1
+                        bar.update()
+                        yield row
+            number += 1
+
+
+def _cell_of(column: float, row: float) -> Cell:
+    """The part of the image in which a place is, given as shares of its sides."""
+    return min(int(3 * row), 2), min(int(3 * column), 2)
+
+
+def _name(cell: Cell) -> str:
+    """For example `upper left`."""
+    return f"{_LEVELS[cell[0]]} {_SIDES[cell[1]]}"
+
+
+def _blocks(cell: Cell) -> list[Cell]:
+    """The two-by-two blocks of parts that a part is in, each by its upper left one."""
+    level, side = cell
+    return [(a, b) for a in (level - 1, level) for b in (side - 1, side) if a in (0, 1) and b in (0, 1)]
+
+
+def _wanted(scene: Scene, left: Counter, most: int, rng: np.random.Generator) -> list[tuple]:
+    """Objects to ask about, each with its part and a block, those first that are still short the most."""
+    found, taken = [], Counter()
+    for index, item in enumerate(scene.objects):
+        if np.allclose(item.path[0], item.path[-1]):
+            continue
+        cell = _cell_of(*project(item.path[-1], scene.camera_to_world[-1], FOCAL)[:2])
+        block = max(_blocks(cell), key=lambda one: (left[cell, one] - taken[cell, one], rng.random()))
+        if left[cell, block] - taken[cell, block] > 0:
+            taken[cell, block] += 1
+            found.append((left[cell, block], rng.random(), index, cell, block))
+    return [entry[2:] for entry in sorted(found, reverse=True)[:most]]
+
+
+def _row(
+    world: PlaceWorld,
+    clip: WorldClip,
+    index: int,
+    cell: Cell,
+    block: Cell,
+    identity: str,
+    answer_form: AnswerForm,
+    rng: np.random.Generator,
+) -> dict | None:
+    """One row, or none where the object is hidden."""
+    masks = [clip.masks[frame] == index for frame in (FRAMES - 1, FRAMES)]
+    if min(mask.mean() for mask in masks) < _LEAST_SEEN:
+        return None
+    name, later = clip.names[index], world.times[-1]
+    seen = project(clip.centres[:, index], clip.camera_to_world[0], FOCAL)
+    right = _name(cell)
+    others = [_name((block[0] + a, block[1] + b)) for a in (0, 1) for b in (0, 1)]
+    options = [right, *(place for place in others if place != right)]
+    wording = f"Where will the {name} be at {later:.1f} s, {world.ahead:.1f} s after the video ends?"
+    question = shuffle_options(wording, options, rng)
+    reasoning = f"I picture the {name} at {later:.1f} s {IMAGERY_MARK}."
+    facts = {
+        "object": name,
+        "start_place": _name(_cell_of(*seen[FRAMES // 2, :2])),
+        "last_place": _name(_cell_of(*seen[FRAMES - 1, :2])),
+        "column": round(float(seen[-1, 0]), 4),
+        "row": round(float(seen[-1, 1]), 4),
+    }
+    return {
+        "id": identity,
+        "source": WORLD_SOURCE,
+        "task": "future_place",
+        **question,
+        "frames": [Image.fromarray(frame) for frame in clip.rgb[:FRAMES]],
+        "timestamps": [float(second) for second in world.times[:FRAMES]],
+        "facts": json.dumps(facts),
+        "imagery": [paint_object(clip.rgb[FRAMES], masks[1])],
+        "imagery_timestamps": [float(later)],
+        "imagery_masks": [Image.fromarray(masks[1].astype(np.uint8) * 255)],
+        "response": format_response(reasoning, question["answer"], question["options"], answer_form),
+    }
