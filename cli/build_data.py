@@ -312,8 +312,18 @@ def _build_world(args: argparse.Namespace, output: Path) -> "Written":
 
             return build_space(folder, sizes, families, args.seed, args.workers, card)
         names = CONFIGURATIONS[args.questions]
-        asked: WorldQuestions = args.questions if args.questions in (FUTURE, PLACES) else MOTION
-        written = build_world(folder, sizes, args.seed, args.workers, args.answer, card, names, args.grpo_clips, asked)
+        asked: dict[str, WorldQuestions] = {FUTURE: "future", PLACES: "places"}
+        written = build_world(
+            folder,
+            sizes,
+            args.seed,
+            args.workers,
+            args.answer,
+            card,
+            names,
+            args.grpo_clips,
+            asked.get(args.questions, "motion"),
+        )
         if args.records:
             from ..dataset_builders.sources.mllm4d_records import write_records
             from ..dataset_builders.sources.world_mllm4d import mllm4d_rows

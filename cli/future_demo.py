@@ -85,7 +85,7 @@ class FutureDemo(Demo):
 
         diagnosis, text = self._diagnosis(), self._report("text_only")
         own = {"n": diagnosis["n"], **diagnosis["own"]}
-        lines = [
+        lines: list[tuple[str, list[Mapping[str, Any]]]] = [
             ("the place last seen, copied", [self._last_place()]),
             ("text only", [text]),
             (f"{LATENTS} latents, which the answer sees alone", [own]),
