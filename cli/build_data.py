@@ -58,6 +58,11 @@ _DESCRIPTION = (
     "that imagines frames on the way. Sides of frames are multiples of {pixels} pixels, which the processor of "
     "{backbone} leaves as they are; places in reasoning are in these pixels."
 )
+_PLACES_DESCRIPTION = (
+    "Rendered clips that are cut off, and questions in which of nine parts of the image an object will be 1.5 s "
+    "later. The reasoning imagines that later frame, with an overlay on the object. To name the part where the object "
+    "was last seen is right in about half of the questions: compare a model with that as well as with chance."
+)
 _NAMES = 'one object such as {"walk.mp4": "brown dog"}'
 # What a folder of either kind of question holds.
 CONFIGURATIONS = {
@@ -102,11 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--questions",
         metavar="FAMILIES",
         default=MOTION,
-        help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}; motion (default) is camera,object; "
-        "mllm4d asks where camera and objects are, for MLLM-4D's three stages, dsr how distances, directions and "
-        "speeds change, as DSR-Bench does: both take depth of videos; future asks what comes after a cut, with later "
-        "frames as imagery; the world has places too, in which part of the image an object will be, does not mix "
-        "motion, future or places with others, and with dsr --clips counts rendered clips",
+        help=f"what to ask, separated by commas: {', '.join(QUESTION_FAMILIES)}. motion (default) is camera,object. "
+        "mllm4d asks where camera and objects are, for MLLM-4D's three stages; dsr how distances, directions and "
+        "speeds change, as DSR-Bench does: both take depth of videos. future asks what comes after a cut, with later "
+        "frames as imagery. The rendered world also has places: in which part of the image an object will be. It "
+        "mixes mllm4d and dsr alone, and with dsr --clips counts rendered clips",
     )
     parser.add_argument(
         "--depth",
@@ -386,7 +391,7 @@ def _describe(args: argparse.Namespace) -> tuple[str, str | None]:
     from ..dataset_builders.sources.video_files import path_text
 
     if args.source == WORLD:
-        return _WORLD_NAME, None
+        return _WORLD_NAME, _PLACES_DESCRIPTION if args.questions == PLACES else None
     source = Path(args.source)
     description = _DESCRIPTION.format(pixels=TOKEN_PIXELS[args.backbone], backbone=args.backbone)
     if args.writer != TEMPLATE:

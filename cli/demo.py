@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..modeling.atomic import atomic_dir, check_writable, remove_leftovers
+from ..modeling.atomic import atomic_dir, atomic_path, check_writable, remove_leftovers
 from ..modeling.errors import InputError
 from .demo_plan import FUTURE_PLAN, MOTION_PLAN, Plan, about, estimate_seconds, total_seconds
 from .input_checks import check_model
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--future",
         action="store_true",
-        help="train the best arm of the study of latents instead, which answers where an object will be through eight "
-        "latents alone, beside text alone (about 45 minutes on two cores)",
+        help="train a model instead whose answers about where an object will be see eight latents and not the video, "
+        "the arm with the highest score in the study of latents, beside text alone (about 40 minutes on two cores)",
     )
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
     add_revision_argument(parser, "--backbone")
@@ -141,8 +141,24 @@ class Demo:
 
     def __init__(self, folder: Path, plan: Plan, estimates: dict[str, float]):
         self.folder, self.plan, self.estimates = folder, plan, estimates
+        self._note_plan()
         for place in (folder, folder / "scores", folder / "first_answer"):
             remove_leftovers(place)
+
+    def _note_plan(self) -> None:
+        """Keep in the folder which demo it is of, since stages of both have the same names.
+
+        Raises:
+            InputError: If it is of the other one.
+        """
+        note = self.folder / "demo.txt"
+        begun = (self.folder / "backbone").exists()
+        found = note.read_text(encoding="utf-8").strip() if note.exists() else MOTION_PLAN.name if begun else None
+        if found not in (None, self.plan.name):
+            raise InputError(f"{self.folder} holds the demo about {found}: name another --output")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(note) as temporary:
+            temporary.write_text(f"{self.plan.name}\n", encoding="utf-8")
 
     def print_plan(self) -> None:
         """Say how long the stages that are left take together, if that is known."""
@@ -288,5 +304,7 @@ def scaled_recipe(name: str, scale: float) -> list[str]:
     """Arguments of a training command: a packaged recipe, with its steps scaled."""
     import yaml
 
-    steps = yaml.safe_load(find_recipe(name).read_text())["max_steps"]
-    return ["--recipe", name, *(["--set", f"max_steps={max(1, round(steps * scale))}"] if scale != 1 else [])]
+    recipe = yaml.safe_load(find_recipe(name).read_text())
+    least = {"max_steps": 1, "warmup_steps": 0}
+    scaled = {key: max(one, round(recipe[key] * scale)) for key, one in least.items() if scale != 1 and key in recipe}
+    return ["--recipe", name, *(word for key, steps in scaled.items() for word in ("--set", f"{key}={steps}"))]

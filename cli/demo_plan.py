@@ -29,12 +29,14 @@ class Plan(NamedTuple):
     """What a demo does.
 
     Attributes:
+        name (`str`): What its questions are about.
         stages (`Mapping[str, Stage]`): In their order.
         together (`Sequence[tuple[str, ...]]`): Stages that run side by side: small operations gain little from a
             second thread, so that two commands with one each take less time than one by one.
         sizes (`Mapping[str, float]`): Defaults of the arguments that stages grow with.
     """
 
+    name: str
     stages: Mapping[str, Stage]
     together: Sequence[tuple[str, ...]]
     sizes: Mapping[str, float]
@@ -63,6 +65,7 @@ _FUTURE_STAGES = {
     "diagnosis": Stage("score with the latents replaced", 240, 12, "held_out"),
 }
 MOTION_PLAN = Plan(
+    "motion",
     _MOTION_STAGES,
     (
         ("text_only", "dift"),
@@ -73,6 +76,7 @@ MOTION_PLAN = Plan(
     {"questions": 2400, "held_out": 320, "steps_scale": 1.0},
 )
 FUTURE_PLAN = Plan(
+    "the future",
     _FUTURE_STAGES,
     (("text_only", "bottleneck"), ("comparison", "diagnosis")),
     {"questions": 4000, "held_out": 500, "steps_scale": 1.0},

@@ -1,4 +1,4 @@
-"""`fourdthinker demo --future`: a model that answers where an object will be through its latents alone."""
+"""`fourdthinker demo --future`: a model whose answers about later places see its latents and not the video."""
 
 import argparse
 import json
@@ -39,10 +39,10 @@ def run_future_demo(folder: Path, args: argparse.Namespace) -> None:
     demo.print_plan()
     demo.stages({"backbone": ["init", "--tiny", "--latent-size", str(LATENTS)]})
     # Two million parameters bind an option to its letter hardly better than chance; its text they can say. 4DRL has
-    # no stage here, and its rows are few. Half of the places are given away by the last frame, as the card then says.
+    # no stage here, and its rows are few. At small sizes a gate may fail by chance, which the card then says.
     sizes = ["--clips", str(args.questions), "--grpo-clips", "1", "--held-out", str(args.held_out)]
     world = ["--source", "world", "--questions", "places", "--answer", "text", *sizes, "--allow-failed-gates"]
-    demo.stages({"data": ["build-data", *world]})
+    demo.stages({"data": ["build-data", *world, "--workers", str(os.cpu_count() or 1)]})
     features = ["--set", f"feature_cache={folder / 'features'}"]
     recipes = {name: scaled_recipe(f"demo/future/{name}", args.steps_scale) for name in ("text_only", "bottleneck")}
     demo.stages({name: ["dift", *recipe, *features, *demo.places("backbone")] for name, recipe in recipes.items()})
@@ -70,12 +70,13 @@ class FutureDemo(Demo):
 
     def write_card(self, model: str) -> None:
         """Put the card of a model beside its weights, with the scores of text alone in it."""
+        from ..dataset_builders.sources.world_places import TASK
         from ..hub_cards import write_model_card
         from ..hub_cards.scores import store_scores
 
         head = json.loads(self._output("comparison").read_text(encoding="utf-8"))
         for name, label in (("text_only", "text only"), (model, "")):
-            reports = {"future_place": self._report(name)}
+            reports = {TASK: self._report(name)}
             store_scores(self.folder / model, reports, {**head, "model": name}, label)
         write_model_card(self.folder / model)
 
@@ -88,7 +89,7 @@ class FutureDemo(Demo):
         lines: list[tuple[str, list[Mapping[str, Any]]]] = [
             ("the place last seen, copied", [self._last_place()]),
             ("text only", [text]),
-            (f"{LATENTS} latents, which the answer sees alone", [own]),
+            (f"{LATENTS} latents, the answer sees no video", [own]),
         ]
         lines += [(f"  with {words}", [diagnosis["controls"][name]]) for name, words in _SHOWN.items()]
         return format_comparison(lines, ["where it will be"])

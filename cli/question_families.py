@@ -26,7 +26,10 @@ def read_families(text: str) -> tuple[str, ...]:
     if MOTION in named:
         named = named - {MOTION} | {"camera", "object"}
     if unknown := sorted(named - set(QUESTION_FAMILIES)):
-        raise InputError(f"--questions {unknown[0]!r}: it takes {', '.join(QUESTION_FAMILIES)} or {MOTION}")
+        if PLACES in unknown:
+            raise InputError(f"--questions {PLACES} stands alone: leave the others out")
+        known = ", ".join(QUESTION_FAMILIES)
+        raise InputError(f"--questions {unknown[0]!r}: it takes {known} or {MOTION}, of the rendered world {PLACES}")
     return tuple(family for family in QUESTION_FAMILIES if family in named)
 
 

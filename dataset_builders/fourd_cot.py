@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import datasets
 from datasets.exceptions import DatasetGenerationError
@@ -181,8 +181,14 @@ def build_world(
         configurations (`Sequence[str]`, *optional*): Names of [`FourDCoT`]'s.
         grpo_clips (`int`, *optional*): Training questions of each task of `grpo`, if other than those of `dift`.
         questions (`str`, *optional*, defaults to `"motion"`): What `dift` and `grpo` ask: `"motion"`, how camera and
-            objects move; `"future"`, what comes after a cut; `"places"`, in which part of the image an object will be.
+            objects move; `"future"`, what comes after a cut; `"places"`, in which part of the image an object
+            will be.
+
+    Raises:
+        InputError: If `questions` is none of these, or a number is out of range.
     """
+    if questions not in get_args(WorldQuestions):
+        raise InputError(f"questions is {questions!r}: choose one of {', '.join(get_args(WorldQuestions))}")
     rendered = partial(_world_split, seed=seed, workers=workers, answer_form=answer_form, questions=questions)
     rows: dict[str, dict[str, Rows]] = {
         name: {split: rendered(name, split, count) for split, count in clips.items()} for name in configurations
@@ -215,7 +221,7 @@ def _world_split(
     if questions == "places":
         from .sources.world_places import place_rows  # takes the extra `data`, for masks
 
-        yield from place_rows(split, count, of_stage, answer_form)
+        yield from place_rows(split, count, of_stage, workers, answer_form)
         return
     if questions == "future" or name == _ONLY_FUTURE:
         from .sources.world_future import future_rows  # takes the extra `data`, for masks

@@ -61,7 +61,7 @@ REMEDIES = {
     r"Ray worker": "look into Ray's own log, then run the same command again",
     r"^\{where\}: there are": "put one record on each line",
     r"two objects are called": "give them different names",
-    r"^there cannot be": "ask for fewer",
+    r"^there cannot be": "ask for 0 or more",
     r"do not fit|prompts hold": "give arrays of the shapes that the line names",
     r"no question in common": "give two runs of the same questions",
     r"leaves the data folder": "put the video into the folder",

@@ -19,7 +19,9 @@ def write_rows(world: PlaceWorld, folder: Path, train: int, test: int) -> None:
     """Write a data folder as `build-data` does, with the settings in `future_world.json`; test rows share no clip."""
     with atomic_dir(folder) as building:
         sizes = {"train": train, "test": test}
-        rows = {split: list(place_rows(split, count, 0, "text", world)) for split, count in sizes.items()}
+        rows = {
+            split: list(place_rows(split, count, answer_form="text", world=world)) for split, count in sizes.items()
+        }
         write_dataset({"dift": rows}, building)
         (building / "future_world.json").write_text(json.dumps(asdict(world)) + "\n", encoding="utf-8")
 

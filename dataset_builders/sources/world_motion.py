@@ -23,8 +23,8 @@ from ..world.worker_pool import worker_pool
 
 # Clips of different purposes never share a seed.
 SEED_RANGES = {"train": 0, "test": 2**40, "pretrain": 2**41}
-_CLIPS_A_SEED = 2**24
-_SEEDS = 2**16  # times `_CLIPS_A_SEED`: the distance of two ranges
+CLIPS_A_SEED = 2**24
+SEEDS = 2**16  # times `CLIPS_A_SEED`: the distance of two ranges
 _CLIPS_A_TASK = 16
 
 Candidates = Callable[[Any, int], list[tuple[str, str, dict]]]
@@ -82,13 +82,13 @@ def balanced_rows(
     """
     if split not in ("train", "test"):
         raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
-    if not 0 <= seed < _SEEDS:
-        raise InputError(f"the rendered world has clips for the seeds 0 to {_SEEDS - 1}, not for {seed}")
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"the rendered world has clips for the seeds 0 to {SEEDS - 1}, not for {seed}")
     left = {task: Counter(labels) for task, labels in quotas.items()}
-    first = SEED_RANGES[split] + seed * _CLIPS_A_SEED
+    first = SEED_RANGES[split] + seed * CLIPS_A_SEED
     total = sum(counts.total() for counts in left.values())
     with tqdm(total=total, desc=f"{split} rows", unit="row", disable=None) as bar:
-        for offered in _render_candidates(first, workers, candidates, open_world):
+        for offered in render_candidates(first, workers, candidates, open_world):
             for task, counts in left.items():
                 row = _pop_most_needed(offered, task, counts)
                 if row is not None:
@@ -209,13 +209,20 @@ def _pop_most_needed(candidates: list[tuple[str, str, dict]], task: str, quotas:
     return row
 
 
-def _render_candidates(
+def render_candidates(
     first_seed: int, workers: int, candidates: Candidates, open_world: OpenWorld
 ) -> Iterator[list[tuple[str, str, dict]]]:
-    """Candidates of one clip after the other, rendered ahead by `workers` processes."""
+    """Candidates of one clip after the other, rendered ahead by `workers` processes.
+
+    Args:
+        first_seed (`int`): Of the first clip; each has one more.
+        workers (`int`): Rendering processes; with 1 clips are rendered here.
+        candidates (`Callable`): Makes what is wanted of a clip and its seed. A function of a module.
+        open_world (`Callable`): Opens the world whose method `clip` renders the clip of a seed.
+    """
     batches = (
         range(first_seed + start, first_seed + start + _CLIPS_A_TASK)
-        for start in range(0, _CLIPS_A_SEED, _CLIPS_A_TASK)
+        for start in range(0, CLIPS_A_SEED, _CLIPS_A_TASK)
     )
     if workers <= 1:
         for seeds in batches:

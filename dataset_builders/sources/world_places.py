@@ -6,7 +6,10 @@ two neighbouring parts of a grid of nine, and given the options each is right eq
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,30 +22,50 @@ from ..questions.motion import shuffle_options
 from ..world import World, WorldClip
 from ..world.place_scenes import FOCAL, FPS, FRAMES, PlaceWorld, draw_place_scene
 from ..world.scene import WORLD_SOURCE, Scene, project
+from .world_motion import CLIPS_A_SEED, SEEDS, render_candidates
 
+TASK = "future_cell"
 # Settings of the study of latents were found on other questions, of seeds from 3 * 2**41 + 2**39.
-_SEEDS = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**40}
-_CLIPS_A_SEED, _MOST_SEEDS = 2**22, 2**16
+_FIRST = {"train": 3 * 2**41, "test": 3 * 2**41 + 2**40}
 _LEVELS, _SIDES = ("upper", "central", "lower"), ("left", "middle", "right")
 _LEAST_SEEN = 8 / 56**2  # of the image; an object that shows less is hidden by another
 
 Cell = tuple[int, int]  # level and side, each 0 to 2
 
 
+class PlaceClips(World):
+    """A source of scenes and their clips.
+
+    Args:
+        settings ([`PlaceWorld`]): Of the scenes.
+    """
+
+    def __init__(self, settings: PlaceWorld):
+        super().__init__(settings.side, FRAMES + 1, FPS)
+        self.settings = settings
+
+    def clip(self, seed: int) -> tuple[Scene, np.random.Generator, WorldClip]:  # type: ignore[override]
+        """The scene of a seed, the generator that drew it, and its clip."""
+        scene, rng = _draw(self.settings, seed)
+        return scene, rng, self.render(scene)
+
+
 def place_rows(
     split: str,
-    count: int,
+    rows: int,
     seed: int = 0,
+    workers: int = 1,
     answer_form: AnswerForm = "letter",
     world: PlaceWorld | None = None,
     each_clip: int | None = None,
 ) -> Iterator[dict]:
-    """Rows of the task `future_place` about parts of the image, balanced over the parts and the options beside them.
+    """Rows of the task `future_cell`, balanced over the parts of the image and the options beside them.
 
     Args:
         split (`str`): `"train"` or `"test"`; they share no clip.
-        count (`int`): How many rows.
+        rows (`int`): How many.
         seed (`int`, *optional*, defaults to 0): Another seed gives other clips.
+        workers (`int`, *optional*, defaults to 1): Rendering processes; the rows do not depend on it.
         answer_form (`str`, *optional*, defaults to `"letter"`): Whether responses answer `B. upper left`, or with
             `"text"` `upper left`.
         world ([`PlaceWorld`], *optional*): Settings of the scenes.
@@ -54,34 +77,52 @@ def place_rows(
     Raises:
         InputError: If the split is unknown, or a number is out of range.
     """
-    if split not in _SEEDS:
+    if split not in _FIRST:
         raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
-    if not 0 <= seed < _MOST_SEEDS:
-        raise InputError(f"the rendered world has clips for the seeds 0 to {_MOST_SEEDS - 1}, not for {seed}")
-    if count < 0:
-        raise InputError(f"there cannot be {count} questions")
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"the rendered world has clips for the seeds 0 to {SEEDS - 1}, not for {seed}")
+    if rows < 0:
+        raise InputError(f"there cannot be {rows} questions")
     world = world or PlaceWorld()
     each_clip = each_clip or {"train": 2, "test": 1}[split]
     pairs = [((level, side), block) for level in range(3) for side in range(3) for block in _blocks((level, side))]
-    left = Counter({pair: count // len(pairs) + (n < count % len(pairs)) for n, pair in enumerate(pairs)})
-    number = _SEEDS[split] + seed * _CLIPS_A_SEED
-    with (
-        World(side=world.side, frames=FRAMES + 1, fps=FPS) as renderer,
-        tqdm(total=count, desc=f"{split} rows", unit="row", disable=None) as bar,
-    ):
-        while left.total():
-            rng = np.random.default_rng(number)
-            scene = draw_place_scene(world, rng)
+    left = Counter({pair: rows // len(pairs) + (n < rows % len(pairs)) for n, pair in enumerate(pairs)})
+    with tqdm(total=rows, desc=f"{split} rows", unit="row", disable=None) as bar:
+        for number, scene, rng, render in _scenes(world, _FIRST[split] + seed * CLIPS_A_SEED, workers):
+            if not left.total():
+                return
             wanted = _wanted(scene, left, each_clip, rng)
-            if wanted:
-                clip = renderer.render(scene)
-                for index, cell, block in wanted:
-                    row = _row(world, clip, index, cell, block, f"future-{number}-{index}", answer_form, rng)
-                    if row is not None:
-                        left[cell, block] -= 1
-                        bar.update()
-                        yield row
-            number += 1
+            clip = render() if wanted else None
+            for index, cell, block in wanted:
+                row = _row(world, clip, index, cell, block, f"future-{number}-{index}", answer_form, rng)
+                if row is not None:
+                    left[cell, block] -= 1
+                    bar.update()
+                    yield row
+
+
+def _draw(world: PlaceWorld, seed: int) -> tuple[Scene, np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    return draw_place_scene(world, rng), rng
+
+
+def _scenes(
+    world: PlaceWorld, first: int, workers: int
+) -> Iterator[tuple[int, Scene, np.random.Generator, Callable[[], WorldClip]]]:
+    """Scenes of one seed after the other, each with its seed, its generator, and what gives its clip."""
+    if workers > 1:
+        rendered = render_candidates(first, workers, _keep, partial(PlaceClips, world))
+        for number, (scene, rng, clip) in zip(count(first), rendered, strict=False):
+            yield number, scene, rng, partial(_keep, clip, number)
+        return
+    with PlaceClips(world) as renderer:
+        for number in count(first):
+            scene, rng = _draw(world, number)
+            yield number, scene, rng, partial(renderer.render, scene)
+
+
+def _keep(rendered: Any, seed: int) -> Any:
+    return rendered
 
 
 def _cell_of(column: float, row: float) -> Cell:
@@ -146,7 +187,7 @@ def _row(
     return {
         "id": identity,
         "source": WORLD_SOURCE,
-        "task": "future_place",
+        "task": TASK,
         **question,
         "frames": [Image.fromarray(frame) for frame in clip.rgb[:FRAMES]],
         "timestamps": [float(second) for second in world.times[:FRAMES]],

@@ -59,11 +59,12 @@ def test_the_world_asks_for_places_alone(tmp_path, capsys):
     assert main([*command, "--grpo-clips", "1"]) == 0
     assert "dift, train: 4 rows" in capsys.readouterr().out
     rows = load_dataset(str(output), "dift", cache_dir=tmp_path / "cache")
-    assert len(rows["test"]) == 1 and set(rows["train"]["task"]) == {"future_place"}
+    assert len(rows["test"]) == 1 and set(rows["train"]["task"]) == {"future_cell"}
     grpo = load_dataset(str(output), "grpo", split="train", cache_dir=tmp_path / "cache")
     assert len(grpo) == 1 and not set(grpo["id"]) & set(rows["train"]["id"]), "4DRL learns from clips of its own"
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "one.mp4").write_bytes(b"")
+    assert "in which of nine parts of the image" in (output / "README.md").read_text()
     asked = ["--source", str(tmp_path / "clips"), "--questions", "places", "--output", str(tmp_path / "out")]
     assert main(["build-data", *asked]) == 2
     line = "--questions places goes with --source world: of videos ask future"

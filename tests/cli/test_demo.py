@@ -79,7 +79,7 @@ def test_the_demo_of_the_future_ends_in_a_table_and_a_card(tmp_path):
     stages = re.findall(r"^\[(\d+)/(\d+)\] .*: about (?:\d+ s|\d+ min) on two cores$", done.stdout, re.MULTILINE)
     assert stages == [(str(number), "6") for number in range(1, 7)]
     table = done.stdout[done.stdout.rindex("\nchance ") :]
-    for line in ("the place last seen, copied", "text only", "8 latents, which the answer sees alone"):
+    for line in ("the place last seen, copied", "text only", "8 latents, the answer sees no video"):
         assert f"\n{line} " in table
     assert "\n  with its own, encoded again without the video " in table and "(n = 6)" in done.stdout
     config = json.loads((demo / "bottleneck" / "config.json").read_text())
@@ -95,3 +95,16 @@ def test_the_demo_of_the_future_has_a_backbone_of_its_own(option, tmp_path, caps
     assert main(["demo", "--future", "--output", str(tmp_path / "demo"), *option]) == 2
     assert "--future starts from the shipped backbone" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(("found", "options"), [(None, ["--future"]), ("the future", [])])
+def test_the_folder_of_the_other_demo_is_left_as_it_is(found, options, tmp_path, capsys):
+    demo = tmp_path / "demo"
+    (demo / "backbone").mkdir(parents=True)
+    if found:
+        (demo / "demo.txt").write_text(f"{found}\n")
+    before = sorted(demo.rglob("*"))
+    assert main(["demo", "--output", str(demo), *options]) == 2
+    about = found or "motion"
+    assert f"{demo} holds the demo about {about}: name another --output" in capsys.readouterr().err
+    assert sorted(demo.rglob("*")) == before

@@ -19,7 +19,7 @@ from .checkpoints import COMPLETE, find_checkpoint, mark_complete
 from .saved_files import find_repository, note_arguments, publish_trained, write_trainer_card
 from .training_plot import TRAINING_PLOT, write_training_plot
 from .unwrapping import unwrap_model
-from .vision_learning_rate import set_vision_learning_rate
+from .vision_learning_rate import check_own_optimizer, set_vision_learning_rate
 
 
 class ReliableTrainerMixin:
@@ -31,6 +31,7 @@ class ReliableTrainerMixin:
     """
 
     _checkpoints_to_keep: int | None = None
+    _sets_vision_rate = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """transformers' own; see the class for what resuming does.
@@ -40,6 +41,10 @@ class ReliableTrainerMixin:
                 raised it; in one line, with the progress bar closed before it.
         """
         folder = Path(self.args.output_dir)
+        if self.args.vision_learning_rate is not None:
+            plugin = getattr(self.accelerator.state, "deepspeed_plugin", None)
+            made_elsewhere = self.optimizer is not None and not self._sets_vision_rate
+            check_own_optimizer(made_elsewhere, plugin and plugin.deepspeed_config)
         if self.is_world_process_zero():
             remove_leftovers(folder)
         checkpoint = find_checkpoint(folder, resume_from_checkpoint)
@@ -68,12 +73,17 @@ class ReliableTrainerMixin:
             InputError: For arguments (`optim_args`) that the optimizer does not take, or if it cannot have two
                 learning rates.
         """
-        made_here = self.optimizer is None
+        made_before = self.optimizer is not None
         with _name_settings("optim, optim_args", self.args.optim):
             optimizer = super().create_optimizer(*args, **kwargs)
-        if made_here and self.args.vision_learning_rate is not None:
+        if self.args.vision_learning_rate is not None and not made_before:
             tower = unwrap_model(self.accelerator, self.model).model.visual
-            set_vision_learning_rate(optimizer, tower, self.args.vision_learning_rate)
+            try:
+                set_vision_learning_rate(optimizer, tower, self.args.vision_learning_rate)
+            except InputError:
+                self.optimizer = None  # or the next run would go on with one rate
+                raise
+            self._sets_vision_rate = True
         return optimizer
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> LRScheduler:
@@ -84,6 +94,14 @@ class ReliableTrainerMixin:
         """
         with _name_settings("lr_scheduler_type, lr_scheduler_kwargs", self.args.lr_scheduler_type):
             return super().create_scheduler(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """TRL's own, with the vision tower's learning rate beside the language model's, if it has a separate one."""
+        if self.args.vision_learning_rate is not None and "learning_rate" in logs and self.args.learning_rate:
+            # What is logged is the rate of the step made; the schedule has gone on since. It scales both alike.
+            share = logs["learning_rate"] / self.args.learning_rate
+            logs["vision_learning_rate"] = share * self.args.vision_learning_rate
+        super().log(logs, *args, **kwargs)
 
     def create_model_card(
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
@@ -148,6 +166,22 @@ class ReliableTrainerMixin:
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Publish nothing in the midst of training: it would send checkpoints in pieces, unchecked."""
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """transformers' own.
+
+        Raises:
+            InputError: If the checkpoint is of a run with one learning rate, and this one has two, or the reverse.
+        """
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except ValueError as error:
+            if "parameter group" not in str(error):
+                raise
+            raise InputError(
+                f"{checkpoint} is of a run with another vision_learning_rate, or none: set it as it was, or give "
+                "another output_dir"
+            ) from error
 
     def _close_progress_bar(self) -> None:
         bar = self.pop_callback(ProgressCallback)

@@ -86,7 +86,7 @@ class DIFTConfig(SFTConfig):
             Keep the vision tower fixed. `False` trains it; a frozen copy of it gives the targets.
         vision_learning_rate (`float`, *optional*):
             Peak learning rate of the vision tower, its merger included, where `freeze_vision=False`; by default
-            `learning_rate`. One that a new language model bears can make a trained tower forget what it sees.
+            `learning_rate`. A rate that suits a new language model can make a trained tower forget what it sees.
         alignment_loss_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the distance between the states before the answer and those of a pass without gradient that saw
             the true imagery, in all layers, see [`alignment_loss`] (CODI, arXiv 2502.21074).

@@ -49,6 +49,9 @@ def test_rows_are_the_same_again_and_others_of_another_seed_or_split(rows):
     again = list(islice(place_rows("test", 32, answer_form="text"), 4))
     assert [row["id"] for row in again] == [row["id"] for row in rows[:4]]
     assert all(np.array_equal(a["frames"][0], b["frames"][0]) for a, b in zip(again, rows, strict=False))
+    ahead = list(islice(place_rows("test", 32, workers=2, answer_form="text"), 12))
+    assert [row["id"] for row in ahead] == [row["id"] for row in rows[:12]], "processes render other clips ahead"
+    assert all(np.array_equal(a["imagery"][0], b["imagery"][0]) for a, b in zip(ahead, rows, strict=False))
     others = [next(place_rows(split, 32, seed))["id"] for split, seed in (("test", 1), ("train", 0), ("train", 1))]
     assert len({rows[0]["id"], *others}) == 4
 
