@@ -151,9 +151,8 @@ def nearly_plain_clip(label, seed, folder):
 
 
 @pytest.mark.parametrize("kind", ["turns", "moves"])
-@pytest.mark.parametrize("seeds", [[3], pytest.param(range(20), marks=pytest.mark.slow)], ids=["one", "twenty"])
 @pytest.mark.slow
-def test_no_slow_motion_before_a_nearly_plain_wall_is_called_still(kind, seeds, tmp_path):
+def test_no_slow_motion_before_a_nearly_plain_wall_is_called_still(kind, tmp_path):
     labels = CAMERA_LABELS[:6] if kind == "turns" else CAMERA_LABELS[6:]
-    for seed in seeds:
+    for seed in range(12):  # each of six motions, four contrasts and three codecs as often
         assert standing_tile_share(nearly_plain_clip(labels[seed % 6], seed, tmp_path)) < MIN_TILE_SHARE
