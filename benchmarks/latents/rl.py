@@ -60,7 +60,14 @@ def sample_shares(plan: Plan, model, processor, rows: Dataset, samples: int) -> 
     return [count / samples for count in right]
 
 
-def train(plan: Plan, cell: Path, model_folder: Path, seed: int) -> dict:
+def find_shares(plan: Plan, model, processor, rows: Dataset, samples: int, path: Path) -> list[float]:
+    """What [`sample_shares`] gives, which is kept in a file: it takes as long as training."""
+    if not path.exists():
+        write_json(path, {"right": sample_shares(plan, model, processor, rows, samples)})
+    return json.loads(path.read_text(encoding="utf-8"))["right"]
+
+
+def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path) -> dict:
     """Choose prompts, train, and read before and after."""
     before = json.loads(cell.read_text(encoding="utf-8"))
     if before["read"] != "own":
@@ -71,7 +78,10 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int) -> dict:
     model, processor = load_model(model_folder, dtype=torch.float32)
     rows = load_rows(plan, "train")
     rows = rows.select(range(min(candidates, len(rows))))
-    chosen = keep_uncertain(sample_shares(plan, model, processor, rows, samples), between)
+    shares = find_shares(
+        plan, model, processor, rows, samples, results / f"{cell.stem}-shares-{len(rows)}x{samples}.json"
+    )
+    chosen = keep_uncertain(shares, between)
     if not chosen:
         bounds = " to ".join(f"{share:.0%}" for share in between)
         raise InputError(f"{cell.stem} gets none of {len(rows)} prompts right in {bounds} of {samples} samples")
@@ -90,6 +100,7 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int) -> dict:
         "prompts": len(chosen),
         "of": len(rows),
         "steps": settings["max_steps"],
+        "settings": dict(plan.rl),
         "right": right,
         "gain": gain[0],
         "interval": gain[1],
@@ -112,7 +123,7 @@ def main() -> None:
         cell, model = folder / "cells" / f"{args.cell}.json", folder / "models" / args.cell
         if not (cell.exists() and model.exists()):
             raise InputError(f"the study has no finished cell {args.cell}: look into {folder / 'cells'}")
-        write_json(path, train(read_plan(args.plan), cell, model, args.seed))
+        write_json(path, train(read_plan(args.plan), cell, model, args.seed, path.parent))
     result = json.loads(path.read_text(encoding="utf-8"))
     low, high = result["interval"]
     print(
