@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--future",
         action="store_true",
         help="train a model instead whose answers about where an object will be see eight latents and not the video, "
-        "the arm with the highest score in the study of latents, beside text alone (about 40 minutes on two cores)",
+        "the arm with the highest score in the study of latents, beside text alone (40 to 70 minutes on two cores)",
     )
     parser.add_argument("--backbone", metavar="PATH", help="a real checkpoint instead of the tiny backbone")
     add_revision_argument(parser, "--backbone")

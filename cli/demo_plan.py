@@ -58,11 +58,11 @@ _MOTION_STAGES = {
 }
 _FUTURE_STAGES = {
     "backbone": Stage("backbone: the untrained model, with eight latents in a block", 7, 7),
-    "data": Stage("data: clips that end early, and where an object is later", 380, 15, "questions"),
-    "text_only": Stage("training without imagery, to compare", 1000, 15, "steps_scale"),
-    "bottleneck": Stage("training with imagery, through which answers go", 1800, 15, "steps_scale"),
+    "data": Stage("data: clips that end early, and where an object is later", 300, 15, "questions"),
+    "text_only": Stage("training without imagery, to compare", 1150, 15, "steps_scale"),
+    "bottleneck": Stage("training with imagery, through which answers go", 1550, 15, "steps_scale"),
     "comparison": Stage("score both", 150, 12, "held_out"),
-    "diagnosis": Stage("score with the latents replaced", 240, 12, "held_out"),
+    "diagnosis": Stage("score with the latents replaced", 330, 12, "held_out"),
 }
 MOTION_PLAN = Plan(
     "motion",

@@ -87,7 +87,7 @@ class FutureDemo(Demo):
         diagnosis, text = self._diagnosis(), self._report("text_only")
         own = {"n": diagnosis["n"], **diagnosis["own"]}
         lines: list[tuple[str, list[Mapping[str, Any]]]] = [
-            ("the place last seen, copied", [self._last_place()]),
+            ("the place last seen, or a guess", [self._last_place()]),
             ("text only", [text]),
             (f"{LATENTS} latents, the answer sees no video", [own]),
         ]
@@ -105,18 +105,18 @@ class FutureDemo(Demo):
         return task
 
     def _last_place(self) -> Mapping[str, Any]:
-        """How many questions the place answers where the object was last seen: a rule that needs no model."""
+        """How many questions are right by a rule: the place where the object was last seen, or a guess without it."""
         from ..eval_tasks.statistics import wilson_interval
         from ..modeling.tokens import OPTION_LETTERS
 
         rows = load_rows(str(self.folder / "data"), "dift", "test").select_columns(["facts", "options", "answer"])
-        right = [
-            json.loads(row["facts"])["last_place"] == row["options"][OPTION_LETTERS.index(row["answer"])]
-            for row in rows
-        ]
-        n = len(right)
-        chance = sum(1 / len(row["options"]) for row in rows) / n
-        return {"n": n, "chance": chance, "accuracy": sum(right) / n, "interval": wilson_interval(sum(right), n)}
+        n, right, chance = len(rows), 0.0, 0.0
+        for row in rows:
+            last, options = json.loads(row["facts"])["last_place"], row["options"]
+            chance += 1 / len(options) / n
+            said = options[OPTION_LETTERS.index(row["answer"])]
+            right += last == said if last in options else 1 / len(options)
+        return {"n": n, "chance": chance, "accuracy": right / n, "interval": wilson_interval(round(right), n)}
 
     def _output(self, name: str) -> Path:
         if name in ("comparison", "diagnosis"):

@@ -79,7 +79,7 @@ def test_the_demo_of_the_future_ends_in_a_table_and_a_card(tmp_path):
     stages = re.findall(r"^\[(\d+)/(\d+)\] .*: about (?:\d+ s|\d+ min) on two cores$", done.stdout, re.MULTILINE)
     assert stages == [(str(number), "6") for number in range(1, 7)]
     table = done.stdout[done.stdout.rindex("\nchance ") :]
-    for line in ("the place last seen, copied", "text only", "8 latents, the answer sees no video"):
+    for line in ("the place last seen, or a guess", "text only", "8 latents, the answer sees no video"):
         assert f"\n{line} " in table
     assert "\n  with its own, encoded again without the video " in table and "(n = 6)" in done.stdout
     config = json.loads((demo / "bottleneck" / "config.json").read_text())
