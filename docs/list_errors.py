@@ -100,19 +100,16 @@ class Sources:
     def __init__(self, root: Path):
         files = [path for area in AREAS for path in sorted((root / area).rglob("*.py"))]
         self.modules = {path.relative_to(root): ast.parse(path.read_text(encoding="utf-8")) for path in files}
+        # Of names that several modules have, each means its own; the rest are imported.
+        constants = {path: _text_constants(tree) for path, tree in self.modules.items()}
+        for path, tree in self.modules.items():
+            _FillIn(constants[path]).visit(tree)
+        self.constants = {name: text for own in constants.values() for name, text in own.items()}
         nodes = [node for tree in self.modules.values() for node in ast.walk(tree)]
         self.functions = defaultdict(list)
         for node in nodes:
             if isinstance(node, ast.FunctionDef):
                 self.functions[node.name].append(node)
-        self.constants = {
-            _last_name(node.targets[0]): node.value.value
-            for tree in self.modules.values()
-            for node in tree.body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-        }
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.exceptions: dict[str, ast.FunctionDef | None] = {"InputError": None}
         for _ in range(3):  # subclasses of subclasses
@@ -177,7 +174,30 @@ class Sources:
                 yield from self._texts(value, where, depth + 1)
 
     def _fill(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Constant):
+            return str(node.value)
         return self.constants.get(_last_name(node)) or _placeholder(node)
+
+
+class _FillIn(ast.NodeTransformer):
+    """Puts texts in the place of names that stand for them."""
+
+    def __init__(self, texts: dict[str, str]):
+        self.texts = texts
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if isinstance(node.ctx, ast.Load) and node.id in self.texts:
+            return ast.copy_location(ast.Constant(self.texts[node.id]), node)
+        return node
+
+
+def _text_constants(tree: ast.Module) -> dict[str, str]:
+    """The texts that a module gives a name to."""
+    return {
+        _last_name(node.targets[0]): node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    }
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.Call]]:
