@@ -185,36 +185,37 @@ def _write_rows(
     folder: Path, files: StageFiles, splits: dict[str, list[VideoOutcome]], pool: WorkerPool, faults: dict[str, Fault]
 ) -> Written:
     """Write every configuration: the first of each sort from the videos, the others from its rows."""
-    # Counted, and read again as they are due: the questions of thousands of clips would not fit into memory.
-    clips = {
-        name: {split: sum(1 for _ in _row_tasks(files, outcomes, name)) for split, outcomes in splits.items()}
+    chosen = {
+        name: {split: tasks for split, outcomes in splits.items() if (tasks := _row_tasks(files, outcomes, name))}
         for name in (MOTION, MLLM4D)
     }
-    total = sum(number for of_splits in clips.values() for number in of_splits.values())
+    total = sum(len(tasks) for of_splits in chosen.values() for tasks in of_splits.values())
     with Progress("clips made into rows", total) as progress:
         counted = count(1)
 
-        def watched(name: str, split: str) -> Iterator[tuple[str, RowTask]]:
-            for task in _row_tasks(files, splits[split], name):
+        def watched(tasks: Sequence[tuple[str, RowTask]]) -> Iterator[tuple[str, RowTask]]:
+            for task in tasks:
                 yield task
                 progress.reach(next(counted))
 
         made = {
-            name: {split: stream_rows(watched(name, split), pool, faults) for split, n in of_splits.items() if n}
-            for name, of_splits in clips.items()
+            name: {split: stream_rows(watched(tasks), pool, faults) for split, tasks in of_splits.items()}
+            for name, of_splits in chosen.items()
         }
         return write_configurations(made, folder)
 
 
-def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome], name: str) -> Iterator[tuple[str, RowTask]]:
+def _row_tasks(files: StageFiles, outcomes: Sequence[VideoOutcome], name: str) -> list[tuple[str, RowTask]]:
     """Windows with the questions of a configuration: MLLM-4D's kinds have columns of their own."""
+    tasks = []
     for outcome in outcomes:
         windows = files.load(outcome.video.name, "shots")["windows"]
         for number, clip in outcome.asked:
             asked = files.load(clip_folder(outcome.video.name, number), "questions")["questions"]
             chosen = [question for question in asked if ("camera_centers" in question) == (name == MLLM4D)]
             if chosen:
-                yield clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), chosen)
+                tasks.append((clip.clip, RowTask(outcome.video.path, window_from_json(windows[number]), chosen)))
+    return tasks
 
 
 def _row_keys(files: StageFiles, outcomes: Sequence[VideoOutcome]) -> Iterator[list]:
