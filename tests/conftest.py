@@ -53,7 +53,7 @@ def hub():
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Runs Python with arguments, on one thread, and gives what it said."""
+    """Runs Python with arguments, on one thread, to its end without an error."""
 
     def run(*arguments):
         done = subprocess.run(
@@ -65,7 +65,7 @@ def run_python(tmp_path):
             timeout=600,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout + done.stderr
+        return done
 
     return run
 
@@ -77,7 +77,8 @@ def in_two_processes(tmp_path, run_python):
     def run(script, *arguments, sharded=False):
         file = tmp_path / "script.py"
         file.write_text(script)
-        return run_python(TWO_PROCESSES, "sharded" if sharded else "whole", file, *arguments)
+        done = run_python(TWO_PROCESSES, "sharded" if sharded else "whole", file, *arguments)
+        return done.stdout + done.stderr
 
     return run
 

@@ -1,11 +1,8 @@
 """The scripts of `examples/` run as a user runs them, on the trained model that ships and the clip beside it."""
 
 import json
-import os
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,22 +29,9 @@ def rows(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(run_python):
     """Runs an example in an empty folder, and gives what it prints."""
-
-    def run(script, *arguments):
-        done = subprocess.run(
-            [sys.executable, str(EXAMPLES / script), *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
-    return run
+    return lambda script, *arguments: run_python(EXAMPLES / script, *arguments).stdout
 
 
 def test_examples_are_four_and_short():

@@ -41,6 +41,7 @@ def launch(run_python, in_two_processes):
             return in_two_processes(RUN_COMMAND, command, "--config", recipe, sharded=sharded)
         launcher = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--mixed_precision", "no"]
         launcher += ["--main_process_port", "0", "--config_file", CONFIGURATION]
-        return run_python(*launcher, "-m", "fourdthinker.cli", command, "--config", recipe)
+        done = run_python(*launcher, "-m", "fourdthinker.cli", command, "--config", recipe)
+        return done.stdout + done.stderr
 
     return run
