@@ -55,11 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retrain", action="store_true", help="pretrain the tiny backbone instead of copying it (about an hour)"
     )
-    defaults = {name: f"{MOTION_PLAN.sizes[name]}, or {FUTURE_PLAN.sizes[name]} with --future" for name in _COUNTS}
     for name, text in _COUNTS.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"{text} (default: {defaults[name]})"
-        )
+        default = f"{MOTION_PLAN.sizes[name]}, or {FUTURE_PLAN.sizes[name]} with --future"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=f"{text} (default: {default})")
     parser.add_argument(
         "--steps-scale", type=float, default=1.0, help="multiply the recipes' steps, e.g. 0.01 for a smoke test"
     )
@@ -154,11 +152,12 @@ class Demo:
         note = self.folder / "demo.txt"
         begun = (self.folder / "backbone").exists()
         found = note.read_text(encoding="utf-8").strip() if note.exists() else MOTION_PLAN.name if begun else None
-        if found not in (None, self.plan.name):
+        if found is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(note) as temporary:
+                temporary.write_text(f"{self.plan.name}\n", encoding="utf-8")
+        elif found != self.plan.name:
             raise InputError(f"{self.folder} holds the demo about {found}: name another --output")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(note) as temporary:
-            temporary.write_text(f"{self.plan.name}\n", encoding="utf-8")
 
     def print_plan(self) -> None:
         """Say how long the stages that are left take together, if that is known."""

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -23,10 +23,11 @@ from ..world.worker_pool import worker_pool
 
 # Clips of different purposes never share a seed.
 SEED_RANGES = {"train": 0, "test": 2**40, "pretrain": 2**41}
-CLIPS_A_SEED = 2**24
-SEEDS = 2**16  # times `CLIPS_A_SEED`: the distance of two ranges
+_CLIPS_A_SEED = 2**24
+_SEEDS = 2**16  # times `_CLIPS_A_SEED`: the distance of two ranges
 _CLIPS_A_TASK = 16
 
+Label = TypeVar("Label", bound=Hashable)
 Candidates = Callable[[Any, int], list[tuple[str, str, dict]]]
 OpenWorld = Callable[[], World]
 
@@ -80,12 +81,8 @@ def balanced_rows(
     Raises:
         InputError: If the split is not one of these, or a number is out of range.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"the rendered world has clips for the seeds 0 to {SEEDS - 1}, not for {seed}")
+    first = first_clip(split, seed)
     left = {task: Counter(labels) for task, labels in quotas.items()}
-    first = SEED_RANGES[split] + seed * CLIPS_A_SEED
     total = sum(counts.total() for counts in left.values())
     with tqdm(total=total, desc=f"{split} rows", unit="row", disable=None) as bar:
         for offered in render_candidates(first, workers, candidates, open_world):
@@ -98,7 +95,25 @@ def balanced_rows(
                 return
 
 
-def spread(labels: Sequence[str], total: int) -> dict[str, int]:
+def first_clip(split: str, seed: int, ranges: Mapping[str, int] = SEED_RANGES) -> int:
+    """The seed of the first clip of a split, of another range for each of the user's seeds.
+
+    Args:
+        split (`str`): `"train"` or `"test"`.
+        seed (`int`): The user's.
+        ranges (`Mapping[str, int]`, *optional*): Where the splits begin.
+
+    Raises:
+        InputError: If the split is not one of these, or the seed is out of range.
+    """
+    if split not in ("train", "test"):
+        raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
+    if not 0 <= seed < _SEEDS:
+        raise InputError(f"the rendered world has clips for the seeds 0 to {_SEEDS - 1}, not for {seed}")
+    return ranges[split] + seed * _CLIPS_A_SEED
+
+
+def spread(labels: Sequence[Label], total: int) -> dict[Label, int]:
     """Divide a number of rows evenly among labels, as far as possible.
 
     Raises:
@@ -222,7 +237,7 @@ def render_candidates(
     """
     batches = (
         range(first_seed + start, first_seed + start + _CLIPS_A_TASK)
-        for start in range(0, CLIPS_A_SEED, _CLIPS_A_TASK)
+        for start in range(0, _CLIPS_A_SEED, _CLIPS_A_TASK)
     )
     if workers <= 1:
         for seeds in batches:

@@ -15,14 +15,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ...modeling.errors import InputError
 from ...modeling.tokens import IMAGERY_MARK, AnswerForm, format_response
 from ..imagery import paint_object
 from ..questions.motion import shuffle_options
 from ..world import World, WorldClip
 from ..world.place_scenes import FOCAL, FPS, FRAMES, PlaceWorld, draw_place_scene
 from ..world.scene import WORLD_SOURCE, Scene, project
-from .world_motion import CLIPS_A_SEED, SEEDS, render_candidates
+from .world_motion import first_clip, render_candidates, spread
 
 TASK = "future_cell"
 # Settings of the study of latents were found on other questions, of seeds from 3 * 2**41 + 2**39.
@@ -77,18 +76,13 @@ def place_rows(
     Raises:
         InputError: If the split is unknown, or a number is out of range.
     """
-    if split not in _FIRST:
-        raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"the rendered world has clips for the seeds 0 to {SEEDS - 1}, not for {seed}")
-    if rows < 0:
-        raise InputError(f"there cannot be {rows} questions")
+    first = first_clip(split, seed, _FIRST)
     world = world or PlaceWorld()
     each_clip = each_clip or {"train": 2, "test": 1}[split]
     pairs = [((level, side), block) for level in range(3) for side in range(3) for block in _blocks((level, side))]
-    left = Counter({pair: rows // len(pairs) + (n < rows % len(pairs)) for n, pair in enumerate(pairs)})
+    left = Counter(spread(pairs, rows))
     with tqdm(total=rows, desc=f"{split} rows", unit="row", disable=None) as bar:
-        for number, scene, rng, render in _scenes(world, _FIRST[split] + seed * CLIPS_A_SEED, workers):
+        for number, scene, rng, render in _scenes(world, first, workers):
             if not left.total():
                 return
             wanted = _wanted(scene, left, each_clip, rng)
@@ -113,7 +107,7 @@ def _scenes(
     if workers > 1:
         rendered = render_candidates(first, workers, _keep, partial(PlaceClips, world))
         for number, (scene, rng, clip) in zip(count(first), rendered, strict=False):
-            yield number, scene, rng, partial(_keep, clip, number)
+            yield number, scene, rng, lambda clip=clip: clip
         return
     with PlaceClips(world) as renderer:
         for number in count(first):

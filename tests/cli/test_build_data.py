@@ -61,7 +61,7 @@ def test_the_world_asks_for_places_alone(tmp_path, capsys):
     rows = load_dataset(str(output), "dift", cache_dir=tmp_path / "cache")
     assert len(rows["test"]) == 1 and set(rows["train"]["task"]) == {"future_cell"}
     grpo = load_dataset(str(output), "grpo", split="train", cache_dir=tmp_path / "cache")
-    assert len(grpo) == 1 and not set(grpo["id"]) & set(rows["train"]["id"]), "4DRL learns from clips of its own"
+    assert len(grpo) == 1 and not set(grpo["id"]) & set(rows["train"]["id"]), "4DRL learns from other clips"
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "one.mp4").write_bytes(b"")
     assert "in which of nine parts of the image" in (output / "README.md").read_text()

@@ -171,7 +171,7 @@ class ReliableTrainerMixin:
         """transformers' own.
 
         Raises:
-            InputError: If the checkpoint is of a run with one learning rate, and this one has two, or the reverse.
+            InputError: If the optimizer of the checkpoint's run held other parameters, or in other groups.
         """
         try:
             super()._load_optimizer_and_scheduler(checkpoint)
@@ -179,8 +179,8 @@ class ReliableTrainerMixin:
             if "parameter group" not in str(error):
                 raise
             raise InputError(
-                f"{checkpoint} is of a run with another vision_learning_rate, or none: set it as it was, or give "
-                "another output_dir"
+                f"{checkpoint} is of a run that trained other weights, or with another vision_learning_rate, or none: "
+                "set it as it was, or give another output_dir"
             ) from error
 
     def _close_progress_bar(self) -> None:
