@@ -46,17 +46,14 @@ def write_dsr_split(output: Path, written: "Written") -> Path:
     Raises:
         InputError: If there is none.
     """
-    from datasets import load_dataset
-
-    from ..dataset_builders.parquet_scan import scan_without_buffers
+    from ..dataset_builders.parquet_rows import stream_parquet
     from ..dataset_builders.questions.dsr import KINDS
     from ..dataset_builders.sources.dsr_files import write_dsr_files
     from ..modeling.atomic import atomic_dir
 
     splits = written.files.get("dift", {})
-    paths = [str(output / path) for path in splits.get("test") or splits.get("train") or ()]
-    options = {"split": "train", "streaming": True, "fragment_scan_options": scan_without_buffers()}
-    rows = load_dataset("parquet", data_files=paths, **options) if paths else []
+    paths = [output / path for path in splits.get("test") or splits.get("train") or ()]
+    rows = stream_parquet(paths, decode_images=True)
     with atomic_dir(output / "dsr") as folder:
         count = write_dsr_files(folder, (row for row in rows if row["task"] in KINDS))
         if not count:

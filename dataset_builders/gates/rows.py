@@ -93,19 +93,16 @@ def read_rows(folder: Path, seed: int) -> tuple[list[Row], list[Row]]:
 
 def _stream(folder: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of every configuration and split, with their split's name; frames stay encoded."""
-    from datasets import Image, List, get_dataset_config_names, load_dataset
+    from datasets import get_dataset_config_names, load_dataset_builder
 
-    from ..parquet_scan import scan_without_buffers
+    from ..parquet_rows import stream_parquet
 
     if not (folder / "README.md").is_file():
         raise InputError(f"{folder} is no dataset folder: name one that `fourdthinker build-data` has written")
     try:
         for name in get_dataset_config_names(str(folder)):
-            options = {"columns": columns, "fragment_scan_options": scan_without_buffers()}
-            for split, rows in load_dataset(str(folder), name, streaming=True, **options).items():
-                if "frames" in columns:
-                    rows = rows.cast_column("frames", List(Image(decode=False)))
-                for row in rows:
+            for split, paths in load_dataset_builder(str(folder), name).config.data_files.items():
+                for row in stream_parquet([Path(path) for path in paths], columns):
                     yield str(split), row
     except (OSError, ValueError, KeyError, TypeError) as error:  # what a damaged, missing or foreign file raises
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]

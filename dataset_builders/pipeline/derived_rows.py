@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..fourd_cot import Rows, Written, write_dataset
+from ..parquet_rows import stream_parquet
 from ..questions.mllm4d_reasoning import answer_alone
 
 MOTION, MLLM4D = "dift", "mllm4d_cold_start"  # the configurations that are made first
@@ -39,22 +40,5 @@ def write_configurations(rows: Mapping[str, Mapping[str, Rows]], folder: Path) -
 def _derive(
     folder: Path, files: Mapping[str, Sequence[str]], change: Callable[[dict], dict]
 ) -> dict[str, Iterator[dict]]:
-    return {split: map(change, _read_rows(folder, paths)) for split, paths in files.items()}
-
-
-def _read_rows(folder: Path, paths: Sequence[str]) -> Iterator[dict]:
-    """Rows just written, one at a time, their pictures still encoded: making them again would take hours."""
-    from datasets import Image, List, load_dataset
-
-    from ..parquet_scan import scan_without_buffers
-
-    stored = load_dataset(
-        "parquet",
-        data_files=[str(folder / path) for path in paths],
-        split="train",
-        streaming=True,
-        fragment_scan_options=scan_without_buffers(),
-    )
-    for column in ("frames", "imagery", "imagery_masks"):
-        stored = stored.cast_column(column, List(Image(decode=False)))
-    yield from stored
+    # Making the rows again would take hours; their images stay as they are encoded.
+    return {split: map(change, stream_parquet([folder / path for path in paths])) for split, paths in files.items()}

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import multiprocessing
 import os
 import signal
@@ -250,6 +251,9 @@ def _serve(pipe: connection.Connection) -> None:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             end = ("ended", ("failed", f"{line} ({Path(where.filename).name}, line {where.lineno})"))
         pipe.send(end)
+        # A frame of PyAV whose side data was read refers to itself, and megabytes of pixels are too few objects for
+        # Python to look for such cycles by itself.
+        gc.collect()
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,9 @@ import pytest
 from fourdthinker.dataset_builders.pipeline.worker_pool import MEMORY_LIMIT, Ended, Made, WorkerPool
 
 WORK = """
-import errno, os, signal, time
+import errno, os, signal, time, weakref
+
+rings = weakref.WeakSet()
 
 
 class Task:
@@ -43,6 +45,12 @@ def run(task, report):
         raise KeyError("no such thing")
     if task == "disk full":
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/frames")
+    if task == "ring":
+        ring = Task(task)
+        ring.itself = ring
+        rings.add(ring)
+        report(None, (task, len(rings)))
+        return
     report(None, (task, os.getpid()))
 """
 PARENT = """
@@ -100,6 +108,14 @@ def test_tasks_share_a_worker_that_lives_on(make_task):
         events = [event for event in pool.run(lambda: next(tasks, None)) if isinstance(event, Made)]
     assert [event.value[0] for event in events] == ["0", "1", "2"]
     assert len({event.value[1] for event in events}) == 1 and events[0].value[1] != os.getpid()
+
+
+def test_what_refers_to_itself_is_gone_before_the_next_task(make_task):
+    """As frames of videos do, with all their pixels."""
+    tasks = iter([(number, make_task("ring")) for number in range(3)])
+    with WorkerPool(1) as pool:
+        events = [event for event in pool.run(lambda: next(tasks, None)) if isinstance(event, Made)]
+    assert [event.value for event in events] == [("ring", 1)] * 3
 
 
 def test_a_task_that_hangs_is_ended_after_the_time_limit(make_task):
