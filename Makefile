@@ -41,7 +41,7 @@ test: install ## the whole test suite
 	if [ -n "$(STATUS_FILE)" ]; then echo $$status > "$(STATUS_FILE)"; fi; exit $$status
 
 check: install lint types docs ## lint, types, documentation and the quick tests, for while you work
-	$(PYTEST) -q $(SPREAD) -m "not slow"
+	$(PYTEST) -q $(SPREAD) -m "not medium and not slow"
 
 lint: install ## ruff
 	$(BIN)/ruff check .
@@ -101,20 +101,20 @@ test-wheel: ## the whole suite against a built wheel, in a fresh environment
 	"$$folder/venv/bin/python" -m pip install --quiet -c constraints.txt "$$(ls "$$folder"/*.whl)[all]" && \
 	$(TEST_ENV) "$$folder/venv/bin/pytest" $(SPREAD) $(PYTEST_FLAGS)
 
-# The quick suite with the oldest versions that setup.cfg allows of the libraries whose internals we meet.
+# All tests but the slow ones with the oldest versions that setup.cfg allows of the libraries whose internals we meet.
 OLDEST = transformers trl datasets huggingface_hub peft
-test-oldest: install ## the quick tests with the oldest supported libraries
+test-oldest: install ## all but the slow tests with the oldest supported libraries
 	mkdir -p .oldest
 	for name in $(OLDEST); do sed -n "s/^ *$$name>=\([0-9.]*\).*/$$name==\1.*/p" setup.cfg; done > .oldest/constraints.txt
 	$(call test_in,.oldest,.[$(EXTRAS)] --constraint .oldest/constraints.txt)
 
-# The quick suite with the newest version of everything, past the upper bounds of setup.cfg.
-test-newest: install ## the quick tests with the newest version of everything
+# All tests but the slow ones with the newest version of everything, past the upper bounds of setup.cfg.
+test-newest: install ## all but the slow tests with the newest version of everything
 	mkdir -p .newest
 	sed -n 's/^ *\([a-z_-]*>=[0-9.]*\),<.*/\1/p' setup.cfg > .newest/overrides.txt
 	$(call test_in,.newest,.[$(EXTRAS)] --override .newest/overrides.txt)
 
-# $(call test_in,FOLDER,REQUIREMENTS): the quick suite in a new environment in FOLDER/venv.
+# $(call test_in,FOLDER,REQUIREMENTS): all tests but the slow ones in a new environment in FOLDER/venv.
 define test_in
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(1)/venv
 	$(BIN)/uv pip install --quiet --upgrade --python $(1)/venv/bin/python -e $(2)

@@ -28,6 +28,7 @@ def sources(list_errors):
     return list_errors["Sources"](ROOT)
 
 
+@pytest.mark.medium
 def test_the_page_is_of_these_sources(list_errors, sources, page):
     assert list_errors["render"](sources) == page, "run `make style`, or python docs/list_errors.py"
 
@@ -80,6 +81,7 @@ def test_the_remedy_is_split_off(list_errors, message, parts):
     assert list_errors["split_remedy"](message) == parts
 
 
+@pytest.mark.medium
 def test_every_message_has_a_remedy_or_says_itself_what_is_right(list_errors, sources):
     """As a reader sees it: a row of the page that leaves nobody wondering what to do."""
     pairs = [
@@ -97,6 +99,7 @@ def patterns(page: str) -> list[re.Pattern]:
     ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "command",
     [

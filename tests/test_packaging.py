@@ -98,6 +98,7 @@ IMPORT_NAMES = {
 }
 
 
+@pytest.mark.medium
 def test_extras_hold_what_the_code_imports_and_no_more():
     extras = {
         canonicalize_name(Requirement(line).name)
@@ -159,6 +160,7 @@ def asked_versions() -> set[str]:
     return asked
 
 
+@pytest.mark.medium
 def test_versions_are_asked_of_what_setup_cfg_installs():
     # A developer's environment may have others, as `scenedetect` beside `scenedetect-headless`; a new one has not.
     assert asked_versions() > {"pycolmap", "scenedetect-headless"}
@@ -284,12 +286,14 @@ def installed_wheel(wheel, tmp_path_factory) -> Path:
     return target
 
 
+@pytest.mark.medium
 def test_wheel_holds_every_file_of_the_packages(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {f"fourdthinker/{path}" for path in project_files() if path.partition("/")[0] in PACKAGES}
     assert held == expected
 
 
+@pytest.mark.medium
 def test_wheel_owns_one_top_level_name(wheel):
     archive = zipfile.ZipFile(wheel)
     tops = {name.partition("/")[0] for name in archive.namelist()}

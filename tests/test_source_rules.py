@@ -121,6 +121,7 @@ def package_imports(path: Path) -> Iterator[tuple[str, str, bool]]:
             yield parts[1] if len(parts) > 1 else "", ".".join(parts[2:]), eager
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_nothing_unsafe(path):
     assert list(unsafe_uses(tree(path))) == []
@@ -151,6 +152,7 @@ def test_the_ban_leaves_alone(code):
     assert not list(unsafe_uses(ast.parse(code)))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=relative)
 def test_no_bare_package_names(path):
     """From the root of a checkout `import modeling` works too, and makes a second copy of every class."""
@@ -195,6 +197,7 @@ def allowed(package: str, target: str, module: str) -> bool:
     return False
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_packages_import_only_what_they_may(path):
     package = relative(path).partition("/")[0]

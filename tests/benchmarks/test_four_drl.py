@@ -31,6 +31,7 @@ def test_questions_alone_vary_where_all_seeds_answer_the_same(gain):
     assert measured["both"] == measured["questions"] > 0
 
 
+@pytest.mark.medium
 def test_covers_the_true_gain_where_seeds_and_questions_vary(gain):
     rng = np.random.default_rng(0)
     share_before, share_after, draws, covered = 0.5, 0.56, 400, 0

@@ -105,6 +105,7 @@ def test_prompts_for_4drl_are_right_neither_always_nor_never(script):
     assert script("rl").keep_uncertain(shares, [0.0, 1.0]) == list(range(7))
 
 
+@pytest.mark.medium
 def test_a_row_that_is_read_again_is_what_it_would_be_without_its_video(script):
     row = next(place_rows("test", 1, answer_form="text"))
     model, processor = load_model(BACKBONE, dtype=torch.float32)

@@ -84,6 +84,7 @@ def test_json_is_one_object(video, tiny_model_folder, capsys):
     assert set(response["seconds"]) == {"video", "model", "answer"} and min(response["seconds"].values()) > 0
 
 
+@pytest.mark.medium
 def test_the_answer_is_the_same_whatever_the_checkpoint_suggests(video, tiny_model_folder, tmp_path, capsys):
     arguments = ["ask", str(video), "Which way?", "--max-new-tokens", "12", "--model"]
     assert main([*arguments, str(tiny_model_folder)]) == 0
@@ -122,6 +123,7 @@ def imagining(tiny_model, make_first_word):
     return make_first_word(tiny_model.config.latent_start_token_id)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("more", [[], ["--json"]])
 @pytest.mark.parametrize(("word", "is_option"), [("B", True), ("E", False)])
 def test_a_response_that_chooses_no_option_is_reported(
@@ -140,6 +142,7 @@ def test_a_response_that_chooses_no_option_is_reported(
     assert line not in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_imagery_is_drawn_and_the_answer_printed(video, imagining, tmp_path, capsys):
     image_path = tmp_path / "new" / "imagery.png"
     arguments = ["ask", str(video), "Which way?", "--model", str(imagining), "--max-new-tokens", "12"]
@@ -176,6 +179,7 @@ def test_words_around_a_block_are_cut_at_words():
         )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "more", [[], ["--frames", "3"], ["--fps", "5"], ["--options", "up", "down"], ["--options", *"zyxwvutsrq"]]
 )

@@ -108,6 +108,7 @@ def test_nothing_kept_is_explained_with_its_remedy(best_of_n, tmp_path, capsys, 
     assert words in capsys.readouterr().err and not (tmp_path / "best").exists()
 
 
+@pytest.mark.medium
 def test_the_cold_start_trains_on_what_is_kept(best_of_n, paths, tmp_path, tiny_model_folder):
     assert best_of_n("--paths", paths) == 0
     recipe = {"model": str(tiny_model_folder), "dataset": str(tmp_path / "best"), "output": str(tmp_path / "out")}
@@ -121,6 +122,7 @@ def test_the_cold_start_trains_on_what_is_kept(best_of_n, paths, tmp_path, tiny_
 SAMPLED = ("--n", 2, "--max-new-tokens", 6, "--batch-size", 4)
 
 
+@pytest.mark.medium
 def test_a_model_samples_paths_that_are_kept_beside(best_of_n, tmp_path, tiny_model_folder, capsys):
     """A random model says nothing that earns; what it said stays, for another threshold."""
     assert best_of_n("--model", tiny_model_folder, *SAMPLED) == 2

@@ -39,6 +39,7 @@ def test_phone_clip_becomes_a_dataset_and_a_bad_one_is_reported(tmp_path, capsys
     assert grpo[0]["frames"][0].tobytes() == dift[0]["frames"][0].tobytes()
 
 
+@pytest.mark.medium
 def test_world_becomes_a_dataset(tmp_path, capsys):
     pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
     output = tmp_path / "data"
@@ -52,6 +53,7 @@ def test_world_becomes_a_dataset(tmp_path, capsys):
     assert all(response.endswith(ending) for response, ending in zip(rows["response"], endings, strict=True))
 
 
+@pytest.mark.medium
 def test_the_world_asks_for_places_alone(tmp_path, capsys):
     pytest.importorskip("pybullet", reason="the rendered world needs the world extra")
     output = tmp_path / "data"
@@ -129,6 +131,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "empty", "names.json", "own"]
 
 
+@pytest.mark.medium
 def test_a_source_that_gives_no_row_ends_in_few_lines_that_say_where_the_list_is(tmp_path, capsys):
     pytest.importorskip("pycolmap", reason="poses need the data extra")
     source, output = tmp_path / "clips", tmp_path / "data"

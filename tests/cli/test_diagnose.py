@@ -47,6 +47,7 @@ def run(*arguments):
     return main(["diagnose", "--max-new-tokens", "16", *map(str, arguments)])
 
 
+@pytest.mark.medium
 def test_tables_json_page_and_kept_answers(checkpoint, questions, journal, tmp_path, capsys):
     arguments = ("--model", checkpoint, "--dataset", questions, "--batch-size", 5)
     assert run(*arguments, "--output", tmp_path / "out") == 0

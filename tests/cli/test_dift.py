@@ -91,6 +91,7 @@ def assert_trained(out, start_folder):
     assert not list(out.glob("*.bin")) and not out.with_name("out-checkpoints").exists()
 
 
+@pytest.mark.medium
 def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_path, tiny_model_folder):
     path = recipe(**SELF_FED, self_feed_gradient=1, ce_loss_weight=1.0)
     assert main(["dift", "--config", str(path)]) == 0
@@ -211,6 +212,7 @@ def test_published_files_train_as_they_are(recipe, tmp_path, capsys):
     assert load_model(tmp_path / "out")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -301,6 +303,7 @@ def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(adapter, tiny
     assert len(modes) == 1 and not (adapter / "training_args.bin").exists()
 
 
+@pytest.mark.medium
 def test_an_adapter_of_a_quantized_base_opens_on_the_base_as_it_is(adapter):
     file = adapter / "config.json"
     quantized = {"load_in_4bit": True, "quant_method": "bitsandbytes"}
@@ -309,6 +312,7 @@ def test_an_adapter_of_a_quantized_base_opens_on_the_base_as_it_is(adapter):
     assert not hasattr(model.config, "quantization_config")
 
 
+@pytest.mark.medium
 def test_an_adapter_whose_base_is_gone_says_so(adapter):
     file = adapter / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "/gone/model"}))

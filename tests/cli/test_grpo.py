@@ -77,6 +77,7 @@ def recipe(tmp_path, tiny_model_folder, dataset):
     return write
 
 
+@pytest.mark.medium
 def test_a_recipe_gives_a_folder_that_loads_and_tells_its_training(recipe, tmp_path, tiny_model_folder):
     assert main(["grpo", "--config", str(recipe()), "--set", "max_steps=1"]) == 0
     out = tmp_path / "out"
@@ -307,6 +308,7 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -142,6 +142,7 @@ def test_the_tiny_backbone_is_copied_out_of_the_package(tmp_path):
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.medium
 def test_the_trained_model_answers_about_its_clip_with_imagery(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["init", "--trained", "--output", str(out)]) == 0

@@ -66,6 +66,7 @@ def places(tmp_path):
     return tmp_path
 
 
+@pytest.mark.medium
 def test_wrong_training_commands_end_at_once(places):
     model, data, out = places / "model", places / "data", places / "out"
     start = ["--model", model, "--dataset", data, "--output", out]
@@ -170,6 +171,7 @@ def _is_installed(module):
     return find_spec(module) is not None
 
 
+@pytest.mark.medium
 def test_a_folder_has_no_revision(places, make_video):
     video, rows = make_video(places / "clip.mp4", 1), places / "rows.jsonl"
     rows.write_text('{"video": "clip.mp4", "question": "?", "options": ["a", "b"], "answer": "a", "response": "a"}')
@@ -195,6 +197,7 @@ def test_a_folder_has_no_revision(places, make_video):
     assert_one_line_without_torch([*((command, words) for command in commands), *other], HF_HUB_OFFLINE="1")
 
 
+@pytest.mark.medium
 def test_other_wrong_commands_end_at_once(places, make_video):
     video = make_video(places / "clip.mp4", 1)
     model, data, file = places / "model", places / "data", places / "file"
@@ -230,6 +233,7 @@ def test_other_wrong_commands_end_at_once(places, make_video):
     )
 
 
+@pytest.mark.medium
 def test_a_hub_that_cannot_be_reached_ends_in_one_line(places):
     start = ["--dataset", places / "data", "--output", places / "out"]
     assert_one_line_without_torch(
@@ -364,6 +368,7 @@ def test_help_names_every_kind_of_file_that_is_read(command, capsys):
     assert ".jsonl, .json, .csv, .tsv or .parquet file" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_failed_requests_to_the_hub_are_one_line_with_either_http_client(tmp_path, offline):
     with socket.socket() as closed:  # bound, so that nothing else takes the port, and not listening

@@ -75,6 +75,7 @@ def test_a_build_by_names(source, tmp_path):
     assert build(*argv, "--objects-model", model) == 0 and objects.stat().st_mtime_ns == state
 
 
+@pytest.mark.medium
 def test_what_objects_depend_on(source, tmp_path):
     first, second = (write_tiny_mask_model("sam3", tmp_path / str(seed), seed=seed) for seed in (0, 1))
     video = source / "mover.mp4"
@@ -92,6 +93,7 @@ def test_what_objects_depend_on(source, tmp_path):
     assert describe_masks(BuildSettings(names={"*": ("dog",)}), video, "mover.mp4") == {}
 
 
+@pytest.mark.medium
 def test_a_seeded_model_that_follows_something_else_changes_nothing(source, tmp_path):
     """A random model does; what becomes of a good one's masks is tested beside `choose_masks`."""
     video = source / "mover.mp4"

@@ -72,6 +72,7 @@ def test_dift_learns_from_conversations_and_reports_rows_without_a_response(run,
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 3  # one for each video, by its content
 
 
+@pytest.mark.medium
 def test_grpo_learns_from_a_table(run, plain_csv, tmp_path, capsys):
     assert run("grpo", plain_csv, settings=GRPO) == 0
     assert load_model(tmp_path / "out")
@@ -97,6 +98,7 @@ def test_eval_rejects_questions_without_options(run, tmp_path, videos, capsys):
     assert "1 of 1 rows cannot be used; the first is own-1: options is empty: give the texts that" in error
 
 
+@pytest.mark.medium
 def test_a_folder_of_own_files_needs_no_card(run, plain_csv, tmp_path, capsys):
     folder = tmp_path / "folder"
     folder.mkdir()

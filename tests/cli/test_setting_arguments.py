@@ -167,6 +167,7 @@ assert "torch" not in sys.modules
     return done.stdout
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_help_shows_our_fields_in_groups_and_help_all_every_field(stage):
     short, full = help_text("--help", stage), help_text("--help-all", stage)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from fourdthinker.cli.side_by_side import run_side_by_side
 
 
@@ -14,6 +16,7 @@ def python(code):
     return [sys.executable, "-c", code]
 
 
+@pytest.mark.medium
 def test_lines_say_whose_they_are_and_a_failure_does_not_stop_the_other(capfd):
     commands = {
         "one": python("import sys; print('out'); sys.exit('fault')"),

@@ -58,6 +58,7 @@ def built(tmp_path_factory):
     return folder, written
 
 
+@pytest.mark.medium
 def test_a_built_world_loads_plainly_with_the_columns_of_each_configuration(built, load):
     folder, written = built
     dift, grpo = load(folder, "dift"), load(folder, "grpo")
@@ -71,6 +72,7 @@ def test_a_built_world_loads_plainly_with_the_columns_of_each_configuration(buil
     assert row["timestamps"] == [number / 2 for number in range(8)]
 
 
+@pytest.mark.medium
 def test_reinforcement_learns_from_other_clips_and_is_tested_on_the_same(built, load):
     folder, _ = built
     dift, grpo = load(folder, "dift"), load(folder, "grpo")
@@ -79,6 +81,7 @@ def test_reinforcement_learns_from_other_clips_and_is_tested_on_the_same(built, 
     assert dift["test"]["id"] == grpo["test"]["id"] and not set(dift["test"]["id"]) & set(dift["train"]["id"])
 
 
+@pytest.mark.medium
 def test_nothing_lies_in_the_folder_but_the_card_and_the_files_that_it_names(built):
     folder, written = built
     listed = {path for splits in written.files.values() for paths in splits.values() for path in paths}

@@ -98,6 +98,7 @@ def failed(report):
     return {gate.name for gate in report.failed}
 
 
+@pytest.mark.medium
 def test_rows_without_a_give_away_pass(tmp_path):
     report = check_dataset(write(tmp_path / "data", make_rows()))
     assert {gate.outcome for gate in report.gates} == {"pass"}
@@ -134,6 +135,7 @@ def test_an_answer_that_is_right_too_often_fails_the_balance(tmp_path):
     assert gate.found == pytest.approx(1.0) and gate.chance == pytest.approx(0.25)
 
 
+@pytest.mark.medium
 def test_copies_in_two_splits_are_found(tmp_path):
     """Byte by byte, and when they were encoded and scaled again."""
     rows = make_rows()
@@ -149,6 +151,7 @@ def test_copies_in_two_splits_are_found(tmp_path):
     assert "rows of two splits show the same frames: row-200 and row-1." in told
 
 
+@pytest.mark.medium
 def test_what_a_model_remembers_of_a_source_is_no_give_away(tmp_path):
     """Twelve sources, each with its own brightness and answer: known sources give answers away, new ones do not."""
 
@@ -203,6 +206,7 @@ def test_tasks_are_tested_apart_and_small_ones_together(tmp_path):
     assert rows_of == {"camera_motion": 140, "other tasks": 120}
 
 
+@pytest.mark.medium
 def test_configurations_with_the_same_rows_count_once(tmp_path):
     rows = make_rows(150)
     folder = tmp_path / "data"

@@ -85,6 +85,7 @@ def scene_of(poses, *objects):
     return Scene(objects, poses, np.radians(60.0), 0, np.array([0.5, -1.0, 2.0]))
 
 
+@pytest.mark.medium
 def test_a_seed_gives_the_same_bytes_whatever_was_drawn_before_and_in_another_process():
     with World(side=56, frames=3, stereo_baseline=0.1) as world:
         first = digest(world.clip(7))
@@ -101,12 +102,14 @@ def test_two_worlds_do_not_disturb_each_other(rendered):
         assert digest(one.render(scene)) == digest(clip)
 
 
+@pytest.mark.medium
 def test_rendering_says_nothing():
     done = subprocess.run([sys.executable, "-c", DIGEST, "1"], capture_output=True, text=True, check=True)
     assert len(done.stdout.split()) == 1
     assert done.stderr == ""
 
 
+@pytest.mark.medium
 def test_a_quiet_import_leaves_stderr_as_it_was():
     code = (
         "import sys; from fourdthinker.dataset_builders.world import World; World(side=28).close();"
@@ -219,6 +222,7 @@ def intended(poses) -> list[str]:
     return [words[2 * axis + (values[axis] < 0)] for axis in moved]
 
 
+@pytest.mark.medium
 def test_every_camera_motion_comes_alone_and_is_named_as_meant():
     seen = Counter()
     for seed in range(300):

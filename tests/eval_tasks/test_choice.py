@@ -143,6 +143,7 @@ def test_scores_are_those_of_each_row_alone(tiny_model, tiny_processor, answer_s
             torch.testing.assert_close(together[row, number], torch.stack(said).logsumexp(0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.medium
 def test_latents_that_carry_the_answer_survive_without_the_video_and_the_first_alone_says_it():
     rows = make_questions(24, seed=5, imagery=True)
     controls = ["blind", "reread", "first", "other"]
@@ -153,6 +154,7 @@ def test_latents_that_carry_the_answer_survive_without_the_video_and_the_first_a
     assert numbers["blind"]["changed_answers"] > 0.4 and numbers["other"]["changed_answers"] > 0.4
 
 
+@pytest.mark.medium
 def test_latents_of_a_model_that_looks_at_the_video_say_nothing_when_reread():
     rows = make_questions(24, seed=5)
     diagnosis, _ = diagnose(

@@ -20,6 +20,7 @@ def evaluate(world_folder, tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.medium
 def test_each_model_scores_as_alone_and_pairs_are_compared(
     evaluate, talking_model_folder, tiny_model_folder, tmp_path
 ):

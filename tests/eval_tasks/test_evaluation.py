@@ -149,6 +149,7 @@ def own_rows(world_folder):
     return fourd_world.read_rows(world_folder)
 
 
+@pytest.mark.medium
 def test_a_real_model_is_shown_what_the_control_says(talking, own_rows):
     ask = partial(predict, *talking, batch_size=4, max_new_tokens=8, progress=False)
     evaluation = evaluate(ask, own_rows, controls=all_controls())
@@ -162,6 +163,7 @@ def test_a_real_model_is_shown_what_the_control_says(talking, own_rows):
     assert len(by_question) < len(own_rows)
 
 
+@pytest.mark.medium
 def test_asking_again_draws_other_answers_and_the_same_ones_every_time(talking, own_rows):
     ask = partial(predict, *talking, max_new_tokens=6, progress=False)
     first, second = (evaluate(ask, own_rows, ask_again=2, shown=Shown(seed=seed)) for seed in (0, 0))
@@ -181,6 +183,7 @@ def test_frames_are_named_as_they_were_shown(talking, own_rows):
     assert shown == "1 fps, at most 50 frames, at most 784 pixels a frame, the first of them repeated"
 
 
+@pytest.mark.medium
 def test_the_command_writes_what_score_reads_again(talking_model_folder, world_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FOURD_WORLD_DATA", str(world_folder))
     output, answers, picture = tmp_path / "scores.json", tmp_path / "answers.jsonl", tmp_path / "scores.png"

@@ -59,6 +59,7 @@ def test_another_model_or_setting_shares_nothing(talking, tmp_path, monkeypatch)
     assert open_journal(model, processor, {}).folder.parent == tmp_path / "named"
 
 
+@pytest.mark.medium
 def test_only_what_is_new_is_asked(talking, world_folder, tmp_path, monkeypatch):
     model, processor = talking
     rows, asked, generate = fourd_world.read_rows(world_folder), [], model.generate

@@ -95,6 +95,7 @@ def answers(model, conversations):
     return dict(zip(conversations, answer(model, list(conversations.values())), strict=True))
 
 
+@pytest.mark.medium
 def test_every_kind_of_conversation_is_answered_in_one_batch_as_alone(model, conversations, answers):
     assert all(answers.values())
     for name, messages in conversations.items():
@@ -171,6 +172,7 @@ def test_a_video_that_cannot_be_shown_is_counted_and_the_others_are_answered(mod
     assert "row made 0 was not asked" in caplog.text and "nowhere.mp4" in caplog.text
 
 
+@pytest.mark.medium
 def test_controls_of_the_video(talking_model_folder, clip, make_video, tmp_path):
     paths = [clip, str(tmp_path / "b.mp4")]
     make_video(tmp_path / "b.mp4", seconds=3, shade=90)
@@ -206,6 +208,7 @@ def test_rounds_see_the_answers_before(model, clip):
     assert answer(model, [[user(text(f"Is it {quoted[0]}?"))]]) == [got[2][1]]
 
 
+@pytest.mark.medium
 def test_a_task_that_samples_is_answered_greedily_unless_asked(model, talking_model_folder, conversations, caplog):
     messages = list(conversations.values())[:4]
     sampled = {**GREEDY, "do_sample": True, "temperature": 1.5, "top_p": 0.95, "top_k": 50}
@@ -289,6 +292,7 @@ def adapter(talking_model_folder, tmp_path_factory):
     return folder
 
 
+@pytest.mark.medium
 def test_an_adapter_a_number_format_and_a_way_of_attention_are_used(
     model, talking_model_folder, adapter, conversations, tmp_path
 ):

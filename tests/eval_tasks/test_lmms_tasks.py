@@ -100,6 +100,7 @@ def test_metadata_say_how_frames_are_taken_and_where_data_are_looked_for(load):
     assert task.config.generation_kwargs["max_new_tokens"] == 2048 and task.VERSION == 1
 
 
+@pytest.mark.medium
 def test_metadata_name_the_frames_that_were_used_not_those_that_were_asked_for(load, tiny_model_folder):
     from fourdthinker.eval_tasks.lmms.model import FourDThinker
 

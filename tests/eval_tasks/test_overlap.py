@@ -90,6 +90,7 @@ def make_fast_clip(seed: int, rate: float, start: float = 0.0) -> Clip:
     return Clip([scenes[int(time)][int(4 * (time % 1))] for time in times], times)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("rate", "start"), [(1, 0.0), (1, 0.4), (2, 0.0), (3, 0.1), (0.7, 0.0), (10, 0.0)])
 def test_a_clip_with_fast_motion_is_found_however_it_was_sampled_for_training(rate, start):
     training = {f"train {seed}": make_fast_clip(seed, rate, start) for seed in range(4)}

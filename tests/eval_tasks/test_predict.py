@@ -32,12 +32,14 @@ def answers(talking, rows):
     return predict(*talking, rows, batch_size=8, max_new_tokens=12, progress=False)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_answers_do_not_depend_on_the_batch_size(talking, rows, answers, batch_size):
     assert len(set(answers)) > 1, "the model says one thing to all rows, which tests nothing"
     assert predict(*talking, rows, batch_size, 12, progress=False) == answers
 
 
+@pytest.mark.medium
 def test_answers_stand_in_the_order_of_the_rows(talking, rows, answers):
     backwards = rows.select(range(len(rows) - 1, -1, -1))
     assert predict(*talking, backwards, 3, 12, progress=False) == answers[::-1]
@@ -55,6 +57,7 @@ SUGGESTIONS = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("suggested", SUGGESTIONS, ids=lambda suggested: next(iter(suggested)))
 def test_decoding_is_greedy_whatever_the_checkpoint_suggests(talking, rows, answers, suggested):
     model, processor = talking
@@ -81,6 +84,7 @@ def test_the_checkpoint_says_where_a_response_ends(talking, rows, answers):
         model.generation_config = own
 
 
+@pytest.mark.medium
 def test_a_row_that_cannot_be_decoded_is_missing_and_the_others_are_answered(talking, rows, answers, caplog):
     broken = rows.to_list()
     broken[2]["frames"][1] = {"bytes": b"no image", "path": None}
@@ -131,6 +135,7 @@ def test_an_empty_batch_is_rejected(talking, rows):
         predict(*talking, rows, batch_size=0)
 
 
+@pytest.mark.medium
 def test_image_sizes_may_differ_between_rows(talking, rows):
     mixed = rows.to_list()
     mixed[0]["frames"] = [Image.new("RGB", (84, 28), (index * 40, 0, 0)) for index in range(4)]

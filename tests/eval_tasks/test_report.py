@@ -167,6 +167,7 @@ def reports():
     }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
 def test_pictures_are_drawn(tmp_path, reports, suffix):
     path = tmp_path / f"scores{suffix}"
@@ -184,6 +185,7 @@ def test_a_question_that_was_not_asked_does_not_count_for_the_blind_run_either()
     assert (control["accuracy"], control["missing"], control["own_minus_control"]["only_second"]) == (0.0, 1, 0)
 
 
+@pytest.mark.medium
 def test_a_picture_shows_bars_chance_and_the_blind_model(tmp_path, reports):
     path = tmp_path / "scores.svg"
     draw_reports(path, reports)

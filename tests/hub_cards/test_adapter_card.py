@@ -54,6 +54,7 @@ def snippet(card) -> str:
     return re.search(r"```python\n(.*?)```", str(card), re.DOTALL)[1]
 
 
+@pytest.mark.medium
 def test_both_counts_are_in_the_card(adapters, tiny_model_folder):
     model, _ = load_model(tiny_model_folder)
     whole = sum(weight.numel() for weight in model.parameters())

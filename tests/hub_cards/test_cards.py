@@ -165,6 +165,7 @@ def test_settings_are_shown_without_paths(folder, tmp_path):
     assert "/home/me" not in card and "/data/some" not in card
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_from_data_cannot_break_the_model_card(folder, scores, text):
     named = {text: scores["fourd_world"] | {"tasks": {text: scores["fourd_world"]["tasks"]["camera_motion"]}}}

@@ -58,6 +58,7 @@ def test_roles_of_a_row(prompts, tiny_model, tiny_processor):
         assert "video_pad" not in question and "Which" in question or "Does" in question
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("blocks", [2, None], ids=["cropped", "masked"])
 def test_decoding_equals_the_training_mask(prompts, generate_at, blind_model, attention, blocks):
@@ -73,6 +74,7 @@ def test_decoding_equals_the_training_mask(prompts, generate_at, blind_model, at
     assert (replayed(blind_model, inputs, output) - decoded).abs().max() > 1e-2, "the mask makes a difference"
 
 
+@pytest.mark.medium
 def test_a_batch_decodes_what_each_row_decodes_alone(prompts, generate_at, blind_model):
     blind_model.config.latent_blocks = 2
     steps = ([2, 9], [5, 12], [3, 9])
@@ -89,6 +91,7 @@ def test_a_batch_decodes_what_each_row_decodes_alone(prompts, generate_at, blind
             assert torch.equal(twice.sequences, single.sequences.expand(2, -1))
 
 
+@pytest.mark.medium
 def test_the_cropped_cache_keeps_latents_question_and_answer(prompts, generate_at, blind_model):
     blind_model.config.latent_blocks = 1
     inputs = prompts([0])
@@ -101,6 +104,7 @@ def test_the_cropped_cache_keeps_latents_question_and_answer(prompts, generate_a
         generate_at({**inputs, "input_ids": output.sequences, "cache": cache_of(output)}, [[]])
 
 
+@pytest.mark.medium
 def test_rows_that_have_ended_hold_no_columns(prompts, generate_at, blind_model):
     blind_model.config.latent_blocks = 1
     eos = blind_model.config.get_text_config().eos_token_id
@@ -113,6 +117,7 @@ def test_rows_that_have_ended_hold_no_columns(prompts, generate_at, blind_model)
     assert torch.equal(completion(output, inputs)[1], completion(alone, prompts([1]))[0])
 
 
+@pytest.mark.medium
 def test_no_block_opens_after_the_last(prompts, generate_at, blind_model):
     blind_model.config.latent_blocks = 1
     start = blind_model.config.latent_start_token_id
@@ -131,6 +136,7 @@ def test_no_block_opens_after_the_last(prompts, generate_at, blind_model):
         assert len(set(ids[0].tolist())) > 4
 
 
+@pytest.mark.medium
 def test_a_prompt_with_a_closed_block_goes_on_where_it_stopped(prompts, generate_at, blind_model):
     blind_model.config.latent_blocks = 1
     inputs = prompts([0])

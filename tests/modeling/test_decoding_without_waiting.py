@@ -50,6 +50,7 @@ def count_waits(prompts, generate_at):
     return count
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_a_token_waits_for_the_device_as_often_as_in_the_stock_loop(tiny_model, stock_model, count_waits, cache):
     stock_model.config.latent_start_token_id = tiny_model.config.latent_start_token_id
@@ -59,6 +60,7 @@ def test_a_token_waits_for_the_device_as_often_as_in_the_stock_loop(tiny_model, 
     assert ours == stock
 
 
+@pytest.mark.medium
 def test_more_steps_than_the_first_buffer_holds(prompts, generate_at, tiny_model):
     inputs = prompts([0, 1])
     steps = ([2, 150], [140])

@@ -40,6 +40,7 @@ def replay_inputs(inputs, sequences):
     return {"input_ids": sequences, "attention_mask": mask, **vision}
 
 
+@pytest.mark.medium
 def test_batch_of_rows_at_different_phases_equals_each_row_alone(prompts, generate_at):
     inputs = prompts()
     assert (inputs["attention_mask"][:, 0] == 0).any(), "some row is filled on the left"
@@ -151,6 +152,7 @@ def test_prompt_with_pads_needs_their_vectors(prompts, generate_at):
         generate_at(replay_inputs(inputs, whole.sequences), [[]])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("passed", ["all ids", "new ids"])
 def test_decoding_goes_on_behind_a_cache_that_holds_latents(prompts, generate_at, tiny_model, passed):
     prepare = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
@@ -257,6 +259,7 @@ def test_streamers_print_what_is_returned(prompts, generate_at, tiny_processor, 
     assert capsys.readouterr().out == tokenizer.decode(completion(output, inputs)[0], skip_special_tokens=True) + "\n"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -277,6 +280,7 @@ def test_continuous_batching_is_rejected(tiny_model):
         tiny_model.generate_batch([[1, 2, 3]])
 
 
+@pytest.mark.medium
 def test_eight_latents_a_block_in_a_batch_and_alone(prompts, generate_at):
     together = generate_at(prompts(), STEPS, latent_size=8, max_new_tokens=24)
     assert [len(latents) for latents in together.latent_embeds] == [8, 8, 8]
@@ -357,6 +361,7 @@ def image_prompts(tiny_processor):
     return make
 
 
+@pytest.mark.medium
 def test_image_prompts_decode_in_a_batch_as_alone_and_replay(image_prompts, generate_at, tiny_model):
     inputs, steps = image_prompts(), ([2], [4])
     assert (inputs["attention_mask"][:, 0] == 0).any(), "some row is filled on the left"

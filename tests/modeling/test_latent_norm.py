@@ -50,6 +50,7 @@ def test_a_transform_comes_after_the_length(prompts, generate_at, matching):
     torch.testing.assert_close(output.latent_embeds[0].norm(dim=-1), torch.full((4,), 6.0))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("feeding", [None, SelfFeeding(2), SelfFeeding()])
 def test_training_writes_nothing_into_the_configuration(training_batch, matching, feeding, tmp_path):
     before = matching.config.to_dict()

@@ -146,6 +146,7 @@ def test_layers_run_again_in_the_backward_pass_only_where_that_is_set(make_model
         assert (forward, counts["runs"] - forward) == (9, 9 if recomputed else 7)
 
 
+@pytest.mark.medium
 def test_the_models_own_checkpointing_is_left_as_it_was(make_model, training_batch):
     model = make_model()
     model.model.language_model.gradient_checkpointing_enable()

@@ -105,6 +105,7 @@ def test_new_tokens_start_at_the_mean_and_nothing_is_resized(stock):
         torch.testing.assert_close(ours.weight[ids], mean.expand(3, -1))
 
 
+@pytest.mark.medium
 def test_saved_backbone_opens_again_bit_for_bit(stock, tmp_path):
     model, processor = from_backbone(stock[0], latent_size=6, position_rule="transformers")
     model.save_pretrained(tmp_path / "ours")
@@ -149,6 +150,7 @@ def published(stock):
     return folder, weights
 
 
+@pytest.mark.medium
 def test_published_checkpoint_keeps_its_size_ids_and_rows(published):
     folder, weights = published
     model, processor = from_backbone(folder)
@@ -306,6 +308,7 @@ def test_a_checkpoint_of_pickled_weights_is_rejected_in_one_line(stock):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.medium
 def test_a_stock_processor_becomes_ours_and_stays_so(stock, tmp_path):
     """The one of a backbone, and the one that an earlier version saved beside a model of ours."""
     folder, _ = stock

@@ -56,6 +56,7 @@ def test_a_video_file_becomes_what_training_saw(tiny_processor, video):
     assert torch.equal(taught["pixel_values_videos"], batch["pixel_values_videos"])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["images", "arrays", "tensor", "paths", "clip"])
 def test_frames_with_their_times_become_what_training_saw(tiny_processor, video, kind, tmp_path):
     clip = read_frames(video, times=[0.5, 1.0, 2.5, 4.0])

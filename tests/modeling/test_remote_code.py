@@ -155,6 +155,7 @@ def test_auto_classes_load_the_code_in_the_folder(elsewhere, family):
     assert seen["transformers"] == transformers.__version__
 
 
+@pytest.mark.medium
 def test_generates_the_same_latents_as_here(elsewhere, tiny_model, tiny_processor):
     seen, _ = elsewhere
     ids = torch.tensor([seen["ids"]])
@@ -167,6 +168,7 @@ def test_generates_the_same_latents_as_here(elsewhere, tiny_model, tiny_processo
     torch.testing.assert_close(states[0, prompt : prompt + 4], torch.tensor(seen["values"]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.medium
 def test_a_video_is_encoded_as_here_and_a_pipeline_answers_about_it(elsewhere, tiny_processor):
     seen, again = elsewhere
     clip = read_frames(again.parent / "clip.mp4", fps=1, max_frames=50)
@@ -178,6 +180,7 @@ def test_a_video_is_encoded_as_here_and_a_pipeline_answers_about_it(elsewhere, t
     assert seen["turn"]["role"] == "assistant" and seen["turn"]["content"].strip() == seen["answer"].strip()
 
 
+@pytest.mark.medium
 def test_saving_again_keeps_weights_and_code(elsewhere, tiny_model_folder, family):
     seen, again = elsewhere
     assert seen["equal"]

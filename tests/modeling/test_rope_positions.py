@@ -157,6 +157,7 @@ def test_the_next_position_follows_from_the_number_of_tokens_without_padding(pro
     assert torch.equal(positions[0, :, -1:] + 1, deltas + inputs["attention_mask"].sum(1, keepdim=True))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rule", ["the family's own", "transformers"])
 def test_decoding_continues_the_rule(prompts, generate_at, tiny_model, rule):
     if rule == "transformers":
@@ -175,6 +176,7 @@ def test_decoding_continues_the_rule(prompts, generate_at, tiny_model, rule):
     assert torch.equal(steps, seen[-1][:, :, length:-1])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("types", ["the processor's", "none", "text alone"])
 def test_missing_token_types_are_rebuilt(prompts, tiny_model, types):
     inputs = prompts()

@@ -31,6 +31,7 @@ def test_pickled_weights_are_rejected_in_one_line(tiny_model_folder, tmp_path):
         AutoModelForImageTextToText.from_pretrained(folder)
 
 
+@pytest.mark.medium
 def test_a_pickled_adapter_ends_in_one_line(tiny_model, tiny_processor, tmp_path):
     adapter = get_peft_model(tiny_model, LoraConfig(r=2, target_modules=["q_proj"]))
     for part in (adapter, tiny_model.config, tiny_processor):
@@ -84,6 +85,7 @@ def test_stock_generation_on_a_batch_answers_as_alone(tiny_model_folder, family)
     assert answer(short, long) == answer(short) + answer(long)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "suggested", [{"temperature": 0.7}, {"num_return_sequences": 2}, {"top_k": 5, "num_beams": 0}]
 )
@@ -138,6 +140,7 @@ def adapter_config(folder, content):
     (folder / "adapter_config.json").write_text(content)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("spoil", "argument", "words"),
     [

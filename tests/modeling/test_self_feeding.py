@@ -122,6 +122,7 @@ def test_with_gradient_through_all_passes_both_ways_have_decodings_gradient(tiny
             torch.testing.assert_close(got[name], gradient, atol=1e-4, rtol=1e-4, msg=f"{feeding} {name}")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("passes", [None, 2])
 def test_gradient_goes_through_as_many_of_the_last_passes_as_asked(tiny_model, fed, passes):
     found = [gradients(tiny_model, fed(SelfFeeding(passes, gradient))[1].loss) for gradient in (0, 1, 2)]
@@ -130,6 +131,7 @@ def test_gradient_goes_through_as_many_of_the_last_passes_as_asked(tiny_model, f
         assert not torch.allclose(found[one][name], found[other][name], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize("passes", [None, 3])
 def test_teacher_forced_blocks_feed_on_their_targets(fed, targets, passes):

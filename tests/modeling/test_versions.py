@@ -58,6 +58,7 @@ def test_a_newer_version_is_named_once_in_one_line(tmp_path):
     assert any("transformers 5.99.0 (tested: " in line for line in lines)
 
 
+@pytest.mark.medium
 def test_env_marks_it(tmp_path):
     metadata(tmp_path, "trl", "7.0.0")
     lines = python("-m", "fourdthinker.cli", "env", path=tmp_path).stdout.splitlines()

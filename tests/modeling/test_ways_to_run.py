@@ -34,6 +34,7 @@ def test_adapters_learn_and_nothing_else_does(training_batch, adapted):
     assert not adapted.base_model.model.model.visual.training
 
 
+@pytest.mark.medium
 def test_adapters_decode_what_the_merged_model_decodes(prompts, generate_at, adapted, tiny_model):
     before = generate_at(prompts(), STEPS)
     with adapted.disable_adapter():
@@ -93,6 +94,7 @@ def test_either_attention_gives_the_same(training_batch, prompts, generate_at, t
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
+@pytest.mark.medium
 def test_layers_on_another_device_decode_the_same(prompts, generate_at, tiny_model_folder, tmp_path):
     here = generate_at(prompts(), STEPS)
     parts = ("embed_tokens", "layers.0", "layers.1", "norm", "rotary_emb")

@@ -117,6 +117,7 @@ def judge(count):
     return right / asked, plain_asked / plain, wrong
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
 def test_random_paths_are_named_right_and_plain_ones_are_asked(count):
     right, plain_asked, wrong = judge(count)

@@ -71,6 +71,7 @@ def flat(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("flat"), flat=True)
 
 
+@pytest.mark.medium
 def test_a_random_model_gives_a_map_for_each_frame(tmp_path):
     name = save_model(tmp_path)
     model = find_depth_model(name)

@@ -66,6 +66,7 @@ def test_a_camera_stands_before_a_plain_wall_with_a_mover():
     assert camera.kind == "still" and camera.errors["standing_tile_share"] >= MIN_TILE_SHARE
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "motion",
     [

@@ -147,6 +147,7 @@ def true_following(world, picture):
     return FOLLOWED[2] if cosine > 0.7 else FOLLOWED[3] if cosine < -0.7 else None
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("seeds", [range(25), pytest.param(range(25, 500), marks=pytest.mark.slow)], ids=["25", "475"])
 def test_labels_of_random_scenes_are_right(seeds):
     right, named, facts, plain = Counter(), Counter(), Counter(), Counter()

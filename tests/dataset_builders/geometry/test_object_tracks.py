@@ -78,6 +78,7 @@ def test_the_background_alone_is_no_object():
     assert find_objects(made_clip([None] * 8, pan=6.0)[0]) == []
 
 
+@pytest.mark.medium
 def test_an_object_at_rest_at_first_and_between_is_carried():
     columns = [60] * 3 + [60 + 8 * step for step in range(1, 6)] + [100] * 4 + [100 + 8 * step for step in range(1, 6)]
     clip, masks = made_clip([(column, 90) for column in columns])
@@ -85,6 +86,7 @@ def test_an_object_at_rest_at_first_and_between_is_carried():
     assert (overlaps(track, masks) > 0.6).all(), overlaps(track, masks).round(2)
 
 
+@pytest.mark.medium
 def test_a_track_ends_where_another_object_takes_over():
     """The disc changes its colour and its place between two frames, as where two things take turns."""
     places = [(50 + 6 * step, 60) for step in range(8)] + [(230 - 6 * step, 140) for step in range(8)]
@@ -144,6 +146,7 @@ def test_places_that_are_kept_give_names():
     assert name_by_place("dog", [{0: first[0]}, {2: second[2]}]) == []
 
 
+@pytest.mark.medium
 def test_what_covers_most_of_the_picture_moves_before_a_camera_that_stands():
     places = [(130 + 6 * number, 96) for number in range(8)]
     clip, masks = made_clip(places, radius=90)

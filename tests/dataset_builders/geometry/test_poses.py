@@ -95,6 +95,7 @@ def test_frames_between_key_frames_lie_between_them():
     assert np.isfinite(poses[:3]).all() and np.isnan(poses[3:]).all()
 
 
+@pytest.mark.medium
 def test_a_path_of_one_mapper_or_one_that_does_not_fit_is_refused(truck, found):
     clip, _ = truck
 

@@ -34,6 +34,7 @@ def film_from_the_side(rise: int) -> tuple[Clip, CameraPoses, list[np.ndarray]]:
     return clip, CameraPoses("up_to_scale", poses, intrinsics, 4.0), masks
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("told", [True, False], ids=["mover known", "mover not known"])
 def test_regions_go_with_the_scene_and_leave_out_what_moves(told):
     clip, camera, masks = film_from_the_side(rise=8)

@@ -33,6 +33,7 @@ def random_clip(label, scene, seed, **where):
     return render(scene(rng, **where), path(label, amount), focal * WIDTH), focal
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("scene", [one_wall, scene_with_depth])
 @pytest.mark.parametrize("kind", range(6), ids=[label.split()[0] for label in CAMERA_LABELS[::2]])
 @pytest.mark.parametrize("count", [1, pytest.param(20, marks=pytest.mark.slow)])
@@ -55,6 +56,7 @@ def test_no_turn_is_taken_for_a_move_and_no_move_for_a_turn(scene, kind, count):
         assert verdicts["turn"] == 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("label", ["Truck Right", "Pedestal Up"])
 def test_a_move_along_a_far_wall_is_neither(label):
     rng = np.random.default_rng(3)
@@ -94,6 +96,7 @@ def test_what_stands_in_a_part_of_the_picture_is_no_still_camera(move):
     assert standing_share(points_that(move)) < MIN_STANDING_SHARE
 
 
+@pytest.mark.medium
 def test_turns_there_and_back_and_about_two_axes_are_followed():
     angles = np.radians(np.column_stack([5 * np.sin(np.arange(16) / 3), np.linspace(0, 12, 16), np.zeros(16)]))
     truth = np.tile(np.eye(4), (16, 1, 1))
@@ -104,6 +107,7 @@ def test_turns_there_and_back_and_about_two_axes_are_followed():
     assert np.degrees(error).max() < 0.5
 
 
+@pytest.mark.medium
 def test_a_large_moving_object_hides_the_turn_unless_it_is_masked():
     """A board over most of the picture moves by itself before a camera that pans."""
     clip, _ = random_clip("Pan Right", scene_with_depth, 4)

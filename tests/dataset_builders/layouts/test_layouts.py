@@ -56,6 +56,7 @@ def test_camera_is_read_alike_from_every_layout(clip):
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("layout", ["vipe", "spatialvid"])
 def test_objects_of_masks_are_apart_and_as_far_as_they_are(layouts, layout):
     (clip,) = find_imported(layouts(layout), layout)
@@ -69,6 +70,7 @@ def test_objects_of_masks_are_apart_and_as_far_as_they_are(layouts, layout):
         assert np.abs(resting - resting.mean(axis=0)).max() < 0.05
 
 
+@pytest.mark.medium
 def test_points_of_stereo4d_move_or_rest(layouts):
     (clip,) = find_imported(layouts("stereo4d"), "stereo4d")
     ways = [track[np.isfinite(track[:, 0])][[0, -1]] for track in clip.tracks]
@@ -76,11 +78,13 @@ def test_points_of_stereo4d_move_or_rest(layouts):
     assert min(lengths[:9:3]) == pytest.approx(np.hypot(1.1, 0.22), rel=0.02) and max(lengths[9:]) < 1e-3
 
 
+@pytest.mark.medium
 def test_labels_that_come_along_are_read_but_never_used(layouts):
     (clip,) = find_imported(layouts("spatialvid"), "spatialvid")
     assert clip.instructions() == [(0.0, 1.6, ["Dolly In"]), (3.2, 4.4, ["Truck Right"])]
 
 
+@pytest.mark.medium
 def test_layouts_are_found_wherever_they_lie(layouts, tmp_path):
     for name in ("vipe", "megasam"):
         shutil.copytree(layouts(name), tmp_path / "sets" / name)

@@ -46,11 +46,13 @@ def test_right_poses_pass_with_the_depth_of_the_scene(matches, trajectory):
     assert 4 < check.depth < 9
 
 
+@pytest.mark.medium
 def test_the_focal_length_is_found_where_no_file_tells_it(matches, trajectory):
     check = check_poses(matches, SECONDS, trajectory, None, 1 / RATE)
     assert check.pixels < 2 and check.lens.focal[0] == pytest.approx(FOCAL / SIZE[0], rel=0.1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("misread", "named"),
     [
@@ -70,6 +72,7 @@ def test_a_wrong_reading_is_refused_and_the_right_one_named(matches, trajectory,
     assert e.value.code == "poses_disagree" and e.value.remedy.startswith("correct the file: ")
 
 
+@pytest.mark.medium
 def test_poses_of_another_clip_are_refused_without_advice(matches, trajectory):
     rng = np.random.default_rng(0)
     stored = trajectory.stored.copy()
@@ -78,6 +81,7 @@ def test_poses_of_another_clip_are_refused_without_advice(matches, trajectory):
         check_poses(matches, SECONDS, replace(trajectory, stored=stored), LENS, 1 / RATE)
 
 
+@pytest.mark.medium
 def test_depth_must_be_that_of_the_points(matches, trajectory, scene):
     poses, maps = trajectory.at(SECONDS), {index: scene.depth(index) for index in range(0, 21, 3)}
     assert check_depths(matches, poses, LENS, maps) == pytest.approx(1, abs=0.1)
@@ -115,6 +119,7 @@ def walk(way, steps=21):
     return make_trajectory(Path("clip.tum"), np.arange(steps) / RATE, poses, quaternion="last")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", [(0, 0, 1.5), (1.5, 0, 0), (0.3, -0.1, 0.4)], ids=["ahead", "aside", "askew"])
 @pytest.mark.parametrize("shows", [0.25, None], ids=["metres", "no unit"])
 def test_a_path_beside_a_clip_that_stands_still_is_refused(standing, way, shows):
@@ -123,6 +128,7 @@ def test_a_path_beside_a_clip_that_stands_still_is_refused(standing, way, shows)
     assert e.value.code == "poses_disagree"
 
 
+@pytest.mark.medium
 def test_poses_that_stand_still_with_the_clip_pass(standing):
     rng = np.random.default_rng(0)
     jitter = walk((0, 0, 0)).stored.copy()

@@ -69,6 +69,7 @@ def measure(seeds, wanted):
     return right, given, float(np.mean(qualities))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 120), marks=pytest.mark.slow)], ids=["8", "112"])
 def test_nine_labels_of_ten_are_right_at_an_overlap_of_seven_tenths(seeds, record_property):
     right, given, quality = measure(seeds, 0.7)

@@ -51,6 +51,7 @@ def test_every_kind_can_be_named():
     assert set(KINDS) < set(OBJECT_SOURCES)
 
 
+@pytest.mark.medium
 def test_several_names_in_one_session(sam3, frames):
     found = segment_by_names(sam3, frames, ["red square", "dog"])
     assert {masklet.name for masklet in found} <= {"red square", "dog"} and 1 < len(found) <= MAX_OBJECTS
@@ -59,6 +60,7 @@ def test_several_names_in_one_session(sam3, frames):
         assert all(decode_mask(mask).shape == (60, 80) for mask in masklet.masks.values())
 
 
+@pytest.mark.medium
 def test_a_name_longer_than_the_text_model_is_cut(sam3, frames):
     long = " ".join(["dog"] * 50)
     assert cut_name(sam3.processor.tokenizer, long) == " ".join(["dog"] * 30)  # and two marks

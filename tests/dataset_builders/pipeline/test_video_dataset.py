@@ -91,6 +91,7 @@ def test_rows_are_of_both_kinds_and_load_plainly(built, tmp_path):
             assert all(abs(a - b) <= 1 for a, b in zip(mask.getbbox(), box, strict=True))
 
 
+@pytest.mark.medium
 def test_bad_videos_are_listed_with_code_and_remedy(built):
     lines = [json.loads(line) for line in (built / "quarantine.jsonl").read_text().splitlines()]
     found = {line["source"]: (line["stage"], line["code"]) for line in lines}
@@ -104,6 +105,7 @@ def test_bad_videos_are_listed_with_code_and_remedy(built):
     assert "--source" in short["remedy"]
 
 
+@pytest.mark.medium
 def test_records_are_read_back(built):
     records = {record.clip: record for record in load_records(built)}
     assert {record.source for record in records.values()} == {"still.mp4", "mover.mp4", "more/mover.mp4"}
@@ -131,6 +133,7 @@ def test_a_source_without_write_permission_is_only_read(clips, built, tmp_path):
     assert rows == {name for name in contents(built) if name.endswith(".parquet")}
 
 
+@pytest.mark.medium
 def test_the_licence_is_in_records_and_card_and_costs_no_stage(clips, built, tmp_path):
     output = tmp_path / "data"
     shutil.copytree(built, output)
@@ -144,6 +147,7 @@ def test_the_licence_is_in_records_and_card_and_costs_no_stage(clips, built, tmp
     assert contents(output) == contents(built)
 
 
+@pytest.mark.medium
 def test_an_early_stage_says_nothing_of_questions_and_leaves_the_list_of_a_finished_build(
     clips, built, tmp_path, capsys
 ):
@@ -156,6 +160,7 @@ def test_an_early_stage_says_nothing_of_questions_and_leaves_the_list_of_a_finis
     assert contents(output) == contents(built)
 
 
+@pytest.mark.medium
 def test_names_of_videos_that_are_not_there_are_reported(clips, tmp_path, capsys):
     names = tmp_path / "names.json"
     names.write_text(json.dumps({"nosuch.mp4": "cat"}))
@@ -312,6 +317,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_the_earlier_dataset_whole(clips
     assert load_dataset(str(output), "dift", split="train", cache_dir=str(tmp_path / "cache"))
 
 
+@pytest.mark.medium
 def test_a_build_without_rows_leaves_those_of_an_earlier_one(clips, built, tmp_path, capsys):
     """The command fails, says so, and takes nothing away."""
     source, output = tmp_path / "clips", tmp_path / "data"

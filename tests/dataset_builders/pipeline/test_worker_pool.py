@@ -118,6 +118,7 @@ def test_what_refers_to_itself_is_gone_before_the_next_task(make_task):
     assert [event.value for event in events] == [("ring", 1)] * 3
 
 
+@pytest.mark.medium
 def test_a_task_that_hangs_is_ended_after_the_time_limit(make_task):
     began = time.monotonic()
     made, ends = run(make_task, ["hang", "a"], workers=1, time_limit=1.0)
@@ -152,6 +153,7 @@ def test_an_interruption_ends_the_worker_and_what_it_does(make_task):
     assert "clip worker" not in {process.name for process in multiprocessing.active_children()}
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 def test_workers_end_when_their_parent_is_killed(make_task, tmp_path):
     (tmp_path / "parent.py").write_text(PARENT.format(folder=str(tmp_path)))

@@ -216,6 +216,7 @@ def test_the_key_is_nowhere(clips, output, capfd):
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

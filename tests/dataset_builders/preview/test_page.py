@@ -191,6 +191,7 @@ def test_many_right_options_are_cut_short(tmp_path):
     assert "5 others 5" in open_page(write_preview(build(tmp_path / "data", rows), 1)).text
 
 
+@pytest.mark.medium
 def test_rows_that_are_not_of_videos_need_no_extra(tmp_path):
     folder = build(tmp_path / "data", [make_row(0)])
     code = f"""

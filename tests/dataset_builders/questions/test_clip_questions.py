@@ -197,6 +197,7 @@ def test_objects_that_are_not_seen_or_not_labelled_are_not_asked_about():
     assert list_candidates({"objects": [{**DIRECTION, "label": None}]}) == []
 
 
+@pytest.mark.medium
 def test_every_wording_passes_the_checker_and_letters_are_spread():
     letters, wordings = Counter(), set()
     for number in range(200):

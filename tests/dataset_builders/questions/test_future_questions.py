@@ -95,6 +95,7 @@ def test_two_objects_meet_or_do_not():
     assert "future_nearer" not in answers(meeting, resting)  # it takes depth
 
 
+@pytest.mark.medium
 def test_objects_that_are_not_seen_all_the_time_may_have_touched():
     def hide(track, *frames):
         masks = tuple(None if number in frames else mask for number, mask in enumerate(track.masks))

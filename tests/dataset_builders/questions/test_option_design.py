@@ -24,6 +24,7 @@ def draw_sets(counts, times=60):
     return sets
 
 
+@pytest.mark.medium
 def test_the_best_guess_from_the_options_alone_is_right_a_quarter_of_the_time():
     kept = limit_shares(UNEVEN)
     sets = draw_sets(kept)
@@ -32,6 +33,7 @@ def test_the_best_guess_from_the_options_alone_is_right_a_quarter_of_the_time():
     assert max(kept.values()) <= sum(kept.values()) / 4
 
 
+@pytest.mark.medium
 def test_without_the_limit_the_most_frequent_answer_would_give_itself_away():
     sets = draw_sets(UNEVEN)
     right = sum(max(counts.values()) for counts in sets.values())

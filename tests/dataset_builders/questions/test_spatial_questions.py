@@ -75,6 +75,7 @@ def right(row):
     return row["options"][OPTION_LETTERS.index(row["answer"])]
 
 
+@pytest.mark.medium
 def test_answers_are_those_of_the_scene(scenes, records, truth):
     found = [
         (truth.is_true(clip, fact), fact)
@@ -85,6 +86,7 @@ def test_answers_are_those_of_the_scene(scenes, records, truth):
     assert np.mean([is_true for is_true, _ in found]) >= 0.97, [fact for is_true, fact in found if not is_true]
 
 
+@pytest.mark.medium
 def test_answers_stay_right_with_the_noise_of_estimated_depth(scenes, truth):
     found, noises = [], []
     for number, (clip, record) in enumerate(scenes):
@@ -96,6 +98,7 @@ def test_answers_stay_right_with_the_noise_of_estimated_depth(scenes, truth):
     assert np.mean([is_true for is_true, _ in found]) >= 0.97, [fact for is_true, fact in found if not is_true]
 
 
+@pytest.mark.medium
 def test_nothing_is_asked_without_metres(scenes):
     _, record = scenes[0]
     assert spatial_facts(record)
@@ -104,12 +107,14 @@ def test_nothing_is_asked_without_metres(scenes):
     assert spatial_facts(replace(record, camera=replace(record.camera, kind="up_to_scale"))) == []
 
 
+@pytest.mark.medium
 def test_two_things_of_one_name_are_not_asked_about(scenes):
     _, record = scenes[0]
     same = replace(record, objects=[replace(track, name="moving object") for track in record.objects])
     assert {fact["object"] for fact in spatial_facts(same)} <= {None, dsr.CAMERA}
 
 
+@pytest.mark.medium
 def test_places_lie_in_the_middle_of_things(scenes, truth):
     for clip, record in scenes[:3]:
         for number, track in enumerate(record.objects):
@@ -125,6 +130,7 @@ def test_places_lie_in_the_middle_of_things(scenes, truth):
     assert set(place_noise(unknown)) == {DEFAULT_NOISE}
 
 
+@pytest.mark.medium
 def test_noise_of_depth_is_not_taken_for_noise_of_poses(scenes, truth):
     shares = []
     for number, (_, record) in enumerate(scenes):
@@ -135,6 +141,7 @@ def test_noise_of_depth_is_not_taken_for_noise_of_poses(scenes, truth):
     assert calm < 0.8 and still < 0.5 and 0.03 < shaken < 0.08, shares
 
 
+@pytest.mark.medium
 def test_every_fact_becomes_a_question(records, questions):
     asked = {question["id"] for question in questions}
     facts = [(record.clip, fact["family"], n) for record in records for n, fact in enumerate(record.facts["space"])]
@@ -153,12 +160,14 @@ def test_every_fact_becomes_a_question(records, questions):
             assert all(re.fullmatch(r"(\(\d\) [^.()]+\. ?)+", option) for option in question["options"])
 
 
+@pytest.mark.medium
 def test_the_reward_pays_the_reasoning_in_full(questions):
     rows = [question for question in questions if "camera_centers" in question]
     columns = {name: [row[name] for row in rows] for name in ("answer", "options", "camera_centers", "object_centers")}
     assert min(spatiotemporal_reward([row["response"] for row in rows], **columns)) > 0.99
 
 
+@pytest.mark.medium
 def test_a_region_that_is_seen_twice_alone_tells_of_noise(scenes):
     _, record = scenes[0]
     seen = np.isin(np.arange(len(record.resting[0].masks)), [3, 20])
@@ -166,6 +175,7 @@ def test_a_region_that_is_seen_twice_alone_tells_of_noise(scenes):
     assert 0 < place_noise(replace(record, resting=[twice])).camera < 0.03
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("family", ["mllm4d", "dsr"])
 def test_a_name_with_markup_is_in_no_question(records, family, caplog):
     record = records[0]
@@ -177,6 +187,7 @@ def test_a_name_with_markup_is_in_no_question(records, family, caplog):
     assert "must be plain words" in caplog.text
 
 
+@pytest.mark.medium
 def test_two_things_of_one_name_are_not_compared(records, caplog):
     record = next(one for one in records if any(len(objects_of(fact)) == 2 for fact in one.facts["space"]))
     tracks = [replace(track, name="red ball") for track in record.objects]
@@ -187,6 +198,7 @@ def test_two_things_of_one_name_are_not_compared(records, caplog):
     assert all(json.loads(one["facts"]).get("other") != "the red ball" for one in asked)
 
 
+@pytest.mark.medium
 def test_a_prediction_shows_nothing_of_what_it_asks_for(records):
     found = 0
     for record in records:
@@ -200,6 +212,7 @@ def test_a_prediction_shows_nothing_of_what_it_asks_for(records):
         pytest.skip("none of the scenes has one")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("said", "changed"),
     [

@@ -21,6 +21,7 @@ def rows():
     return list(mllm4d_rows("test", 2, "grpo"))
 
 
+@pytest.mark.medium
 def test_the_benchmark_reads_what_the_world_writes(rows, tmp_path, monkeypatch):
     assert write_records(tmp_path / "records", rows) == len(rows) == 2 * len(KINDS)
     monkeypatch.setenv("MLLM4D_BENCH_ROOT", str(tmp_path / "records"))
@@ -36,6 +37,7 @@ def test_the_benchmark_reads_what_the_world_writes(rows, tmp_path, monkeypatch):
             assert np.abs(np.asarray(frame, int) - np.asarray(rendered, int)).mean() < 8
 
 
+@pytest.mark.medium
 def test_the_wording_alone_tells_the_type(rows, tmp_path):
     write_records(tmp_path / "records", rows)
     path = tmp_path / "records/records.jsonl"

@@ -43,6 +43,7 @@ def film(path, shots: list[tuple[int, float, float]], **arguments):
     return encode(path, count=len(frames), rate=RATE, size=SIZE, draw=lambda number, _: frames[number], **arguments)
 
 
+@pytest.mark.medium
 def test_no_window_crosses_a_cut(tmp_path):
     lengths = [1.5, 6.5, 0.2, 2.0, 1.0]
     path = film(tmp_path / "film.mp4", [(seed, seconds, 20 + 8 * seed) for seed, seconds in enumerate(lengths)])
@@ -117,6 +118,7 @@ def test_a_fast_pan_and_a_flash_are_no_cut(tmp_path):
     assert all(end - start > 1.5 for start, end in spans)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("speed", "slowest", "fastest"), [(0, 6, 6.5), (60, 7, 9.5), (200, 13, 15)])
 def test_the_rate_follows_the_motion(tmp_path, speed, slowest, fastest):
     path = film(tmp_path / "clip.mp4", [(3, 3.0, speed)])
@@ -127,6 +129,7 @@ def test_the_rate_follows_the_motion(tmp_path, speed, slowest, fastest):
     assert shift < 0.06 or len(window.timestamps) > 13 * seconds
 
 
+@pytest.mark.medium
 def test_windows_hold_true_times_of_frames(tmp_path):
     path = film(tmp_path / "clip.mp4", [(0, 5.0, 30), (1, 5.0, 30)], options={"g": "12", "bf": "2"})
     everything = read_frames(path)
@@ -255,6 +258,7 @@ def bad_files(folder):
     }
 
 
+@pytest.mark.medium
 def test_every_fault_has_its_code(tmp_path, pool):
     for code, paths in bad_files(tmp_path).items():
         for path in paths:
@@ -264,6 +268,7 @@ def test_every_fault_has_its_code(tmp_path, pool):
             assert str(tmp_path) not in fault.reason
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.mpg", "a.flv", "a.wmv", "a.gif", "a.webp"])
 def test_random_damage_costs_the_clip_alone(tmp_path, pool, name):
     codec = {"a.avi": "mjpeg", "a.wmv": "wmv2", "a.mpg": "mpeg2video"}.get(name, "libx264")

@@ -42,6 +42,7 @@ def rows():
     return list(future_rows("train", PER_TASK))
 
 
+@pytest.mark.medium
 def test_answers_are_spread_evenly(rows):
     for task, labels in TASKS.items():
         found = [json.loads(row["facts"])["label"] for row in rows if row["task"] == task]
@@ -51,6 +52,7 @@ def test_answers_are_spread_evenly(rows):
             assert max(Counter(found).values()) <= -(-PER_TASK // len(labels))
 
 
+@pytest.mark.medium
 def test_answers_follow_from_the_scene(rows):
     """The answer again, from the objects' true paths and a pinhole camera alone."""
     for row in rows:
@@ -83,6 +85,7 @@ def test_answers_follow_from_the_scene(rows):
             assert right_option(row) == f"They Will {'Meet' if met else said}"
 
 
+@pytest.mark.medium
 def test_the_prompt_ends_where_the_imagery_begins(rows):
     with FutureWorld() as world:
         for row in rows[:8]:
@@ -112,6 +115,7 @@ def test_places_come_before_the_motion():
         assert SHOWN_FRAMES <= plan.until < paths.shape[1] and plan.label in TASKS[task]
 
 
+@pytest.mark.medium
 def test_an_object_could_have_gone_the_other_way():
     """Questions without such room are not asked; dropping scenes for it would make answers depend on places."""
     for seed in range(60):

@@ -53,6 +53,7 @@ def test_stages_share_no_clip_and_no_row_of_the_test(rows):
     assert test[0] == test[1] == test[2]
 
 
+@pytest.mark.medium
 def test_the_reward_pays_the_reasoning_in_full(rows):
     """The blocks are read back, with the true centres in the true frames, and say null where none is asked for."""
     cold = rows["cold_start"]
@@ -67,6 +68,7 @@ def test_the_reward_pays_the_reasoning_in_full(rows):
         assert "<output_image>" not in row["response"] and row["imagery"] == [] and "-0.00" not in row["response"]
 
 
+@pytest.mark.medium
 def test_centres_are_those_of_the_clip_seen_from_its_start_frame(rows):
     with World(slowest=SLOWEST) as world:
         for row in rows["grpo"][::3]:
@@ -96,6 +98,7 @@ def test_visible_points_lie_on_the_object():
         assert away.max() < 3.2 and away.mean() > 0.4, "on its surface, no farther than the corner of a box"
 
 
+@pytest.mark.medium
 def test_short_answers_are_nothing_else(rows):
     for row in rows["sft"]:
         assert row["response"] == f"<answer>{row['answer']}. {right_option(row)}</answer>"

@@ -42,6 +42,7 @@ def of_task(rows, task):
     return [row for row in rows if row["task"] == task]
 
 
+@pytest.mark.medium
 def test_answers_are_spread_evenly(rows):
     camera = Counter(map(right_option, of_task(rows, "camera_motion")))
     assert camera == dict.fromkeys(CAMERA_LABELS, 1)
@@ -51,6 +52,7 @@ def test_answers_are_spread_evenly(rows):
     assert len({row["id"] for row in rows}) == len(rows)
 
 
+@pytest.mark.medium
 def test_facts_give_the_answer(rows):
     for row in of_task(rows, "object_motion"):
         facts = json.loads(row["facts"])
@@ -61,6 +63,7 @@ def test_facts_give_the_answer(rows):
         assert max(degrees, key=degrees.get) == right_option(row)
 
 
+@pytest.mark.medium
 def test_the_response_concludes_with_the_answer_and_has_a_mark_for_each_imagery_frame(rows):
     for row in rows:
         assert row["response"].endswith(f"<answer>{row['answer']}. {right_option(row)}</answer>")
@@ -69,6 +72,7 @@ def test_the_response_concludes_with_the_answer_and_has_a_mark_for_each_imagery_
         assert len(row["frames"]) == len(row["timestamps"]) == 8
 
 
+@pytest.mark.medium
 def test_the_object_in_question_is_described_last_before_it_is_pictured(rows):
     for row in of_task(rows, "object_motion"):
         scene, pictured = (
@@ -87,6 +91,7 @@ def test_answers_in_words_are_the_same_rows_without_the_letter(rows):
         assert plain({**other, "response": with_letter}) == plain(row)
 
 
+@pytest.mark.medium
 def test_imagery_is_the_frame_with_the_object_in_question_in_red(rows):
     with World() as world:
         for row in rows[::6]:
@@ -100,6 +105,7 @@ def test_imagery_is_the_frame_with_the_object_in_question_in_red(rows):
             assert mask is None or mask.any()
 
 
+@pytest.mark.medium
 def test_camera_questions_picture_an_object_that_rests_or_the_scene(rows):
     pictured = Counter()
     for row in of_task(rows, "camera_motion"):
@@ -110,6 +116,7 @@ def test_camera_questions_picture_an_object_that_rests_or_the_scene(rows):
     assert pictured[True] and pictured[False], pictured
 
 
+@pytest.mark.medium
 def test_the_same_seed_gives_the_same_rows(rows):
     again = islice(world_rows("train", PER_TASK), 6)
     assert [plain(row) for row in again] == [plain(row) for row in rows[:6]]

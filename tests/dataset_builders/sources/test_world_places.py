@@ -45,6 +45,7 @@ def test_the_imagery_shows_the_object_where_the_answer_says(rows):
         assert answer == f"{('upper', 'central', 'lower')[level]} {('left', 'middle', 'right')[side]}"
 
 
+@pytest.mark.medium
 def test_rows_are_the_same_again_and_others_of_another_seed_or_split(rows):
     again = list(islice(place_rows("test", 32, answer_form="text"), 4))
     assert [row["id"] for row in again] == [row["id"] for row in rows[:4]]

@@ -100,6 +100,7 @@ def test_passing_faults_are_waited_out_by_the_client(word, fault):
     assert report.usage.requests == 1 and report.usage.failures == 0
 
 
+@pytest.mark.medium
 def test_a_lost_connection_and_a_slow_answer_are_tried_again(word):
     (written,), _, requests = word(in_turn(reasoning(GOOD, cut=True), reasoning(GOOD)))
     assert written.text and len(requests) == 2
@@ -108,6 +109,7 @@ def test_a_lost_connection_and_a_slow_answer_are_tried_again(word):
     assert written.text and len(requests) == 2
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "reply",
     [
@@ -129,6 +131,7 @@ def test_a_failing_endpoint_leaves_the_template_for_now_and_is_asked_again(word,
     assert written.text and len(requests) == 1, "a failure is not kept as an answer"
 
 
+@pytest.mark.medium
 def test_an_endpoint_that_sends_byte_by_byte_is_given_up(word):
     before = time.monotonic()
     (written,), report, _ = word(lambda _: reasoning(GOOD, drip=0.05), timeout=0.1)
@@ -200,6 +203,7 @@ def test_of_two_answers_to_the_same_question_the_first_is_used(word):
     assert len(requests) == 2 and written[0].text == written[1].text
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_or_model_ends_the_build_in_one_line_without_the_key(word, status):
     body = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}{'x' * 10_000}\nsecond line"}}).encode()
@@ -210,6 +214,7 @@ def test_a_wrong_key_or_model_ends_the_build_in_one_line_without_the_key(word, s
     assert raised.value.__cause__ is None and "check" in str(raised.value)
 
 
+@pytest.mark.medium
 def test_an_endpoint_that_is_not_there_is_named(tmp_path, monkeypatch):
     with serve() as (url, _):
         pass

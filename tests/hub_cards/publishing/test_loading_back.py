@@ -219,6 +219,7 @@ def test_what_comes_back_changed_is_not_called_published(publish, hub, tmp_path)
     assert sha256(stored) == sha256((folder / "dift/train.parquet").read_bytes())
 
 
+@pytest.mark.medium
 def test_code_that_does_not_end_is_ended(client, model_folder):
     """The card's own, before anything is sent."""
     code = 'import time\n\ntime.sleep(600)\nAutoProcessor.from_pretrained("models/tiny")\nmodel.generate()\n'

@@ -27,6 +27,7 @@ assert api.file_exists("me/x", "c.txt")
 """
 
 
+@pytest.mark.medium
 def test_serves_commits_tags_and_pull_requests(hub, tmp_path):
     environment = {**os.environ, **hub.environment(tmp_path)}
     done = subprocess.run([sys.executable, "-c", ROUND], env=environment, capture_output=True, text=True, timeout=120)
@@ -35,6 +36,7 @@ def test_serves_commits_tags_and_pull_requests(hub, tmp_path):
     assert [commit.title for _, commit in hub.repo("model", "me/x").history()][::-1][1:3] == ["one", "two"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("token,error", [(None, "401"), ("hf_read", "403"), ("hf_wrong", "401")])
 def test_writes_for_tokens_that_may_write_only(hub, tmp_path, token, error):
     script = "from huggingface_hub import HfApi; HfApi().create_repo('me/x')"

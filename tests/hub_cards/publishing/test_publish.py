@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from ...local_hub.repository import Repository
 from .conftest import contents, write_model
 
 
+@pytest.mark.medium
 def test_makes_one_commit_that_holds_the_folder(client, model_folder, published):
     code, output = client.publish(model_folder, tag="v1")
     assert code == 0, output
@@ -18,6 +21,7 @@ def test_makes_one_commit_that_holds_the_folder(client, model_folder, published)
     assert (record["repository"], record["commit"], record["tag"]) == ("me/tiny", repo.head(), "v1")
 
 
+@pytest.mark.medium
 def test_the_same_folder_again_makes_no_commit(client, model_folder):
     assert client.publish(model_folder)[0] == 0
     head, received = client.hub.repo("model", "me/tiny").head(), list(client.hub.received)
@@ -26,6 +30,7 @@ def test_the_same_folder_again_makes_no_commit(client, model_folder):
     assert client.hub.repo("model", "me/tiny").head() == head and client.hub.received == received
 
 
+@pytest.mark.medium
 def test_a_second_publish_sends_what_changed_and_deletes_what_is_gone(client, model_folder, published):
     (model_folder / "old.txt").write_text("old")
     assert client.publish(model_folder)[0] == 0
@@ -80,6 +85,7 @@ def test_a_public_repository_is_asked_for(client, model_folder):
     assert not client.hub.repo("model", "me/tiny").private
 
 
+@pytest.mark.medium
 def test_a_tag_is_not_moved(client, model_folder):
     assert client.publish(model_folder, tag="v1")[0] == 0
     first = client.hub.repo("model", "me/tiny").head()
@@ -91,6 +97,7 @@ def test_a_tag_is_not_moved(client, model_folder):
     assert repo.head() == repo.refs["refs/tags/v1"] == first
 
 
+@pytest.mark.medium
 def test_each_publication_may_have_a_tag(client, model_folder):
     """Of the same content too, which makes no commit."""
     repo = None
@@ -114,6 +121,7 @@ def test_a_tag_that_would_not_be_found_is_refused(client, model_folder):
         assert code == 2 and words in output and f"refs/tags/{tag}" not in repo.refs
 
 
+@pytest.mark.medium
 def test_a_tag_that_somebody_makes_meanwhile_is_named(client, model_folder):
     assert client.publish(model_folder)[0] == 0
     repo = client.hub.repo("model", "me/tiny")
@@ -137,6 +145,7 @@ def test_the_cards_code_loads_the_repository_at_the_tag(client, model_folder, pu
     assert (model_folder / "README.md").read_text() == card, "the folder stays as it is"
 
 
+@pytest.mark.medium
 def test_someone_elses_commit_is_noticed(client, model_folder, published):
     """Between looking and committing."""
     assert client.publish(model_folder)[0] == 0
@@ -152,6 +161,7 @@ def test_someone_elses_commit_is_noticed(client, model_folder, published):
     assert repo.history()[0][1].title == "theirs"
 
 
+@pytest.mark.medium
 def test_more_files_than_one_commit_takes_go_through_a_pull_request(client, model_folder, published):
     for number in range(520):
         (model_folder / f"assets/{number}.txt").write_text(str(number))
@@ -162,6 +172,7 @@ def test_more_files_than_one_commit_takes_go_through_a_pull_request(client, mode
     assert repo.pulls[1]["status"] == "merged" and len(repo.history()) == 2
 
 
+@pytest.mark.medium
 def test_a_commit_that_is_too_large_goes_through_a_pull_request(client, model_folder, published):
     client.hub.fail("POST", "/commit/main", 413)
     code, output = client.publish(model_folder)
@@ -169,6 +180,7 @@ def test_a_commit_that_is_too_large_goes_through_a_pull_request(client, model_fo
     assert published(client.hub) == contents(model_folder) and client.hub.repo("model", "me/tiny").pulls
 
 
+@pytest.mark.medium
 def test_a_pull_request_of_somebody_else_is_never_merged(client, model_folder, published):
     for request in ("/commit/main", "/merge"):
         client.hub.fail("POST", request, 413)
@@ -191,6 +203,7 @@ def test_a_repository_that_somebody_creates_meanwhile_gets_nothing(client, model
     assert len(theirs.history()) == 1
 
 
+@pytest.mark.medium
 def test_a_gitignore_in_the_repository_hides_nothing(client, model_folder, published):
     (model_folder / ".gitignore").write_text("model.safetensors\n")
     assert client.publish(model_folder)[0] == 0
@@ -211,6 +224,7 @@ def test_a_space_is_published_as_it_lies(client, tmp_path, published):
     assert published(client.hub, "me/page", "space").keys() == {"README.md", "app.py", "requirements.txt"}
 
 
+@pytest.mark.medium
 def test_listings_of_several_pages_are_read_whole(client, model_folder, monkeypatch):
     assert client.publish(model_folder)[0] == 0
     monkeypatch.setattr(client.hub, "page", 2)

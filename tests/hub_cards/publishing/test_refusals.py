@@ -437,6 +437,7 @@ def test_code_that_imports_main(model_folder, monkeypatch):
     assert "imports __main__, which is not installed here" in only(model_folder)[1]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "line,kind,fault",
     [

@@ -24,6 +24,7 @@ def blind(served, request):
     model.config.answer_sees = "all"
 
 
+@pytest.mark.medium
 def test_mixed_requests_get_what_each_gets_alone(engine, blind, monkeypatch):  # noqa: F811
     requests = [random_request(seed) for seed in range(8)]
     requests = [(messages, replace(settings, max_tokens=30)) for messages, settings in requests]
@@ -55,6 +56,7 @@ def test_mixed_requests_get_what_each_gets_alone(engine, blind, monkeypatch):  #
         assert one == other, f"request {number}"
 
 
+@pytest.mark.medium
 def test_greedy_answers_are_those_of_generate(engine, served, blind):  # noqa: F811
     running = engine()
     for seed in range(6):

@@ -296,6 +296,7 @@ def test_a_client_that_goes_away_frees_its_place(server, stream):
     assert server[0]._engine.counters.cancelled == cancelled + 1
 
 
+@pytest.mark.medium
 def test_slow_clients_are_ended_and_hold_nobody_up(server):
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     slow = []
@@ -348,6 +349,7 @@ def test_a_thousand_requests_at_once_are_all_told_something(server):
     assert post(server[1], {"messages": say(), "max_tokens": 2})[0] == 200
 
 
+@pytest.mark.medium
 def test_stopping_lets_answers_end_and_turns_others_away(run_server):
     with run_server(grace=60.0) as (server, port):
         short = send(port, {"messages": say(), "max_tokens": 200, "temperature": 1.0, "seed": 3})

@@ -131,6 +131,7 @@ def test_greedy_answers_are_those_of_generate(engine, served):
         assert texts["content"] == text, f"request {seed}"
 
 
+@pytest.mark.medium
 def test_a_long_prompt_is_read_in_pieces_that_change_nothing(engine, served, monkeypatch):
     messages = random_request(5)[0]
     messages[0]["content"].append(

@@ -56,6 +56,7 @@ def read_to_end(connection):
     return received
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("earlier", [0, 1], ids=["first", "kept alive"])
 def test_a_head_that_is_never_whole_ends_the_connection(monkeypatch, earlier):
     monkeypatch.setattr(serving, "_HEAD_SECONDS", 0.5)
@@ -70,6 +71,7 @@ def test_a_head_that_is_never_whole_ends_the_connection(monkeypatch, earlier):
             assert 0.3 < time.monotonic() - started < 15
 
 
+@pytest.mark.medium
 def test_a_connection_with_whole_heads_stays(monkeypatch):
     """Longer than a head may take, and after a head that came in two pieces."""
     monkeypatch.setattr(serving, "_HEAD_SECONDS", 3)
@@ -82,6 +84,7 @@ def test_a_connection_with_whole_heads_stays(monkeypatch):
                 assert read_answer(connection).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "origin,key,status",
     [

@@ -27,6 +27,7 @@ def make_rows(count):
     return [{**row, "question": f"Which way, {number}?", "frames": frames} for number, frames in enumerate(clips)]
 
 
+@pytest.mark.medium
 def test_paths_are_text_of_the_whole_distribution(parts):
     model, processor = parts
     rows = make_rows(2)

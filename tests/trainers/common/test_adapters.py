@@ -22,6 +22,7 @@ def untied_folder(tiny_model_folder, tmp_path):
     return tmp_path / "untied"
 
 
+@pytest.mark.medium
 def test_a_head_of_its_own_learns_the_latent_tokens_too(untied_folder, dift_dataset, make_dift_row, tmp_path):
     model, processor = load_model(untied_folder)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -66,6 +67,7 @@ def adapted(tmp_path):
     return adapt
 
 
+@pytest.mark.medium
 def test_an_adapter_that_was_trained_on_an_adapter_opens_with_both(tiny_model_folder, adapted):
     """As 4DRL's after DIFT's; and what TRL takes for a reference is not the model below them."""
     first, ids, before = adapted(tiny_model_folder, "first")
@@ -78,6 +80,7 @@ def test_an_adapter_that_was_trained_on_an_adapter_opens_with_both(tiny_model_fo
     assert model.config._name_or_path == model.name_or_path == str(second)
 
 
+@pytest.mark.medium
 def test_a_reference_is_not_looked_for_in_an_adapter(tiny_model_folder, adapted, tmp_path):
     folder, _, _ = adapted(tiny_model_folder, "first")
     model, processor = load_model(folder)

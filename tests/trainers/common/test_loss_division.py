@@ -22,6 +22,7 @@ def make_grpo_trainer(tiny_model_folder, tmp_path):
     return make
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
 def test_backward_leaves_the_loss_as_it_is(make_dift_trainer, make_grpo_trainer, make_dift_row):
     rows = [make_dift_row(number) for number in range(4)]

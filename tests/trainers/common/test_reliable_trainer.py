@@ -62,6 +62,7 @@ def test_a_checkpoint_holds_no_pickled_settings_and_no_card(make_trainer, tmp_pa
     assert load_model(folder)
 
 
+@pytest.mark.medium
 def test_a_saved_model_has_our_card_unless_somebody_elses_is_there(make_trainer, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -87,6 +88,7 @@ def test_a_saved_model_has_our_card_unless_somebody_elses_is_there(make_trainer,
     assert all((folder / f"{name.partition('.')[0]}.py").is_file() for name in auto_map.values())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

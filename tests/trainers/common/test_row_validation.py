@@ -193,6 +193,7 @@ NAMED_BY_USE = ["null question", "video pad", "null options", "one option", "ele
 NAMED_BY_USE += ["null times", "infinite time", "equal times", "a time too few", "no frames"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMED_BY_USE)
 def test_rows_that_were_not_looked_through_are_named_by_what_uses_them(
     tiny_model, tiny_processor, make_dift_row, name
@@ -241,6 +242,7 @@ def test_no_row_left_is_an_error(rows):
         validate_rows(rows({number: {"frames": []} for number in range(4)}), "dift", "skip")
 
 
+@pytest.mark.medium
 def test_many_rows_are_counted_over_batches(rows):
     few = rows({3: {"frames": []}})
     data = few.select([3 if number in (3, 1001, 1500) else number % 3 for number in range(1600)])

@@ -142,6 +142,7 @@ def test_images_may_be_file_names(tmp_path, column):
         validate_rows(adopt_trl_columns(gone, "dift"), "dift")
 
 
+@pytest.mark.medium
 def test_rows_in_trls_columns_train_with_a_reward_that_reads_no_answer(tiny_model_folder, plain_rows, tmp_path):
     seen = []
 

@@ -18,6 +18,7 @@ def coloured(path) -> int:
     return int((pixels.max(-1) - pixels.min(-1) > 60).sum())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("more", [[], COSINES, [*COSINES, *ANSWERS]], ids=len)
 def test_every_kind_of_number_adds_to_the_plot(tmp_path, more):
     write_training_plot(LOSS, tmp_path / "less.png")

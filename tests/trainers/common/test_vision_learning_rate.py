@@ -30,6 +30,7 @@ def steps(trainer):
     return tower, {name: step for name, step in moved.items() if name not in tower}
 
 
+@pytest.mark.medium
 def test_the_tower_moves_by_its_rate_and_the_rest_by_the_other(make_dift_trainer, make_dift_row):
     rows = [make_dift_row(number, 1) for number in range(2)]
     tower, rest = steps(make_dift_trainer(rows, **ONE_STEP))
@@ -112,6 +113,7 @@ def test_a_run_resumes_with_its_rates_and_not_with_others(make_dift_trainer, mak
     assert all(entry["vision_learning_rate"] == pytest.approx(entry["learning_rate"] / 10) for entry in logged)
 
 
+@pytest.mark.medium
 def test_adapters_in_the_tower_have_its_rate(
     make_dift_trainer, make_dift_row, tiny_model_folder, dift_dataset, tmp_path
 ):

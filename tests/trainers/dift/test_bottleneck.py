@@ -39,6 +39,7 @@ def test_packed_rows_have_the_loss_of_padded_ones(make_dift_trainer, make_dift_r
     torch.testing.assert_close(found[True][1], found[False][1], atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.medium
 def test_own_latents_are_those_of_either_way(make_dift_trainer, make_dift_row):
     """Sequential self-feeding decodes with a cache, parallel passes see whole rows."""
     trainer = make_dift_trainer([make_dift_row(number, imagery=number) for number in (1, 2)], **BLIND)
@@ -103,6 +104,7 @@ def test_settings_that_contradict_are_rejected(tmp_path, settings, words):
         DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "settings", [{"answer_blinding": 1.0}, {"answer_blinding_until": 0.0}, {"answer_sees_question": False}], ids=str
 )

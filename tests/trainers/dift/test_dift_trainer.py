@@ -56,6 +56,7 @@ def test_published_loss_is_the_models_own(make_trainer, rows):
     assert outputs.sim_loss > 0 and outputs.ce_loss > 0
 
 
+@pytest.mark.medium
 def test_rows_with_and_without_imagery_are_one_batch(make_trainer, make_dift_row):
     for settings in ({}, PARALLEL):
         trainer = make_trainer([make_dift_row(0, 0), make_dift_row(1, 2), make_dift_row(2, 0)], **settings)
@@ -65,6 +66,7 @@ def test_rows_with_and_without_imagery_are_one_batch(make_trainer, make_dift_row
         assert outputs.sim_loss == 0 and outputs.ce_loss > 0
 
 
+@pytest.mark.medium
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("settings", "feeding"),
@@ -97,6 +99,7 @@ def test_teacher_forcing_falls_from_its_share_to_none(make_trainer, rows):
     assert "teacher_forced" not in trainer._feeding(1000), "evaluation measures own latents"
 
 
+@pytest.mark.medium
 def test_the_vision_tower_gets_no_gradient_and_the_language_model_does(make_trainer, rows):
     for settings in ({}, PARALLEL, {**PARALLEL, "self_feed_gradient": 1}):
         trainer = make_trainer(rows, **settings)
@@ -163,6 +166,7 @@ def test_what_is_logged_is_what_the_steps_were(make_trainer, uneven_rows):
     assert "cosine_1" not in make_trainer(uneven_rows, drop_imagery=True).train().metrics
 
 
+@pytest.mark.medium
 def test_a_nan_or_infinite_loss_stops_and_leaves_the_rows_ids(make_trainer, rows):
     trainer = make_trainer(rows, max_steps=5, per_device_train_batch_size=3)
 
@@ -179,6 +183,7 @@ def test_a_nan_or_infinite_loss_stops_and_leaves_the_rows_ids(make_trainer, rows
     assert all(weight.isfinite().all() for weight in trainer.model.parameters())
 
 
+@pytest.mark.medium
 def test_out_of_memory_names_the_longest_row(make_trainer, rows):
     trainer = make_trainer(rows, max_steps=1)
 
@@ -287,6 +292,7 @@ def test_transformers_own_trainer_gives_the_same_step(make_trainer, uneven_rows)
         torch.testing.assert_close(plain.model.state_dict()[name], weight, atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.medium
 def test_packed_rows_are_one_without_padding(make_trainer, uneven_rows):
     trainer = make_trainer(uneven_rows[:3], pack_rows=True)
     batch, seen = batch_of(trainer), []
@@ -309,6 +315,7 @@ def test_packed_rows_are_one_without_padding(make_trainer, uneven_rows):
     torch.testing.assert_close(*states, atol=1e-5, rtol=0)
 
 
+@pytest.mark.medium
 def test_rows_of_like_length_share_batches(make_trainer, make_dift_row):
     short, long = ([make_dift_row(number, 0) for number in numbers] for numbers in ([0] * 24, [30] * 24))
     rows = [row for pair in zip(short, long, strict=True) for row in pair]
@@ -324,6 +331,7 @@ def test_rows_of_like_length_share_batches(make_trainer, make_dift_row):
     assert sum(len(set(batch)) > 1 for batch in batches) <= 4 < 24 == len(batches)
 
 
+@pytest.mark.medium
 def test_images_are_decoded_in_worker_processes(make_trainer, rows, tmp_path):
     trainer = make_trainer(rows, dataloader_num_workers=2, per_device_train_batch_size=1)
     collate, log = trainer.data_collator, tmp_path / "processes"
@@ -393,6 +401,7 @@ def test_evaluation_measures_the_same_loss(make_trainer, rows):
     assert measured["eval_sim_loss"] == pytest.approx(outputs.sim_loss.item(), rel=1e-5)
 
 
+@pytest.mark.medium
 def test_evaluation_does_not_depend_on_its_batches(make_trainer, uneven_rows):
     measured = []
     for size in (1, 3, 8):
@@ -407,6 +416,7 @@ def test_evaluation_does_not_depend_on_its_batches(make_trainer, uneven_rows):
     )
 
 
+@pytest.mark.medium
 def test_each_of_several_held_out_sets_is_answered(make_trainer, rows, dift_dataset):
     trainer = make_trainer(rows, eval_generations=2, eval_max_new_tokens=4)
     trainer.eval_dataset = {"easy": dift_dataset(rows[:2]), "hard": dift_dataset(rows[1:])}
@@ -438,6 +448,7 @@ def test_a_model_that_matches_lengths_is_ready_before_the_first_step(make_traine
     assert trainer.model.config.latent_target_norm == pytest.approx(length, rel=1e-5), "one length for all steps"
 
 
+@pytest.mark.medium
 def test_evaluation_logs_what_the_model_answers_on_its_own(make_trainer, rows):
     trainer = make_trainer(rows, eval_generations=2, eval_max_new_tokens=12, per_device_eval_batch_size=2)
     metrics = trainer.evaluate(trainer.train_dataset)
@@ -450,6 +461,7 @@ def test_evaluation_logs_what_the_model_answers_on_its_own(make_trainer, rows):
     assert "eval_accuracy" not in quiet and "eval_loss" in quiet
 
 
+@pytest.mark.medium
 def test_rows_without_an_answer_count_as_none_in_evaluation(make_trainer, rows):
     cut = {"response": "<think>I picture it <output_image>, then <output_image>", "answer": ""}
     mixed = [{**rows[0], "id": "cut", **cut}, *rows]
@@ -492,6 +504,7 @@ def test_settings_that_would_break_latent_blocks_are_rejected(tmp_path, settings
         DIFTConfig(str(tmp_path), use_cpu=True, bf16=False, **settings)
 
 
+@pytest.mark.medium
 def test_settings_travel_in_the_models_configuration(make_trainer, rows):
     settings = {"ce_loss_weight": 0.25, "sim_loss_weight": 0.5, "latent_norm": "match", "latent_pooling": "grid"}
     config = make_trainer(rows, **settings).model.config

@@ -71,6 +71,7 @@ def test_another_pooling_has_targets_of_its_own(make_trainer, rows, changes):
     assert losses[0] == pytest.approx(losses[3], abs=1e-5) and losses[1] == pytest.approx(losses[2], abs=1e-5)
 
 
+@pytest.mark.medium
 def test_what_is_there_is_not_computed_again_and_what_changed_is(make_trainer, rows, make_dift_row):
     kept = {"precompute_targets": True, "precompute_videos": True}
     trainer, towers = make_trainer(rows, **kept)
@@ -102,6 +103,7 @@ def test_another_tower_has_features_of_its_own(tiny_model_folder, dift_dataset, 
     assert len(set.union(*found)) == 3 * len(rows)
 
 
+@pytest.mark.medium
 def test_whatever_features_follow_from_is_in_their_name(tiny_model_folder, dift_dataset, rows, tmp_path):
     """Another size of pictures, number of latents or mask: none may be answered with what was kept before."""
     model, processor = load_model(tiny_model_folder)

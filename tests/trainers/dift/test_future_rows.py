@@ -31,6 +31,7 @@ def batch_of(trainer):
     return batch
 
 
+@pytest.mark.medium
 def test_imagery_after_the_cut_is_a_target_and_no_part_of_the_prompt(make_dift_trainer, rows):
     trainer = make_dift_trainer(rows)
     batch = batch_of(trainer)

@@ -26,6 +26,7 @@ class EvaluateOnce(TrainerCallback):
             self.logged.append((time.perf_counter(), logs["tokens_per_second"]))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
 def test_time_of_evaluations_is_not_that_of_training(make_dift_trainer, make_dift_row):
     trainer = make_dift_trainer([make_dift_row(0, 1)], max_steps=2, eval_generations=0)

@@ -186,6 +186,7 @@ def test_the_alignment_loss_is_the_written_out_one_and_its_gradient_a_finite_dif
     torch.testing.assert_close(states.grad[1, 1, 2].float(), slope.float(), rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("settings", [{}, {"pack_rows": True}, {"padding_side": "left"}], ids=str)
 def test_the_state_before_the_answer_is_compared_with_that_of_true_imagery(make_dift_trainer, rows, settings):
     trainer = make_dift_trainer(rows, **EXACT, alignment_loss_weight=0.5, **settings)

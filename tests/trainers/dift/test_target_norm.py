@@ -8,6 +8,7 @@ from fourdthinker.modeling import load_model
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("family", ["qwen2_5_vl"], indirect=True)
 def test_rows_that_stream_are_measured_as_whole_ones_are(
     make_dift_trainer, make_dift_row, dift_dataset, tiny_model_folder, tmp_path

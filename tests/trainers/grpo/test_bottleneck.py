@@ -33,6 +33,7 @@ def test_scoring_gives_the_log_probs_of_decoding_with_a_cropped_cache(blind_part
     assert (trainer.scored[0] - batch["decoded"])[text].abs().max() > 1e-2, "the mask makes a difference"
 
 
+@pytest.mark.medium
 def test_latents_stay_out_of_the_objective(blind_parts, tmp_path):
     trainer = make_trainer(blind_parts, tmp_path)
     (batch,) = roll_out(trainer)

@@ -189,6 +189,7 @@ def test_scoring_gives_the_log_probs_of_decoding(parts, tmp_path, settings):
     assert 0 in counts and 1 in counts and max(counts) > 1
 
 
+@pytest.mark.medium
 def test_scoring_is_exact_with_lora_and_its_switched_off_reference(parts, tmp_path):
     lora = LoraConfig(target_modules=LORA, r=4)
     trainer = make_trainer(parts, tmp_path, peft_config=lora, beta=0.1)
@@ -199,6 +200,7 @@ def test_scoring_is_exact_with_lora_and_its_switched_off_reference(parts, tmp_pa
     torch.testing.assert_close(batch["ref_per_token_logps"][text], batch["decoded"][text], atol=1e-4, rtol=0)
 
 
+@pytest.mark.medium
 def test_an_adapter_left_open_reaches_the_language_model_and_is_scored_exactly(parts, tmp_path, caplog):
     trainer = make_trainer(parts, tmp_path, peft_config=LoraConfig(r=4), beta=0.1)
     (warned,) = [entry.getMessage() for entry in caplog.records if "latent tokens as they are" in entry.getMessage()]
@@ -232,6 +234,7 @@ def plain_parts(tiny_model_folder, request):
     return model, processor
 
 
+@pytest.mark.medium
 def test_an_adapters_dropout_is_off(parts, tmp_path):
     """What is scored would be another network than the one that rolled out, and so would the reference."""
     lora = LoraConfig(target_modules=LORA, r=4, lora_dropout=0.5, init_lora_weights=False)
@@ -242,6 +245,7 @@ def test_an_adapters_dropout_is_off(parts, tmp_path):
     torch.testing.assert_close(trainer.scored[0][text], batch["decoded"][text], atol=1e-4, rtol=0)
 
 
+@pytest.mark.medium
 def test_an_adapter_trains_the_latent_tokens_and_scores_them_exactly(plain_parts, tmp_path):
     trainer = make_trainer(plain_parts, tmp_path, peft_config=LoraConfig(r=4), beta=0.1)
     rows = {name: weight for name, weight in trainer.model.named_parameters() if "trainable_tokens_delta" in name}
@@ -277,6 +281,7 @@ def test_pad_embeddings_in_place_of_latents_score_another_context(parts, tmp_pat
     assert difference[before].max() < 1e-4
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("steps", [1, 2])
 def test_the_ratio_is_one_until_the_policy_moves(parts, tmp_path, steps):
     """With one step a rollout TRL keeps no old log-probs and takes the policy's own; with two, an old pass gives them.
@@ -302,6 +307,7 @@ def test_the_ratio_is_one_until_the_policy_moves(parts, tmp_path, steps):
     assert trainer._metrics["train"]["clip_ratio/region_mean"][0] == 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("latent_mask", "masked"), [("pads_and_end", 2), ("all", 3)])
 def test_only_forced_tokens_are_masked(parts, tmp_path, latent_mask, masked):
     trainer = make_trainer(parts, tmp_path, latent_mask=latent_mask)
@@ -317,6 +323,7 @@ def test_only_forced_tokens_are_masked(parts, tmp_path, latent_mask, masked):
     assert (log_probs[latent] == 0).all() and (entropies[latent] == 0).all()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
 def test_logits_at_latent_positions_do_not_matter(parts, tmp_path, loss_type):
     trainer = make_trainer(parts, tmp_path, loss_type=loss_type, beta=0.1, share_prompts=False)
@@ -342,6 +349,7 @@ def test_logits_at_latent_positions_do_not_matter(parts, tmp_path, loss_type):
     assert loss_with_noise_at(~predicting) != loss
 
 
+@pytest.mark.medium
 def test_kl_and_its_gradient_are_zero_at_the_reference(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, rewards=constant_reward, beta=1.0)
     (batch,) = roll_out(trainer)
@@ -358,6 +366,7 @@ def test_kl_and_its_gradient_are_zero_at_the_reference(parts, tmp_path):
     assert max(gradients_of(trainer.model)) > 1e-4
 
 
+@pytest.mark.medium
 def test_the_kl_term_pulls_towards_the_reference(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, rewards=constant_reward, beta=1.0)
     (batch,) = roll_out(trainer)
@@ -375,6 +384,7 @@ def test_the_kl_term_pulls_towards_the_reference(parts, tmp_path):
     assert losses == sorted(losses, reverse=True) and losses[0] - losses[-1] > 1e-3
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("latent_mask", ["pads_and_end", "all"])
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
 def test_completions_of_nothing_but_latents_have_a_finite_loss(parts, tmp_path, latent_mask, loss_type):
@@ -403,6 +413,7 @@ def test_groups_without_difference_or_reward_move_nothing(parts, tmp_path):
     assert sorted(batch["advantages"].sign().tolist()) == [-1.0] * 2 + [0.0] * 8 + [1.0] * 2
 
 
+@pytest.mark.medium
 def test_gradient_reaches_the_text_through_latent_positions_but_not_the_tower(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path)
     (batch,) = roll_out(trainer)
@@ -444,6 +455,7 @@ def test_a_shared_prompt_changes_no_score_and_no_gradient(parts, tmp_path, setti
         torch.testing.assert_close(found[True][1][name], gradient, atol=1e-5 * float(largest), rtol=1e-3, msg=name)
 
 
+@pytest.mark.medium
 def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=3)
     policy, seen = trainer._base_model, []
@@ -461,6 +473,7 @@ def test_a_prompt_is_computed_once_for_its_completions(parts, tmp_path):
         assert seen == [(1, prompt + int(batch["completion_mask"].sum()))]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("loss_type", "together"), [("dapo", True), ("bnpo", False)])
 def test_slices_hold_one_prompt_each_unless_they_take_means_of_their_own(parts, tmp_path, loss_type, together):
     settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "loss_type": loss_type}
@@ -478,6 +491,7 @@ def handed_to_the_model(trainer, batch):
     return scorer(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, -100))
 
 
+@pytest.mark.medium
 def test_prompts_are_distinguished_by_number_and_not_by_object(parts, tmp_path):
     """A copy of the batch, such as a new TRL may make, keeps prompts shared."""
     trainer = make_trainer(parts, tmp_path)
@@ -486,6 +500,7 @@ def test_prompts_are_distinguished_by_number_and_not_by_object(parts, tmp_path):
     assert len(handed_to_the_model(trainer, batch)["input_ids"]) == 3
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("attention", "rows"), [("sdpa", 3), ("flash_attention_2", 12)])
 def test_prompts_are_shared_where_attention_takes_any_mask(parts, tmp_path, attention, rows):
     trainer = make_trainer(parts, tmp_path)
@@ -494,6 +509,7 @@ def test_prompts_are_shared_where_attention_takes_any_mask(parts, tmp_path, atte
     assert len(handed_to_the_model(trainer, batch)["input_ids"]) == rows
 
 
+@pytest.mark.medium
 def test_prompts_are_not_shared_where_layers_look_back_a_stretch_alone(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path)
     (batch,) = roll_out(trainer)
@@ -554,6 +570,7 @@ def test_a_tied_tables_inputs_are_added_by_rows_while_training(parts, tmp_path):
     assert len(table._forward_hooks) == before
 
 
+@pytest.mark.medium
 def test_a_training_tower_gets_a_gradient(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, freeze_vision=False)
     (batch,) = roll_out(trainer)
@@ -561,6 +578,7 @@ def test_a_training_tower_gets_a_gradient(parts, tmp_path):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in trainer._base_model.model.visual.parameters())
 
 
+@pytest.mark.medium
 def test_the_tower_sees_each_prompt_once_a_step(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, beta=0.1, per_device_train_batch_size=6, steps_per_generation=2)
     videos = []
@@ -589,6 +607,7 @@ def test_sampling_is_what_the_settings_say(parts, tmp_path):
     assert {**model.generation_config.to_dict(), "pad_token_id": None} == {**own, "pad_token_id": None}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("field", "value"), [("temperature", 0.5), ("max_new_tokens", 7), ("do_sample", False), ("top_k", 3)]
 )
@@ -614,6 +633,7 @@ def test_what_rollouts_sample_with_is_printed(parts, tmp_path, capsys):
     assert "temperature=0.9" in line and "repetition_penalty=1.0 " in line and "min_new_tokens=2" in line
 
 
+@pytest.mark.medium
 def test_a_placeholder_is_never_sampled(parts, tmp_path):
     model, _ = parts
     config = model.config
@@ -686,6 +706,7 @@ def test_training_moves_the_policy_and_logs_its_blocks(parts, tmp_path):
     assert entries[0]["latents/blocks_per_completion"] > 0
 
 
+@pytest.mark.medium
 def test_entropy_and_kl_are_means_over_the_text(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path, beta=0.1)
     (batch,) = roll_out(trainer)
@@ -724,6 +745,7 @@ def test_groups_that_all_earned_the_same_are_counted(parts, tmp_path):
     assert trainer._metrics["train"]["frac_reward_zero_std"] == [0.5]
 
 
+@pytest.mark.medium
 def test_an_evaluation_scores_its_own_rows(parts, tmp_path):
     trainer = make_trainer(parts, tmp_path)
     roll_out(trainer)  # whose batches wait for the steps of training
@@ -731,6 +753,7 @@ def test_an_evaluation_scores_its_own_rows(parts, tmp_path):
     assert trainer._prepare_inputs(repeated(make_rows(1), 4))["ids"] == ["clip-0"] * 4
 
 
+@pytest.mark.medium
 def test_groups_of_an_evaluation_have_a_size_of_their_own(parts, tmp_path):
     def reward(completions, id, **columns):
         return [float(name == "clip-0") for name in id]
@@ -797,6 +820,7 @@ def test_evaluation_logs_the_same_numbers(parts, tmp_path):
     assert "eval_tokens_per_second" not in measured
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("reward", "words"),
     [
@@ -813,6 +837,7 @@ def test_a_reward_that_fails_names_the_completion_and_its_row(parts, tmp_path, r
     assert str(failure.value).startswith("reward <lambda> failed on")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -874,6 +899,7 @@ def test_a_rollout_of_a_broken_policy_ends_the_run_in_one_line(parts, tmp_path):
     assert json.loads((tmp_path / "loss-1-0.json").read_text())["ids"][::4] == ["clip-0", "clip-1", "clip-2"]
 
 
+@pytest.mark.medium
 def test_fewer_rows_than_a_rollout_takes_are_rejected(parts, tmp_path):
     """TRL leaves them out: the run would end without a step and save the model that it began with."""
     trainer = make_trainer(parts, tmp_path)  # 12 completions at once, 4 of a prompt
@@ -898,6 +924,7 @@ def test_default_rewards_and_their_weights(parts, tmp_path):
     assert make_trainer(parts, tmp_path).reward_weights.tolist() == [1.0]
 
 
+@pytest.mark.medium
 def test_rewards_are_chosen_by_name(parts, tmp_path):
     model, processor = parts
     row = {**make_rows(1)[0], "camera_centers": None, "object_centers": None}
@@ -927,6 +954,7 @@ def test_weights_that_do_not_fit_are_rejected(parts, tmp_path):
         make_trainer(parts, tmp_path, reward_weights=[1.0, 2.0])
 
 
+@pytest.mark.medium
 def test_without_latents_completions_are_text_alone(parts, tmp_path):
     """The model's head is biased towards the start token, so that every second completion would hold a block."""
     start = parts[0].config.latent_start_token_id

@@ -33,6 +33,7 @@ def assert_same(batch, other, names):
         torch.testing.assert_close(torch.as_tensor(batch[name]), torch.as_tensor(other[name]), rtol=0, atol=0)
 
 
+@pytest.mark.medium
 def test_a_video_is_encoded_the_same_in_rollouts_in_dift_and_in_evaluation(
     rows, tiny_processor, monkeypatch, tmp_path
 ):

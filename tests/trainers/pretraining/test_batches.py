@@ -44,6 +44,7 @@ def turns(processor, batch) -> list[tuple[str, str]]:
     return list(zip(prompts, learnt, strict=True))
 
 
+@pytest.mark.medium
 def test_every_kind_comes_and_learns_its_response_alone(batches, tiny_processor, told):
     expected = {
         "Describe the video.": told.caption,
