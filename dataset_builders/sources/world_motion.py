@@ -71,7 +71,7 @@ def balanced_rows(
 
     Args:
         split (`str`): `"train"` or `"test"`; they share no clip.
-        wanted (`Mapping[str, Mapping[str, int]]`): For each task, how many rows of each label.
+        quotas (`Mapping[str, Mapping[str, int]]`): For each task, how many rows of each label.
         candidates (`Callable`): Every question that a clip can answer, from the clip and its seed: task, label of the
             right answer, row. A function of a module, since other processes call it.
         seed (`int`, *optional*, defaults to 0): Another seed gives other clips.

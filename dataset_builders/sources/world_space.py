@@ -19,12 +19,11 @@ from ..questions.spatial_facts import spatial_facts
 from ..world import World, WorldClip
 from ..world.varied_scenes import draw_scene
 from ..world.worker_pool import worker_pool
-from .world_motion import SEED_RANGES
+from .world_motion import first_clip
 from .world_records import world_record
 
 SIDE, FRAMES, FPS = 112, 24, 6.0
 _CLIPS_A_TASK = 8
-_CLIPS_A_SEED = 2**24
 
 
 def space_rows(
@@ -44,11 +43,9 @@ def space_rows(
         `dict`: The columns of the configurations `dift` or, of MLLM-4D's kinds, `mllm4d_cold_start`.
 
     Raises:
-        InputError: If the split is unknown.
+        InputError: If the split is unknown, or the seed is out of range.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"the rendered world has the splits 'train' and 'test', not {split!r}")
-    first = SEED_RANGES[split] + (seed * _CLIPS_A_SEED if split == "train" else 0)
+    first = first_clip(split, seed if split == "train" else 0)
     seeds = range(first, first + clips)
     records = {record.clip: record for record in _in_batches(_describe_clips, seeds, workers)}
     candidates = {name: list_candidates(record.facts, families) for name, record in records.items()}

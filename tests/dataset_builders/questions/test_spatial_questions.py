@@ -269,3 +269,8 @@ def test_rows_become_files_that_dsr_bench_reads(tmp_path):
 
 def test_times_are_shifted():
     assert shift_times("Between 4.0 s and 6.5 s, at 4.0 s", -4.04) == "Between 0.0 s and 2.5 s, at 0.0 s"
+
+
+def test_seeds_whose_clips_would_be_those_of_the_test_are_refused():
+    with pytest.raises(InputError, match="the seeds 0 to 65535, not for 65536"):
+        next(space_rows("train", 2, ("dsr",), seed=2**16))
