@@ -53,9 +53,8 @@ def write_dsr_split(output: Path, written: "Written") -> Path:
 
     splits = written.files.get("dift", {})
     paths = [output / path for path in splits.get("test") or splits.get("train") or ()]
-    rows = stream_parquet(paths, decode_images=True)
     with atomic_dir(output / "dsr") as folder:
-        count = write_dsr_files(folder, (row for row in rows if row["task"] in KINDS))
+        count = write_dsr_files(folder, (row for row in stream_parquet(paths) if row["task"] in KINDS))
         if not count:
             raise InputError(f"{output} has no question of DSR-Bench's kinds: clips need poses in metres and depth")
     return output / "dsr"

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...modeling.atomic import atomic_path
+from ...modeling.images import decode_image
 from ...modeling.tokens import OPTION_LETTERS
 
 _TIME = re.compile(r"\b(\d+\.\d) s\b")
@@ -25,8 +26,8 @@ def write_dsr_files(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
     Args:
         folder (`Path`): Where to write; it is made.
-        rows (`Iterable[Mapping]`): With `id`, `task`, `question`, `options`, `answer`, `frames` (PIL images) and
-            `timestamps`.
+        rows (`Iterable[Mapping]`): With `id`, `task`, `question`, `options`, `answer`, `frames` (as
+            [`decode_image`] takes them) and `timestamps`.
 
     Returns:
         `int`: How many questions were written.
@@ -57,11 +58,11 @@ def shift_times(text: str, seconds: float) -> str:
     return _TIME.sub(lambda found: f"{max(0.0, float(found[1]) + seconds):.1f} s", text)
 
 
-def _write_video(path: Path, frames: Iterable[Image.Image], seconds: list[float]) -> None:
+def _write_video(path: Path, frames: Iterable[Image.Image | Mapping], seconds: list[float]) -> None:
     """Write frames with their own times, which need not be even."""
     import av
 
-    pictures = [np.asarray(frame.convert("RGB")) for frame in frames]
+    pictures = [np.asarray(decode_image(frame)) for frame in frames]
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=_TICKS, options={"crf": _QUALITY, "bf": "0"})
         stream.height, stream.width = pictures[0].shape[:2]
