@@ -154,7 +154,10 @@ class Visits:
         started = perf_counter()
         yield render_note("Reading the video …", busy=True), ""
         limits = Limits(video_seconds=self.limits.seconds, frames=self.limits.frames)
-        clip = read_video_file(visit.video, visit.frames, None, limits, _VIDEO)
+        try:
+            clip = read_video_file(visit.video, visit.frames, None, limits, _VIDEO)
+        finally:
+            _delete(visit)  # a visitor who reads an answer, or an error, may rely on it that the file is gone
         decoded = perf_counter() - started
         yield render_note(f"Looking at {len(clip.frames)} frames …", busy=True), ""
         settings = GenerationSettings(max_tokens=self.limits.tokens, imagery=True)

@@ -53,6 +53,19 @@ def test_a_question_is_answered_and_nothing_of_the_video_is_left(upload, tempora
     assert not Path(video["path"]).exists() and list(temporary.iterdir()) == []
 
 
+def test_the_video_is_gone_before_a_visitor_can_read_that_it_was_answered_about(upload, temporary, tmp_path):
+    def list_copies(video):
+        visits = make_visits(tmp_path)
+        _, visit = visits.admit(video, "Where to?", "", 4, "a")
+        return [(html, len(list(temporary.iterdir()))) for html, _ in visits.answer(visit)]
+
+    reading, *others = list_copies(upload())
+    assert "Reading" in reading[0] and reading[1] == 1
+    assert len(others) > 1 and [copies for _, copies in others] == [0] * len(others)
+    (tmp_path / "text.mp4").write_text("no video")
+    assert [copies for _, copies in list_copies({"path": str(tmp_path / "text.mp4")})] == [1, 0]
+
+
 def test_options_may_be_left_out(upload, tmp_path):
     assert "4 frames, Where to?, <" in run(make_visits(tmp_path), upload(), options=" \n")[-1]
 
