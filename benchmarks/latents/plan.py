@@ -35,6 +35,7 @@ class Arm:
         answers (`int`, *optional*): Rows whose answers are known, by default all. They are repeated to make up a
             half; the others end in their imagery and teach it alone. Arms without imagery have only the first.
         seeds (`int`, *optional*): In place of the study's number.
+        compare (`list[str]`, *optional*): The arms it is compared with, in place of the study's.
         settings (`dict`): Of `DIFTConfig`.
     """
 
@@ -46,6 +47,7 @@ class Arm:
     latents: int | None = None
     answers: int | None = None
     seeds: int | None = None
+    compare: list[str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -69,6 +71,7 @@ class Plan:
         max_new_tokens, read_batch (`int`): Longest response, and rows read at once.
         curve_every (`int`): Steps between two readings of the first `curve_rows` test rows; 0 for none.
         compare (`list[str]`): The arms that each arm is compared with.
+        draw (`list[str]`): The arms whose curves are drawn; all by default.
         settings (`dict`): Of `DIFTConfig`, for all arms.
         rl (`dict`): Of the 4DRL stage, see `rl.py`.
     """
@@ -88,6 +91,7 @@ class Plan:
     curve_every: int = 0
     curve_rows: int = 200
     compare: list[str] = field(default_factory=lambda: ["text"])
+    draw: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     rl: dict[str, Any] = field(default_factory=dict)
 
@@ -101,6 +105,11 @@ class Plan:
             for arm in self.arms.values()
             if seed < counts[arm.name]
         ]
+
+    def compared_with(self, name: str) -> list[str]:
+        """The arms that an arm is compared with."""
+        own = self.arms[name].compare
+        return [other for other in (self.compare if own is None else own) if other != name]
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -116,7 +125,11 @@ def read_plan(path: str | Path) -> Plan:
     if not isinstance(content, Mapping) or not isinstance(content.get("arms"), Mapping):
         raise InputError(f"{path} is no plan of a study: it needs arms, each with its settings by name")
     arms = {name: _build(Arm, {"name": name, **(spec or {})}, f"arm {name}") for name, spec in content["arms"].items()}
-    return _build(Plan, {**content, "arms": arms}, str(path))
+    plan = _build(Plan, {**content, "arms": arms}, str(path))
+    named = {*plan.compare, *plan.draw, *(name for arm in arms.values() for name in arm.compare or ())}
+    if unknown := sorted(named - set(arms)):
+        raise InputError(f"{path} compares or draws {unknown[0]!r}, which is no arm of it")
+    return plan
 
 
 def _build(kind, values: Mapping[str, Any], where: str):
@@ -154,9 +167,9 @@ def rows_key(plan: Plan) -> str:
 
 def cell_key(plan: Plan, arm: Arm, rows: str) -> str:
     """A hash of all that a cell depends on beside its seed: the arm, the plan's settings, and `rows_key`."""
-    other = ("arms", "seeds", "compare", "data", "rl", "read_batch")
+    other = ("arms", "seeds", "compare", "draw", "data", "rl", "read_batch")
     chosen = {one.name: getattr(plan, one.name) for one in fields(Plan) if one.name not in other}
-    own = {name: value for name, value in asdict(arm).items() if name != "seeds"}
+    own = {name: value for name, value in asdict(arm).items() if name not in ("seeds", "compare")}
     return hashlib.sha256(json.dumps([chosen, own, rows], sort_keys=True).encode()).hexdigest()[:16]
 
 

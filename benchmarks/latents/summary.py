@@ -1,17 +1,25 @@
-"""Tables and curves of a study, with intervals over questions and over seeds."""
+"""Tables and curves of a study, with intervals over questions and over seeds.
 
+    python benchmarks/latents/summary.py --plan benchmarks/latents/study.yaml --output lab/study
+
+writes `report.md` and `curves.svg` of the cells that are finished; neither the model nor the rows need be there.
+"""
+
+import argparse
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from plan import Plan
+from plan import Plan, read_plan
 
 from fourdthinker.eval_tasks.diagnosis.controls import OWN
 from fourdthinker.modeling.atomic import atomic_path
+from fourdthinker.modeling.errors import InputError
 
 _Z = 1.96
 # 97.5 % quantiles of Student's t, by degrees of freedom.
@@ -64,53 +72,83 @@ def paired_difference(first: Sequence[Mapping], second: Sequence[Mapping], one: 
 
 def write_summary(plan: Plan, folder: Path) -> str:
     """Write `report.md` and `curves.svg`; the report's text."""
-    cells = {arm: found for arm, found in read_cells(folder).items() if arm in plan.arms}
-    cells = {arm: cells[arm] for arm in plan.arms if arm in cells}
-    parts = [_arm_table(plan, cells), _control_table(cells)]
-    text = "\n\n".join(part for part in parts if part) + "\n"
+    found = read_cells(folder)
+    cells = {arm: found[arm] for arm in plan.arms if arm in found}
+    text = write_report(plan, cells)
     with atomic_path(folder / "report.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    draw_curves(cells, folder / "curves.svg")
+    draw_curves({arm: cells[arm] for arm in plan.draw or plan.arms if arm in cells}, folder / "curves.svg")
     return text
 
 
-def _arm_table(plan: Plan, cells: Mapping[str, Sequence[Mapping]]) -> str:
-    base = [arm for arm in plan.compare if arm in cells]
-    heads = ["arm", "seeds", "n", "steps", "CPU s", "accuracy", "over questions", "over seeds"]
-    lines = [heads + [f"minus {arm}" for arm in base]]
+def write_report(plan: Plan, cells: Mapping[str, Sequence[Mapping]]) -> str:
+    """The tables of a study: how often each arm is right, by how much more than others, and what controls change.
+
+    Args:
+        plan ([`Plan`]): The study.
+        cells (`Mapping`): Finished cells by arm, in the order of the tables.
+    """
+    parts = [
+        "# Tables of a study",
+        "Intervals are 95 %: over questions of each question's mean over the seeds, over seeds by Student's t.",
+        "## How often each arm is right, in its own way of answering",
+        _accuracy_table(cells),
+    ]
+    if differences := _difference_table(plan, cells):
+        parts += ["## Differences on the same questions and seeds", differences]
+    if controls := _control_table(cells):
+        parts += ["## With the latents replaced: right, and the change in points (over questions)", controls]
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracy_table(cells: Mapping[str, Sequence[Mapping]]) -> str:
+    lines = [["arm", "each seed, %", "right, %", "over questions", "over seeds", "n", "steps", "CPU s"]]
     for arm, found in cells.items():
         right = right_answers(found)
         mean, questions, seeds = mean_interval(right)
-        seconds = statistics.mean(cell["cpu_seconds"] for cell in found)
-        line = [arm, str(len(found)), str(right.shape[1]), str(found[0]["steps"]), f"{seconds:.0f}"]
-        line += [f"{100 * mean:.1f}", _range(questions), _range(seeds)]
-        lines.append(line + [_difference(paired_difference(found, cells[other], None, None)) for other in base])
+        each = ", ".join(f"{100 * share:.1f}" for share in right.mean(1))
+        line = [f"`{arm}`", each, f"{100 * mean:.1f}", _range(questions), _range(seeds)]
+        lines.append([*line, str(right.shape[1]), str(found[0]["steps"]), _seconds(found)])
     return _markdown(lines)
+
+
+def _seconds(cells: Sequence[Mapping]) -> str:
+    """Mean CPU seconds of training, of each kind of machine by itself."""
+    by_machine: dict[str, list[float]] = {}
+    for cell in cells:
+        by_machine.setdefault(cell["machine"], []).append(cell["cpu_seconds"])
+    return ", ".join(f"{statistics.mean(seconds):.0f} ({machine})" for machine, seconds in sorted(by_machine.items()))
+
+
+def _difference_table(plan: Plan, cells: Mapping[str, Sequence[Mapping]]) -> str:
+    lines = [["arm", "minus arm", "points", "over questions", "over seeds", "seeds"]]
+    for arm, found in cells.items():
+        for other in plan.compared_with(arm):
+            if other in cells and (compared := paired_difference(found, cells[other], None, None)):
+                mean, questions, over_seeds = compared
+                seeds = {cell["seed"] for cell in found} & {cell["seed"] for cell in cells[other]}
+                change = [f"{100 * mean:+.1f}", _range(questions, True), _range(over_seeds, True)]
+                lines.append([f"`{arm}`", f"`{other}`", *change, str(len(seeds))])
+    return _markdown(lines) if len(lines) > 1 else ""
 
 
 def _control_table(cells: Mapping[str, Sequence[Mapping]]) -> str:
-    """What replacing an arm's latents costs, on the same questions."""
+    """How often an arm is right with its latents replaced, and the change on the same questions."""
     names = list(dict.fromkeys(name for found in cells.values() for cell in found for name in cell["right"]))
     names = [name for name in names if name != OWN]
-    if not names:
-        return ""
-    lines = [["arm, change with", *names]]
+    lines = [["arm", *(f"`{name}`" for name in names)]]
     for arm, found in cells.items():
         if len(found[0]["right"]) > 1:
-            changes = [
-                _difference(paired_difference(found, found, name, None)) if name in found[0]["right"] else ""
-                for name in names
-            ]
-            lines.append([arm, *changes])
-    return _markdown(lines)
-
-
-def _difference(compared) -> str:
-    if compared is None:
-        return ""
-    mean, questions, seeds = compared
-    over_seeds = f"; {_range(seeds, True)}" if seeds else ""
-    return f"{100 * mean:+.1f} ({_range(questions, True)}{over_seeds})"
+            line = [f"`{arm}`"]
+            for name in names:
+                if name not in found[0]["right"] or name == found[0]["read"]:
+                    line.append("")
+                    continue
+                mean, questions, _ = paired_difference(found, found, name, None)
+                share = right_answers(found, name).mean()
+                line.append(f"{100 * share:.1f} %, {100 * mean:+.1f} ({_range(questions, True)})")
+            lines.append(line)
+    return _markdown(lines) if len(lines) > 1 else ""
 
 
 def _range(interval: tuple[float, float] | None, sign: bool = False) -> str:
@@ -126,20 +164,50 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def draw_curves(cells: Mapping[str, Sequence[Mapping]], path: Path) -> None:
-    """Accuracy of each arm, mean of its seeds, against steps and against CPU seconds."""
+    """Accuracy of each arm, mean of its seeds, against steps and against CPU seconds.
+
+    CPU seconds are those of the machine that trained most cells.
+    """
+    machines = Counter(cell["machine"] for found in cells.values() for cell in found)
+    common = machines.most_common(1)[0][0] if machines else ""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    for axis, key, label in zip(figure.subplots(1, 2), ("step", "cpu_seconds"), ("step", "CPU seconds"), strict=True):
-        for arm, found in cells.items():
-            curves = [cell["curve"] for cell in found if cell["curve"]]
-            if curves:
-                points = list(zip(*curves, strict=False))
-                places = [statistics.mean(point[key] for point in at) for at in points]
-                shares = [100 * statistics.mean(point["accuracy"] for point in at) for at in points]
-                axis.plot(places, shares, marker="o", markersize=3, label=arm)
+    steps, seconds = figure.subplots(1, 2)
+    for number, (arm, found) in enumerate(cells.items()):
+        curves = [cell["curve"] for cell in found]
+        _draw_mean(steps, curves, "step", arm, number)
+        curves = [cell["curve"] for cell in found if cell["machine"] == common]
+        _draw_mean(seconds, curves, "cpu_seconds", arm, number)
+    for axis, label in ((steps, "step"), (seconds, f"CPU seconds ({common})")):
         axis.set_xlabel(label)
         axis.set_ylabel("accuracy by restricted choice, %")
         axis.grid(alpha=0.3)
-    if figure.axes[0].lines:
-        figure.axes[1].legend(fontsize=7)
+    if steps.lines:
+        figure.legend(loc="outside right upper", fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="svg")
+
+
+def _draw_mean(axis, curves: Sequence[Sequence[Mapping]], key: str, arm: str, number: int) -> None:
+    """Draw the mean of an arm's curves; a label for the legend goes with the steps alone."""
+    points = list(zip(*(curve for curve in curves if curve), strict=False))
+    places = [statistics.mean(point[key] for point in at) for at in points]
+    shares = [100 * statistics.mean(point["accuracy"] for point in at) for at in points]
+    style = {"marker": "osD^v"[number // 10 % 5], "color": f"C{number % 10}", "markersize": 4}
+    if points:
+        axis.plot(places, shares, label=arm if key == "step" else None, **style)
+
+
+def main() -> None:
+    """Write the summary of a study's folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", required=True, metavar="FILE.yaml", help="the study")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the study, with its cells")
+    args = parser.parse_args()
+    print(write_summary(read_plan(args.plan), Path(args.output)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from error

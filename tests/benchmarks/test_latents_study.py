@@ -1,6 +1,7 @@
 """The laboratory for latents: plans are checked, rows are balanced, and a study goes on where it was."""
 
 import json
+import shutil
 import sys
 from collections import Counter
 from importlib import import_module
@@ -18,6 +19,7 @@ from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "latents"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "latents_study"
 BACKBONE = Path(__file__).parents[2] / "modeling" / "tiny" / "backbone"
 
 
@@ -43,6 +45,8 @@ def test_the_plans_in_the_folder_are_valid(script, name):
         ("model: a\ndata: b\nsped: 3\narms: {}\n", "unknown 'sped'"),
         ("model: a\ndata: b\narms: {text: {rows: prose}}\n", "arm text: rows is 'prose'"),
         ("model: a\ndata: b\narms: {text: {read: nothing}}\n", "read is 'nothing'"),
+        ("model: a\ndata: b\ncompare: [text]\narms: {pads: {compare: [txt]}}\n", "compares or draws 'text'"),
+        ("model: a\ndata: b\ncompare: []\narms: {pads: {compare: [txt]}}\n", "compares or draws 'txt'"),
     ],
 )
 def test_a_plan_that_means_nothing_is_refused(script, tmp_path, text, message):
@@ -78,6 +82,14 @@ def test_differences_are_paired_on_the_seeds_that_both_have(script):
     other = [{"seed": 1, "read": "pad", "right": {"own": "0000", "pad": "1000"}}]
     mean, *_ = script("summary").paired_difference(cells, other, None, None)
     assert mean == pytest.approx(0.25)
+
+
+def test_the_published_tables_are_those_of_the_published_cells(script, tmp_path):
+    plan, summary = script("plan").read_plan(FOLDER / "study.yaml"), script("summary")
+    shutil.copytree(RESULTS / "cells", tmp_path / "cells")
+    written = summary.write_summary(plan, tmp_path)
+    assert written == (RESULTS / "report.md").read_text() and len(written.splitlines()) > 60
+    assert {arm for arm in plan.arms if f"| `{arm}` |" in written} == set(summary.read_cells(tmp_path))
 
 
 def test_few_answers_are_half_of_what_is_learnt_beside_the_imagery_of_all(script):
@@ -163,7 +175,7 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     assert [point["step"] for point in cells["text-0"]["curve"]] == [2]
     blinding = [entry["answer_blinding"] for entry in cells["bottleneck_reread-0"]["log"] if "loss" in entry]
     assert blinding == [0.0, 1.0]
-    assert "| bottleneck_reread | 1 | 4 |" in (tmp_path / "out" / "report.md").read_text()
+    assert "| `bottleneck_reread` | " in (tmp_path / "out" / "report.md").read_text()
     assert (tmp_path / "out" / "curves.svg").read_text().startswith("<?xml")
 
     run("headroom", "--reader-steps", "10")
