@@ -10,9 +10,9 @@ from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.processing import encode, row_clip, row_prompt
 from ...modeling.row_rules import lacks_answer, marks_fault, name_row
 from ...modeling.tokens import LATENT_PAD, drop_imagery_marks, expand_imagery_marks
-from ..common.video_inputs import video_inputs, video_seconds
 from .answer_alignment import answer_mask
-from .feature_cache import TARGETS_COLUMN, VIDEO_FEATURES_COLUMN, read_targets, read_video
+from .cached_videos import encode_cached
+from .feature_cache import TARGETS_COLUMN, VIDEO_FEATURES_COLUMN, read_targets
 from .imagery_inputs import encode_row_imagery
 
 _END = "<|im_end|>\n"
@@ -57,7 +57,8 @@ class DIFTCollator:
         Returns:
             `BatchFeature`: What `encode` gives; `labels` of shape `(batch, length)`; and, if any row has imagery, what
             `encode_imagery` gives, row after row. Rows that went through a [`FeatureCache`] give `latent_targets` in
-            the place of imagery pixels, and `mm_encoder_outputs` in the place of video pixels.
+            the place of imagery pixels, and `mm_encoder_outputs` in the place of video pixels; they need no
+            `frames` and no `timestamps`.
 
         Raises:
             InputError: If a row has another number of marks than of imagery frames, no text or special tokens where
@@ -65,7 +66,11 @@ class DIFTCollator:
         """
         responses = [self._response(row) for row in rows]
         texts = [row_prompt(self.processor, row, response) for row, response in zip(rows, responses, strict=True)]
-        batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
+        if VIDEO_FEATURES_COLUMN in rows[0]:
+            files = [row[VIDEO_FEATURES_COLUMN] for row in rows]
+            batch = encode_cached(self.processor, texts, files, self.padding_side)
+        else:
+            batch = encode(self.processor, texts, [row_clip(row) for row in rows], padding_side=self.padding_side)
         spoken = [f"\n{response}{_END}" for response in responses]
         unfinished = [lacks_answer(row["response"]) for row in rows]
         batch["labels"] = response_labels(self.processor, batch, spoken, unfinished)
@@ -74,8 +79,6 @@ class DIFTCollator:
             batch["answer_mask"] = answer_mask(self.processor, batch, rows, spoken)
         if not self.drop_imagery:
             batch.update(self._imagery(rows))
-        if VIDEO_FEATURES_COLUMN in rows[0]:
-            batch = _add_cached_videos(batch, [row[VIDEO_FEATURES_COLUMN] for row in rows])
         if self.ids:
             batch["ids"] = [str(row["id"]) for row in rows]
         return batch
@@ -120,11 +123,3 @@ def response_labels(
         turn_ends = positions >= ends - len(processor.tokenizer(_END)["input_ids"])
         outside |= turn_ends & torch.tensor(unfinished)[:, None]
     return batch["input_ids"].masked_fill(outside, IGNORED_LABEL)
-
-
-def _add_cached_videos(batch: BatchFeature, files: Sequence[str]) -> BatchFeature:
-    """Replace the pixels of a batch's videos by their cached features."""
-    grids = batch["video_grid_thw"].split(1)
-    videos = [read_video(*row) for row in zip(files, grids, video_seconds(batch), strict=True)]
-    kept = {name: value for name, value in batch.items() if name != "pixel_values_videos"}
-    return BatchFeature({**kept, **video_inputs(videos)})

@@ -108,6 +108,7 @@ class DIFTConfig(SFTConfig):
             Run the imagery through the frozen tower once, before the first step, and keep its targets on disk.
         precompute_videos (`bool`, *optional*, defaults to `False`):
             The same for the videos' features, which take far more space: 2 bytes x hidden size for a token in bf16.
+            Training decodes no frame again.
         feature_cache (`str`, *optional*):
             Folder of both, which any run with the same tower may share; by default under `HF_HOME`.
 

@@ -108,6 +108,8 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
             if getattr(args, name) is not None:
                 setattr(model.config, name, getattr(args, name))
         set_bottleneck(model, args, processing_class, train_dataset)
+        # Another collator may look at the frames of rows whose features are precomputed, and so do generations.
+        needs_clips = data_collator is not None
         data_collator = data_collator or make_collator(model, args, processing_class)
         start_target_norm(model, processing_class, train_dataset)
         if args.target_readout:
@@ -116,13 +118,15 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         self._frozen_tower = None
         if not (args.freeze_vision or args.precompute_targets or args.drop_imagery):
             self._frozen_tower = FrozenTower(model)
-        train_dataset = prepare_rows(train_dataset, model, args, processing_class)
+        train_dataset = prepare_rows(train_dataset, model, args, processing_class, needs_clips)
+        needs_clips = needs_clips or args.eval_generations > 0
         if isinstance(eval_dataset, dict):
             eval_dataset = {
-                name: prepare_rows(rows, model, args, processing_class) for name, rows in eval_dataset.items()
+                name: prepare_rows(rows, model, args, processing_class, needs_clips)
+                for name, rows in eval_dataset.items()
             }
         else:
-            eval_dataset = prepare_rows(eval_dataset, model, args, processing_class)
+            eval_dataset = prepare_rows(eval_dataset, model, args, processing_class, needs_clips)
         super().__init__(
             model,
             args=args,

@@ -21,7 +21,8 @@ from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
 from ..common.images import clip_columns
-from ..common.video_inputs import EncodedVideo, encode_videos
+from ..common.video_inputs import encode_videos
+from .cached_videos import pack_videos, vocabulary_digest
 from .imagery_inputs import encode_row_imagery
 
 TARGETS_COLUMN, VIDEO_FEATURES_COLUMN = "latent_targets_file", "video_features_file"
@@ -78,17 +79,13 @@ class FeatureCache:
         return self._add_column(rows, TARGETS_COLUMN, columns, settings, compute)
 
     def add_videos(self, rows: Dataset) -> Dataset:
-        """Add a column with the file of each row's video features; missing files are computed."""
+        """Add a column with the file of each row's video features and tokens; missing files are computed."""
         text = conversation_text(self.processor, "Which?")  # any: videos alone are computed
-        settings = self.processor.video_processor.to_json_string()
+        settings = f"{self.processor.video_processor.to_json_string()} {vocabulary_digest(self.processor)}"
 
         def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
             batch = encode(self.processor, [text] * len(some), [row_clip(row) for row in some]).to(self.device)
-            videos = encode_videos(self.model, batch, frozen=True)
-            return [
-                {"features": video.features, **{f"deepstack.{n}": layer for n, layer in enumerate(video.deepstack)}}
-                for video in videos
-            ]
+            return pack_videos(self.processor, text, batch, encode_videos(self.model, batch, frozen=True))
 
         return self._add_column(rows, VIDEO_FEATURES_COLUMN, clip_columns(rows), settings, compute)
 
@@ -138,14 +135,6 @@ class FeatureCache:
 def read_targets(file: str) -> torch.Tensor | None:
     """Imagery targets `(images, latent_size, hidden)` that [`FeatureCache`] kept; none for a row without imagery."""
     return load_file(file).get("targets")
-
-
-def read_video(file: str, grid_thw: torch.LongTensor, seconds_per_grid: torch.Tensor | None) -> EncodedVideo:
-    """A row's video features as [`FeatureCache`] stored them, with the processor's other inputs."""
-    tensors = load_file(file)
-    features = tensors.pop("features")
-    deepstack = tuple(tensors[f"deepstack.{number}"] for number in range(len(tensors)))
-    return EncodedVideo(grid_thw, seconds_per_grid, features, deepstack)
 
 
 def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:

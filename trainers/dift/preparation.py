@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from ...modeling.errors import InputError
 from ..common.dataset_columns import adopt_trl_columns
 from ..common.distributed import gather_weights
-from ..common.images import keep_images_encoded
+from ..common.images import clip_columns, keep_images_encoded
 from ..common.row_validation import validate_rows
 from .dift_collator import DIFTCollator
 from .dift_config import DIFTConfig
@@ -46,9 +46,21 @@ def make_collator(model: PreTrainedModel, args: DIFTConfig, processor: Processor
 
 
 def prepare_rows(
-    rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin
+    rows: Dataset | None, model: PreTrainedModel, args: DIFTConfig, processor: ProcessorMixin, keep_clips: bool
 ) -> Dataset | None:
-    """Rows whose images wait for the collator, with what is to be known of them before the first step."""
+    """Rows whose images wait for the collator, with what is to be known of them before the first step.
+
+    Args:
+        rows (`datasets.Dataset`, *optional*): Rows, or a stream.
+        model ([`FourDThinkerForConditionalGeneration`]): The model that is to train.
+        args ([`DIFTConfig`]): Settings.
+        processor: The model's processor.
+        keep_clips (`bool`): Keep the frames of rows whose video features are precomputed. Rows that name a video file
+            would decode it whenever they are read.
+
+    Raises:
+        InputError: If rows stream and the settings ask for what takes all of them.
+    """
     precompute = args.precompute_targets or args.precompute_videos
     if rows is None or not isinstance(rows, Dataset):
         if rows is not None and (precompute or args.train_sampling_strategy == "group_by_length"):
@@ -69,4 +81,6 @@ def prepare_rows(
                 rows = cache.add_targets(rows)
             if args.precompute_videos:
                 rows = cache.add_videos(rows)
+                if not keep_clips:
+                    rows = rows.remove_columns([name for name in clip_columns(rows) if name != "id"])
     return rows

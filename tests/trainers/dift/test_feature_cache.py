@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import PartialState
+from datasets import Dataset
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 from fourdthinker.trainers.common.images import keep_images_encoded
+from fourdthinker.trainers.dift.dift_collator import DIFTCollator
 from fourdthinker.trainers.dift.feature_cache import FeatureCache
 
 
@@ -157,3 +160,45 @@ def test_rows_without_masks_are_named_before_the_first_step(make_trainer, rows):
     cache = FeatureCache(trainer.model, trainer.processing_class, trainer.args.feature_cache)
     with pytest.raises(InputError, match="imagery_masks"):
         cache.add_targets(dataset)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_with_kept_videos_are_encoded_as_with_their_frames(side, tiny_model_folder, dift_dataset, rows, tmp_path):
+    model, processor = load_model(tiny_model_folder)
+    dataset = keep_images_encoded(dift_dataset(rows))
+    collator = DIFTCollator(processor, model.config.latent_size, padding_side=side, answers=True)
+    expected = collator(list(dataset))
+    kept = FeatureCache(model, processor, tmp_path).add_videos(dataset).remove_columns(["frames", "timestamps"])
+    batch = collator(list(kept))
+    assert set(batch) == set(expected) - {"pixel_values_videos"} | {"mm_encoder_outputs"}
+    for name in set(batch) & set(expected):
+        torch.testing.assert_close(batch[name], torch.as_tensor(expected[name]), atol=0, rtol=0, msg=name)
+    assert len({int(row.sum()) for row in batch["attention_mask"]}) > 1  # rows of several lengths
+
+
+@pytest.mark.medium
+def test_videos_whose_features_are_kept_are_not_read_while_training(tiny_model_folder, make_video, tmp_path):
+    """Rows that name a file would decode it at every step."""
+    files = [Path(make_video(tmp_path / f"{number}.mp4", 2 + number)) for number in range(2)]
+    rows = Dataset.from_dict(
+        {
+            "prompt": ["Which way?", "What moves?"],
+            "videos": [str(file) for file in files],
+            "completion": [f"<answer>{said}</answer>" for said in ("Left", "A cup")],
+        }
+    )
+    model, processor = load_model(tiny_model_folder)
+    config = DIFTConfig(
+        str(tmp_path / "out"),
+        use_cpu=True,
+        bf16=False,
+        max_steps=2,
+        save_strategy="no",
+        report_to="none",
+        precompute_videos=True,
+        feature_cache=str(tmp_path / "cache"),
+    )
+    trainer = DIFTTrainer(model, args=config, train_dataset=rows, processing_class=processor)
+    for file in files:
+        file.unlink()
+    assert trainer.train().global_step == 2
