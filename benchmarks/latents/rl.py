@@ -67,7 +67,7 @@ def find_shares(plan: Plan, model, processor, rows: Dataset, samples: int, path:
     return json.loads(path.read_text(encoding="utf-8"))["right"]
 
 
-def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path) -> dict:
+def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, latent_gradient: bool) -> dict:
     """Choose prompts, train, and read before and after."""
     before = json.loads(cell.read_text(encoding="utf-8"))
     if before["read"] != "own":
@@ -86,6 +86,7 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path) 
         bounds = " to ".join(f"{share:.0%}" for share in between)
         raise InputError(f"{cell.stem} gets none of {len(rows)} prompts right in {bounds} of {samples} samples")
     settings = {"max_completion_length": plan.max_new_tokens, **_SETTINGS, **settings, "seed": seed}
+    settings["latent_gradient"] = latent_gradient
     with scratch_dir("rl") as scratch:
         config = LatentGRPOConfig(str(scratch), use_cpu=not torch.cuda.is_available(), **settings)
         trainer = LatentGRPOTrainer(model, args=config, train_dataset=rows.select(chosen), processing_class=processor)
@@ -100,7 +101,7 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path) 
         "prompts": len(chosen),
         "of": len(rows),
         "steps": settings["max_steps"],
-        "settings": dict(plan.rl),
+        "settings": {**plan.rl, "latent_gradient": latent_gradient},
         "right": right,
         "gain": gain[0],
         "interval": gain[1],
@@ -115,15 +116,20 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help="the study's folder")
     parser.add_argument("--cell", required=True, metavar="ARM-SEED", help="where to start")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--latent-gradient", action="store_true", help="with the gradient through latents, which the paper leaves out"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     folder = Path(args.output)
-    path = folder / "rl" / f"{args.cell}-rl-{args.seed}.json"
+    kind = "rl-whole" if args.latent_gradient else "rl"
+    path = folder / "rl" / f"{args.cell}-{kind}-{args.seed}.json"
     if not path.exists():
         cell, model = folder / "cells" / f"{args.cell}.json", folder / "models" / args.cell
         if not (cell.exists() and model.exists()):
             raise InputError(f"the study has no finished cell {args.cell}: look into {folder / 'cells'}")
-        write_json(path, train(read_plan(args.plan), cell, model, args.seed, path.parent))
+        plan = read_plan(args.plan)
+        write_json(path, train(plan, cell, model, args.seed, path.parent, args.latent_gradient))
     result = json.loads(path.read_text(encoding="utf-8"))
     low, high = result["interval"]
     print(

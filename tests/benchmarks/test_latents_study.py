@@ -187,3 +187,6 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     run("rl", "--cell", "bottleneck-0")
     trained = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-0.json").read_text())
     assert trained["prompts"] == 4 and trained["steps"] == 2 and len(trained["right"]["own"]) == 4
+    run("rl", "--cell", "bottleneck-0", "--latent-gradient")
+    whole = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-whole-0.json").read_text())
+    assert whole["settings"]["latent_gradient"] and whole["prompts"] == 4

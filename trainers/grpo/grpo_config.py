@@ -35,6 +35,13 @@ class LatentGRPOConfig(GRPOConfig):
             Which latent tokens stay out of the loss, the KL term, the entropy and every length. `"pads_and_end"`: the
             pads and the end token, which decoding forces; the start token, the decision to imagine, is the policy's
             own and is trained. `"all"`: the start token as well, as published.
+        latent_gradient (`bool`, *optional*, defaults to `False`):
+            Let the gradient of the text's log-probs go through the latents that the text was read from. A latent is
+            not sampled: given the words before it, it follows from the weights. So the probability of a completion
+            depends on the weights through its latents too, and this is the whole policy gradient; the published
+            4DRL leaves that part out. Each model that scores then reads the text off the latents that it predicts
+            itself, the reference too. Costs one step for each latent of a completion, forward and backward, and a
+            second run of each prompt. Not for sharded weights.
         freeze_vision (`bool`, *optional*, defaults to `True`):
             Keep the vision tower as it is. Its features are then computed once for each prompt of a step and shared
             by all completions and scoring passes. Otherwise each pass encodes the pixels itself.
@@ -90,6 +97,13 @@ class LatentGRPOConfig(GRPOConfig):
             "help": "Latent tokens kept out of the loss: 'pads_and_end' (the forced ones) or 'all' (also the start "
             "token, as published).",
             "choices": list(LATENT_MASKS),
+        },
+    )
+    latent_gradient: bool = field(
+        default=False,
+        metadata={
+            "help": "Let the gradient of the text go through the latents it was read from: the whole policy gradient. "
+            "As published it stops there."
         },
     )
     freeze_vision: bool = field(

@@ -47,8 +47,9 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
 
     A completion's latents are hidden states that its own rollout fed back. They are kept with the row and put in the
     same places whenever it is scored: by the policy, by the old policy, by the reference. As constants they get no
-    gradient of their own, but the text after them sends gradient through the positions where they stand. Latent
-    positions themselves take no part in the objective (see `latent_mask`).
+    gradient of their own, but the text after them sends gradient through the positions where they stand; with
+    `latent_gradient` it goes on into what predicted them. Latent positions themselves take no part in the objective
+    (see `latent_mask`).
 
     It meets TRL in these places; `tests/trainers/grpo/test_trl_seams.py` names the one that moved when a new TRL
     breaks it. What they share is one record, [`Rollout`]:
@@ -125,6 +126,11 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         train_dataset = prepare_rows("train_dataset", train_dataset, reward_funcs, args)
         eval_dataset = prepare_rows("eval_dataset", eval_dataset, reward_funcs, args)
         model, processing_class = load_parts(model, args, processing_class)
+        if args.latent_gradient and weights_are_sharded(args):
+            raise InputError(
+                "weights are sharded (FSDP or ZeRO-3), which latent_gradient would gather outside the model's own "
+                "passes: set latent_gradient to false, or train an adapter without sharding"
+            )
         adapted = isinstance(model, PeftModel) or peft_config is not None
         peft_config = prepare_adapter(model, peft_config, args)
         self._rollout = Rollout()
@@ -297,6 +303,8 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
             logits_to_keep,
             self.args.latent_mask,
             self.args.share_prompts,
+            self.args.latent_gradient,
+            self.accelerator.autocast,
         )
         with self._measured[self._mode].timed("scoring"):
             scores = super()._get_per_token_logps_and_entropies(

@@ -1,6 +1,7 @@
 """Log-probs of completions under their rolled-out latents, through TRL's own log-prob pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from ...modeling.answer_mask import PADDING, token_roles
 from ...modeling.latent_loss import IGNORED_LABEL
 from ...modeling.latent_rules import LatentRules
+from ...modeling.latent_unroll import LatentUnroll
 from ..common.video_inputs import EncodedVideo, video_grids, video_inputs
 from .head_tiles import narrow_head_tiles
 from .prefix_sharing import SharedRows, find_best_group_size, group_by_prompt, row_cost, supports_prefix_sharing
@@ -45,6 +47,9 @@ class LatentScorer:
         completion_length (`int`): Columns at the end of TRL's rows that hold completions.
         latent_mask (`str`): Which latent tokens get no label, see [`masked_tokens`].
         share_prompts (`bool`, *optional*, defaults to `True`): False computes each row by itself.
+        latent_gradient (`bool`, *optional*, defaults to `False`): Score on the latents that the model predicts itself,
+            with their graph, in the place of those that were rolled out, see [`LatentGRPOConfig`].
+        autocast (`Callable`, *optional*): Gives the context in which wrappers run the model's `forward`.
     """
 
     def __init__(
@@ -55,6 +60,8 @@ class LatentScorer:
         completion_length: int,
         latent_mask: str,
         share_prompts: bool = True,
+        latent_gradient: bool = False,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
     ):
         self.model = model
         self.rollout = rollout
@@ -62,6 +69,7 @@ class LatentScorer:
         self.completion_length = completion_length
         self.latent_mask = latent_mask
         self.share_prompts = share_prompts
+        self.latent_gradient, self.autocast = latent_gradient, autocast
         self.scored = 0
 
     def __call__(
@@ -75,6 +83,8 @@ class LatentScorer:
         pads = input_ids == config.latent_token_id
         _check(pads, latents, rows)
         tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.latent_gradient and pads.any():
+            latents = self._predict_latents(tokens, videos, latents)
         places = torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)
         groups = self._groups(input_ids, attention_mask, self.rollout.prompt_numbers[rows])
         if len(groups) < len(input_ids):
@@ -101,6 +111,16 @@ class LatentScorer:
             if outputs.get(name) is not None:
                 outputs[name] = outputs[name].new_zeros(labels.shape).masked_scatter(labelled, outputs[name])
         return outputs
+
+    def _predict_latents(
+        self, tokens: dict[str, torch.Tensor], videos: Sequence[EncodedVideo], rolled_out: Sequence[torch.Tensor]
+    ) -> Sequence[torch.Tensor]:
+        """The latents of each row as the model predicts them now, with the graph that they come from."""
+        fed = torch.cat(list(rolled_out)).to(tokens["input_ids"].device)
+        own = torch.ones(len(fed), dtype=torch.bool, device=fed.device)
+        with self.autocast():
+            fed, _ = LatentUnroll(self.inner, {**tokens, **video_inputs(videos)}).run(fed, own, whole=False)
+        return fed.split([len(one) for one in rolled_out])
 
     def _prompt_width(self, ids: torch.LongTensor) -> int:
         return ids.shape[1] - self.completion_length
