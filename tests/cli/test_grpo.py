@@ -177,7 +177,7 @@ def test_a_recipe_with_lora_gives_an_adapter_that_opens_as_a_model(recipe, tmp_p
 @pytest.mark.parametrize("completions", [2, 8])
 def test_two_processes_roll_out_their_own_prompts_and_draw_their_own_tokens(recipe, tmp_path, launch, completions):
     """Two prompts for each process; and one prompt for both, which they must not answer alike."""
-    path = recipe(num_generations=completions, max_steps=1, log_completions=True, **MOVING)
+    path = recipe(num_generations=completions, max_steps=1, log_completions=True, latent_gradient=True, **MOVING)
     printed = launch("grpo", path)
     assert printed.count("trained model in") == printed.count("rollouts sample with") == 1
     table = tmp_path / "out-checkpoints" / "completions" / "completions_00001.parquet"
