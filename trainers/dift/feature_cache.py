@@ -11,7 +11,7 @@ from accelerate import PartialState
 from accelerate.utils import send_to_device
 from datasets import Dataset
 from huggingface_hub.constants import HF_HOME
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -22,7 +22,7 @@ from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
 from ..common.images import clip_columns
 from ..common.video_inputs import encode_videos
-from .cached_videos import pack_videos, vocabulary_digest
+from .cached_videos import describe_tokens, load_kept, pack_videos
 from .imagery_inputs import encode_row_imagery
 
 TARGETS_COLUMN, VIDEO_FEATURES_COLUMN = "latent_targets_file", "video_features_file"
@@ -81,7 +81,7 @@ class FeatureCache:
     def add_videos(self, rows: Dataset) -> Dataset:
         """Add a column with the file of each row's video features and tokens; missing files are computed."""
         text = conversation_text(self.processor, "Which?")  # any: videos alone are computed
-        settings = f"{self.processor.video_processor.to_json_string()} {vocabulary_digest(self.processor)}"
+        settings = f"{self.processor.video_processor.to_json_string()} {describe_tokens(self.processor)}"
 
         def compute(some: Sequence[Mapping]) -> list[dict[str, torch.Tensor]]:
             batch = encode(self.processor, [text] * len(some), [row_clip(row) for row in some]).to(self.device)
@@ -134,7 +134,7 @@ class FeatureCache:
 
 def read_targets(file: str) -> torch.Tensor | None:
     """Imagery targets `(images, latent_size, hidden)` that [`FeatureCache`] kept; none for a row without imagery."""
-    return load_file(file).get("targets")
+    return load_kept(file).get("targets")
 
 
 def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:

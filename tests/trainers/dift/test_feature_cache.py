@@ -8,11 +8,15 @@ import pytest
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from safetensors.torch import save_file
 
 from fourdthinker.modeling import load_model
 from fourdthinker.modeling.errors import InputError
+from fourdthinker.modeling.processing import conversation_text
 from fourdthinker.trainers import DIFTConfig, DIFTTrainer
 from fourdthinker.trainers.common.images import keep_images_encoded
+from fourdthinker.trainers.common.video_inputs import EncodedVideo
+from fourdthinker.trainers.dift.cached_videos import encode_cached, pack_videos
 from fourdthinker.trainers.dift.dift_collator import DIFTCollator
 from fourdthinker.trainers.dift.feature_cache import FeatureCache
 
@@ -176,6 +180,27 @@ def test_rows_with_kept_videos_are_encoded_as_with_their_frames(side, tiny_model
     assert len({int(row.sum()) for row in batch["attention_mask"]}) > 1  # rows of several lengths
 
 
+def test_tokens_are_kept_where_the_marks_around_the_placeholder_are_replaced_too(tiny_model_folder, tmp_path):
+    """As transformers 5.2 does for Qwen3-VL: a time before the first mark, and a pair of marks for each grid."""
+    _, processor = load_model(tiny_model_folder)
+    mark, end = "<|vision_start|>", "<|vision_end|>"
+    grid = f"{mark}<|video_pad|><|video_pad|>{end}"
+    first, second = (conversation_text(processor, question) for question in ("Which?", "Which way does it go then?"))
+
+    def encode_old(text):
+        tokens = processor.tokenizer(
+            text.replace(f"{mark}<|video_pad|>{end}", f"<0.2 seconds>{grid}<1.2 seconds>{grid}"), return_tensors="pt"
+        )
+        return {**tokens, "mm_token_type_ids": 2 * (tokens["input_ids"] == processor.video_token_id)}
+
+    video = EncodedVideo(torch.tensor([[2, 2, 4]]), None, torch.zeros(4, 8))
+    (kept,) = pack_videos(processor, first, encode_old(first), [video])
+    save_file(kept, tmp_path / "video.safetensors")
+    batch, expected = encode_cached(processor, [second], [str(tmp_path / "video.safetensors")]), encode_old(second)
+    for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+        assert torch.equal(batch[name], expected[name])
+
+
 @pytest.mark.medium
 def test_videos_whose_features_are_kept_are_not_read_while_training(tiny_model_folder, make_video, tmp_path):
     """Rows that name a file would decode it at every step."""
@@ -202,3 +227,7 @@ def test_videos_whose_features_are_kept_are_not_read_while_training(tiny_model_f
     for file in files:
         file.unlink()
     assert trainer.train().global_step == 2
+    for file in (tmp_path / "cache").rglob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(InputError, match="the precomputed features .* cannot be read"):
+        trainer.data_collator(list(trainer.train_dataset))
