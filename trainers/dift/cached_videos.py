@@ -97,7 +97,7 @@ def load_kept(file: str) -> dict[str, torch.Tensor]:
         return load_file(file)
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"the precomputed features {file} cannot be read ({error}): delete the file if it is there, and start again"
+            f"the precomputed features {file} cannot be read ({error}): delete what is left of them, and start again"
         ) from error
 
 
