@@ -100,21 +100,22 @@ def main() -> None:
     print(f"{args.layers} layers of {args.hidden}, {args.blocks * LATENTS} latents, median of {args.repeats}\n")
     print("| tokens | activations | way | seconds | of teacher forcing | peak, MiB | of teacher forcing |")
     print("|---|---|---|---|---|---|---|")
-    gaps = []
-    for length in args.lengths:
-        for recompute in (False, True):
-            ways = Step.ways
-            memory = {way: in_fork(partial(memory_of, args, length, recompute, way)) for way in ways}
-            step = Step(args, length, recompute)
-            parallel, unrolled = step.gradient("parallel passes"), step.gradient("one unroll")
-            gaps.append(((unrolled - parallel).norm() / parallel.norm()).item())
-            seconds = medians({way: partial(step.run, way) for way in ways}, args.repeats, clock=time.process_time)
-            del step, parallel, unrolled
-            for way in ways:
-                shares = [values[way] / values["teacher forcing"] for values in (seconds, memory)]
-                kept = "recomputed" if recompute else "kept"
-                numbers = f"{seconds[way]:.2f} | {shares[0]:.2f} | {memory[way]:.0f} | {shares[1]:.2f}"
-                print(f"| {length} | {kept} | {way} | {numbers} |", flush=True)
+    gaps, ways = [], Step.ways
+    shapes = [(length, recompute) for length in args.lengths for recompute in (False, True)]
+    # Before anything runs here: forked processes would fill what it has freed, which is not seen.
+    peaks = {shape: {way: in_fork(partial(memory_of, args, *shape, way)) for way in ways} for shape in shapes}
+    for length, recompute in shapes:
+        memory = peaks[length, recompute]
+        step = Step(args, length, recompute)
+        parallel, unrolled = step.gradient("parallel passes"), step.gradient("one unroll")
+        gaps.append(((unrolled - parallel).norm() / parallel.norm()).item())
+        seconds = medians({way: partial(step.run, way) for way in ways}, args.repeats, clock=time.process_time)
+        del step, parallel, unrolled
+        for way in ways:
+            shares = [values[way] / values["teacher forcing"] for values in (seconds, memory)]
+            kept = "recomputed" if recompute else "kept"
+            numbers = f"{seconds[way]:.2f} | {shares[0]:.2f} | {memory[way]:.0f} | {shares[1]:.2f}"
+            print(f"| {length} | {kept} | {way} | {numbers} |", flush=True)
     print(f"\nGradients of the two exact ways differ by {max(gaps):.1e} of their length at most.")
 
 
