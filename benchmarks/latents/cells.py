@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from plan import Arm, Plan, cell_key, load_rows, rows_key, shape_responses
+from plan import Arm, Plan, cell_key, load_rows, rows_key, shape_imagery, shape_responses
 from reread import RereadTrainer
 from transformers import TrainerCallback
 
@@ -111,12 +111,12 @@ def run_cell(plan: Plan, arm: Arm, seed: int, folder: Path) -> dict:
     model, processor = load_model(plan.model, dtype=torch.float32)
     if arm.latents is not None:
         model.config.latent_size = arm.latents
-    reader = Reader(plan, load_rows(plan, "test"))
+    reader = Reader(plan, shape_imagery(load_rows(plan, "test"), arm))
     curve = LearningCurve(reader, arm, model, processor)
     steps = round(arm.steps * plan.steps)
     with scratch_dir("study") as scratch:
         config = make_config(plan, arm, seed, steps, scratch, folder / "features")
-        rows = shape_responses(load_rows(plan, "train"), arm)
+        rows = shape_responses(shape_imagery(load_rows(plan, "train"), arm), arm)
         make_trainer = RereadTrainer if arm.reread else DIFTTrainer
         trainer = make_trainer(model, args=config, train_dataset=rows, processing_class=processor, callbacks=[curve])
         trainer.train()

@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml
 from datasets import Dataset, concatenate_datasets
+from PIL import Image
 
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS, OWN
 from fourdthinker.modeling.dataset_files import load_split
 from fourdthinker.modeling.errors import InputError, first_line
+from fourdthinker.modeling.processing import row_images
 from fourdthinker.modeling.tokens import IMAGERY_MARK
 
 ROWS = ("imagery", "text", "words")
@@ -32,6 +34,9 @@ class Arm:
             `fourdthinker diagnose` that is the arm's way of answering, such as `"pad"`.
         reread (`bool`): Learn answers from latents that are encoded again without the video, see `RereadTrainer`.
         latents (`int`, *optional*): Latents of a block; by default the backbone's.
+        imagery_side (`int`, *optional*): Enlarge imagery frames to so many pixels a side, which gives them more tokens
+            to be pooled. By default they are as large as those of the video, unless a block has more latents than
+            these have tokens.
         answers (`int`, *optional*): Rows whose answers are known, by default all. They are repeated to make up a
             half; the others end in their imagery and teach it alone. Arms without imagery have only the first.
         seeds (`int`, *optional*): In place of the study's number.
@@ -45,6 +50,7 @@ class Arm:
     read: str = OWN
     reread: bool = False
     latents: int | None = None
+    imagery_side: int | None = None
     answers: int | None = None
     seeds: int | None = None
     compare: list[str] | None = None
@@ -170,7 +176,21 @@ def cell_key(plan: Plan, arm: Arm, rows: str) -> str:
     other = ("arms", "seeds", "compare", "draw", "data", "rl", "read_batch")
     chosen = {one.name: getattr(plan, one.name) for one in fields(Plan) if one.name not in other}
     own = {name: value for name, value in asdict(arm).items() if name not in ("seeds", "compare")}
+    if arm.imagery_side is None:  # as in cells that were made before there was this field
+        del own["imagery_side"]
     return hashlib.sha256(json.dumps([chosen, own, rows], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def shape_imagery(rows: Dataset, arm: Arm) -> Dataset:
+    """The rows with their imagery frames as large as an arm has them."""
+    if arm.imagery_side is None:
+        return rows
+    side = (arm.imagery_side, arm.imagery_side)
+
+    def enlarge(row: Mapping) -> dict[str, list]:
+        return {"imagery": [frame.resize(side, Image.Resampling.BICUBIC) for frame in row_images(row, "imagery")]}
+
+    return rows.map(enlarge, features=rows.features)
 
 
 def shape_responses(rows: Dataset, arm: Arm) -> Dataset:

@@ -7,6 +7,7 @@ of right samples is in `right_between` are kept, 20 to 80 % by default, and ever
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,11 +61,29 @@ def sample_shares(plan: Plan, model, processor, rows: Dataset, samples: int) -> 
     return [count / samples for count in right]
 
 
-def find_shares(plan: Plan, model, processor, rows: Dataset, samples: int, path: Path) -> list[float]:
-    """What [`sample_shares`] gives, which is kept in a file: it takes as long as training."""
+def find_shares(plan: Plan, model, processor, rows: Dataset, samples: int, path: Path, key: str) -> list[float]:
+    """What [`sample_shares`] gives, which is kept in a file: it takes as long as training.
+
+    Raises:
+        InputError: If what is kept is of another cell.
+    """
     if not path.exists():
-        write_json(path, {"right": sample_shares(plan, model, processor, rows, samples)})
-    return json.loads(path.read_text(encoding="utf-8"))["right"]
+        write_json(path, {"key": key, "right": sample_shares(plan, model, processor, rows, samples)})
+    return _read_own(path, key)["right"]
+
+
+def _read_own(path: Path, key: str) -> dict:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content.get("key") != key:
+        raise InputError(f"{path} is of another cell or other settings: remove it")
+    return content
+
+
+def run_key(plan: Plan, cell: Path, latent_gradient: bool = False) -> str:
+    """A hash of what a run follows from: the cell's settings and answers, the plan's `rl`, and the way of training."""
+    content = json.loads(cell.read_text(encoding="utf-8"))
+    parts = [content["key"], content["right"], plan.rl, latent_gradient]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, latent_gradient: bool) -> dict:
@@ -78,9 +97,8 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, 
     model, processor = load_model(model_folder, dtype=torch.float32)
     rows = load_rows(plan, "train")
     rows = rows.select(range(min(candidates, len(rows))))
-    shares = find_shares(
-        plan, model, processor, rows, samples, results / f"{cell.stem}-shares-{len(rows)}x{samples}.json"
-    )
+    kept = results / f"{cell.stem}-shares-{len(rows)}x{samples}.json"
+    shares = find_shares(plan, model, processor, rows, samples, kept, before["key"])
     chosen = keep_uncertain(shares, between)
     if not chosen:
         bounds = " to ".join(f"{share:.0%}" for share in between)
@@ -98,6 +116,7 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, 
     earned = [entry["rewards/accuracy_reward/mean"] for entry in trainer.state.log_history if "reward" in entry]
     return {
         "cell": cell.stem,
+        "key": run_key(plan, cell, latent_gradient),
         "prompts": len(chosen),
         "of": len(rows),
         "steps": settings["max_steps"],
@@ -124,13 +143,14 @@ def main() -> None:
     folder = Path(args.output)
     kind = "rl-whole" if args.latent_gradient else "rl"
     path = folder / "rl" / f"{args.cell}-{kind}-{args.seed}.json"
+    plan, cell, model = read_plan(args.plan), folder / "cells" / f"{args.cell}.json", folder / "models" / args.cell
+    if not cell.exists():
+        raise InputError(f"the study has no finished cell {args.cell}: look into {folder / 'cells'}")
     if not path.exists():
-        cell, model = folder / "cells" / f"{args.cell}.json", folder / "models" / args.cell
-        if not (cell.exists() and model.exists()):
-            raise InputError(f"the study has no finished cell {args.cell}: look into {folder / 'cells'}")
-        plan = read_plan(args.plan)
+        if not model.exists():
+            raise InputError(f"{model} is not there: remove {cell}, and let study.py train it again")
         write_json(path, train(plan, cell, model, args.seed, path.parent, args.latent_gradient))
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = _read_own(path, run_key(plan, cell, args.latent_gradient))
     low, high = result["interval"]
     print(
         f"{result['cell']}: {100 * result['gain']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f} over questions)"

@@ -16,22 +16,28 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from plan import Plan, read_plan
+from scipy.stats import t as student_t
 
 from fourdthinker.eval_tasks.diagnosis.controls import OWN
 from fourdthinker.modeling.atomic import atomic_path
 from fourdthinker.modeling.errors import InputError
 
 _Z = 1.96
-# 97.5 % quantiles of Student's t, by degrees of freedom.
-_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
 def read_cells(folder: Path) -> dict[str, list[dict]]:
-    """The finished cells by arm, in order of seeds."""
+    """The finished cells by arm, in order of seeds.
+
+    Raises:
+        InputError: If the cells of an arm are of several plans.
+    """
     cells: dict[str, list[dict]] = {}
     for path in sorted((folder / "cells").glob("*.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
         cells.setdefault(cell["arm"], []).append(cell)
+    for arm, found in cells.items():
+        if len({cell["key"] for cell in found}) > 1:
+            raise InputError(f"the cells {arm}-*.json in {folder / 'cells'} are of several plans: remove the old ones")
     return {arm: sorted(found, key=lambda cell: cell["seed"]) for arm, found in cells.items()}
 
 
@@ -53,7 +59,9 @@ def mean_interval(values: np.ndarray) -> tuple[float, tuple[float, float], tuple
     half = _Z * spread / math.sqrt(n) if spread else _Z**2 / (n + _Z**2)
     seeds = None
     if len(by_seed) > 1:
-        deviation = _T.get(len(by_seed) - 1, _Z) * statistics.stdev(by_seed.tolist()) / math.sqrt(len(by_seed))
+        deviation = (
+            student_t.ppf(0.975, len(by_seed) - 1) * statistics.stdev(by_seed.tolist()) / math.sqrt(len(by_seed))
+        )
         seeds = (mean - deviation, mean + deviation)
     return mean, (mean - half, mean + half), seeds
 
@@ -97,7 +105,12 @@ def write_report(plan: Plan, cells: Mapping[str, Sequence[Mapping]]) -> str:
     if differences := _difference_table(plan, cells):
         parts += ["## Differences on the same questions and seeds", differences]
     if controls := _control_table(cells):
-        parts += ["## With the latents replaced: right, and the change in points (over questions)", controls]
+        parts += [
+            "## With the latents replaced",
+            "Right, and the change in points from the model's own latents (over questions; over seeds). With `reread` "
+            "nothing sees the video, with the others each arm sees what it is built to.",
+            controls,
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -133,20 +146,21 @@ def _difference_table(plan: Plan, cells: Mapping[str, Sequence[Mapping]]) -> str
 
 
 def _control_table(cells: Mapping[str, Sequence[Mapping]]) -> str:
-    """How often an arm is right with its latents replaced, and the change on the same questions."""
+    """How often an arm is right with its own latents, and with those replaced: the change on the same questions."""
     names = list(dict.fromkeys(name for found in cells.values() for cell in found for name in cell["right"]))
     names = [name for name in names if name != OWN]
-    lines = [["arm", *(f"`{name}`" for name in names)]]
+    lines = [["arm", f"`{OWN}`", *(f"`{name}`" for name in names)]]
     for arm, found in cells.items():
         if len(found[0]["right"]) > 1:
-            line = [f"`{arm}`"]
+            line = [f"`{arm}`", f"{100 * right_answers(found, OWN).mean():.1f} %"]
             for name in names:
-                if name not in found[0]["right"] or name == found[0]["read"]:
+                if name not in found[0]["right"]:
                     line.append("")
                     continue
-                mean, questions, _ = paired_difference(found, found, name, None)
+                mean, questions, seeds = paired_difference(found, found, name, OWN)
+                over_seeds = f"; {_range(seeds, True)}" if seeds else ""
                 share = right_answers(found, name).mean()
-                line.append(f"{100 * share:.1f} %, {100 * mean:+.1f} ({_range(questions, True)})")
+                line.append(f"{100 * share:.1f} %, {100 * mean:+.1f} ({_range(questions, True)}{over_seeds})")
             lines.append(line)
     return _markdown(lines) if len(lines) > 1 else ""
 
@@ -203,7 +217,10 @@ def main() -> None:
     parser.add_argument("--plan", required=True, metavar="FILE.yaml", help="the study")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the study, with its cells")
     args = parser.parse_args()
-    print(write_summary(read_plan(args.plan), Path(args.output)))
+    plan, folder = read_plan(args.plan), Path(args.output)
+    if not any((folder / "cells").glob("*.json")):
+        raise InputError(f"{folder} has no finished cells: name the folder of a study")
+    print(write_summary(plan, folder))
 
 
 if __name__ == "__main__":

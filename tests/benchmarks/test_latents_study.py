@@ -13,6 +13,7 @@ import torch
 import yaml
 from datasets import Dataset
 
+from fourdthinker.dataset_builders.schema import DIFT_FEATURES
 from fourdthinker.dataset_builders.sources.world_places import place_rows
 from fourdthinker.eval_tasks.diagnosis.encoding import Encoder
 from fourdthinker.modeling import load_model
@@ -71,7 +72,7 @@ def test_intervals_over_questions_and_seeds(script):
     assert mean == pytest.approx(0.5)
     # Means of the questions are 1, 2/3, 1/3 and 0; of the seeds 1/2, 1/4 and 3/4.
     assert questions[1] - mean == pytest.approx(1.96 * (5 / 27) ** 0.5 / 2)
-    assert seeds[1] - mean == pytest.approx(4.30 * 0.25 / 3**0.5)
+    assert seeds[1] - mean == pytest.approx(4.302653 * 0.25 / 3**0.5)
     assert summary.mean_interval(right[:1])[2] is None
     # No answer differs on 100 questions: a difference of a few points stays possible.
     assert summary.mean_interval(np.zeros((3, 100)))[1] == pytest.approx((-0.037, 0.037), abs=1e-3)
@@ -90,6 +91,33 @@ def test_the_published_tables_are_those_of_the_published_cells(script, tmp_path)
     written = summary.write_summary(plan, tmp_path)
     assert written == (RESULTS / "report.md").read_text() and len(written.splitlines()) > 60
     assert {arm for arm in plan.arms if f"| `{arm}` |" in written} == set(summary.read_cells(tmp_path))
+
+
+def test_a_folder_without_cells_or_with_those_of_two_plans_has_no_tables(script, tmp_path, monkeypatch):
+    summary = script("summary")
+    monkeypatch.setattr(sys, "argv", ["", "--plan", str(FOLDER / "study.yaml"), "--output", str(tmp_path / "none")])
+    with pytest.raises(InputError, match="has no finished cells"):
+        summary.main()
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "cells").mkdir()
+    for seed in (0, 1):
+        cell = {"arm": "text", "seed": seed, "key": f"plan {seed}"}
+        (tmp_path / "cells" / f"text-{seed}.json").write_text(json.dumps(cell))
+    with pytest.raises(InputError, match="of several plans: remove the old ones"):
+        summary.read_cells(tmp_path)
+
+
+@pytest.mark.medium
+def test_imagery_is_enlarged_for_an_arm_and_the_keys_of_others_stay(script):
+    plan = script("plan")
+    arm = plan.Arm("fine", imagery_side=84)
+    rows = Dataset.from_list([next(place_rows("test", 1, answer_form="text"))], features=DIFT_FEATURES)
+    (row,) = plan.shape_imagery(rows, arm)
+    assert {frame.size for frame in row["imagery"]} == {(84, 84)} and row["frames"][0].size == (56, 56)
+    assert plan.shape_imagery(rows, plan.Arm("as they are")) is rows
+    study = plan.Plan("", "", {})
+    keys = {plan.cell_key(study, one, "") for one in (arm, plan.Arm("fine"), plan.Arm("fine", imagery_side=56))}
+    assert len(keys) == 3
 
 
 def test_few_answers_are_half_of_what_is_learnt_beside_the_imagery_of_all(script):
@@ -190,3 +218,7 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     run("rl", "--cell", "bottleneck-0", "--latent-gradient")
     whole = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-whole-0.json").read_text())
     assert whole["settings"]["latent_gradient"] and whole["prompts"] == 4
+    plan["rl"] |= {"learning_rate": 1e-3}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    with pytest.raises(InputError, match="of another cell or other settings: remove it"):
+        run("rl", "--cell", "bottleneck-0")
