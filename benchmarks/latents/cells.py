@@ -57,7 +57,8 @@ class Reader:
 
     def _judge(self, responses: Sequence[str | None]) -> str:
         keys = self._keys[: len(responses)]
-        right = [is_correct({**key, "response": said or ""}) for key, said in zip(keys, responses, strict=True)]
+        rows = zip(keys, responses, strict=True)
+        right = [is_correct({**key, "response": response or ""}) for key, response in rows]
         return "".join(str(int(one)) for one in right)
 
 

@@ -56,8 +56,8 @@ def sample_shares(plan: Plan, model, processor, rows: Dataset, samples: int) -> 
     for number in range(samples):
         settings = {"sampling": Sampling(), "sample": number, "progress": False}
         responses = predict(model, processor, rows, plan.read_batch, plan.max_new_tokens, **settings)
-        for place, (key, said) in enumerate(zip(keys, responses, strict=True)):
-            right[place] += is_correct({**key, "response": said or ""})
+        for place, (key, response) in enumerate(zip(keys, responses, strict=True)):
+            right[place] += is_correct({**key, "response": response or ""})
     return [count / samples for count in right]
 
 
