@@ -12,6 +12,7 @@ import yaml
 from datasets import Dataset, concatenate_datasets
 from PIL import Image
 
+from fourdthinker.dataset_builders.pipeline.settings import digest
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS, OWN
 from fourdthinker.modeling.dataset_files import load_split
 from fourdthinker.modeling.errors import InputError, first_line
@@ -34,8 +35,8 @@ class Arm:
             `fourdthinker diagnose` that is the arm's way of answering, such as `"pad"`.
         reread (`bool`): Learn answers from latents that are encoded again without the video, see `RereadTrainer`.
         latents (`int`, *optional*): Latents of a block; by default the backbone's.
-        imagery_side (`int`, *optional*): Enlarge imagery frames to so many pixels a side, which gives them more tokens
-            to be pooled. By default they are as large as those of the video, unless a block has more latents than
+        imagery_side (`int`, *optional*): Side in pixels to which imagery frames are enlarged, so that more tokens are
+            pooled. By default they are as large as those of the video, unless a block has more latents than
             these have tokens.
         answers (`int`, *optional*): Rows whose answers are known, by default all. They are repeated to make up a
             half; the others end in their imagery and teach it alone. Arms without imagery have only the first.
@@ -178,7 +179,7 @@ def cell_key(plan: Plan, arm: Arm, rows: str) -> str:
     own = {name: value for name, value in asdict(arm).items() if name not in ("seeds", "compare")}
     if arm.imagery_side is None:  # as in cells that were made before there was this field
         del own["imagery_side"]
-    return hashlib.sha256(json.dumps([chosen, own, rows], sort_keys=True).encode()).hexdigest()[:16]
+    return digest([chosen, own, rows])[:16]
 
 
 def shape_imagery(rows: Dataset, arm: Arm) -> Dataset:

@@ -7,7 +7,6 @@ of right samples is in `right_between` are kept, 20 to 80 % by default, and ever
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from datasets import Dataset
 from plan import Plan, load_rows, read_plan
 from summary import mean_interval, right_answers
 
+from fourdthinker.dataset_builders.pipeline.settings import digest
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.eval_tasks.sampling import Sampling
 from fourdthinker.eval_tasks.scores import is_correct
@@ -79,14 +79,16 @@ def _read_own(path: Path, key: str) -> dict:
     return content
 
 
-def run_key(plan: Plan, cell: Path, latent_gradient: bool = False) -> str:
+def run_key(plan: Plan, cell: Path, latent_gradient: bool) -> str:
     """A hash of what a run follows from: the cell's settings and answers, the plan's `rl`, and the way of training."""
     content = json.loads(cell.read_text(encoding="utf-8"))
     parts = [content["key"], content["right"], plan.rl, latent_gradient]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(parts)[:16]
 
 
-def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, latent_gradient: bool) -> dict:
+def train(
+    plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, latent_gradient: bool, key: str
+) -> dict:
     """Choose prompts, train, and read before and after."""
     before = json.loads(cell.read_text(encoding="utf-8"))
     if before["read"] != "own":
@@ -116,7 +118,7 @@ def train(plan: Plan, cell: Path, model_folder: Path, seed: int, results: Path, 
     earned = [entry["rewards/accuracy_reward/mean"] for entry in trainer.state.log_history if "reward" in entry]
     return {
         "cell": cell.stem,
-        "key": run_key(plan, cell, latent_gradient),
+        "key": key,
         "prompts": len(chosen),
         "of": len(rows),
         "steps": settings["max_steps"],
@@ -146,11 +148,12 @@ def main() -> None:
     plan, cell, model = read_plan(args.plan), folder / "cells" / f"{args.cell}.json", folder / "models" / args.cell
     if not cell.exists():
         raise InputError(f"the study has no finished cell {args.cell}: look into {folder / 'cells'}")
+    key = run_key(plan, cell, args.latent_gradient)
     if not path.exists():
         if not model.exists():
             raise InputError(f"{model} is not there: remove {cell}, and let study.py train it again")
-        write_json(path, train(plan, cell, model, args.seed, path.parent, args.latent_gradient))
-    result = _read_own(path, run_key(plan, cell, args.latent_gradient))
+        write_json(path, train(plan, cell, model, args.seed, path.parent, args.latent_gradient, key))
+    result = _read_own(path, key)
     low, high = result["interval"]
     print(
         f"{result['cell']}: {100 * result['gain']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f} over questions)"

@@ -66,9 +66,14 @@ def mean_interval(values: np.ndarray) -> tuple[float, tuple[float, float], tuple
     return mean, (mean - half, mean + half), seeds
 
 
+def shared_seeds(first: Sequence[Mapping], second: Sequence[Mapping]) -> set[int]:
+    """The seeds that the cells of two arms have in common."""
+    return {cell["seed"] for cell in first} & {cell["seed"] for cell in second}
+
+
 def paired_difference(first: Sequence[Mapping], second: Sequence[Mapping], one: str | None, other: str | None):
     """`mean_interval` of the first minus the second, on the seeds that both have; None if there is none."""
-    seeds = sorted({cell["seed"] for cell in first} & {cell["seed"] for cell in second})
+    seeds = shared_seeds(first, second)
     if not seeds:
         return None
     values = [
@@ -139,9 +144,8 @@ def _difference_table(plan: Plan, cells: Mapping[str, Sequence[Mapping]]) -> str
         for other in plan.compared_with(arm):
             if other in cells and (compared := paired_difference(found, cells[other], None, None)):
                 mean, questions, over_seeds = compared
-                seeds = {cell["seed"] for cell in found} & {cell["seed"] for cell in cells[other]}
                 change = [f"{100 * mean:+.1f}", _range(questions, True), _range(over_seeds, True)]
-                lines.append([f"`{arm}`", f"`{other}`", *change, str(len(seeds))])
+                lines.append([f"`{arm}`", f"`{other}`", *change, str(len(shared_seeds(found, cells[other])))])
     return _markdown(lines) if len(lines) > 1 else ""
 
 

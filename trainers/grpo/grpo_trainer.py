@@ -122,15 +122,15 @@ class LatentGRPOTrainer(ReliableTrainerMixin, GRPOTrainer):
         **kwargs: Any,
     ):
         args = args or LatentGRPOConfig(name_run(model, "4DRL"))
-        reward_funcs = prepare_rewards(reward_funcs, args)
-        train_dataset = prepare_rows("train_dataset", train_dataset, reward_funcs, args)
-        eval_dataset = prepare_rows("eval_dataset", eval_dataset, reward_funcs, args)
-        model, processing_class = load_parts(model, args, processing_class)
         if args.latent_gradient and weights_are_sharded(args):
             raise InputError(
                 "weights are sharded (FSDP or ZeRO-3), which latent_gradient would gather outside the model's own "
                 "passes: set latent_gradient to false, or train an adapter without sharding"
             )
+        reward_funcs = prepare_rewards(reward_funcs, args)
+        train_dataset = prepare_rows("train_dataset", train_dataset, reward_funcs, args)
+        eval_dataset = prepare_rows("eval_dataset", eval_dataset, reward_funcs, args)
+        model, processing_class = load_parts(model, args, processing_class)
         adapted = isinstance(model, PeftModel) or peft_config is not None
         peft_config = prepare_adapter(model, peft_config, args)
         self._rollout = Rollout()

@@ -209,7 +209,7 @@ def test_videos_whose_features_are_kept_are_not_read_while_training(tiny_model_f
         {
             "prompt": ["Which way?", "What moves?"],
             "videos": [str(file) for file in files],
-            "completion": [f"<answer>{said}</answer>" for said in ("Left", "A cup")],
+            "completion": [f"<answer>{answer}</answer>" for answer in ("Left", "A cup")],
         }
     )
     model, processor = load_model(tiny_model_folder)
