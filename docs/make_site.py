@@ -34,8 +34,11 @@ def published_pages(root: Path) -> dict[str, str]:
         path.relative_to(root).as_posix(): path.relative_to(root / "docs").as_posix()
         for path in sorted((root / "docs").rglob("*.md"))
     }
-    results = sorted((root / "benchmarks" / "results").glob("*.md"))
-    return {**pages, **{path.relative_to(root).as_posix(): f"results/{path.name}" for path in results}, **ELSEWHERE}
+    measured = {
+        path.relative_to(root).as_posix(): path.relative_to(root / "benchmarks").as_posix()
+        for path in sorted((root / "benchmarks" / "results").rglob("*.md"))
+    }
+    return {**pages, **measured, **ELSEWHERE}
 
 
 def rewrite_links(text: str, page: str, pages: dict[str, str]) -> str:
@@ -87,6 +90,8 @@ def gather(root: Path, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(rewrite_links((root / page).read_text(encoding="utf-8"), page, pages), encoding="utf-8")
     shutil.copytree(root / "docs" / "pictures", folder / "pages" / "pictures")
+    for curves in (root / "benchmarks" / "results").rglob("*.svg"):
+        shutil.copyfile(curves, folder / "pages" / curves.relative_to(root / "benchmarks"))
     for package in PACKAGES:
         for path in (root / package).rglob("*.py"):
             target = folder / "fourdthinker" / path.relative_to(root)

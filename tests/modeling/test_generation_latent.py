@@ -287,8 +287,8 @@ def test_eight_latents_a_block_in_a_batch_and_alone(prompts, generate_at):
     for row in range(3):
         tokens, latents, _ = alone(prompts, generate_at, row, latent_size=8, max_new_tokens=24)
         assert torch.equal(completion(together, prompts())[row], tokens)
-        # Eight feedbacks in a row grow the rounding of fp32 to a little more than four do.
-        torch.testing.assert_close(together.latent_embeds[row], latents, atol=2e-5, rtol=0)
+        # Eight feedbacks in a row grow the rounding of fp32 more than four do: to 2.03e-5 on one CPU.
+        torch.testing.assert_close(together.latent_embeds[row], latents, atol=4e-5, rtol=0)
 
 
 class EndAt(LogitsProcessor):
@@ -369,7 +369,8 @@ def test_image_prompts_decode_in_a_batch_as_alone_and_replay(image_prompts, gene
     for row in range(2):
         single = generate_at(image_prompts([row]), [steps[row]])
         assert torch.equal(completion(together, inputs)[row], completion(single, image_prompts([row]))[0])
-        torch.testing.assert_close(together.latent_embeds[row], single.latent_embeds[0], atol=1e-5, rtol=0)
+        # CPUs round differently: 1.3e-5 was seen on one, for an element of 2.0.
+        torch.testing.assert_close(together.latent_embeds[row], single.latent_embeds[0], atol=3e-5, rtol=0)
     static = generate_at(inputs, steps, cache_implementation="static")
     twice = generate_at(inputs, [steps[0]] * 2 + [steps[1]] * 2, num_return_sequences=2, do_sample=True, top_k=1)
     assert torch.equal(static.sequences, together.sequences)
