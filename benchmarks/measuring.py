@@ -3,11 +3,13 @@
 import ctypes
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -83,9 +85,17 @@ def _return_freed_blocks() -> None:
 
 def machine(device: str, dtype: str) -> str:
     """The machine and the versions, in two lines."""
-    processor = platform.processor() or platform.machine()
     python = platform.python_version()
     return (
-        f"{processor}, {torch.get_num_threads()} threads, {device}, {dtype}\n"
+        f"{processor_name()}, {torch.get_num_threads()} threads, {device}, {dtype}\n"
         f"Python {python}, torch {torch.__version__}, transformers {transformers.__version__}"
     )
+
+
+def processor_name() -> str:
+    """The processor's name, short, for CPU seconds of different machines are not to be compared."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            return re.sub(r"\(\w+\)| (CPU|Processor)\b.*", "", found[1]).strip()
+    return platform.processor() or platform.machine()

@@ -1,15 +1,17 @@
 """One cell of a study: train an arm with a seed by the DIFT trainer, and read it as `fourdthinker diagnose` does."""
 
 import json
-import platform
-import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from datasets import Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from measuring import processor_name
 from plan import Arm, Plan, cell_key, load_rows, rows_key, shape_imagery, shape_responses
 from reread import RereadTrainer
 from transformers import TrainerCallback
@@ -143,15 +145,6 @@ def run_cell(plan: Plan, arm: Arm, seed: int, folder: Path) -> dict:
         processor.save_pretrained(building)
     write_json(path, result)
     return result
-
-
-def processor_name() -> str:
-    """The processor's name, short, for CPU seconds of different machines are not to be compared."""
-    with suppress(OSError):
-        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            return re.sub(r"\(\w+\)| (CPU|Processor)\b.*", "", found[1]).strip()
-    return platform.processor() or platform.machine()
 
 
 def make_config(plan: Plan, arm: Arm, seed: int, steps: int, scratch: Path, features: Path) -> DIFTConfig:

@@ -82,8 +82,12 @@ def _read_own(path: Path, key: str) -> dict:
 def run_key(plan: Plan, cell: Path, latent_gradient: bool) -> str:
     """A hash of what a run follows from: the cell's settings and answers, the plan's `rl`, and the way of training."""
     content = json.loads(cell.read_text(encoding="utf-8"))
-    parts = [content["key"], content["right"], plan.rl, latent_gradient]
-    return digest(parts)[:16]
+    return digest([*_checkpoint_parts(content), plan.rl, latent_gradient])[:16]
+
+
+def _checkpoint_parts(content: dict) -> list:
+    """What tells a cell's checkpoint from one that was trained again: its answers differ from machine to machine."""
+    return [content["key"], content["right"]]
 
 
 def train(
@@ -100,7 +104,7 @@ def train(
     rows = load_rows(plan, "train")
     rows = rows.select(range(min(candidates, len(rows))))
     kept = results / f"{cell.stem}-shares-{len(rows)}x{samples}.json"
-    shares = find_shares(plan, model, processor, rows, samples, kept, before["key"])
+    shares = find_shares(plan, model, processor, rows, samples, kept, digest(_checkpoint_parts(before))[:16])
     chosen = keep_uncertain(shares, between)
     if not chosen:
         bounds = " to ".join(f"{share:.0%}" for share in between)
