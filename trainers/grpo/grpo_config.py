@@ -26,7 +26,9 @@ class LatentGRPOConfig(GRPOConfig):
     Only the settings that are new, or whose default differs from TRL's, are listed. The defaults follow the published
     4DRL (arXiv 2605.05997 and its code): β = 0.01, ε = 0.2, G = 8, learning rate 1e-6, and a mean over the text of
     each completion. Its `top_p=0.9` is left at 1: a token is scored by its probability under the whole distribution,
-    which a truncated one does not sample from.
+    which a truncated one does not sample from. Tokens that cannot be sampled at a place (placeholders of images and
+    videos; the pad and the end of a block where the policy chooses; the start after the last block, if answers see
+    latents alone) keep their share of that distribution, which training makes small.
 
     > Parameters that control latents
 
