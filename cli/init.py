@@ -79,7 +79,9 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None and not getattr(args, owner):
             raise InputError(f"--{name.replace('_', '-')} goes with --{owner} only")
     if args.latent_size is not None and (args.trained or args.retrain):
-        raise InputError("--latent-size goes with --backbone or --tiny, without --retrain")
+        raise InputError(
+            "--latent-size goes with --backbone or with --tiny alone: --trained and --retrain have their own number"
+        )
     sizes = {"clips": args.clips, "perception-steps": args.perception_steps, "latent-size": args.latent_size}
     for name, size in [*sizes.items(), *(("steps", steps) for steps in args.steps or ())]:
         if size is not None and size < 1:

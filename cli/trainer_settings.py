@@ -132,6 +132,8 @@ def _unknown_setting(name: str, known: Collection[str], owner: str) -> InputErro
     own, other = sorted(CLASSES, key=lambda stage: owner not in CLASSES[stage])
     if name in read_fields(other).keys() - read_fields(own).keys():
         return InputError(f"unknown setting {name!r}: it belongs to `fourdthinker {other}`")
+    if name == "latent_size":
+        return InputError(f"unknown setting {name!r}: choose it for the model, by `fourdthinker init --latent-size`")
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it is no field of {owner}"
     return InputError(f"unknown setting {name!r}: {hint}")

@@ -154,7 +154,9 @@ def run_training(args: argparse.Namespace, stage: "Stage", classes: Callable[[],
     )
     rows, held_out = load_rows(job.dataset, configuration, "train", job.image_root, job.on_bad_row), None
     if config.eval_strategy != "no":
-        held_out = load_rows(job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row)
+        held_out = load_rows(
+            job.eval_dataset or job.dataset, configuration, "test", job.image_root, job.on_bad_row, in_training=True
+        )
     with report_missing_packages():
         trainer = trainer_class(
             job.model, args=config, train_dataset=rows, eval_dataset=held_out, peft_config=get_peft_config(settings)
@@ -216,7 +218,12 @@ def build_config(classes: Sequence[type], run: Run) -> list[Any]:
 
 
 def load_rows(
-    dataset: str, configuration: str, split: str, image_root: str | None = None, on_bad_row: str = "stop"
+    dataset: str,
+    configuration: str,
+    split: str,
+    image_root: str | None = None,
+    on_bad_row: str = "stop",
+    in_training: bool = False,
 ) -> "Dataset":
     """The rows of one split of a dataset, their images left encoded until they are needed.
 
@@ -227,6 +234,8 @@ def load_rows(
         split (`str`): `"train"` or `"test"`.
         image_root (`str`, *optional*): What relative file names in a file start from.
         on_bad_row (`str`, *optional*, defaults to `"stop"`): What a line of a file does that holds no such row.
+        in_training (`bool`, *optional*, defaults to `False`): Whether they are for evaluation during training, which
+            goes on without them, as the error then says.
     """
     from ..dataset_builders.sources.own_rows import find_row_file
     from ..modeling.dataset_files import load_split
@@ -245,10 +254,9 @@ def load_rows(
         reason = first_line(error)
         remedy = f"make them with `fourdthinker build-data`, or name a {RECORD_KINDS} file of your own"
         if split == "test":
-            remedy = (
-                "build some with `fourdthinker build-data --held-out N`, or name another dataset; training goes on "
-                "without them by --set eval_strategy=no"
-            )
+            remedy = "build some with `fourdthinker build-data --held-out N`, or name another dataset"
+            if in_training:
+                remedy += "; training goes on without them by --set eval_strategy=no"
         raise InputError(
             f"cannot read {split} rows for {configuration!r} from {dataset}: {reason}; {remedy}"
         ) from error

@@ -22,11 +22,14 @@ def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
         split (`str`): Such as `"train"`.
 
     Raises:
+        FileNotFoundError: If there is no such folder, and the name is not one of the Hub.
         ValueError: If there is no such configuration or split; and what else `load_dataset` raises.
     """
     from datasets import load_dataset, load_dataset_builder
 
     if not Path(source).is_dir():
+        if "/" not in str(source):  # it may be in the cache, from a folder elsewhere
+            raise FileNotFoundError(f"there is no folder {source}, and a dataset of the Hub is named user/name")
         return load_dataset(str(source), configuration, split=split)
     builder = load_dataset_builder(str(source), configuration)
     files = builder.config.data_files or {}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from cells import run_cell, write_json
 from datasets import Dataset
-from plan import Plan, load_rows, read_plan, rows_key
+from plan import Plan, load_rows, read_plan, rows_key, run_script
 from safetensors.torch import load_file
 from summary import mean_interval, right_answers
 from torch import nn
@@ -212,7 +212,4 @@ def judge(result: dict) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

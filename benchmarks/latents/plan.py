@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from datasets import Dataset, concatenate_datasets
 from PIL import Image
 
+from fourdthinker.cli.trainer_settings import check_settings
 from fourdthinker.dataset_builders.pipeline.settings import digest
 from fourdthinker.eval_tasks.diagnosis.controls import CONTROLS, OWN
 from fourdthinker.modeling.dataset_files import load_split
@@ -133,10 +135,24 @@ def read_plan(path: str | Path) -> Plan:
         raise InputError(f"{path} is no plan of a study: it needs arms, each with its settings by name")
     arms = {name: _build(Arm, {"name": name, **(spec or {})}, f"arm {name}") for name, spec in content["arms"].items()}
     plan = _build(Plan, {**content, "arms": arms}, str(path))
+    for arm in arms.values():
+        try:
+            check_settings("dift", {**plan.settings, **arm.settings})
+        except InputError as error:
+            raise InputError(f"{path}, arm {arm.name}: {error}") from error
     named = {*plan.compare, *plan.draw, *(name for arm in arms.values() for name in arm.compare or ())}
     if unknown := sorted(named - set(arms)):
         raise InputError(f"{path} compares or draws {unknown[0]!r}, which is no arm of it")
     return plan
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script of the study: invalid input ends in one line and exit code 2, as in `fourdthinker`."""
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def _build(kind, values: Mapping[str, Any], where: str):

@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 from cells import Reader, write_json
 from datasets import Dataset
-from plan import Plan, load_rows, read_plan
+from plan import Plan, load_rows, read_plan, run_script
 from summary import mean_interval, right_answers
 
 from fourdthinker.dataset_builders.pipeline.settings import digest
+from fourdthinker.eval_tasks.diagnosis.controls import OWN
 from fourdthinker.eval_tasks.predict import predict
 from fourdthinker.eval_tasks.sampling import Sampling
 from fourdthinker.eval_tasks.scores import is_correct
@@ -95,8 +96,8 @@ def train(
 ) -> dict:
     """Choose prompts, train, and read before and after."""
     before = json.loads(cell.read_text(encoding="utf-8"))
-    if before["read"] != "own":
-        raise InputError(f"{cell.stem} answers with {before['read']} latents: 4DRL trains models that answer with own")
+    if before["read"] != OWN or plan.arms[before["arm"]].rows != "imagery":
+        raise InputError(f"{cell.stem} does not answer with latents of its own: name a cell of an arm that does")
     settings = dict(plan.rl)
     candidates, samples = settings.pop("candidates", _CANDIDATES), settings.pop("samples", _SAMPLES)
     between = settings.pop("right_between", _RIGHT_BETWEEN)
@@ -165,7 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from cells import cell_path, run_cell
 from filelock import FileLock, Timeout
-from plan import Arm, read_plan
+from plan import Arm, read_plan, run_script
 from summary import write_summary
 
 from fourdthinker.modeling.errors import InputError
@@ -69,7 +69,4 @@ def claim_cell(folder: Path, arm: Arm, seed: int) -> AbstractContextManager | No
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from plan import Plan, read_plan
+from plan import Plan, read_plan, run_script
 from scipy.stats import t as student_t
 
 from fourdthinker.eval_tasks.diagnosis.controls import OWN
@@ -172,7 +172,9 @@ def _control_table(cells: Mapping[str, Sequence[Mapping]]) -> str:
 def _range(interval: tuple[float, float] | None, sign: bool = False) -> str:
     if interval is None:
         return ""
-    low, high = (f"{100 * end:{'+' if sign else ''}.1f}" for end in interval)
+    # Few questions or seeds may give accuracies below 0 or above 1.
+    ends = interval if sign else (min(max(end, 0.0), 1.0) for end in interval)
+    low, high = (f"{100 * end:{'+' if sign else ''}.1f}" for end in ends)
     return f"{low} to {high}"
 
 
@@ -228,7 +230,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -13,7 +13,7 @@ from ..sources.video_files import file_state, find_videos, path_text, safe_names
 from .record_json import window_from_json, window_name
 from .settings import WINDOW_STAGES, BuildSettings
 from .stage_files import Fault, StageFiles, StageResult
-from .stage_tasks import ShotsTask, Video, WindowTask
+from .stage_tasks import ShotsTask, Video, WindowTask, describe_objects
 from .worker_pool import Death, Ended, Made, WorkerPool
 
 # What may have been the machine's fault: tried again by later builds, so often in all.
@@ -24,12 +24,6 @@ _REMEDIES = {
     "memory": "scale the video down, or leave it out",
     "failed": "report this as a defect of the builder, or leave the clip out",
 }
-_NOTHING_ASKED = Fault(
-    "facts",
-    "unclear",
-    "nothing clear that --questions asks about",
-    "ask about more with --questions",
-)
 _NO_METRES = Fault(
     "depth",
     "unclear",
@@ -261,11 +255,16 @@ class StageRunner:
         task.results.clear()
 
     def _explain(self, task: WindowTask) -> Fault:
-        """Why nothing can be asked; what else is unclear is no reason where only places are asked about."""
+        """Why nothing can be asked; what else is unclear is no reason where only places in space are asked about."""
         fault, record = task.fault, task.record
-        space_alone = not {"camera", "object"} & set(self._settings.questions)
+        asked = set(self._settings.questions)
+        space_alone = asked <= {"mllm4d", "dsr"}
         found = "depth" in task.results and record.camera is not None
         unknown = found and (record.depth is None or not record.depth.metric)
         if space_alone and unknown and (fault is None or (fault.code == "unclear" and fault.stage != "depth")):
             return _NO_METRES
-        return fault or _NOTHING_ASKED
+        if fault is not None:
+            return fault
+        objects = "" if "camera" in asked else f" (objects: {describe_objects(task)})"
+        reason = f"nothing clear that --questions asks about{objects}"
+        return Fault("facts", "unclear", reason, "ask about more with --questions")

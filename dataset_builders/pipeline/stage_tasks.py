@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clip_error import ClipError
 from ..clip_record import POSE_KIND_WORDS, ClipRecord, Window
+from ..sources.mask_files import mask_folder
 from .object_sources import (
     Footage,
     as_clip_errors,
@@ -280,7 +281,7 @@ def _run_facts(task: WindowTask, frames: _Frames) -> dict[str, Any]:
     }
     value: dict[str, Any] = {"facts": facts}
     if not list_candidates(facts):
-        reason = f"camera: {_describe_camera(task)}; objects: {_describe_objects(task)}"
+        reason = f"camera: {_describe_camera(task)}; objects: {describe_objects(task)}"
         faults = [task.results[stage].fault for stage in ("poses", "objects")]
         remedy = ", or ".join(fault.remedy for fault in faults if fault is not None)
         value["fault"] = ClipError(
@@ -309,13 +310,19 @@ def _describe_camera(task: WindowTask) -> str:
     return f"it {moves}, in no way clear enough for a question (in degrees: {strong or 'all weak'})"
 
 
-def _describe_objects(task: WindowTask) -> str:
+def describe_objects(task: WindowTask) -> str:
+    """What is known of the objects, where it is not enough for a question."""
     fault, objects = task.results["objects"].fault, task.record.objects
     if fault is not None:
         return fault.reason
     if objects and not _knows_movers(task):
         return f"{len(objects)} found that may stand still, nearer to the camera"
-    return f"{len(objects)} found, without a clear motion" if objects else "nothing moves"
+    if objects:
+        return f"{len(objects)} found, without a clear motion"
+    masks = mask_folder(task.video.path)
+    if task.settings.objects == "files" and task.video.imported is None and not masks.is_dir():
+        return f"no masks, which would lie in {masks.name} as 00000.png and so on, one for each frame of the video"
+    return "nothing moves"
 
 
 _RUN: Mapping[str, Callable[[WindowTask, _Frames], dict[str, Any]]] = {

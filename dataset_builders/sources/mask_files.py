@@ -43,7 +43,7 @@ def read_mask_files(
 
     Raises:
         ClipError: If no frame of the window has a mask, or a file is damaged, of another shape, or no number mask
-            (`damaged`).
+            (`damaged`); or if `names.txt` has lines and none of this form.
     """
     pictures = [_read_mask(folder / f"{number:05d}.png", size) for number in frame_numbers]
     if all(picture is None for picture in pictures):
@@ -134,7 +134,10 @@ def _read_names(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {int(found[1]): found[2] for line in lines if (found := _NAME_LINE.match(line))}
+    names = {int(found[1]): found[2] for line in lines if (found := _NAME_LINE.match(line))}
+    if not names and any(map(str.strip, lines)):
+        raise ClipError("damaged", f"{path.name} names no object", "write lines such as 1: brown dog, or leave it out")
+    return names
 
 
 def _fault(reason: str) -> ClipError:

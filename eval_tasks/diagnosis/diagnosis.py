@@ -67,14 +67,17 @@ def diagnose(
     possible = [name for name in controls if name not in impossible]
     settings = (batch_size, max_new_tokens, seed, progress, benchmark, journal, check_reading(reading))
     answers = answer_controls(model, processor, rows, possible, *settings)
-    diagnosis = compare_answers(keys, answers.responses, margin)
-    diagnosis |= {"left_out": impossible, "reading": reading}
-    diagnosis["latents"] = summarize_latents(answers.latents, model.config)
+    latents = summarize_latents(answers.latents, model.config)
+    diagnosis = compare_answers(keys, answers.responses, margin, latents["activation_rate"])
+    diagnosis |= {"left_out": impossible, "reading": reading, "latents": latents}
     return diagnosis, answers
 
 
 def compare_answers(
-    rows: Sequence[Mapping], responses: Mapping[str, Sequence[str | None]], margin: float = MARGIN
+    rows: Sequence[Mapping],
+    responses: Mapping[str, Sequence[str | None]],
+    margin: float = MARGIN,
+    activation_rate: float | None = None,
 ) -> dict[str, Any]:
     """Compare the answers under each control with the model's own.
 
@@ -82,6 +85,7 @@ def compare_answers(
         rows (`Sequence[Mapping]`): Rows with `task`, `options` and `answer`; perhaps `video_id` or `video`.
         responses (`Mapping[str, Sequence[str | None]]`): By control, `"own"` among them, a response for each row.
         margin (`float`, *optional*, defaults to 0.04): As in [`diagnose`].
+        activation_rate (`float`, *optional*): Share of the model's own answers with a latent block, if known.
 
     Returns:
         `dict`: `n` questions that were answered, `missing` ones; `own`, the `accuracy` of the model's own answers with
@@ -119,7 +123,7 @@ def compare_answers(
         "power": POWER,
         "level": level,
         "margin": margin,
-        "verdict": asdict(conclude(comparisons, blind_spot, margin)),
+        "verdict": asdict(conclude(comparisons, blind_spot, margin, activation_rate=activation_rate)),
     }
 
 

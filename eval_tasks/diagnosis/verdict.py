@@ -13,6 +13,7 @@ LARGEST_BLIND_SPOT = 0.5
 
 CARRY, MARKERS, NONE, UNKNOWN = "carry", "markers", "none", "unknown"
 POSITIONS, MISLEAD, ANY, HARM = "positions", "mislead", "any", "harm"
+EMPTY = "empty"
 _SENTENCES = {
     CARRY: "the latents carry the answer",
     MARKERS: "only the markers matter",
@@ -22,6 +23,7 @@ _SENTENCES = {
     MISLEAD: "another's latents mislead the model, but it does not need its own",
     ANY: "the answer needs vectors like latents, but not the row's own",
     HARM: "the answers are better without the model's latents",
+    EMPTY: "no answer opened a latent block, so nothing was replaced",
 }
 _CONTENT = [name for name, control in CONTROLS.items() if control.kind == "content"]
 _JUDGED = [name for name, control in CONTROLS.items() if control.kind in ("content", "structure")]
@@ -32,7 +34,8 @@ class Conclusion:
     """What is concluded.
 
     Attributes:
-        name (`str`): `"carry"`, `"markers"`, `"none"`, `"unknown"`, `"positions"`, `"mislead"`, `"any"` or `"harm"`.
+        name (`str`): `"carry"`, `"markers"`, `"none"`, `"unknown"`, `"positions"`, `"mislead"`, `"any"`,
+            `"harm"` or `"empty"`.
         sentence (`str`): The conclusion in words.
         reason (`str`): The comparisons that it rests on.
     """
@@ -47,6 +50,7 @@ def conclude(
     blind_spot: float | None,
     margin: float = MARGIN,
     level: float = LEVEL,
+    activation_rate: float | None = None,
 ) -> Conclusion:
     """Judge a checkpoint by its comparisons.
 
@@ -59,14 +63,17 @@ def conclude(
     - *markers*: no replacement has an effect, nor leaving all latents out between the markers, but forbidding blocks
       costs accuracy.
     - *none*: neither a replacement, nor markers alone, nor forbidding blocks has an effect.
-    - *positions*, *mislead*, *any*, *harm*: see their sentences.
+    - *positions*, *mislead*, *any*, *harm*, *empty*: see their sentences.
 
     Args:
         comparisons (`Mapping[str, Mapping]`): By control `change`, `change_interval` and `p_corrected`.
         blind_spot (`float`, *optional*): The smallest change that the questions could have shown at all; `None` if
             not even a change of every answer.
         margin, level (`float`, *optional*): See above.
+        activation_rate (`float`, *optional*): Share of the model's own answers with a latent block, if known.
     """
+    if activation_rate == 0:
+        return _word(EMPTY, "a model that was trained for too few steps opens none", margin)
     missing = [name for name in _JUDGED if name not in comparisons]
     if missing:
         return _word(UNKNOWN, f"{', '.join(missing)} did not run", margin, "the controls that ran do not tell")

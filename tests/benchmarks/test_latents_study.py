@@ -46,6 +46,10 @@ def test_the_plans_in_the_folder_are_valid(script, name):
         ("model: a\ndata: b\nsped: 3\narms: {}\n", "unknown 'sped'"),
         ("model: a\ndata: b\narms: {text: {rows: prose}}\n", "arm text: rows is 'prose'"),
         ("model: a\ndata: b\narms: {text: {read: nothing}}\n", "read is 'nothing'"),
+        (
+            "model: a\ndata: b\narms: {text: {settings: {answer_see: all}}}\n",
+            "arm text: .* did you mean 'answer_sees'",
+        ),
         ("model: a\ndata: b\ncompare: [text]\narms: {pads: {compare: [txt]}}\n", "compares or draws 'text'"),
         ("model: a\ndata: b\ncompare: []\narms: {pads: {compare: [txt]}}\n", "compares or draws 'txt'"),
     ],
@@ -54,6 +58,15 @@ def test_a_plan_that_means_nothing_is_refused(script, tmp_path, text, message):
     (tmp_path / "plan.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         script("plan").read_plan(tmp_path / "plan.yaml")
+
+
+def test_bad_input_of_a_script_ends_in_one_line(script, capsys):
+    def main():
+        raise InputError("no such plan")
+
+    with pytest.raises(SystemExit) as stop:
+        script("plan").run_script(main)
+    assert stop.value.code == 2 and capsys.readouterr().err == "error: no such plan\n"
 
 
 def test_words_take_the_place_of_the_block(script):
@@ -212,6 +225,8 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     assert headroom["text"]["accuracy"] == cells["text-0"]["right"]["own"].count("1") / 4  # the study's own cell
     assert set(headroom["verdict"]) >= {"imagery minus video", "video minus text", "fit"}
 
+    with pytest.raises(InputError, match="text-0 does not answer with latents of its own"):
+        run("rl", "--cell", "text-0")
     run("rl", "--cell", "bottleneck-0")
     trained = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-0.json").read_text())
     assert trained["prompts"] == 4 and trained["steps"] == 2 and len(trained["right"]["own"]) == 4

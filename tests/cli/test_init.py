@@ -87,8 +87,8 @@ def test_an_output_that_exists_is_left_as_it_is(stock, tmp_path, capsys):
         (["--tiny", "--retrain", "--seed", "-1"], "--seed must be between 0 and 2147483647, got -1"),
         (["--tiny", "--steps", "5"], "--steps goes with --retrain"),
         (["--tiny", "--clips", "5"], "--clips goes with --retrain"),
-        (["--trained", "--latent-size", "2"], "--latent-size goes with --backbone or --tiny, without --retrain"),
-        (["--tiny", "--retrain", "--latent-size", "2"], "--latent-size goes with --backbone or --tiny"),
+        (["--trained", "--latent-size", "2"], "--latent-size goes with --backbone or with --tiny alone"),
+        (["--tiny", "--retrain", "--latent-size", "2"], "--latent-size goes with --backbone or with --tiny alone"),
     ],
 )
 def test_what_does_not_go_together_ends_in_one_line(stock, tmp_path, capsys, options, words):

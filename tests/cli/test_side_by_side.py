@@ -40,7 +40,7 @@ def test_the_threads_that_a_user_asked_for_are_kept_and_one_command_keeps_the_te
 
 
 def test_an_interrupt_of_this_process_alone_reaches_every_command():
-    wait = "import time\nprint('started', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('ended')"
+    wait = "import time\ntry: print('started', flush=True), time.sleep(60)\nexcept KeyboardInterrupt: print('ended')"
     code = (
         "import os, sys\nfrom fourdthinker.cli.side_by_side import run_side_by_side\n"
         f"command = [sys.executable, '-c', {wait!r}]\n"

@@ -38,6 +38,18 @@ def test_folders_of_one_name_and_card_are_not_confused(write):
     assert [load_split(folder, "grpo", "train")["answer"][0] for folder in (first, second)] == ["A", "B"]
 
 
+def test_a_bare_name_is_not_answered_from_the_cache(write, tmp_path, monkeypatch):
+    from datasets import load_dataset
+
+    load_dataset(str(write("data", "A")), "grpo", split="train")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(
+        FileNotFoundError, match="there is no folder data, and a dataset of the Hub is named user/name"
+    ):
+        load_split("data", "grpo", "train")
+
+
 @pytest.mark.parametrize("configuration,split,message", [("dift", "train", "dift"), ("grpo", "test", "'test'")])
 def test_what_is_not_there_is_named(write, configuration, split, message):
     with pytest.raises(ValueError, match=message):

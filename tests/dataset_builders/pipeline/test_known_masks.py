@@ -1,5 +1,8 @@
 """Poses are not found from what mask files beside a video cover (`--objects files`)."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,6 +73,17 @@ def test_a_camera_that_follows_a_large_mover_is_not_taken_for_one_that_stands(tm
     assert camera.kind == "up_to_scale" and labels == {"Truck Right"}
     camera, labels = camera_of(source, tmp_path / "plain", "none")
     assert camera.kind == "still" and labels == {"Stay"}, "which is wrong, and what masks are for"
+
+
+@pytest.mark.medium
+def test_a_video_without_the_masks_that_are_asked_for_says_so(tmp_path, capsys):
+    source = write_clip(tmp_path / "clips", path("Truck Right", 0.5), 6, (160, 120), (60, 50), lambda _: (60, 50))
+    shutil.rmtree(source / "walk.masks")
+    build = ["build-data", "--source", str(source), "--output", str(tmp_path / "out"), "--objects", "files"]
+    assert main([*build, "--questions", "future"]) == 2
+    (fault,) = map(json.loads, (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines())
+    assert "no masks, which would lie in walk.masks as 00000.png" in fault["reason"]
+    assert "metres" not in fault["reason"] + capsys.readouterr().err
 
 
 def test_changed_masks_alone_make_poses_again(tmp_path):

@@ -42,6 +42,14 @@ def test_names_beside_the_masks_and_another_size(masks):
     assert tracks[0].masks[0]["size"] == [48, 64] and decode_mask(tracks[0].masks[0]).sum() == 4 * 36
 
 
+def test_names_in_another_form_are_refused(masks):
+    (masks / "names.txt").write_text("brown dog\n", encoding="utf-8")
+    with pytest.raises(ClipError, match="names.txt names no object"):
+        read_mask_files(masks, [0], SIZE)
+    (masks / "names.txt").write_text("\n", encoding="utf-8")
+    assert read_mask_files(masks, [0], SIZE)[0].name == "object 1"
+
+
 def test_palettes_are_numbers(masks):
     picture = Image.open(masks / "00000.png").convert("P")
     picture.putdata(np.asarray(Image.open(masks / "00000.png")).ravel().tolist())

@@ -47,6 +47,14 @@ def test_few_questions_name_nothing_whatever_was_found():
     assert conclude(lost, 0.5).sentence == "the latents carry the answer"
 
 
+def test_answers_without_a_block_have_a_verdict_of_their_own():
+    assert conclude(comparisons(zero=LOST), 0.1, activation_rate=0.0).name == "empty"
+    assert (
+        conclude({}, 0.1, activation_rate=0.0).sentence == "no answer opened a latent block, so nothing was replaced"
+    )
+    assert conclude(comparisons(), 0.1, activation_rate=0.01).name == "none"
+
+
 def test_the_sentence_names_the_margin():
     assert conclude(comparisons(), 0.1).sentence == "no effect of 4 points or more"
     assert conclude(comparisons(), 0.1, margin=0.025).sentence == "no effect of 2.5 points or more"
