@@ -319,6 +319,10 @@ def test_a_video_damaged_further_in_stops_the_run_in_one_line(two_videos, tmp_pa
         ({"num_generations": 3}, "num_generations is 3, which does not divide the 4 completions"),
         ({"use_vllm": True}, "set use_vllm"),
         (
+            {"latent_gradient": True, "latents": False},
+            "latent_gradient goes through latents, and latents false leaves",
+        ),
+        (
             {"reward_funcs": ["speed_reward"]},
             "reward_funcs has 'speed_reward': choose from accuracy_reward, format_reward",
         ),

@@ -26,7 +26,8 @@ def check_grpo_rules(settings: Any) -> None:
         settings: An object with the fields of [`LatentGRPOConfig`] as attributes, such as one of its instances.
 
     Raises:
-        InputError: For a value that TRL does not know, or if rollouts were to leave the model's own `generate`.
+        InputError: For a value that TRL does not know, or if rollouts were to leave the model's own `generate`,
+            or have no latents for a gradient through them.
     """
     for name, choices in _CHOICES.items():
         if getattr(settings, name) not in choices:
@@ -37,6 +38,8 @@ def check_grpo_rules(settings: Any) -> None:
             "latents need the model's own generate, which feeds hidden states back: set use_vllm and "
             "use_transformers_continuous_batching to false"
         )
+    if settings.latent_gradient and not settings.latents:
+        raise InputError("latent_gradient goes through latents, and latents false leaves none: set one of them")
 
 
 def check_sampling_rules(settings: Any) -> None:
