@@ -43,7 +43,7 @@ def check_common_rules(settings: Any) -> None:
         raise InputError(
             "vision_learning_rate is for a vision tower that trains: set freeze_vision to false, or leave it unset"
         )
-    if settings.vision_learning_rate is not None and "lomo" in str(settings.optim):
+    if settings.vision_learning_rate is not None and "lomo" in (settings.optim or ""):
         raise InputError("optim lomo has one learning rate: choose another, or leave vision_learning_rate unset")
     for name in ("adam_beta1", "adam_beta2"):
         value = getattr(settings, name)
