@@ -167,6 +167,7 @@ def main() -> None:
     result["verdict"] = judge(result)
     write_json(folder / "headroom.json", result)
     print(json.dumps(result, indent=1))
+    print(describe(result["verdict"]))
 
 
 def read_features(plan: Plan, folder: Path, steps: int, seeds: int) -> dict:
@@ -209,6 +210,17 @@ def judge(result: dict) -> dict:
         verdict |= {"video minus text": gap, "needs of text": TEXT_GAP}
         verdict["fit"] = gain >= IMAGERY_GAIN and gap >= TEXT_GAP
     return verdict
+
+
+def describe(verdict: dict) -> str:
+    """What [`judge`] found, in one line."""
+    gain = verdict["imagery minus video"]
+    line = f"true imagery is worth {100 * gain:.1f} points more than the video (needed: {100 * IMAGERY_GAIN:.0f})"
+    if "fit" not in verdict:
+        return line
+    gap = verdict["video minus text"]
+    line += f", text alone is {100 * gap:.1f} points below what is found in the video (needed: {100 * TEXT_GAP:.0f})"
+    return f"the rows are {'fit' if verdict['fit'] else 'not fit'} for a study: {line}"
 
 
 if __name__ == "__main__":

@@ -149,7 +149,15 @@ def test_the_gate_asks_for_both_distances(script, text, fit):
     result = {"video": {"accuracy": 0.5}, "true imagery": {"accuracy": 0.66}, "text": {"accuracy": text}}
     assert script("headroom").judge(result)["fit"] is fit
     result["true imagery"]["accuracy"] = 0.64
-    assert not script("headroom").judge(result)["fit"]
+    verdict = script("headroom").judge(result)
+    assert not verdict["fit"]
+    assert (
+        script("headroom")
+        .describe(verdict)
+        .startswith(
+            "the rows are not fit for a study: true imagery is worth 14.0 points more than the video (needed: 15), text alone"
+        )
+    )
 
 
 def test_prompts_for_4drl_are_right_neither_always_nor_never(script):
