@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..modeling.atomic import check_writable
 from ..modeling.errors import InputError, first_line
-from ..modeling.hub_names import may_be_hub_name
+from ..modeling.hub_names import may_be_dataset_name, may_be_hub_name
 from ..modeling.records import RECORD_KINDS, is_row_file, read_records
 from .new_folder import check_model_folder
 from .trainer_settings import JSON_FILES, check_settings
@@ -110,13 +110,8 @@ def check_packages(settings: Mapping[str, Any]) -> None:
     needed = next((module for name, module in _OPTIMIZERS if optimizer.startswith(name)), None)
     if needed and not _is_installed(needed):
         raise _not_installed(f"optim: {optimizer}", needed)
-    attention = settings.get("attn_implementation")
-    if settings.get("answer_sees") == "latents" and attention not in (None, "sdpa", "eager"):
-        raise InputError(
-            f"answer_sees: latents needs attn_implementation sdpa or eager, not {attention}: set one of them"
-        )
     # transformers takes a kernel of the Hub in the place of the package.
-    if attention == "flash_attention_2" and not any(map(_is_installed, _FLASH_ATTENTION)):
+    if settings.get("attn_implementation") == "flash_attention_2" and not any(map(_is_installed, _FLASH_ATTENTION)):
         raise _not_installed("attn_implementation: flash_attention_2", _FLASH_ATTENTION[0])
     if settings.get("deepspeed") and not _is_installed("deepspeed"):
         raise _not_installed("deepspeed", "deepspeed")
@@ -184,8 +179,7 @@ def check_dataset(name: str, configuration: str, split: str) -> None:
     if Path(name).exists():
         return
     start = f"cannot read {split} rows for {configuration!r} from {name}"
-    # `datasets` keeps a folder's rows under its last name, and would answer a bare name with those of any folder.
-    if "/" not in name or not may_be_hub_name(name) or is_row_file(name):
+    if not may_be_dataset_name(name) or is_row_file(name):
         raise InputError(f"{start}: there is no such file or folder; make one with `fourdthinker build-data`")
     try:
         _check_hub(name, "dataset")

@@ -76,8 +76,6 @@ class OneLineParser(argparse.ArgumentParser):
         """
         args = list(sys.argv[1:] if args is None else args)
         if option := self._find_unknown_option(args):
-            if option == "--latent_size":
-                self.error(f"unrecognized argument {option}: it is chosen for the model, by `fourdthinker init`")
             close = difflib.get_close_matches(option, self._option_string_actions, n=1)
             self.error(f"unrecognized argument {option}" + (f": did you mean {close[0]}?" if close else ""))
         return super().parse_args(args, namespace)

@@ -56,6 +56,14 @@ def add_setting_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
         members = [field for field in others if field not in model and field.package in (package, "fourdthinker")]
         _add_group(parser, heading, members, is_shown=False)
         others = [field for field in others if field not in members]
+    # No field, but looked for here: `check_settings` says where it is chosen, as for a recipe.
+    parser.add_argument(
+        *_option_names("latent_size"),
+        action=_StoreSetting,
+        dest="latent_size",
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
 
 
 def _add_group(parser: argparse.ArgumentParser, heading: str, fields: Sequence[SettingField], is_shown: bool) -> None:

@@ -59,9 +59,10 @@ def _check_together(stage: str, settings: SimpleNamespace) -> None:
     for check in (check_common_rules, check_adapter_rules, check_precision_rules, check_best_model_rules):
         check(settings)
     if stage == "dift":
-        from ..trainers.dift.setting_rules import check_dift_rules
+        from ..trainers.dift.setting_rules import check_dift_rules, check_mask_rules
 
-        check_dift_rules(settings)
+        for check in (check_dift_rules, check_mask_rules):
+            check(settings)
     else:
         from ..trainers.grpo.setting_rules import (
             check_group_rules,

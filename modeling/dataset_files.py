@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from .hub_names import may_be_dataset_name
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -28,7 +30,7 @@ def load_split(source: str | Path, configuration: str, split: str) -> "Dataset":
     from datasets import load_dataset, load_dataset_builder
 
     if not Path(source).is_dir():
-        if "/" not in str(source):  # it may be in the cache, from a folder elsewhere
+        if not may_be_dataset_name(str(source)):
             raise FileNotFoundError(f"there is no folder {source}, and a dataset of the Hub is named user/name")
         return load_dataset(str(source), configuration, split=split)
     builder = load_dataset_builder(str(source), configuration)

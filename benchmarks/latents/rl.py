@@ -97,7 +97,7 @@ def train(
     """Choose prompts, train, and read before and after."""
     before = json.loads(cell.read_text(encoding="utf-8"))
     if before["read"] != OWN or plan.arms[before["arm"]].rows != "imagery":
-        raise InputError(f"{cell.stem} does not answer with latents of its own: name a cell of an arm that does")
+        raise InputError(f"{cell.stem} does not answer from predicted latents: name a cell of an arm that does")
     settings = dict(plan.rl)
     candidates, samples = settings.pop("candidates", _CANDIDATES), settings.pop("samples", _SAMPLES)
     between = settings.pop("right_between", _RIGHT_BETWEEN)

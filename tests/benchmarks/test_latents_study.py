@@ -229,7 +229,7 @@ def test_the_smoke_plan_runs_to_its_end_with_every_kind_of_arm(script, tmp_path,
     assert headroom["text"]["accuracy"] == cells["text-0"]["right"]["own"].count("1") / 4  # the study's own cell
     assert set(headroom["verdict"]) >= {"imagery minus video", "video minus text", "fit"}
 
-    with pytest.raises(InputError, match="text-0 does not answer with latents of its own"):
+    with pytest.raises(InputError, match="text-0 does not answer from predicted latents"):
         run("rl", "--cell", "text-0")
     run("rl", "--cell", "bottleneck-0")
     trained = json.loads((tmp_path / "out" / "rl" / "bottleneck-0-rl-0.json").read_text())

@@ -13,7 +13,6 @@ import pytest
 from fourdthinker.cli import user_errors
 from fourdthinker.cli.input_checks import HTTP_CLIENTS, TRACKERS, check_dataset, check_model, check_packages
 from fourdthinker.cli.main import COMMANDS, Command, main
-from fourdthinker.cli.trainer_settings import check_settings
 from fourdthinker.modeling.errors import InputError
 
 # Runs commands that fail, one after the other, in a process that never needs torch.
@@ -260,15 +259,6 @@ def test_a_folder_of_this_name_elsewhere_is_no_dataset(tmp_path, monkeypatch):
     (tmp_path / "cache" / "data").mkdir(parents=True)
     with pytest.raises(InputError, match="from data: there is no such file or folder"):
         check_dataset("data", "dift", "train")
-
-
-def test_the_bottleneck_is_refused_for_attention_that_takes_no_mask():
-    with pytest.raises(InputError, match="answer_sees: latents needs attn_implementation sdpa or eager, not flash"):
-        check_packages({"answer_sees": "latents", "attn_implementation": "flash_attention_2"})
-
-
-def test_a_learning_rate_of_the_tower_is_taken_without_an_optimizer():
-    check_settings("dift", {"freeze_vision": False, "vision_learning_rate": 1e-5})
 
 
 def test_what_is_in_a_cache_needs_no_hub(places, monkeypatch):

@@ -63,12 +63,17 @@ def weights(folder):
     return load_model(folder)[0].state_dict()
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_with_other_settings_that_change_no_weight(recipe, tmp_path, capsys):
+def train_twice_and_cut_one(recipe, tmp_path):
+    """An undisturbed run, and one like it of which only the first of three checkpoints is complete."""
     assert main(["dift", "--config", recipe(output=str(tmp_path / "undisturbed"))]) == 0
     assert main(["dift", "--config", recipe()]) == 0
     for late in ("out-checkpoints/checkpoint-3", "out-checkpoints/checkpoint-2"):
         (tmp_path / late / "complete").unlink()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_settings_that_change_no_weight(recipe, tmp_path, capsys):
+    train_twice_and_cut_one(recipe, tmp_path)
     capsys.readouterr()
     other = {"logging_steps": 1, "dataloader_num_workers": 1, "save_total_limit": 2, "run_name": "no"}
     again = recipe(**other, seed=42, gradient_checkpointing=True, disable_tqdm=True, on_bad_row="skip")
@@ -80,10 +85,7 @@ def test_a_run_goes_on_with_other_settings_that_change_no_weight(recipe, tmp_pat
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_targets_from_a_cache(recipe, tmp_path, capsys):
-    assert main(["dift", "--config", recipe(output=str(tmp_path / "undisturbed"))]) == 0
-    assert main(["dift", "--config", recipe()]) == 0
-    for late in ("out-checkpoints/checkpoint-3", "out-checkpoints/checkpoint-2"):
-        (tmp_path / late / "complete").unlink()
+    train_twice_and_cut_one(recipe, tmp_path)
     capsys.readouterr()
     cache = ["--set", f"feature_cache={tmp_path / 'cache'}", "--precompute-targets"]
     assert main(["dift", "--config", recipe(), *cache]) == 0

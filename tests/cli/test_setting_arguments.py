@@ -12,7 +12,7 @@ import pytest
 from fourdthinker.cli.main import OneLineParser, main
 from fourdthinker.cli.setting_arguments import add_setting_arguments
 from fourdthinker.cli.setting_fields import UNKNOWN, read_fields, read_groups
-from fourdthinker.cli.trainer_settings import find_value_fault, resolve_settings
+from fourdthinker.cli.trainer_settings import check_settings, find_value_fault, resolve_settings
 from fourdthinker.cli.training_run import add_run_arguments, read_run
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import DIFTConfig, LatentGRPOConfig
@@ -149,6 +149,25 @@ def test_an_unknown_option_names_the_closest_one(capsys):
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "unrecognized argument --lerning_rate: did you mean --learning_rate?" in line
+
+
+@pytest.mark.parametrize("option", ["--latent_size", "--latent-size"])
+def test_the_number_of_latents_is_chosen_elsewhere(option, capsys):
+    assert main(["dift", *PLACES, option, "8"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("'latent_size': choose it for the model, by `fourdthinker init --latent-size`")
+    with pytest.raises(SystemExit):
+        main(["init", "--tiny", "--latent_size", "8", "--output", "o"])
+    assert "did you mean --latent-size?" in capsys.readouterr().err
+
+
+def test_the_bottleneck_is_refused_for_attention_that_takes_no_mask():
+    with pytest.raises(InputError, match="answer_sees: latents needs attn_implementation sdpa or eager, not flash"):
+        check_settings("dift", {"answer_sees": "latents", "attn_implementation": "flash_attention_2"})
+
+
+def test_a_learning_rate_of_the_tower_is_taken_without_an_optimizer():
+    check_settings("dift", {"freeze_vision": False, "vision_learning_rate": 1e-5})
 
 
 def help_text(option: str, command: str) -> str:

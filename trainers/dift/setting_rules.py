@@ -40,6 +40,24 @@ def check_dift_rules(settings: Any) -> None:
         raise InputError("packing and padding_free are for rows of text: set pack_rows instead")
 
 
+def check_mask_rules(settings: Any) -> None:
+    """See that the attention takes the mask of answers that see latents alone.
+
+    A model that is loaded already is checked by `modeling.answer_mask.check_answer_settings`.
+
+    Args:
+        settings: An object with the fields of [`DIFTConfig`] and [`ModelSettings`] as attributes.
+
+    Raises:
+        InputError: If it does not.
+    """
+    attention = settings.attn_implementation
+    if settings.answer_sees == "latents" and attention not in (None, "sdpa", "eager"):
+        raise InputError(
+            f"answer_sees: latents needs attn_implementation sdpa or eager, not {attention}: set one of them"
+        )
+
+
 def _check_target_rules(settings: Any) -> None:
     """Check the settings of what states are compared with."""
     if settings.target_readout or settings.alignment_loss_weight:
