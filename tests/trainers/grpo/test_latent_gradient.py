@@ -72,9 +72,12 @@ def test_the_reference_reads_off_its_own_latents(parts, tmp_path):  # noqa: F811
 
 @pytest.mark.medium
 def test_a_rollout_without_latents_has_a_gradient_too(parts, tmp_path):  # noqa: F811
-    trainer = make_trainer(parts, tmp_path, latent_gradient=True, latents=False)
+    model, _ = parts
+    model.lm_head.bias[model.config.latent_start_token_id] = -1e4  # no completion opens a block
+    trainer = make_trainer(parts, tmp_path, latent_gradient=True)
     (batch,) = roll_out(trainer)
-    assert gradient_of(trainer._compute_loss(trainer.model, batch), parts[0]).norm() > 0
+    assert sum(map(len, batch["latents"])) == 0
+    assert gradient_of(trainer._compute_loss(trainer.model, batch), model).norm() > 0
 
 
 def test_sharded_weights_are_rejected(parts, tmp_path, monkeypatch):  # noqa: F811
