@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from .test_grpo_trainer import blocks, gradients_of, make_trainer, parts, roll_out, text_mask  # noqa: F401
+from .grpo_runs import blocks, gradients_of, make_trainer, roll_out, text_mask
 
 
 @pytest.fixture(params=["question", "no question"])
-def blind_parts(parts, request):  # noqa: F811
+def blind_parts(parts, request):
     model, processor = parts
     model.config.answer_sees, model.config.answer_sees_question = "latents", request.param == "question"
     model.config.latent_blocks = 2

@@ -7,11 +7,11 @@ from fourdthinker.modeling.errors import InputError
 from fourdthinker.modeling.self_feeding import SelfFeeding, most_latents, run_self_fed
 from fourdthinker.trainers.common.video_inputs import video_inputs
 
-from .test_grpo_trainer import make_trainer, parts, roll_out, text_mask  # noqa: F401
+from .grpo_runs import make_trainer, roll_out, text_mask
 
 
 @pytest.fixture(params=["all", "latents"])
-def parts_of_either_reading(parts, request):  # noqa: F811
+def parts_of_either_reading(parts, request):
     model, processor = parts
     model.config.answer_sees, model.config.latent_blocks = request.param, 2
     model.config.turn_token_id = processor.tokenizer.convert_tokens_to_ids("<|im_start|>")
@@ -58,7 +58,7 @@ def test_the_gradient_is_that_of_decoding(parts_of_either_reading, tmp_path, sha
 
 
 @pytest.mark.medium
-def test_the_reference_reads_off_its_own_latents(parts, tmp_path):  # noqa: F811
+def test_the_reference_reads_off_its_own_latents(parts, tmp_path):
     model, _ = parts
     trainer = make_trainer(parts, tmp_path, latent_gradient=True, beta=0.1)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_the_reference_reads_off_its_own_latents(parts, tmp_path):  # noqa: F811
 
 
 @pytest.mark.medium
-def test_a_rollout_without_latents_has_a_gradient_too(parts, tmp_path):  # noqa: F811
+def test_a_rollout_without_latents_has_a_gradient_too(parts, tmp_path):
     model, _ = parts
     model.lm_head.bias[model.config.latent_start_token_id] = -1e4  # no completion opens a block
     trainer = make_trainer(parts, tmp_path, latent_gradient=True)
@@ -80,7 +80,7 @@ def test_a_rollout_without_latents_has_a_gradient_too(parts, tmp_path):  # noqa:
     assert gradient_of(trainer._compute_loss(trainer.model, batch), model).norm() > 0
 
 
-def test_sharded_weights_are_rejected(parts, tmp_path, monkeypatch):  # noqa: F811
+def test_sharded_weights_are_rejected(parts, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(InputError, match="set latent_gradient to false"):
         make_trainer(parts, tmp_path, latent_gradient=True)
