@@ -24,6 +24,10 @@ _NON_COMMERCIAL = frozenset(
     "deepfloyd-if-license".split()
 )
 _PUBLIC_DOMAIN = frozenset("cc0-1.0 unlicense pddl wtfpl".split())
+_PERMISSIVE = frozenset(
+    "apache-2.0 mit bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear afl-3.0 artistic-2.0 bsl-1.0 isc ncsa "
+    "postgresql zlib odc-by cdla-permissive-1.0 cdla-permissive-2.0 etalab-2.0 ms-pl".split()
+)
 _CREATIVE_COMMONS = re.compile(r"cc-by(?P<parts>(?:-(?:nc|nd|sa))*)-\d\.\d")
 
 
@@ -93,6 +97,11 @@ def find_terms(licence: str) -> Terms:
     )
 
 
+def _has_known_terms(licence: str) -> bool:
+    tables = (_PERMISSIVE, _PUBLIC_DOMAIN, _SHARE_ALIKE, _NON_COMMERCIAL)
+    return _CREATIVE_COMMONS.fullmatch(licence) is not None or any(licence in table for table in tables)
+
+
 def describe_terms(licences: Iterable[str]) -> list[str]:
     """Sentences on what follows from the licences of sources for those who use what was made from them.
 
@@ -143,14 +152,22 @@ def find_conflicts(licence: str, sources: Mapping[str, str]) -> list[str]:
 
 
 def choose_licence(licences: Iterable[str]) -> Licence | None:
-    """The one licence among those of several sources that keeps what all of them ask for; `None` if there is none.
+    """The one licence among those of several sources that keeps what all of them ask for.
+
+    Args:
+        licences (`Iterable[str]`): Hub ids, or names of licences that the Hub has no id for.
+
+    Returns:
+        `Licence`, or `None` if no licence of them does, or the terms of one beside others are in no table here.
 
     >>> choose_licence(["apache-2.0", "cc-by-nc-sa-4.0"])
     Licence(id='cc-by-nc-sa-4.0', name=None, link=None)
     """
-    known = list(dict.fromkeys(licences))
-    sources = {one: one for one in known}
-    kept = next((one for one in known if not find_conflicts(one, sources)), None)
+    distinct = list(dict.fromkeys(licences))
+    if len(distinct) > 1 and not all(map(_has_known_terms, distinct)):
+        return None
+    sources = {one: one for one in distinct}
+    kept = next((one for one in distinct if not find_conflicts(one, sources)), None)
     if kept is None:
         return None
     if kept in HUB_LICENCES:

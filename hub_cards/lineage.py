@@ -168,7 +168,7 @@ def describe_data(dataset: str, configuration: str | None = None, revision: str 
         revision (`str`, *optional*): Commit on the Hub.
     """
     if is_hub_id(dataset):
-        return Material(dataset, revision, configuration=configuration)
+        return Material(dataset, revision, _hub_licences(dataset, revision), configuration)
     place = Path(dataset)
     header = _header(place, DatasetCard)
     content = next(
@@ -212,6 +212,15 @@ def _header_licences(folder: Path, card: type[ModelCard] | type[DatasetCard]) ->
     named = header.get("license") or []
     licences = [named] if isinstance(named, str) else list(named)
     return [header.get("license_name") or one if one == OTHER else one for one in licences]
+
+
+def _hub_licences(dataset: str, revision: str | None) -> list[str]:
+    """The licences in a data set's card, if the Hub, or the cache that `load_dataset` filled, has it."""
+    try:
+        path = Path(hf_hub_download(dataset, "README.md", repo_type="dataset", revision=revision))
+    except _UNREACHABLE:
+        return []
+    return _header_licences(path.parent, DatasetCard)
 
 
 def _rows_commit(rows: Any) -> str | None:

@@ -16,16 +16,18 @@ def find_model_licence(license: str | Licence | None, base: str | None, stages: 
         stages (`Sequence[Stage]`): How it was made.
 
     Returns:
-        `Licence`, or `None` where nothing says what the base model's terms are, or no licence keeps those of all.
+        `Licence`, or `None` where the terms of the base model or of a data set are not known, or no licence keeps
+            those of all.
     """
     if license is not None:
         return Licence(license) if isinstance(license, str) else license
     known = BASE_LICENCES.get(base or "")
     first = stages[0].model if stages else None
     start = [known.key] if known else first.licences if first else ["apache-2.0"] if stages or base is None else []
-    if not start:
+    data = [one.licences for stage in stages for one in stage.data]
+    if not start or not all(data):
         return None
-    return choose_licence([*start, *(name for stage in stages for one in stage.data for name in one.licences)])
+    return choose_licence([*start, *(name for licences in data for name in licences)])
 
 
 def describe_materials(stages: Sequence[Stage]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -115,6 +116,13 @@ def test_every_stage_is_in_the_card_with_its_data_and_commits(folder):
     assert read_lineage(folder) == stages()
 
 
+def test_a_data_set_without_a_licence_leaves_the_model_without_one(folder):
+    data = Material("rows", licences=[])
+    write_lineage(folder, [*stages("apache-2.0"), replace(stages("apache-2.0")[-1], data=[data])])
+    card = model_card(folder)
+    assert card.data.license is None and "rows: licence not recorded" in str(card)
+
+
 @pytest.mark.parametrize(("configuration", "cited"), [("dift", False), ("mllm4d_sft", True)])
 def test_mllm_4d_is_cited_where_its_recipe_was_used(folder, configuration, cited):
     write_lineage(folder, stages("apache-2.0", configuration))
@@ -216,6 +224,10 @@ def test_a_data_set_of_this_machine_is_known_by_its_card(tmp_path):
         (["apache-2.0", "cc-by-nc-sa-4.0"], "cc-by-nc-sa-4.0"),
         (["cc-by-sa-4.0", "cc-by-nc-sa-4.0"], None),
         (["apache-2.0", "qwen-research"], "qwen-research"),
+        (["apache-2.0", "other"], None),
+        (["apache-2.0", "unknown"], None),
+        (["apache-2.0", "our-own-terms"], None),
+        (["gemma"], "gemma"),
     ],
 )
 def test_the_licence_is_the_one_that_keeps_what_all_ask_for(licences, chosen):
