@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, get_args
 
-Rule = Literal["answer_block", "dsr_bench", "dyn_bench", "sti_bench", "dsi_bench", "vlm4d"]
+Rule = Literal["answer_block", "dsr_bench", "dsr_bench_cot", "dyn_bench", "sti_bench", "dsi_bench", "vlm4d"]
 RULES: tuple[str, ...] = get_args(Rule)
 
 _PLAIN_LETTER = re.compile(r"[(\[{]?([A-Za-z])[)\]}]?[.:,;。!]?")
@@ -22,6 +22,20 @@ _VIDEO_MME_PREFIXES = (
     "Answer:",
     "Option:",
 )
+# 4DThinker's list, which has those commas.
+_PREFIXES = (
+    "The best answer is",
+    "The correct answer is",
+    "The answer is",
+    "The answer",
+    "The best option is",
+    "The correct option is",
+    "Best answer:",
+    "Best option:",
+    "Answer:",
+    "Option:",
+)
+_ANSWER_BLOCK = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _VIDEO_MME_LETTER = re.compile("[ABCD]")
 # Tried in this order, each on the whole text; case does not matter.
 _STI_BENCH_PATTERNS = tuple(
@@ -52,7 +66,18 @@ def read_plain_letter(text: str) -> str | None:
 
 def _read_dsr_bench(text: str) -> str | None:
     """Video-MME's rule: the first capital A to D anywhere, once some prefixes are gone."""
-    for prefix in _VIDEO_MME_PREFIXES:
+    return _find_first_letter(text, _VIDEO_MME_PREFIXES)
+
+
+def _read_dsr_bench_cot(text: str) -> str | None:
+    """4DThinker's rule: the first capital A to D of the first answer block, else of the whole response."""
+    block = _ANSWER_BLOCK.search(text)
+    letter = _find_first_letter(block[1], _PREFIXES) if block else None
+    return letter or _find_first_letter(text, _PREFIXES)
+
+
+def _find_first_letter(text: str, prefixes: tuple[str, ...]) -> str | None:
+    for prefix in prefixes:
         text = text.replace(prefix, "")
     match = _VIDEO_MME_LETTER.search(text)
     return match and match[0]
@@ -93,6 +118,7 @@ def _read_vlm4d(text: str) -> str | None:
 
 _READERS: dict[str, Callable[[str], str | None]] = {
     "dsr_bench": _read_dsr_bench,
+    "dsr_bench_cot": _read_dsr_bench_cot,
     "dyn_bench": _read_dyn_bench,
     "sti_bench": _read_sti_bench,
     "dsi_bench": _read_dsi_bench,

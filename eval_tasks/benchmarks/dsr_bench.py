@@ -85,6 +85,8 @@ BENCHMARKS = (
         prompt=question_text,
         frames=FramePolicy(fps=1.0, max_frames=50, max_pixels=256 * 28 * 28),
         max_new_tokens=2048,
+        rule="dsr_bench_cot",
+        version=2,
     ),
     replace(_OFFICIAL, name="dsr_bench_last_second_hidden", read=read_without_last_second),
 )

@@ -47,6 +47,12 @@ def test_answers_as_models_write_them(text, options, letter):
         ("dsr_bench", "<think>Down</think><answer>A</answer>", "D"),
         ("dsr_bench", "it goes left", None),
         # The first word must be the letter; only some punctuation goes.
+        # The first answer block, else the first capital anywhere.
+        ("dsr_bench_cot", "<think>At first A Dog.</think><answer>B. right</answer><answer>C</answer>", "B"),
+        ("dsr_bench_cot", "A Dog <Answer>\nBest option: C\n</Answer>", "C"),
+        ("dsr_bench_cot", "The best option is C", "C"),
+        ("dsr_bench_cot", "It is D. <answer>left</answer>", "D"),
+        ("dsr_bench_cot", "<answer>left</answer>", None),
         ("dyn_bench", "B.", "B"),
         ("dyn_bench", "b, it moves", "B"),
         ("dyn_bench", "B)", None),

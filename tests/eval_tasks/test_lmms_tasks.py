@@ -89,15 +89,15 @@ def test_a_video_goes_out_by_its_path_and_its_twin_as_frames(load, dsr_folder):
 def test_metadata_say_how_frames_are_taken_and_where_data_are_looked_for(load):
     (task,) = load("fourd_dsr_bench_cot").values()
     assert task.config.metadata == {
-        "version": 1,
+        "version": 2,
         "benchmark": "dsr_bench_cot",
         "dataset": "TencentARC/DSR_Suite-Data",
         "data_variable": "DSR_BENCH_ROOT",
         "frames": {"fps": 1.0, "max_frames": 50, "max_pixels": 256 * 28 * 28},
         "media": "video",
-        "strict_rule": "dsr_bench",
+        "strict_rule": "dsr_bench_cot",
     }
-    assert task.config.generation_kwargs["max_new_tokens"] == 2048 and task.VERSION == 1
+    assert task.config.generation_kwargs["max_new_tokens"] == 2048 and task.VERSION == 2
 
 
 @pytest.mark.medium
