@@ -197,10 +197,11 @@ def _sample(args: argparse.Namespace, rows: "Dataset", file: Path, sampling: Map
 
 def _write(output: Path, rows: "Dataset", kept: Mapping[int, "ScoredRow"], origin: str) -> None:
     from ..dataset_builders.fourd_cot import write_dataset
+    from ..hub_cards.rendering import short_name
     from ..modeling.atomic import atomic_dir
 
     without: dict[str, list] = {"imagery": [], "imagery_timestamps": [], "imagery_masks": []}
     chosen = ({**rows[number], **without, "response": row.best} for number, row in kept.items())
     with atomic_dir(output) as folder:
-        card = partial(write_card, f"the best reasoning of {origin}", None)
+        card = partial(write_card, f"the best reasoning of {short_name(origin)}", None)
         write_dataset({CONFIGURATION: {"train": chosen}}, folder, card)

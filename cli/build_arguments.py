@@ -33,6 +33,8 @@ _BACKBONE = next(iter(TOKEN_PIXELS))
 # Options that the rendered world does not take: their defaults, and why.
 _OF_VIDEOS = {
     "stage": (STAGES[-1], "has no stages"),
+    "frames": (8, "has clips of eight frames"),
+    "time_limit": (TIME_LIMIT, "has no videos that could hang"),
     "objects": (OBJECT_SOURCES[0], "knows its objects"),
     "objects_model": (None, "knows its objects"),
     "names": (None, "knows its objects"),
@@ -204,9 +206,11 @@ def check_arguments(args: argparse.Namespace) -> "list[Video]":
         raise InputError(f"--time-limit must be positive and at most a day ({_A_DAY}), got {args.time_limit:g}")
     if args.answer != "letter" and args.source != WORLD:
         raise InputError("--answer goes with --source world: rows of videos answer with the letter and its text")
+    families = read_families(args.questions)
+    if args.answer != "letter" and "dsr" in families:
+        raise InputError("--answer text does not go with --questions dsr, which end with the letter and its text")
     if args.grpo_clips is not None and (args.source != WORLD or args.questions not in (MOTION, FUTURE, PLACES)):
         raise InputError("--grpo-clips goes with --source world: rows of videos serve DIFT and 4DRL alike")
-    families = read_families(args.questions)
     if args.source == WORLD and args.questions not in CONFIGURATIONS and not set(families) <= set(SPACE):
         raise InputError(
             f"--questions {args.questions} cannot be asked about the rendered world: give {MOTION}, {FUTURE}, "
@@ -214,8 +218,10 @@ def check_arguments(args: argparse.Namespace) -> "list[Video]":
         )
     if args.questions == PLACES and args.source != WORLD:
         raise InputError(f"--questions {PLACES} goes with --source world: of videos ask {FUTURE}")
-    if args.records and not set(families) & set(SPACE):
-        raise InputError("--records goes with --questions mllm4d (world) or dsr, whose format it writes")
+    if args.records and "dsr" not in families and (args.source != WORLD or args.questions != MLLM4D):
+        raise InputError(
+            "--records goes with --questions dsr, or mllm4d of the rendered world: it writes their formats"
+        )
     check_seed(args.seed)  # COLMAP takes 32 bits
     check_writer(args)
     check_engine(args)

@@ -13,7 +13,7 @@ from .build_arguments import CONFIGURATIONS, WORLD, WORLD_QUESTIONS, add_argumen
 from .check_data import check_gate_packages, run_gates
 from .dataset_record import finish_card
 from .new_folder import new_folder
-from .question_families import FUTURE, MLLM4D, PLACES, read_families, write_dsr_split
+from .question_families import FUTURE, PLACES, read_families, write_dsr_split
 from .writer_arguments import TEMPLATE, describe_writing, read_writer
 
 if TYPE_CHECKING:
@@ -51,17 +51,25 @@ def run(args: argparse.Namespace) -> int:
         for split, rows in splits.items():
             print(f"{config}, {split}: {count_noun(rows, 'row')}")
     print(f"written to {output}")
-    if args.records and args.questions == MLLM4D and args.source == WORLD:
-        print(f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}")
-    elif args.records and written:
-        print(f"for the task dsr_bench: DSR_BENCH_ROOT={write_dsr_split(output, written)}")
     if written:
         name, description = _describe(args)
         finish_card(output, args, add_arguments, name, description)
+        if args.records:
+            print(_write_records(args, output, written))
     code = run_gates(output, args.allow_failed_gates) if written else 0
     if args.preview is not None:
         print(f"preview: {_write_preview(output, args.preview)}")
     return code
+
+
+def _write_records(args: argparse.Namespace, output: Path, written: "Written") -> str:
+    """Write the test questions in the format of a benchmark, where the rendered world has not done so already."""
+    if "dsr" not in read_families(args.questions):
+        return f"for the task mllm4d_bench: MLLM4D_BENCH_ROOT={output / 'records'}"
+    folder = write_dsr_split(output, written)
+    if folder is None:
+        return "no records for the task dsr_bench: no row asks its questions, which take poses in metres and depth"
+    return f"for the task dsr_bench: DSR_BENCH_ROOT={folder}"
 
 
 def progress(args: argparse.Namespace) -> str | None:

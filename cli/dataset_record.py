@@ -44,9 +44,16 @@ def describe_command(
         if isinstance(value, bool):
             words += [option] if value else []
             continue
-        text = Path(str(value)).name if action.dest in _PLACES and Path(str(value)).exists() else str(value)
-        words += [option, text]
+        words += [option, _shorten(str(value)) if action.dest in _PLACES else str(value)]
     return [*words, "--output", "data"]
+
+
+def _shorten(place: str) -> str:
+    """The name of a file or folder of this machine; all else, such as a Hub id or `world`, as it is."""
+    if place == "world" or not Path(place).exists():
+        return place
+    name = Path(place).resolve().name
+    return f"./{name}" if name == "world" else name
 
 
 def finish_card(

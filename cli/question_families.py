@@ -1,5 +1,6 @@
 """What `build-data --questions` names, and the files that it writes of one family."""
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def read_families(text: str) -> tuple[str, ...]:
     return tuple(family for family in QUESTION_FAMILIES if family in named)
 
 
-def write_dsr_split(output: Path, written: "Written") -> Path:
+def write_dsr_split(output: Path, written: "Written") -> Path | None:
     """Write the questions of DSR-Bench's kinds, of the split `test` where there is one, as its own files.
 
     Args:
@@ -41,10 +42,7 @@ def write_dsr_split(output: Path, written: "Written") -> Path:
         written ([`Written`]): What is in it.
 
     Returns:
-        `Path`: What `DSR_BENCH_ROOT` names.
-
-    Raises:
-        InputError: If there is none.
+        `Path`: What `DSR_BENCH_ROOT` names; `None`, with nothing written, if there is no such question.
     """
     from ..dataset_builders.parquet_rows import stream_parquet
     from ..dataset_builders.questions.dsr import KINDS
@@ -53,8 +51,10 @@ def write_dsr_split(output: Path, written: "Written") -> Path:
 
     splits = written.files.get("dift", {})
     paths = [output / path for path in splits.get("test") or splits.get("train") or ()]
+    rows = (row for row in stream_parquet(paths) if row["task"] in KINDS)
+    first = next(rows, None)
+    if first is None:
+        return None
     with atomic_dir(output / "dsr") as folder:
-        count = write_dsr_files(folder, (row for row in stream_parquet(paths) if row["task"] in KINDS))
-        if not count:
-            raise InputError(f"{output} has no question of DSR-Bench's kinds: clips need poses in metres and depth")
+        write_dsr_files(folder, chain([first], rows))
     return output / "dsr"

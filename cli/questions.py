@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.choice import READINGS
 from ..eval_tasks.precision import DTYPES, choose_dtype
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
-from ..eval_tasks.tasks import BENCHMARKS, expand_tasks
+from ..eval_tasks.tasks import expand_tasks, list_tasks
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
@@ -26,7 +26,7 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
     questions.add_argument(
         "--tasks",
         default="fourd_world",
-        help=f"names, comma-separated (default: %(default)s), of: {', '.join(BENCHMARKS)}",
+        help=f"names, comma-separated (default: %(default)s), of: {list_tasks()}",
     )
     questions.add_argument(
         "--dataset",

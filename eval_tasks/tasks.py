@@ -37,13 +37,21 @@ def expand_tasks(names: str) -> list[str]:
     """The benchmarks that comma-separated names mean, each once: their own, `fourd_NAME`, or that of a group.
 
     Raises:
-        InputError: If a name means none; the line lists them.
+        InputError: If there is no name, or one means no benchmark; the line lists them.
     """
     chosen: dict[str, None] = {}
     for name in filter(None, map(str.strip, names.split(","))):
         group = {benchmark.name: None for benchmark in BENCHMARKS.values() if benchmark.group == name}
         chosen |= group or {find_benchmark(name).name: None}
+    if not chosen:
+        raise InputError(f"no task is named: choose from {list_tasks()}")
     return list(chosen)
+
+
+def list_tasks() -> str:
+    """The names of all benchmarks and groups, for help and errors."""
+    groups = dict.fromkeys(benchmark.group for benchmark in BENCHMARKS.values() if benchmark.group)
+    return f"{', '.join(BENCHMARKS)}; or all of a group: {', '.join(groups)}"
 
 
 def find_benchmark(name: str) -> Benchmark:
@@ -53,10 +61,13 @@ def find_benchmark(name: str) -> Benchmark:
         InputError: If there is none; the line lists them.
     """
     benchmark = BENCHMARKS.get(name) or BENCHMARKS.get(name.removeprefix(OURS))
-    if benchmark is None:
-        known = ", ".join(BENCHMARKS)
-        raise InputError(f"unknown task {name!r}: choose from {known}; `--dataset` takes a file of your own questions")
-    return benchmark
+    if benchmark is not None:
+        return benchmark
+    if parts := [one.name for one in BENCHMARKS.values() if one.group == name]:
+        raise InputError(f"{name} is a group of tasks: name one of {', '.join(parts)}")
+    raise InputError(
+        f"unknown task {name!r}: choose from {list_tasks()}; `--dataset` takes a file of your own questions"
+    )
 
 
 def task_rows(task: str) -> "Dataset":

@@ -57,22 +57,46 @@ def store_scores(
 
     Returns:
         `list[Path]`: The files.
+
+    Raises:
+        InputError: If scores of a limited run would replace those of more questions. Nothing is written then.
     """
     written = []
+    places = {
+        name: Path(folder) / SCORES / f"{slug(name)}{f'-{slug(label)}' if label else ''}.json" for name in reports
+    }
+    for benchmark, path in places.items():
+        _check_limit(path, benchmark, head.get("settings", {}).get("limit"))
     kept = {name: head[name] for name in ("settings", "versions") if name in head}
     date = head.get("date") or today()
     named = {"model": short_name(str(head.get("model", ""))), **kept, "label": label, "date": date}
     for benchmark, report in reports.items():
-        path = Path(folder) / SCORES / f"{slug(benchmark)}{f'-{slug(label)}' if label else ''}.json"
+        path = places[benchmark]
         path.parent.mkdir(exist_ok=True)
         if overlap := report.get("overlap"):
             report = {**report, "overlap": {**overlap, "data": short_name(str(overlap.get("data", "")))}}
+        if against := report.get("against"):
+            report = {**report, "against": {short_name(name): numbers for name, numbers in against.items()}}
         with atomic_path(path) as temporary:
             temporary.write_text(
                 json.dumps({**named, "tasks": {benchmark: report}}, indent=1) + "\n", encoding="utf-8"
             )
         written.append(path)
     return written
+
+
+def _check_limit(path: Path, benchmark: str, limit: int | None) -> None:
+    if limit is None:
+        return
+    try:
+        questions = json.loads(path.read_text(encoding="utf-8"))["tasks"][benchmark]["n"]
+    except (OSError, ValueError, KeyError, TypeError):  # nothing there that is worth keeping
+        return
+    if questions > limit:
+        raise InputError(
+            f"{path} has scores of {questions} questions, and these are of the first {limit}: leave --limit or "
+            "--eval-results out, or delete that file"
+        )
 
 
 def read_scores(folder: str | PathLike) -> list[Run]:
@@ -169,17 +193,26 @@ def describe_run(benchmark: str, runs: Sequence[Run]) -> list[str]:
 
 
 def _describe_zeroed(benchmark: str, runs: Sequence[Run]) -> str:
-    """What the latents are worth by these scores, which are of the same questions but not compared in pairs."""
-    by_label = {run.label: run.reports[benchmark] for run in runs if benchmark in run.reports}
+    """What the latents are worth by scores of the same questions in the same reading, not compared in pairs."""
+    by_label = {run.label: run for run in runs if benchmark in run.reports}
     if OWN not in by_label or ZEROED not in by_label:
         return ""
-    own, zeroed = by_label[OWN], by_label[ZEROED]
+    if _questions(by_label[OWN], benchmark) != _questions(by_label[ZEROED], benchmark):
+        return ""
+    own, zeroed = (by_label[label].reports[benchmark] for label in (OWN, ZEROED))
     change = f"from {percent(own['accuracy'])} to {percent(zeroed['accuracy'])}"
     if zeroed["interval"][1] < own["interval"][0]:
         return f"With zeros in place of its latents the model's accuracy falls {change}."
     if zeroed["interval"][0] > own["interval"][1]:
         return f"With zeros in place of its latents the model's accuracy rises {change}."
     return f"Zeroing the latents costs nothing that these questions could show: accuracy goes {change}."
+
+
+def _questions(run: Run, benchmark: str) -> tuple:
+    """What was asked and how answers were read: scores of two runs compare only where these agree."""
+    report = run.reports[benchmark]
+    settings = {**run.settings, **report.get("settings", {})}
+    return report["n"], report.get("data", {}).get("sha256"), settings.get("reading")
 
 
 def _cell(numbers: Mapping | None) -> str:

@@ -26,7 +26,7 @@ ALL_VIDEOS = "*"  # in the file of names
 # Pixels a side of what becomes one token, for each kind of backbone that rows can be made for.
 TOKEN_PIXELS = {"qwen2_5_vl": 28, "qwen3_vl": 32}
 # Raise a number when the code of a stage changes what it writes: results of older code are then recomputed.
-_VERSIONS = {"shots": 3, "poses": 2, "objects": 3, "depth": 1, "facts": 5, "questions": 5, "rows": 1}
+_VERSIONS = {"shots": 3, "poses": 2, "objects": 3, "depth": 1, "facts": 6, "questions": 5, "rows": 1}
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "shots": ("seed", "max_windows"),
     "poses": ("seed",),
@@ -102,6 +102,15 @@ def stage_key(stage: str, settings: BuildSettings, subject: Any, digests: Mappin
     """
     chosen = {name: getattr(settings, name) for name in _SETTINGS[stage]}
     return digest([stage, _VERSIONS[stage], chosen, subject, [digests[name] for name in _INPUTS[stage]]])
+
+
+def rows_key(clips: Any) -> str:
+    """Hash of all that the rows of a dataset depend on.
+
+    Args:
+        clips (`Any`): As JSON values, for each split the clips with the digests of their questions.
+    """
+    return digest(["rows", _VERSIONS["rows"], clips])
 
 
 def digest(value: Any) -> str:

@@ -21,7 +21,7 @@ from .question_stage import ask_about_clips
 from .ray_pool import RayPool
 from .record_json import clip_folder, window_from_json
 from .rows import RowTask, stream_rows
-from .settings import BuildSettings, digest
+from .settings import BuildSettings, rows_key
 from .stage_files import Fault, StageFiles, StageResult
 from .stage_runner import StageRunner, VideoOutcome
 from .stage_tasks import Video
@@ -161,7 +161,7 @@ def _write(
     licences: list[str],
 ) -> Written:
     """Write the dataset unless it is there already, and remove what an earlier one has left."""
-    key = digest([[split, list(_row_keys(files, outcomes))] for split, outcomes in splits.items()])
+    key = rows_key([[split, list(_row_keys(files, outcomes))] for split, outcomes in splits.items()])
     stored = files.read("", "rows")
     if stored is not None and stored.key == key and stored.value is not None:
         value = dict(stored.value)

@@ -121,18 +121,22 @@ def distances(view: SpatialView, number: int, other: int, follows: bool) -> np.n
 
 
 def directions(view: SpatialView, number: int, follows: bool) -> np.ndarray:
-    """Degrees to the right and up `(K, 2)` at which an object is seen."""
+    """Degrees to the right and up `(K, 2)` at which an object is seen; those to the right go on past half a turn."""
     x, y, z = view.in_camera(number, None if follows else 0).T
-    return np.degrees(np.stack([np.arctan2(x, z), np.arctan2(-y, np.hypot(x, z))], axis=1))
+    right = np.unwrap(np.arctan2(x, z))
+    return np.degrees(np.stack([right, np.arctan2(-y, np.hypot(x, z))], axis=1))
 
 
 def orientations(view: SpatialView) -> np.ndarray:
-    """Degrees `(K, 3)` by which the camera has turned to the right, up and clockwise since the first moment."""
+    """Degrees `(K, 3)` by which the camera has turned to the right, up and clockwise since the first moment.
+
+    Turns to the right and clockwise go on past half a turn.
+    """
     turns = np.einsum("ji,kjl->kil", view.poses[0, :3, :3], view.poses[:, :3, :3])
     ahead, right = turns[:, :, 2], turns[:, :, 0]
-    yaw = np.arctan2(ahead[:, 0], ahead[:, 2])
+    yaw = np.unwrap(np.arctan2(ahead[:, 0], ahead[:, 2]))
     pitch = np.arctan2(-ahead[:, 1], np.hypot(ahead[:, 0], ahead[:, 2]))
-    roll = np.arctan2(right[:, 1], np.hypot(right[:, 0], right[:, 2]))
+    roll = np.unwrap(np.arctan2(right[:, 1], np.hypot(right[:, 0], right[:, 2])))
     return np.degrees(np.stack([yaw, pitch, roll], axis=1))
 
 

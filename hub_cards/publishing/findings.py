@@ -16,7 +16,10 @@ _SECRET = re.compile(
     rb"|github_pat_[A-Za-z0-9_]{40,}|glpat-[A-Za-z0-9_-]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{35})"
     rb"|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
-_PERSONAL = rb"home|root|Users|tmp|work|workspace|mnt|scratch|media|lustre|gpfs|content|kaggle"
+_PERSONAL = (
+    rb"home|root|Users|Volumes|tmp|work|workspace|projects?|mnt|media|nfs|efs|fsx|raid|share|storage|lustre"
+    rb"|gpfs|p?scratch|data\d*|ssd\d*|nvme\d*|content|kaggle"
+)
 # A name may have letters of any language, as they are or as JSON writes them.
 _PLACE = re.compile(
     rb"(?:(?<![\w./~-])|(?<=file://))/(?:" + _PERSONAL + rb")/(?:[\w.\x80-\xff-]|\\u[0-9a-fA-F]{4})+"

@@ -123,8 +123,15 @@ def test_bad_input_leaves_nothing_behind(tmp_path, capsys):
     fails(capsys, ["--source", bad, "--output", output, "--names", tmp_path / "no.json"], "no.json cannot be read")
     fails(capsys, ["--source", bad, "--output", output, "--license", "CC BY 4.0"], "--license takes the Hub id")
     fails(capsys, ["--source", "world", "--output", output, "--stage", "poses"], "--stage goes with videos")
-    fails(capsys, ["--source", "world", "--output", output, "--records"], "--records goes with --questions mllm4d")
+    fails(
+        capsys,
+        ["--source", "world", "--output", output, "--records"],
+        "--records goes with --questions dsr, or mllm4d",
+    )
     fails(capsys, ["--source", "world", "--output", output, "--license", "mit"], "--license goes with videos")
+    fails(capsys, ["--source", "world", "--output", output, "--frames", "16"], "--frames goes with videos")
+    world = ["--source", "world", "--output", output]
+    fails(capsys, [*world, "--questions", "dsr", "--answer", "text"], "--answer text does not go with --questions dsr")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.txt").touch()
     fails(capsys, ["--source", bad, "--output", tmp_path / "own"], "exists already")

@@ -97,6 +97,33 @@ def test_how_answers_were_read_is_said(folder):
     assert "greedy; at most 176 new tokens; answers by restricted choice: the likeliest" in str(model_card(folder))
 
 
+@pytest.mark.parametrize("change", [{"settings": {"reading": "choice"}}, {"n": 10}, {"data": {"sha256": "0" * 64}}])
+def test_runs_on_other_questions_or_by_another_reading_are_not_compared(folder, change):
+    own, zeroed = ({**report(letters), "data": {"sha256": "f" * 64}} for letters in ("B" * 20, "A" * 20))
+    store_scores(folder, {"bench": own}, head())
+    store_scores(folder, {"bench": zeroed}, head("zero"), "latents zeroed")
+    assert "With zeros in place of its latents" in str(model_card(folder))
+    store_scores(folder, {"bench": {**zeroed, **change}}, head("zero"), "latents zeroed")
+    assert "With zeros in place of its latents" not in str(model_card(folder))
+
+
+def test_a_limited_run_replaces_no_scores_of_more_questions(folder):
+    (path,) = store_scores(folder, {"bench": report("BBBA")}, head())
+    before, limited = path.read_text(), head()
+    limited["settings"]["limit"] = 4
+    with pytest.raises(InputError, match="has scores of 8 questions, and these are of the first 4"):
+        store_scores(folder, {"other": report("AA"), "bench": report("AA")}, limited)
+    assert path.read_text() == before and [one.name for one in path.parent.iterdir()] == [path.name]
+    limited["settings"]["limit"] = 8
+    store_scores(folder, {"bench": report("BBBA")}, limited)
+
+
+def test_scores_name_no_path_of_another_file(folder):
+    scores = {**report("BBBA"), "against": {"/data/alice/secret/b.jsonl": {"gain": 0.1}}}
+    (path,) = store_scores(folder, {"bench": scores}, head())
+    assert list(json.loads(path.read_text())["tasks"]["bench"]["against"]) == ["b.jsonl"]
+
+
 def test_every_stage_is_in_the_card_with_its_data_and_commits(folder):
     write_lineage(folder, stages())
     card = model_card(folder, repo_id="org/thinker", revision="v1", space="org/demo")

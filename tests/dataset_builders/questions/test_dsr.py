@@ -100,6 +100,17 @@ def test_the_camera_turns_about_each_axis(turn, answer):
     assert steps("abs_ori", view(places=[AHEAD] * 2, turns=[(0, 0, 0), turn]), CAMERA) == answer
 
 
+@pytest.mark.parametrize("turn", [65, -70])
+def test_turning_goes_on_past_half_a_turn(turn):
+    turned = view(places=[AHEAD] * 4, turns=[(0, turn * number, 0) for number in range(4)])
+    assert steps("abs_ori", turned, CAMERA) == f"(1) Turns to the {'right' if turn > 0 else 'left'}."
+
+
+def test_an_object_that_passes_behind_the_camera_goes_on():
+    behind = [(5 * np.sin(angle), 0, 5 * np.cos(angle)) for angle in np.radians([140, 160, 181, 201])]
+    assert steps("abs_dir", view(places=behind)) == "(1) Shifts to the right."
+
+
 def test_two_things_are_compared_in_the_order_of_the_question():
     seen = view(places=[(0, 0, 5), (2, 0, 5)], other=[(1, 0, 6), (1.2, 0, 6)])
     assert steps("abs_spd_comp", seen, 0, 1) == "(1) The former is faster."

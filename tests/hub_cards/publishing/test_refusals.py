@@ -142,6 +142,10 @@ PLACES += (
     "/home/\u00e9lodie",
     r"/home/\u00e9lodie",
     "C:/Users/me",
+    "/data/me",
+    "/data2/me",
+    "/pscratch/me",
+    "/Volumes/disk",
 )
 
 
