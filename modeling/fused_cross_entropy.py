@@ -38,6 +38,8 @@ def fused_cross_entropy(
         RuntimeError: If the backward pass runs a second time.
     """
     kind = states.device.type
+    if not torch.is_grad_enabled():
+        weight = weight.detach()  # `needs_input_grad` does not know of grad mode, and the gradient would be made
     if torch.is_autocast_enabled(kind):
         states, weight = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (states, weight))
     with torch.autocast(kind, enabled=False):

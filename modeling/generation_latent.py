@@ -267,11 +267,16 @@ class LatentGenerationMixin:
         """
         raise InputError("latents cannot be decoded by generate_batch, which takes ids alone: use generate")
 
-    def prepare_inputs_for_generation(self, input_ids, *args, latent_feedback=None, **kwargs) -> dict[str, Any]:
-        """transformers' own, without our record of the call, which `forward` does not need."""
+    def prepare_inputs_for_generation(
+        self, input_ids, *args, inputs_embeds=None, latent_feedback=None, **kwargs
+    ) -> dict[str, Any]:
+        """transformers' own, without our record of the call, which `forward` does not need.
+
+        `generate` takes `inputs_embeds` from models that name it here.
+        """
         if latent_feedback is not None and self.config.answer_sees == "latents":
             kwargs["roles"] = self._answer_roles(input_ids, latent_feedback, kwargs)
-        inputs = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+        inputs = super().prepare_inputs_for_generation(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
         if not kwargs.get("is_first_iteration") and kwargs.get("use_cache", True):
             inputs.pop("mm_encoder_outputs", None)  # versions that do not know it pass it on to every step
         return inputs

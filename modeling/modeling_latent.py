@@ -228,9 +228,12 @@ class LatentModelMixin:
         return any(weight.requires_grad for weight in self.visual.parameters())
 
     def train(self, mode: bool = True):
-        """Training mode for all but the vision tower, whose features are targets and must not vary."""
+        """Training mode for all but a frozen vision tower, whose features must not vary.
+
+        A tower that trains must be in it: only there are its activations computed again in the backward pass.
+        """
         super().train(mode)
-        self.visual.eval()
+        self.visual.train(mode and self._vision_trains)
         return self
 
 

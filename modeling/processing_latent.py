@@ -13,12 +13,24 @@ from .errors import InputError
 from .processing import decode_response, encode
 from .readable_response import parse_response_text
 from .tokens import LATENT_TOKENS, show_latent_blocks
-from .video_messages import Messages, append_prompt_suffix, drop_videos, read_clips, read_images, shows_video
+from .video_messages import (
+    QWEN_SIZES,
+    Messages,
+    append_prompt_suffix,
+    drop_none,
+    drop_videos,
+    read_clips,
+    read_images,
+    shows_video,
+)
 
 _NESTED_SETTINGS = ("text_kwargs", "videos_kwargs", "common_kwargs")
 _SAMPLING = ("fps", "num_frames")
 _TAKEN = {*_SAMPLING, "padding", "padding_side", "return_mm_token_type_ids", "add_special_tokens"}
-_STOCK_SETTINGS = {*TextKwargs.__annotations__, *VideosKwargs.__annotations__, "return_assistant_tokens_mask"}
+_STOCK_SETTINGS = {
+    *(*TextKwargs.__annotations__, *VideosKwargs.__annotations__, "return_assistant_tokens_mask"),
+    *QWEN_SIZES,
+}
 _TOKEN_FIELDS = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 
@@ -72,7 +84,7 @@ class LatentProcessorMixin:
         """
         batched = bool(conversation) and not isinstance(conversation[0], Mapping)
         several = list(conversation) if batched else [conversation]
-        several = [getattr(messages, "messages", messages) for messages in several]
+        several = [drop_none(getattr(messages, "messages", messages)) for messages in several]
         several = [
             append_prompt_suffix(messages)
             if (shows_video(messages) if add_prompt_suffix is None else add_prompt_suffix)

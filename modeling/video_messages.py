@@ -19,6 +19,8 @@ Messages = Sequence[Mapping[str, Any]]
 
 _VIDEO_KEYS = ("video", "path", "url")
 _IMAGE_KEYS = ("image", "path", "url")
+# By which Qwen's own utilities and processors size a video; stock processors do not declare all of them.
+QWEN_SIZES = ("max_pixels", "min_pixels", "total_pixels", "resized_height", "resized_width", "nframes")
 _ROLES_IN_WORDS = ("system", "user")  # what the assistant said may have latent blocks in it
 
 
@@ -38,6 +40,22 @@ def video_blocks(messages: Messages) -> list[Mapping[str, Any]]:
 def shows_video(messages: Messages) -> bool:
     """Whether a block holds a video itself (a file or frames), and not only the place for one."""
     return any(_source(block) is not None for block in video_blocks(messages))
+
+
+def drop_none(messages: Messages) -> list[Any]:
+    """Copies of messages whose blocks have no keys of nothing, which `datasets` gives every block of a column."""
+    changed = []
+    for message in messages:
+        if isinstance(message, Mapping) and isinstance(message.get("content"), (list, tuple)):
+            blocks = [
+                {key: value for key, value in block.items() if value is not None}
+                if isinstance(block, Mapping)
+                else block
+                for block in message["content"]
+            ]
+            message = {**message, "content": blocks}
+        changed.append(message)
+    return changed
 
 
 def append_prompt_suffix(messages: Messages) -> list[Mapping[str, Any]]:
@@ -108,9 +126,12 @@ def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: in
         num_frames (`int`, *optional*): Frames at most, spread evenly over a file whose block does not say it.
 
     Raises:
-        InputError: If there is no video, it cannot be read, or the sampling makes no sense.
+        InputError: If there is no video, it cannot be read, the sampling makes no sense, or a size is named.
     """
     video = _required(block, _VIDEO_KEYS, "video")
+    for name in QWEN_SIZES:
+        if block.get(name) is not None:
+            raise InputError(f"a video block has {name}, and a video is encoded as in training: leave it out")
     if isinstance(video, Clip):
         return video
     timestamps = block.get("timestamps")

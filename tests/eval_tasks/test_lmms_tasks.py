@@ -57,7 +57,7 @@ def test_names_on_the_command_line():
     assert expand_tasks("fourd_dsr_bench_cot,fourd_world") == ["dsr_bench_cot", "fourd_world"]
     with pytest.raises(InputError, match="unknown task 'fourd_dsr': choose from fourd_world, dsr_bench"):
         expand_tasks("fourd_dsr")
-    with pytest.raises(InputError, match="no task is named: choose from fourd_world, .*; or all of a group: dyn_bench"):
+    with pytest.raises(InputError, match="no task is named: choose from fourd_world, .*; or all of a group: "):
         expand_tasks(" ,")
     with pytest.raises(InputError, match="dyn_bench is a group of tasks: name one of dyn_bench_camera, "):
         find_benchmark("dyn_bench")

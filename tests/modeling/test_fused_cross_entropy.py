@@ -46,6 +46,14 @@ def test_loss_count_and_gradients_are_torchs_own(states, head, expected, tile):
         torch.testing.assert_close(value, known, atol=1e-7, rtol=1e-5)
 
 
+def test_no_gradient_is_made_where_none_is_wanted(head, states, expected, monkeypatch):
+    """Of a large vocabulary it is the largest tensor of an evaluation."""
+    known = fused_cross_entropy(states, head.weight, expected, 4)[0].detach()
+    monkeypatch.delattr("fourdthinker.modeling.fused_cross_entropy._accumulate")
+    with torch.no_grad():
+        torch.testing.assert_close(fused_cross_entropy(states, head.weight, expected, 4)[0], known, atol=0, rtol=0)
+
+
 def test_large_logits_do_not_overflow(head, expected):
     states = torch.full((POSITIONS, HIDDEN), 1e4, requires_grad=True)
     got = measured(fused_cross_entropy, states, head.weight, expected, 4)

@@ -230,6 +230,14 @@ def test_calls_leave_nothing_behind(prompts, generate_at, tiny_model):
         assert torch.equal(one, other)
 
 
+def test_embeddings_of_a_prompt_decode_as_its_ids(tiny_model, tiny_processor):
+    ids = tiny_processor.tokenizer("Which way does it go?", return_tensors="pt").input_ids
+    settings = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+    by_ids = tiny_model.generate(ids, **settings)
+    by_embeddings = tiny_model.generate(inputs_embeds=tiny_model.get_input_embeddings()(ids), **settings)
+    assert torch.equal(by_embeddings, by_ids[:, ids.shape[1] :])
+
+
 def test_plain_output_is_the_ids(prompts, tiny_model):
     inputs = prompts([0])
     ids = tiny_model.generate(**inputs, max_new_tokens=3, do_sample=False)

@@ -165,6 +165,9 @@ def test_texts_and_images_go_the_stock_way(tiny_processor):
         ({}, {"do_sample_frames": True}, "do_sample_frames=True is not taken for a video"),
         ({}, {"videos_kwargs": {"size": {"longest_edge": 9}}}, "size={'longest_edge': 9} is not taken"),
         ({}, {"truncation": True}, "truncation=True is not taken"),
+        ({}, {"max_pixels": 784}, "max_pixels=784 is not taken"),
+        ({}, {"processor_kwargs": {"min_pixels": 784}}, "min_pixels=784 is not taken"),
+        ({"resized_height": 28}, {}, "a video block has resized_height, and a video is encoded as in training"),
         ({}, {"padding": "max_length"}, "padding='max_length' is not taken"),
         ({}, {"return_tensors": "np"}, "return_tensors is 'np'"),
         ({"text": "What is <|video_pad|>?"}, {}, "has the token <|video_pad|> in its words"),
@@ -176,6 +179,15 @@ def test_bad_input_is_one_line(tiny_processor, video, block, settings, words):
     with pytest.raises(InputError) as raised:
         tiny_processor.apply_chat_template(messages, **{**ENCODED, **settings})
     assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_keys_of_nothing_are_no_keys(tiny_processor, video):
+    """As `datasets` gives the blocks of a column, of which each has the keys of all."""
+    messages = ask(video, ASKED)
+    keys = {key for block in messages[0]["content"] for key in block}
+    padded = [{**messages[0], "content": [{**dict.fromkeys(keys), **block} for block in messages[0]["content"]]}]
+    ours, plain = (tiny_processor.apply_chat_template(one, **ENCODED) for one in (padded, messages))
+    assert_equal(ours, plain)
 
 
 def test_images_stand_beside_a_video(tiny_processor, video):

@@ -1,10 +1,11 @@
-"""Distinguish complete checkpoints from torn ones, and remove the torn ones."""
+"""Distinguish complete checkpoints from those that were cut off, and remove these."""
 
 import shutil
 import sys
 from pathlib import Path
 
 from accelerate import PartialState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ...modeling.errors import InputError
 
@@ -13,7 +14,12 @@ COMPLETE = "complete"  # the file that is written into a checkpoint last
 
 def is_complete(checkpoint: Path) -> bool:
     """Whether a folder is a checkpoint that was written to its end."""
-    return checkpoint.name.removeprefix("checkpoint-").isdecimal() and (checkpoint / COMPLETE).is_file()
+    return _is_checkpoint(checkpoint) and (checkpoint / COMPLETE).is_file()
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a trainer may have written it: not a link, nor a copy that somebody named otherwise."""
+    return folder.name.removeprefix("checkpoint-").isdecimal() and folder.is_dir() and not folder.is_symlink()
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:
@@ -24,13 +30,19 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
 def remove_torn_checkpoints(folder: Path) -> None:
     """Remove checkpoints that an interruption cut off, each with a line on stderr.
 
+    One that has the trainer's state, which is written last, may be another trainer's whole one: it stays, unused.
+
     Every process calls it: the main one removes, and the others go on when it has, or some would resume from another
     checkpoint than the rest.
     """
     state = PartialState()
     if state.is_main_process:
-        for path in folder.glob("checkpoint-*"):
-            if path.is_dir() and not is_complete(path):
+        for path in filter(_is_checkpoint, folder.glob("checkpoint-*")):
+            if is_complete(path):
+                continue
+            if (path / TRAINER_STATE_NAME).exists():
+                print(f"{path} has no file `{COMPLETE}` and is left out", file=sys.stderr)
+            else:
                 print(f"{path} is not complete and is removed", file=sys.stderr)
                 shutil.rmtree(path)
     state.wait_for_everyone()
@@ -76,7 +88,8 @@ def mark_complete(checkpoint: Path, keep: int | None, best: str | None = None) -
     complete = sorted(filter(is_complete, checkpoint.parent.glob("checkpoint-*")), key=_step)
     for old in complete[:-keep] if keep else []:
         if old not in kept:
-            (old / COMPLETE).unlink()  # first, so that what an interruption leaves does not count as complete
+            for name in (COMPLETE, TRAINER_STATE_NAME):  # first, so that what an interruption leaves counts as cut off
+                (old / name).unlink(missing_ok=True)
             shutil.rmtree(old)
 
 

@@ -11,6 +11,7 @@ from .images import IMAGE_COLUMNS
 
 _SECONDS_A_FRAME = 1.0  # where nothing says when frames were taken
 _TEXTS = List(Value("string"))
+_CLIPS = List(List(Image()))
 _PATHS = (_TEXTS, List(Value("large_string")))
 
 
@@ -58,6 +59,8 @@ def _adopt_frames(rows: Dataset) -> Dataset:
     if "frames" not in rows.column_names and "images" in rows.column_names:
         rows = rows.rename_column("images", "frames")
     elif "frames" not in rows.column_names and "videos" in rows.column_names:
+        if rows.features["videos"] == _CLIPS:
+            rows = rows.cast_column("videos", List(List(Image(decode=False))))
         videos = [_only_video(some, number) for number, some in enumerate(rows["videos"], start=1)]
         files = all(isinstance(video, str) for video in videos)
         rows = rows.remove_columns("videos")
@@ -66,7 +69,7 @@ def _adopt_frames(rows: Dataset) -> Dataset:
         if files:
             rows = rows.add_column(VIDEO_COLUMN, videos)
     if "timestamps" not in rows.column_names and "frames" in rows.column_names:
-        lengths = [len(frames) for frames in rows.cast_column("frames", List(Image(decode=False)))["frames"]]
+        lengths = [len(frames or ()) for frames in rows.cast_column("frames", List(Image(decode=False)))["frames"]]
         times = [[_SECONDS_A_FRAME * step for step in range(length)] for length in lengths]
         rows = rows.add_column("timestamps", times, feature=List(Value("float64")))
     if not files:
@@ -89,7 +92,9 @@ def _text(content: Any, number: int, column: str) -> str:
     turns = [turn for turn in content or () if turn.get("role") != "system"]
     if len(turns) != 1:
         raise InputError(f"row {number}: {column} has {len(turns)} turns: give one")
-    content = turns[0]["content"]
+    content = turns[0].get("content")
+    if content is None:
+        raise InputError(f"row {number}: the turn of {column} has no content: write its text")
     if isinstance(content, str):
         return content
     return "".join(part.get("text") or "" for part in content)

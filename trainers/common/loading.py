@@ -13,6 +13,7 @@ from trl.trainer.utils import get_config_model_id
 from ...modeling.errors import InputError
 from ...modeling.loading import load_model
 from ...modeling.model_files import model_commit
+from ...modeling.tokens import LATENT_TOKENS
 
 ModelOrPath = PreTrainedModel | PeftModel | str | os.PathLike
 
@@ -36,7 +37,7 @@ def load_parts(
         processor (`ProcessorMixin`, *optional*): By default the one that was saved with the model.
 
     Raises:
-        InputError: If either cannot be found.
+        InputError: If either cannot be found, or the processor has not the model's latent tokens.
     """
     if isinstance(model, (str, os.PathLike)):
         arguments: dict[str, Any] = {"dtype": "float32", **(args.model_init_kwargs or {})}
@@ -56,7 +57,18 @@ def load_parts(
                 f"the model was loaded from {inner.config._name_or_path!r}, where no processor is: give "
                 "processing_class, or the model by its path"
             ) from error
+    _check_latent_tokens(model, processor)
     return model, processor
+
+
+def _check_latent_tokens(model: PreTrainedModel | PeftModel, processor: ProcessorMixin) -> None:
+    config = (model.get_base_model() if isinstance(model, PeftModel) else model).config
+    expected = [config.latent_token_id, config.latent_start_token_id, config.latent_end_token_id]
+    if processor.tokenizer.convert_tokens_to_ids(list(LATENT_TOKENS)) != expected:
+        raise InputError(
+            "the processor does not have the model's latent tokens: give as processing_class the one that "
+            "`from_backbone` or `load_model` gave with the model"
+        )
 
 
 def _print_once(line: str) -> None:

@@ -59,8 +59,11 @@ class ReliableTrainerMixin:
         except InputError as error:
             self._close_progress_bar()
             self._write_plot()
-            # One that a loader's process raised comes with its traceback, of which the last line is ours.
-            raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
+            lines = str(error).strip().splitlines()
+            if len(lines) == 1:
+                raise
+            # A loader's process raised it: it comes with its traceback, of which the last line is ours.
+            raise InputError(lines[-1].removeprefix(f"{InputError.__module__}.{InputError.__qualname__}: ")) from error
         finally:
             self.args.save_total_limit = self._checkpoints_to_keep
         self._write_plot()

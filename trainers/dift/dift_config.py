@@ -21,6 +21,7 @@ _ONLY = {
     "eval_packing": None,
     "label_smoothing_factor": 0.0,
     "loss_type": "nll",
+    "neftune_noise_alpha": None,
     "pad_to_multiple_of": None,
 }
 SELF_FEEDINGS = ("none", "pads", "parallel", "sequential", "exact")

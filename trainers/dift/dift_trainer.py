@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
-from peft import PeftConfig
+from peft import PeftConfig, PeftModel
 from transformers import DataCollator, ProcessorMixin
 from trl import SFTTrainer
 from trl.models import unwrap_model_for_generation
@@ -36,7 +36,7 @@ from .metrics import DIFTMetrics
 from .packing import pack_batch
 from .preparation import adopt_and_validate, make_collator, prepare_rows
 from .sharding_rules import check_sharding, most_blocks
-from .target_readout import TargetReadout, attach_readout, load_readout, save_readout
+from .target_readout import TargetReadout, attach_readout, detach_readout, load_readout, save_readout
 from .target_statistics import ROWS_FOR_READOUT, first_targets, start_target_norm
 
 
@@ -83,6 +83,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         peft_config: PeftConfig | None = None,
         **kwargs,
     ):
+        if isinstance(model, PeftModel):
+            raise InputError("the model has an adapter already: give the model without it, and peft_config")
+        if kwargs.get("compute_loss_func") is not None:
+            raise InputError("compute_loss_func would take the place of DIFT's loss: leave it out")
         args = args or DIFTConfig(name_run(model, "DIFT"))
         masks = needs_masks(args, model)
         train_dataset, eval_dataset = (adopt_and_validate(rows, args, masks) for rows in (train_dataset, eval_dataset))
@@ -111,9 +115,10 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         # Another collator may look at the frames of rows whose features are precomputed, and so do generations.
         needs_clips = data_collator is not None
         data_collator = data_collator or make_collator(model, args, processing_class)
-        start_target_norm(model, processing_class, train_dataset)
+        start_target_norm(model, processing_class, train_dataset, args.device)
+        detach_readout(model)  # of an earlier trainer
         if args.target_readout:
-            targets = first_targets(model, processing_class, train_dataset, ROWS_FOR_READOUT)
+            targets = first_targets(model, processing_class, train_dataset, ROWS_FOR_READOUT, args.device)
             attach_readout(model, TargetReadout(targets))
         self._frozen_tower = None
         if not (args.freeze_vision or args.precompute_targets or args.drop_imagery):
@@ -186,6 +191,8 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         try:
             loss = super().training_step(model, inputs, num_items_in_batch)
         except torch.OutOfMemoryError as error:
+            if self.args.auto_find_batch_size:
+                raise  # accelerate catches it, and tries a smaller batch
             lengths = inputs["attention_mask"].sum(1)
             longest = int(lengths.argmax())
             name = ids[longest] if ids else f"{longest + 1} of the batch"

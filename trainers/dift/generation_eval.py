@@ -42,7 +42,7 @@ def free_running_counts(
         counts["whole_blocks"] += text.count(block)
         # The published rows have their options in the question and their key in the response.
         options = row["options"] or None
-        key = row["answer"] or extract_answer(row["response"])
+        key = row.get("answer") or extract_answer(row["response"])
         counts["correct"] += key is not None and extract_answer(text, options) == key
         counts["chance"] += 1 / len(offered_letters(options))
     return counts

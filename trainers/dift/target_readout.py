@@ -64,6 +64,12 @@ def attach_readout(model: PreTrainedModel, readout: TargetReadout) -> None:
     model._keys_to_ignore_on_save = [*(model._keys_to_ignore_on_save or ()), *sorted(unsaved)]
 
 
+def detach_readout(model: PreTrainedModel) -> None:
+    """Take away the read-out of an earlier training, if a model has one."""
+    if hasattr(model, _NAME):
+        delattr(model, _NAME)
+
+
 def save_readout(model: PreTrainedModel, checkpoint: Path) -> None:
     """Write a model's read-out, if it has one, beside the optimizer's state in a checkpoint."""
     readout = getattr(model, _NAME, None)

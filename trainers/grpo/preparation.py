@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 from peft import PeftConfig, PeftModel
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 from trl.trainer.utils import get_callable_name
 
@@ -19,6 +19,7 @@ from ..common.row_validation import validate_rows
 from ..rewards.registry import (
     PUBLISHED_REWARD_WEIGHTS,
     PUBLISHED_REWARDS,
+    REWARDS,
     check_weights,
     reads_letters,
     reward_columns,
@@ -36,19 +37,22 @@ def prepare_rewards(reward_funcs: Any, args: LatentGRPOConfig) -> list[Any]:
     """The rewards of a run: functions, reward models, or names of models on the Hub.
 
     Args:
-        reward_funcs: What the trainer was given; `None` for those that the settings name.
+        reward_funcs: What the trainer was given: one or several functions, models, our names or names on the Hub;
+            `None` for those that the settings name.
         args ([`LatentGRPOConfig`]): Gets the published weights where the rewards are the published ones.
 
     Raises:
         InputError: If there is another number of weights than of rewards.
     """
     if reward_funcs is None:
-        names = tuple(args.reward_funcs or PUBLISHED_REWARDS)
-        reward_funcs = select_rewards(names, args.center_scale)
-        if names == PUBLISHED_REWARDS and args.reward_weights is None:
-            args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
-    elif not isinstance(reward_funcs, list):
-        reward_funcs = [reward_funcs]
+        reward_funcs = args.reward_funcs or PUBLISHED_REWARDS
+    chosen = list(reward_funcs) if isinstance(reward_funcs, (list, tuple)) else [reward_funcs]
+    if tuple(chosen) == PUBLISHED_REWARDS and args.reward_weights is None:
+        args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
+    named = args.reward_funcs if reward_funcs is args.reward_funcs else REWARDS  # other names are of models on the Hub
+    reward_funcs = [
+        select_rewards([one], args.center_scale)[0] if isinstance(one, str) and one in named else one for one in chosen
+    ]
     check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
     return reward_funcs
 
@@ -75,6 +79,7 @@ def prepare_adapter(
 
 
 def _check_reference(model: PreTrainedModel, beta: float) -> None:
+    """Check that TRL can read the reference model, which is the checkpoint that the model was loaded from."""
     folder = model.config._name_or_path
     if not folder:
         raise InputError(
@@ -85,6 +90,13 @@ def _check_reference(model: PreTrainedModel, beta: float) -> None:
         raise InputError(
             f"beta is {beta}, and the reference model cannot be read from {folder}, which holds an adapter alone: "
             "train an adapter on it, or save the model that `load_model` gives and load that, or set beta to 0"
+        )
+    fields, _ = PretrainedConfig.get_config_dict(folder, revision=model_commit(model))
+    if fields.get("model_type") != model.config.model_type:
+        raise InputError(
+            f"beta is {beta}, and the reference model cannot be read from {folder}, which holds a model of type "
+            f"{fields.get('model_type')!r}: save the model with its processor and load it with `load_model`, or set "
+            "beta to 0"
         )
 
 

@@ -25,6 +25,19 @@ def test_the_newest_whole_checkpoint_is_found_and_torn_ones_are_removed(checkpoi
     assert find_checkpoint(checkpoints / "nothing", True) is None
 
 
+def test_what_this_trainer_did_not_begin_stays(checkpoints, capsys):
+    """A copy under another name, a link, and the whole checkpoint of another trainer."""
+    (checkpoints / "checkpoint-best").mkdir()
+    (checkpoints / "checkpoint-last").symlink_to(checkpoints / "checkpoint-9")
+    (checkpoints / "checkpoint-99").symlink_to(checkpoints / "checkpoint-9")
+    (checkpoints / "checkpoint-12").mkdir()
+    (checkpoints / "checkpoint-12" / "trainer_state.json").touch()
+    assert Path(find_checkpoint(checkpoints, True)).name == "checkpoint-10"
+    names = {"checkpoint-9", "checkpoint-10", "checkpoint-12", "checkpoint-99", "checkpoint-best", "checkpoint-last"}
+    assert {path.name for path in checkpoints.iterdir()} == names | {"other"}
+    assert "checkpoint-12 has no file `complete` and is left out" in capsys.readouterr().err
+
+
 def test_other_processes_wait_and_remove_nothing(checkpoints, capsys, monkeypatch):
     seen = []
     monkeypatch.setattr(PartialState, "is_main_process", False)

@@ -162,6 +162,21 @@ def test_out_of_memory_names_the_longest_row(make_trainer, rows):
     longest = max(range(3), key=lambda number: trainer.data_collator([rows[number]])["input_ids"].shape[1])
     with pytest.raises(InputError, match=f"out of memory at step 1, whose longest row is row-{longest} with"):
         trainer.train()
+    trainer.args.auto_find_batch_size = True
+    with pytest.raises(torch.OutOfMemoryError):  # which accelerate catches, to try a smaller batch
+        trainer.training_step(trainer.model, {**batch_of(trainer), "ids": ["a", "b", "c"]})
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_tower_that_trains_has_its_activations_recomputed(make_trainer, rows, frozen):
+    trainer = make_trainer(rows[:1], freeze_vision=frozen, gradient_checkpointing=True, drop_imagery=True)
+    trainer.model.gradient_checkpointing_enable({"use_reentrant": False})
+    trainer.model.train()
+    passes = []
+    trainer.model.model.visual.blocks[0].mlp.register_forward_pre_hook(lambda *_: passes.append(1))
+    loss_of(trainer).backward()
+    assert len(passes) == (1 if frozen else 2)
 
 
 @pytest.mark.slow

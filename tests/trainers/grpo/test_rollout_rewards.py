@@ -7,7 +7,7 @@ from datasets import Dataset
 from fourdthinker.modeling.errors import InputError
 from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 
-from .grpo_runs import make_rows, make_trainer, roll_out
+from .grpo_runs import make_rows, make_trainer, roll_out, varied_reward
 
 
 def test_rewards_see_the_rows_and_the_latent_tokens(parts, tmp_path):
@@ -52,6 +52,13 @@ def test_rewards_are_chosen_by_name(parts, tmp_path):
     torch.testing.assert_close(
         trainer(reward_funcs=["accuracy_reward", "format_reward"]).reward_weights, torch.tensor([1.0, 0.2])
     )
+
+    def given(rewards):
+        args = LatentGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none")
+        return LatentGRPOTrainer(model, rewards, args, processing_class=processor, **columns).reward_func_names
+
+    assert given("format_reward") == ["format_reward"], "ours by name where TRL takes rewards, too"
+    assert given((varied_reward, "accuracy_reward")) == ["varied_reward", "accuracy_reward"]
     columns["train_dataset"] = Dataset.from_list(make_rows(1))
     with pytest.raises(InputError, match="no column camera_centers, object_centers: give it .*--questions mllm4d"):
         trainer(reward_funcs=["spatiotemporal_reward"])
@@ -77,6 +84,19 @@ def test_a_reward_that_fails_names_the_completion_and_its_row(parts, tmp_path, r
         roll_out(trainer)
     assert "\n" not in str(failure.value) and "<|latent" not in str(failure.value)
     assert str(failure.value).startswith("reward <lambda> failed on")
+
+
+@pytest.mark.medium
+def test_a_reward_that_names_its_input_keeps_its_completion(parts, tmp_path):
+    """The line of `train` is cut out of a loader's traceback, and of nothing else."""
+
+    def reward(completions, **columns):
+        raise InputError("no centre")
+
+    trainer = make_trainer(parts, tmp_path, rewards=reward, max_steps=1)
+    trainer.train_dataset = Dataset.from_list(make_rows(3))
+    with pytest.raises(InputError, match="reward reward failed on completion 1 of 12, of row clip-.*no centre"):
+        trainer.train()
 
 
 def test_a_reward_that_fails_on_all_at_once_says_so(parts, tmp_path):
