@@ -10,6 +10,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import requires, version
+from shutil import get_terminal_size
+from textwrap import fill
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -195,8 +197,17 @@ def parse_command(name: str, module: ModuleType, argv: Sequence[str]) -> argpars
 
 def overview_parser() -> argparse.ArgumentParser:
     """The parser that answers when no command is named: `--help`, `--version`, or the list of commands as an error."""
-    width = max(map(len, COMMANDS))
-    listing = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    names = max(map(len, COMMANDS))
+    columns = get_terminal_size().columns - 2  # as argparse wraps
+    listing = "\n".join(
+        fill(
+            command.summary,
+            max(columns, names + 24),
+            initial_indent=f"  {name:<{names}}  ",
+            subsequent_indent=" " * (names + 4),
+        )
+        for name, command in COMMANDS.items()
+    )
     parser = OneLineParser(
         prog="fourdthinker",
         usage="fourdthinker [--help] [--version] COMMAND ...",

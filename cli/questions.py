@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..eval_tasks.choice import READINGS
 from ..eval_tasks.precision import DTYPES, choose_dtype
 from ..eval_tasks.predict import BATCH_SIZE, MAX_NEW_TOKENS, check_sizes
-from ..eval_tasks.tasks import expand_tasks, list_tasks
+from ..eval_tasks.tasks import expand_tasks, find_benchmark, list_tasks
 from ..modeling.errors import InputError
 from ..modeling.records import RECORD_KINDS
 from ..modeling.row_rules import ON_BAD_ROW
@@ -79,7 +79,13 @@ def check_question_arguments(args: argparse.Namespace) -> list[str]:
     if args.dataset:
         check_dataset(args.dataset, "grpo", "test")
         return []
-    return expand_tasks(args.tasks)
+    if args.image_root is not None:
+        raise InputError("--image-root goes with --dataset: a benchmark's files lie in the folder of its data")
+    names = expand_tasks(args.tasks)
+    for name in names:
+        if args.on_bad_row == "skip" and find_benchmark(name).has_videos:
+            raise InputError(f"--on-bad-row skip does not go with --tasks {name}, of which every row counts")
+    return names
 
 
 def longest_response(args: argparse.Namespace, benchmark: "Benchmark | None") -> int:

@@ -32,7 +32,10 @@ def add_setting_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
         stage (`str`): `"dift"` or `"grpo"`.
     """
     parser.formatter_class = _OneSpelling
-    parser.usage = "%(prog)s [--recipe NAME] [--model M] [--dataset D] [--output O] [--FIELD VALUE ...]"
+    parser.usage = (
+        "%(prog)s [-h] [--config FILE.yaml] [--recipe NAME] [--model M]\n"
+        "       [--dataset D] [--output O] [--FIELD VALUE ...]"
+    )
     parser.set_defaults(settings={})
     parser.add_argument(
         "--set",

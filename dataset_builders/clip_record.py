@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 
 PoseKind = Literal["still", "turn_only", "up_to_scale", "metric"]
-POSE_KINDS: tuple[PoseKind, ...] = ("still", "turn_only", "up_to_scale", "metric")
 # What the camera does by each kind, for readers of pages and reasons.
 POSE_KIND_WORDS: dict[str, str] = {
     "still": "stands still",

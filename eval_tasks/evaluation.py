@@ -96,14 +96,14 @@ def evaluate(
     rule = benchmark.rule if benchmark else None
     own, repeated = _answer(ask, _control(rows, shown), questions, shown, ask_again, rule)
     answers = {shown.name: own}
-    asked = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]
-    if controls and not asked:
+    places = [number for number, row in enumerate(own) if not reason_not_asked(row["response"])]
+    if controls and not places:
         raise InputError("--controls: none of the videos could be shown, so there is nothing to compare")
-    possible, left_out = _control_rows(rows.select(asked), controls)
+    possible, left_out = _control_rows(rows.select(places), controls)
     for control, controlled in possible.items():
         answers[control.name] = list(own)
-        part, _ = _answer(ask, controlled, [questions[number] for number in asked], control, ask_again, rule)
-        for number, row in zip(asked, part, strict=True):
+        part, _ = _answer(ask, controlled, [questions[number] for number in places], control, ask_again, rule)
+        for number, row in zip(places, part, strict=True):
             answers[control.name][number] = row
     report = build_report(own, rule, skip_missing, benchmark.summaries if benchmark else None)
     report["input"] = {"video": shown.video, "options": shown.options, "seed": shown.seed}

@@ -260,7 +260,7 @@ class LatentGenerationMixin:
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
 
     def generate_batch(self, *args, **kwargs):
-        """Raises: continuous batching takes ids alone.
+        """Reject continuous batching, which takes token ids alone.
 
         Raises:
             InputError: Always.

@@ -89,10 +89,10 @@ def choice_fault(row: Mapping[str, Any]) -> str | None:
         row (`Mapping`): `response` and `options`; `answer`, the letter of the correct option, may be absent.
     """
     response, options, answer = row["response"], row["options"], row.get("answer")
-    said = ANSWER_TAG.findall(response) if isinstance(response, str) else []
-    if len(said) != 1 or options_fault(options):
+    blocks = ANSWER_TAG.findall(response) if isinstance(response, str) else []
+    if len(blocks) != 1 or options_fault(options):
         return None
-    choice = OfferedOptions(options).choice(said[0], trust_letter=True)
+    choice = OfferedOptions(options).choice(blocks[0], trust_letter=True)
     if answer in (None, ""):
         return "the response names none of the options: add `answer`" if options and choice is None else None
     if choice in (None, answer) or answer_fault(answer, options):

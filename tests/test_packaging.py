@@ -335,7 +335,7 @@ def module_names() -> list[str]:
 
 @pytest.mark.slow
 def test_every_module_imports_from_the_wheel_under_one_name(installed_wheel):
-    """Run in the checkout's root, where bare names such as `modeling` could slip in (fault test 45)."""
+    """Run in the checkout's root, where bare names such as `modeling` could slip in."""
     code = f"""
 import importlib, importlib.util
 for name in {module_names()}:

@@ -69,7 +69,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def unsafe_uses(module: ast.Module) -> Iterator[str]:
-    """Everything in a module that runs data as code, or hides failures (fault test 44)."""
+    """Everything in a module that runs data as code, or hides failures."""
     banned = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load"}
     pickles = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     for node in ast.walk(module):

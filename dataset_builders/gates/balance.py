@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...modeling.tokens import OPTION_LETTERS
 from .rows import Row
 
 _FEW = 5.0  # names expected to be right less often than this are counted together, as the chi-squared test asks for
@@ -32,7 +33,7 @@ class Balance(NamedTuple):
 
 def letter_names(row: Row) -> list[str]:
     """The letters of a row's options."""
-    return [chr(ord("A") + place) for place in range(len(row.options))]
+    return list(OPTION_LETTERS[: len(row.options)])
 
 
 def option_names(row: Row) -> list[str]:

@@ -14,7 +14,6 @@ STAY = "Stay"
 # view. `Arc Right` is a truck to the right with a pan to the left; seen from above it goes counter-clockwise.
 ARC_LABELS = ("Arc Left", "Arc Right")
 ASKED_LABELS = (*CAMERA_LABELS, STAY, *ARC_LABELS)
-AXES_WORDING = "in the camera's own axes"  # questions say whose up, right and forward the labels mean
 
 MAX_NAMED = 4  # labels in one option
 NAMED_SHARE, UNNAMED_SHARE = 0.4, 0.35  # of the strongest motion, at least and at most; between, nobody could say

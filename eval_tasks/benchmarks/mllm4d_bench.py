@@ -99,10 +99,10 @@ def _read(published: Mapping[str, Any], folder: Path, name: str) -> dict[str, An
 
 
 def _question(published: Mapping[str, Any]) -> tuple[str, list[str]]:
-    said = first_exchange(parse_structure(pick(published, "messages", "conversations")), "messages").question
-    if not said:
+    turn = first_exchange(parse_structure(pick(published, "messages", "conversations")), "messages").question
+    if not turn:
         raise InputError("messages has no question of a user")
-    question, options, _ = split_options(strip_media_tags(said))
+    question, options, _ = split_options(strip_media_tags(turn))
     offered = pick(published, "options", "choices", default=None)
     if offered is not None:
         options = option_texts(offered)

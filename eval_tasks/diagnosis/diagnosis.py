@@ -101,15 +101,15 @@ def compare_answers(
     places = [place for place, response in enumerate(responses[OWN]) if response is not None]
     if not places:
         raise InputError("none of the videos can be decoded: the warnings say why")
-    asked = [rows[place] for place in places]
+    compared_rows = [rows[place] for place in places]
     read = {
-        name: [judge({**row, "response": given[place]}) for place, row in zip(places, asked, strict=True)]
+        name: [judge({**row, "response": given[place]}) for place, row in zip(places, compared_rows, strict=True)]
         for name, given in responses.items()
     }
     names = [name for name in responses if name != OWN]
-    comparisons = {name: _compare(asked, read[OWN], read[name]) for name in names}
+    comparisons = {name: _compare(compared_rows, read[OWN], read[name]) for name in names}
     corrected = correct_by_holm({name: numbers["p"] for name, numbers in comparisons.items()})
-    level, n = LEVEL / max(len(names), 1), len(asked)
+    level, n = LEVEL / max(len(names), 1), len(compared_rows)
     for name, numbers in comparisons.items():
         discordance = (numbers["gained"] + numbers["lost"]) / n
         numbers |= {"p_corrected": corrected[name], "smallest_change": smallest_change(n, discordance, level, POWER)}
@@ -117,7 +117,7 @@ def compare_answers(
     return {
         "n": n,
         "missing": len(rows) - n,
-        "own": _summarize(asked, read[OWN]),
+        "own": _summarize(compared_rows, read[OWN]),
         "controls": comparisons,
         "smallest_change": blind_spot,
         "power": POWER,

@@ -41,13 +41,13 @@ def _convert_part(part: Mapping[str, Any], frames: FramePolicy) -> dict[str, Any
     if kind != "video":
         raise NotImplementedError(f"the model 'fourdthinker' takes text, images and videos, and no {kind}")
     # A video of a task without messages of its own: lmms-eval passes on what the task says of it as it is.
-    said = {**source, **part} if isinstance(source, Mapping) else part
+    fields = {**source, **part} if isinstance(source, Mapping) else part
     if isinstance(source, Mapping):
         source = next((source[key] for key in ("url", "path", "video") if source.get(key) is not None), None)
     video = {"type": "video", "video": source, "fps": frames.fps, "num_frames": frames.max_frames}
-    video["timestamps"] = said.get("timestamps")
+    video["timestamps"] = fields.get("timestamps")
     for name, aliases in _SECONDS.items():
-        video[name] = next((said[alias] for alias in aliases if said.get(alias) is not None), None)
+        video[name] = next((fields[alias] for alias in aliases if fields.get(alias) is not None), None)
     return {name: value for name, value in video.items() if value is not None}
 
 

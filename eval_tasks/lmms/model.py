@@ -158,12 +158,12 @@ class FourDThinker(lmms):
     def _answer_rounds(self, requests: Sequence[Instance]) -> list[list[str]]:
         outputs: list[list[str]] = [[] for _ in requests]
         notes: list[Any] = [None] * len(requests)
-        asked = [(index, self._first_messages(request)) for index, request in enumerate(requests)]
-        while asked:
-            answers = self._answer([(requests[index], messages) for index, messages in asked])
-            for (index, _), answer in zip(asked, answers, strict=True):
+        pending = [(index, self._first_messages(request)) for index, request in enumerate(requests)]
+        while pending:
+            answers = self._answer([(requests[index], messages) for index, messages in pending])
+            for (index, _), answer in zip(pending, answers, strict=True):
                 outputs[index].append(answer)
-            waiting, asked = [index for index, _ in asked], []
+            waiting, pending = [index for index, _ in pending], []
             for index in waiting:
                 request = requests[index]
                 payload = request.args[1](
@@ -175,7 +175,7 @@ class FourDThinker(lmms):
                 if not isinstance(payload, tuple) or len(payload) != 4 or payload[1]:
                     continue
                 messages, _, _, notes[index] = payload
-                asked.append((index, lambda messages=messages: messages))
+                pending.append((index, lambda messages=messages: messages))
         return outputs
 
     def _answer(self, questions: Sequence[tuple[Instance, Callable[[], Sequence[Mapping]]]]) -> list[str]:
@@ -234,20 +234,20 @@ class FourDThinker(lmms):
 
     def _frame_policy(self, request: Instance) -> FramePolicy:
         """The model's arguments, and what they leave open from the task's metadata."""
-        said = (request.metadata or {}).get("frames")
+        frames = (request.metadata or {}).get("frames")
         names = ("fps", "max_frames", "max_pixels")
         return self.frames.completed_by(
-            FramePolicy(*(said.get(name) for name in names)) if isinstance(said, Mapping) else FramePolicy()
+            FramePolicy(*(frames.get(name) for name in names)) if isinstance(frames, Mapping) else FramePolicy()
         )
 
     def _length(self, settings: Mapping) -> int:
         return int(self.max_new_tokens or settings.get("max_new_tokens") or MAX_NEW_TOKENS)
 
     def _sampling_for(self, task: str, settings: Mapping) -> Sampling | None:
-        asked = sampling_of(settings)
+        sampling = sampling_of(settings)
         if self.sampling == "task":
-            return asked
-        if asked and task not in self._warned:
+            return sampling
+        if sampling and task not in self._warned:
             self._warned.add(task)
             logger.warning("task %s samples; it is answered greedily (sampling=task draws answers as it asks)", task)
         return None

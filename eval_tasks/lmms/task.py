@@ -55,8 +55,18 @@ class BenchmarkTask(ConfigurableMessagesTask):
         return doc["answer"]
 
     def doc_to_visual(self, doc: Mapping) -> list:
-        """The media alone, for models that take no messages: paths of videos, or images."""
-        return [part["url"] for part in self._media(doc)]
+        """The media alone, for models that take no messages: paths of videos, or images.
+
+        Raises:
+            InputError: If a part of a video is to be shown, which its path alone does not say.
+        """
+        media = self._media(doc)
+        if any(part.keys() & {"start_time", "end_time"} for part in media):
+            raise InputError(
+                f"{self.benchmark.name} shows a part of a video, and this model takes whole files: name the task "
+                f"{self.benchmark.name}_frames"
+            )
+        return [part["url"] for part in media]
 
     def doc_to_messages(self, doc: Mapping, **rounds: Any) -> list[dict]:
         """The user turn."""

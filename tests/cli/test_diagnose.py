@@ -90,6 +90,8 @@ def test_tables_json_page_and_kept_answers(checkpoint, questions, journal, tmp_p
         (("--seed", "-1"), "--seed must be between"),
         (("--batch-size", "0"), "batch size and new tokens must be positive"),
         (("--tasks", "nothing"), "unknown task 'nothing'"),
+        (("--image-root", "."), "--image-root goes with --dataset"),
+        (("--tasks", "dsr_bench", "--on-bad-row", "skip"), "--on-bad-row skip does not go with --tasks dsr_bench"),
         (("--dataset", "no/such/folder"), "there is no such file or folder"),
         (("--output", "."), "exists already"),
     ],

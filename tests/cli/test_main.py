@@ -67,12 +67,17 @@ def parse(*argv, **overrides) -> argparse.Namespace:
         return parse_command("paint", make_command(**overrides), argv)
 
 
-def test_overview_lists_every_command(capsys):
+def test_overview_lists_every_command(capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
-    text = capsys.readouterr().out
-    assert all(f"  {name} " in text and command.summary in text for name, command in COMMANDS.items())
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(f" {name} {command.summary}" in text for name, command in COMMANDS.items())
+    monkeypatch.setenv("COLUMNS", "50")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    indented = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert len(indented) > len(COMMANDS) and max(map(len, indented)) <= 50
 
 
 @pytest.mark.parametrize("argv", [[], ["frobnicate"], ["--frobnicate"]])

@@ -88,6 +88,8 @@ def test_a_video_goes_out_by_its_path_and_its_twin_as_frames(load, dsr_folder):
     *frames, last = turn["content"]
     assert last == text and [part["url"].size for part in frames] == [(64, 48)] * 16
     assert plain.doc_to_visual(plain.test_docs()[11]) == [video["url"]]
+    with pytest.raises(InputError, match="takes whole files: name the task dsr_bench_last_second_hidden_frames"):
+        hidden.doc_to_visual(hidden.test_docs()[11])
 
 
 def test_metadata_say_how_frames_are_taken_and_where_data_are_looked_for(load):

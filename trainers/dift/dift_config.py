@@ -62,7 +62,7 @@ class DIFTConfig(SFTConfig):
             With self-feeding, the share of latent blocks that feed on their targets all the same at the first step
             (scheduled sampling, arXiv 1506.03099); it falls linearly to 0.
         teacher_forcing_until (`float`, *optional*, defaults to `0.5`):
-            By what share of the steps it has.
+            Share of the steps by which `teacher_forcing` has fallen to 0.
         latent_norm (`str`, *optional*):
             `"match"` feeds states back at the length of the targets, `"none"` as they come; by default as the model's
             configuration says. The model keeps it.
@@ -79,7 +79,7 @@ class DIFTConfig(SFTConfig):
             With `answer_sees="latents"`, the share of rows whose answer is blind to the video at the first step; the
             others see all. It rises linearly to 1. Evaluation is blind from the start, as decoding is.
         answer_blinding_until (`float`, *optional*, defaults to `0.5`):
-            By what share of the steps it has; with 0 all rows are blind from the first step.
+            Share of the steps by which `answer_blinding` has risen to 1; with 0 all rows are blind from the first on.
         target_readout (`bool`, *optional*, defaults to `False`):
             Compare a linear read-out of the states with targets standardised over the rows, see [`TargetReadout`]. It
             is trained with the model and no part of what is saved.
@@ -135,7 +135,9 @@ class DIFTConfig(SFTConfig):
     """
 
     ce_loss_weight: float = field(default=0.1, metadata={"help": "Weight of the cross entropy on text."})
-    sim_loss_weight: float = field(default=1.0, metadata={"help": "Weight of the cosine loss to the imagery targets."})
+    sim_loss_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the latent loss to the imagery targets, see latent_loss."}
+    )
     latent_loss: str | None = field(
         default=None,
         metadata={
@@ -159,7 +161,7 @@ class DIFTConfig(SFTConfig):
         default=0.0, metadata={"help": "Share of blocks fed their targets at the first step of self-feeding."}
     )
     teacher_forcing_until: float = field(
-        default=0.5, metadata={"help": "Share of the steps by which that share has fallen to 0."}
+        default=0.5, metadata={"help": "Share of the steps by which teacher_forcing has fallen to 0."}
     )
     latent_norm: str | None = field(
         default=None,
@@ -189,7 +191,7 @@ class DIFTConfig(SFTConfig):
         default=0.0, metadata={"help": "Share of rows whose answer is blind to the video at the first step."}
     )
     answer_blinding_until: float = field(
-        default=0.5, metadata={"help": "Share of the steps by which that share has risen to 1."}
+        default=0.5, metadata={"help": "Share of the steps by which answer_blinding has risen to 1."}
     )
     target_readout: bool = field(
         default=False,

@@ -94,15 +94,15 @@ class DIFTTrainer(ReliableTrainerMixin, SFTTrainer):
         self._exact_passes = None
         if weights_are_sharded(args):
             held_out = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
-            held = [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)]
-            check_sharding(args, held)
+            datasets = [rows for rows in (train_dataset, *held_out) if isinstance(rows, Dataset)]
+            check_sharding(args, datasets)
             if args.self_feeding == "exact" and isinstance(train_dataset, IterableDataset):
                 raise InputError(
                     "weights are sharded (FSDP or ZeRO-3), and the latents of rows that stream cannot be counted: set "
                     "self_feeding to parallel, or load the rows whole"
                 )
             # One number for all: a process with more passes than the others would wait for them forever.
-            self._exact_passes = model.config.latent_size * most_blocks(held)
+            self._exact_passes = model.config.latent_size * most_blocks(datasets)
             model.tiled_loss = False
         peft_config = complete_lora_config(peft_config, model.config, spare_tower=args.freeze_vision)
         if peft_config is not None:

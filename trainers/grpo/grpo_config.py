@@ -148,7 +148,10 @@ class LatentGRPOConfig(GRPOConfig):
     )
     reward_weights: list[float] | None = field(
         default=None,
-        metadata={"help": "Weights of the reward functions; by default 1 for each, and 0.2 for the format alone."},
+        metadata={
+            "help": "Weights of the reward functions; by default 1 and 0.2 for accuracy_reward and format_reward "
+            "together, else 1 each."
+        },
     )
     beta: float = field(
         default=0.01,
