@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..eval_tasks.report.table import describe_marks, describe_worth
+from ..eval_tasks.report.table import describe_marks, describe_worth, one_line
 from ..modeling.atomic import atomic_path
 from ..modeling.errors import InputError
 from .rendering import percent, short_name
@@ -171,7 +171,7 @@ def describe_run(benchmark: str, runs: Sequence[Run]) -> list[str]:
         if settings.get("max_new_tokens") and "new tokens" not in str(settings.get("decoding"))
         else "",
         _READINGS.get(str(settings.get("reading")), ""),
-        f"frames: {_words(settings['frames'])}" if settings.get("frames") else "",
+        f"frames: {one_line(settings['frames'])}" if settings.get("frames") else "",
         f"weights in {settings['dtype']}" if settings.get("dtype") else "",
         f"first {settings['limit']} questions only" if settings.get("limit") else "",
         f"SHA-256 of the questions: {report['data']['sha256'][:16]}" if report.get("data") else "",
@@ -239,12 +239,6 @@ def label_scores(latents: str = "own", beside: str | None = None, shown: str = "
     """
     parts = (beside or "", _label({"settings": {"latents": latents}}), "" if shown == "own" else shown)
     return ", ".join(part for part in parts if part)
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {entry}" for key, entry in value.items())
-    return str(value)
 
 
 def _sentence(text: str) -> str:

@@ -1,6 +1,7 @@
 """Print a report: the table of scores, both readings, controls, and comparisons of runs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..scores import align_table, format_scores
 
@@ -21,7 +22,7 @@ def format_report(report: Mapping, title: str = "") -> str:
     lines += describe_marks({**report, "skip_missing": False})  # of which the table speaks itself
     if report.get("controls"):
         lines += ["", *_control_lines(report)]
-    lines += [f"{name}: {_one_line(value)}" for name, value in report.get("settings", {}).items()]
+    lines += [f"{name}: {one_line(value)}" for name, value in report.get("settings", {}).items()]
     return "\n".join(lines)
 
 
@@ -119,7 +120,8 @@ def describe_worth(report: Mapping) -> str:
     )
 
 
-def _one_line(value) -> str:
+def one_line(value: Any) -> str:
+    """A setting as text; of a mapping its keys and values."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {entry}" for key, entry in value.items())
     return str(value)
