@@ -138,7 +138,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_pa
     assert process.returncode == -signal.SIGKILL and not (tmp_path / "out").exists()
     # And one that certainly is not whole, of which transformers would take the weights and lose the rest.
     shutil.copytree(checkpoints / "checkpoint-2", checkpoints / "checkpoint-4")
-    for name in ("complete", "optimizer.pt"):
+    for name in ("complete", "trainer_state.json", "optimizer.pt"):
         (checkpoints / "checkpoint-4" / name).unlink()
     assert main(["dift", "--config", str(recipe(**saving))]) == 0
     printed = capsys.readouterr().err
@@ -403,7 +403,8 @@ def test_sharded_weights_train_resume_and_are_saved_whole(recipe, tmp_path, laun
     # As if it had been killed while it saved the second step.
     first = load_model(tmp_path / "out")[0].state_dict()
     shutil.rmtree(tmp_path / "out")
-    (tmp_path / "out-checkpoints" / "checkpoint-2" / "complete").unlink()
+    for name in ("complete", "trainer_state.json"):
+        (tmp_path / "out-checkpoints" / "checkpoint-2" / name).unlink()
     printed = launch("dift", path, sharded=True)
     assert printed.count("resuming from") == printed.count("checkpoint-2 is not complete") == 1
     model, _ = load_model(tmp_path / "out")

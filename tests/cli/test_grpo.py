@@ -129,7 +129,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(recipe, tmp_pa
     # And one that certainly is not whole, of which transformers would take the weights and lose the rest.
     torn = checkpoints / f"checkpoint-{second + saving['save_steps']}"
     shutil.copytree(checkpoints / f"checkpoint-{saving['save_steps']}", torn)
-    for name in ("complete", "optimizer.pt"):
+    for name in ("complete", "trainer_state.json", "optimizer.pt"):
         (torn / name).unlink()
     assert main(["grpo", "--config", str(recipe(**saving))]) == 0
     printed = capsys.readouterr().err
