@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 WORLD = "world"
 WORLD_QUESTIONS = 100
 _A_DAY = 86400  # seconds
+_FRAMES = 8
 _BACKBONE = next(iter(TOKEN_PIXELS))
 # Options that the rendered world does not take: their defaults, and why.
 _OF_VIDEOS = {
     "stage": (STAGES[-1], "has no stages"),
-    "frames": (8, "has clips of eight frames"),
+    "frames": (_FRAMES, "has clips of eight frames"),
     "time_limit": (TIME_LIMIT, "has no videos that could hang"),
     "objects": (OBJECT_SOURCES[0], "knows its objects"),
     "objects_model": (None, "knows its objects"),
@@ -70,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to write, new or empty; the same command goes on with a build from videos that was cut off",
     )
-    parser.add_argument("--frames", type=int, default=8, help="frames in a row, of videos (default: 8)")
+    parser.add_argument(
+        "--frames", type=int, default=_FRAMES, help="frames in a row, of videos (default: %(default)s)"
+    )
     parser.add_argument(
         "--clips",
         type=int,

@@ -41,8 +41,7 @@ def expand_tasks(names: str) -> list[str]:
     """
     chosen: dict[str, None] = {}
     for name in filter(None, map(str.strip, names.split(","))):
-        group = {benchmark.name: None for benchmark in BENCHMARKS.values() if benchmark.group == name}
-        chosen |= group or {find_benchmark(name).name: None}
+        chosen |= dict.fromkeys(_parts_of(name) or [find_benchmark(name).name])
     if not chosen:
         raise InputError(f"no task is named: choose from {list_tasks()}")
     return list(chosen)
@@ -54,6 +53,10 @@ def list_tasks() -> str:
     return f"{', '.join(BENCHMARKS)}; or all of a group: {', '.join(groups)}"
 
 
+def _parts_of(group: str) -> list[str]:
+    return [benchmark.name for benchmark in BENCHMARKS.values() if benchmark.group == group]
+
+
 def find_benchmark(name: str) -> Benchmark:
     """A benchmark by its name, or by `fourd_NAME`.
 
@@ -63,7 +66,7 @@ def find_benchmark(name: str) -> Benchmark:
     benchmark = BENCHMARKS.get(name) or BENCHMARKS.get(name.removeprefix(OURS))
     if benchmark is not None:
         return benchmark
-    if parts := [one.name for one in BENCHMARKS.values() if one.group == name]:
+    if parts := _parts_of(name):
         raise InputError(f"{name} is a group of tasks: name one of {', '.join(parts)}")
     raise InputError(
         f"unknown task {name!r}: choose from {list_tasks()}; `--dataset` takes a file of your own questions"

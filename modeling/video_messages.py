@@ -1,7 +1,7 @@
 """Chat messages with videos: read their clips, and add the prompt suffix."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -44,18 +44,12 @@ def shows_video(messages: Messages) -> bool:
 
 def drop_none(messages: Messages) -> list[Any]:
     """Copies of messages whose blocks have no keys of nothing, which `datasets` gives every block of a column."""
-    changed = []
-    for message in messages:
-        if isinstance(message, Mapping) and isinstance(message.get("content"), (list, tuple)):
-            blocks = [
-                {key: value for key, value in block.items() if value is not None}
-                if isinstance(block, Mapping)
-                else block
-                for block in message["content"]
-            ]
-            message = {**message, "content": blocks}
-        changed.append(message)
-    return changed
+    return _change_blocks(
+        messages,
+        lambda block: (
+            {key: value for key, value in block.items() if value is not None} if isinstance(block, Mapping) else block
+        ),
+    )
 
 
 def append_prompt_suffix(messages: Messages) -> list[Mapping[str, Any]]:
@@ -152,13 +146,16 @@ def read_clip(block: Mapping[str, Any], fps: float | None = None, num_frames: in
     return read_frames(path, fps=fps, max_frames=int(num_frames), **part)
 
 
-def drop_videos(messages: Messages) -> list[Mapping[str, Any]]:
+def drop_videos(messages: Messages) -> list[Any]:
     """Copies of messages with bare placeholders for the videos, as input of a chat template."""
+    return _change_blocks(messages, lambda block: {"type": "video"} if _is_video(block) else block)
+
+
+def _change_blocks(messages: Messages, change: Callable[[Any], Any]) -> list[Any]:
     changed = []
     for message in messages:
         if isinstance(message, Mapping) and isinstance(message.get("content"), (list, tuple)):
-            blocks = [{"type": "video"} if _is_video(block) else block for block in message["content"]]
-            message = {**message, "content": blocks}
+            message = {**message, "content": [change(block) for block in message["content"]]}
         changed.append(message)
     return changed
 

@@ -1,7 +1,9 @@
-"""Checks for sharded weights: all processes must run the same modules, equally often."""
+"""Where weights are: on which device, and sharded, so that all processes must run the same modules equally often."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from accelerate.utils import parse_flag_from_env
 from torch import nn
 from torch.distributed.fsdp import register_fsdp_forward_method
@@ -23,6 +25,17 @@ def gather_weights(module: nn.Module) -> AbstractContextManager:
     import deepspeed
 
     return deepspeed.zero.GatheredParameters(weights)
+
+
+@contextmanager
+def place_on(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have a module on a device for a while, before a trainer places the whole model."""
+    home = next(module.parameters()).device
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to(home)
 
 
 def gather_for_features(model: nn.Module) -> None:

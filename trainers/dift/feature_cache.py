@@ -20,6 +20,7 @@ from ...modeling.atomic import atomic_path
 from ...modeling.dataset_files import keep_videos_encoded
 from ...modeling.errors import InputError
 from ...modeling.processing import FRAMES_PER_SECOND, MAX_FRAMES, conversation_text, encode, row_clip
+from ..common.distributed import place_on
 from ..common.images import clip_columns
 from ..common.video_inputs import encode_videos
 from .cached_videos import describe_tokens, load_kept, pack_videos
@@ -108,10 +109,8 @@ class FeatureCache:
         unique = list({file: number for number, file in enumerate(files)}.items())
         share = unique[state.process_index :: state.num_processes]
         mine = [(file, number) for file, number in share if not os.path.exists(file)]
-        tower = self.model.model.visual
-        home = next(tower.parameters()).device
-        tower.to(self.device)
         with (
+            place_on(self.model.model.visual, self.device),
             torch.no_grad(),
             tqdm(total=len(mine), desc=f"precomputing {column}", disable=None if mine else True) as bar,
         ):
@@ -122,7 +121,6 @@ class FeatureCache:
                 for (file, _), tensors in zip(some, computed, strict=True):
                     _write(Path(file), tensors)
                 bar.update(len(some))
-        tower.to(home)
         state.wait_for_everyone()
         if not all(map(os.path.exists, files)):
             raise InputError(

@@ -9,7 +9,7 @@ from datasets import Dataset, IterableDataset
 from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
-from ..common.distributed import gather_weights
+from ..common.distributed import gather_weights, place_on
 from ..common.images import keep_images_encoded
 from .imagery_inputs import encode_row_imagery
 
@@ -50,13 +50,9 @@ def first_targets(
         columns = [name for name in ("id", "imagery", "imagery_masks") if name in rows.column_names]
         rows = keep_images_encoded(rows.select_columns(columns))
     tower = model.model.visual
-    home = next(tower.parameters()).device
-    tower.to(device)
-    try:
+    with place_on(tower, device):
         for row in tqdm(islice(rows, most), desc="measuring targets", disable=None, leave=False):
             batch = encode_row_imagery(processor, [row], regions, model.config.latent_size)
             if batch:
                 with gather_weights(tower):
                     yield model.imagery_targets(**send_to_device(batch, device))
-    finally:
-        tower.to(home)

@@ -45,16 +45,19 @@ def prepare_rewards(reward_funcs: Any, args: LatentGRPOConfig) -> list[Any]:
         InputError: If there is another number of weights than of rewards.
     """
     if reward_funcs is None:
-        reward_funcs = args.reward_funcs or PUBLISHED_REWARDS
-    chosen = list(reward_funcs) if isinstance(reward_funcs, (list, tuple)) else [reward_funcs]
+        chosen = list(args.reward_funcs or PUBLISHED_REWARDS)
+        rewards = select_rewards(chosen, args.center_scale)
+    else:
+        chosen = list(reward_funcs) if isinstance(reward_funcs, (list, tuple)) else [reward_funcs]
+        # A name that is none of ours is of a model on the Hub.
+        rewards = [
+            select_rewards([one], args.center_scale)[0] if isinstance(one, str) and one in REWARDS else one
+            for one in chosen
+        ]
     if tuple(chosen) == PUBLISHED_REWARDS and args.reward_weights is None:
         args.reward_weights = list(PUBLISHED_REWARD_WEIGHTS)
-    named = args.reward_funcs if reward_funcs is args.reward_funcs else REWARDS  # other names are of models on the Hub
-    reward_funcs = [
-        select_rewards([one], args.center_scale)[0] if isinstance(one, str) and one in named else one for one in chosen
-    ]
-    check_weights([get_callable_name(reward) for reward in reward_funcs], args.reward_weights)
-    return reward_funcs
+    check_weights([get_callable_name(reward) for reward in rewards], args.reward_weights)
+    return rewards
 
 
 def prepare_adapter(

@@ -8,6 +8,15 @@ from fourdthinker.trainers import LatentGRPOConfig, LatentGRPOTrainer
 
 OPTIONS = ["Pan Left", "Pan Right", "Tilt Up", "Dolly In"]
 LORA = r".*language_model.*\.(q_proj|v_proj|gate_proj)"
+SETTINGS = {
+    "num_generations": 4,
+    "max_completion_length": 24,
+    "beta": 0.0,
+    "use_cpu": True,
+    "bf16": False,
+    "report_to": "none",
+    "save_strategy": "no",
+}
 
 
 def make_rows(count, seed=0):
@@ -73,19 +82,7 @@ class SpyingTrainer(LatentGRPOTrainer):
 
 def make_trainer(parts, tmp_path, rewards=varied_reward, prompts=3, peft_config=None, **settings):
     model, processor = parts
-    settings = {
-        "per_device_train_batch_size": 12,
-        "num_generations": 4,
-        "max_completion_length": 24,
-        "beta": 0.0,
-        "gradient_checkpointing": False,
-        "use_cpu": True,
-        "bf16": False,
-        "report_to": "none",
-        "save_strategy": "no",
-        "seed": 1,
-        **settings,
-    }
+    settings = {**SETTINGS, "per_device_train_batch_size": 12, "gradient_checkpointing": False, "seed": 1, **settings}
     trainer = SpyingTrainer(
         model,
         rewards,
@@ -119,19 +116,7 @@ def training(parts, tmp_path, **settings):
         return [len(ids) % 5 / 4 for ids in completion_ids]
 
     model, processor = parts
-    settings = {
-        "per_device_train_batch_size": 8,
-        "num_generations": 4,
-        "max_completion_length": 24,
-        "max_steps": 2,
-        "learning_rate": 1e-2,
-        "beta": 0.0,
-        "use_cpu": True,
-        "bf16": False,
-        "report_to": "none",
-        "save_strategy": "no",
-        **settings,
-    }
+    settings = {**SETTINGS, "per_device_train_batch_size": 8, "max_steps": 2, "learning_rate": 1e-2, **settings}
     args = LatentGRPOConfig(str(tmp_path), **settings)
     rows = Dataset.from_list(make_rows(4))
     trainer = LatentGRPOTrainer(model, varied_reward, args, rows, processing_class=processor)
